@@ -1,0 +1,50 @@
+# The commands of this repository. Everything lives in .venv; `make test` is what CI runs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help install quickstart test test-slow format demo-model benchmark clean
+
+help:  ## Say what there is.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+install: $(STAMP)  ## Set up .venv (idempotent; on a machine with an Nvidia driver, the CUDA build of torch).
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV) (about two minutes, 1.6 GB on a CPU machine) ..."
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $(STAMP)
+
+quickstart: $(STAMP)  ## Fine-tune the bundled demo model on the bundled rows, and show before and after.
+	@rm -rf runs/quickstart
+	@$(BIN)/xtune train quickstart
+	@$(BIN)/xtune evaluate runs/quickstart --data bundled:orders/test.jsonl
+
+test: $(STAMP)  ## Run the whole check: ruff, mypy, import-linter, pytest.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+test-slow: $(STAMP)  ## Run the tests that take minutes.
+	$(BIN)/pytest -m slow
+
+format: $(STAMP)  ## Format and fix what can be fixed.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+demo-model: $(STAMP)  ## Rebuild the bundled demo model from nothing (about half an hour on two cores).
+	$(BIN)/python -m xtune.demo.build
+
+benchmark: $(STAMP)  ## Compare speed on this CPU with a plain loop and TRL.
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt '.[benchmark]'
+	$(BIN)/python -m benchmarks.cpu
+
+clean:  ## Remove the environment and caches, keep runs.
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
