@@ -1,0 +1,5 @@
+"""`python -m xtune`, which is also what `torchrun -m xtune` starts."""
+
+from xtune.cli.app import main
+
+main()

@@ -1,0 +1,71 @@
+"""Writes that a kill or a power cut leaves whole or absent, never half done."""
+
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from xtune.errors import RunError
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the folder's entries (creations, renames) durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    """Make a file's bytes durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file's text atomically: readers see the old text or the new, nothing between."""
+    aside = path.with_name(f".{path.name}.writing")
+    with aside.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    aside.replace(path)
+    sync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file atomically, in a form that people can read."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+
+
+@contextmanager
+def explained(path: Path, *, kept: Callable[[], str]) -> Iterator[None]:
+    """Turn the operating system's refusal of a write into what a person should read.
+
+    Args:
+        path: What is being written.
+        kept: Says what is still whole, as a sentence.
+
+    Raises:
+        RunError: A write inside was refused: disk full, no permission, or another cause.
+    """
+    try:
+        yield
+    except OSError as error:
+        cause, advice = _explain(error)
+        raise RunError(f"{path} could not be written: {cause}. {kept()}", advice=advice) from error
+
+
+def _explain(error: OSError) -> tuple[str, str]:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return "the disk is full", "Free some space, then continue with --resume."
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return f"{error.strerror}", "Choose another run.folder."
+    return f"{error.strerror or error}", "Mend the cause, then continue with --resume."

@@ -1,0 +1,204 @@
+"""The folder of a run: who may write in it, what it was asked for, what it came to.
+
+RUN/recipe.yaml        what was asked, complete            metrics.jsonl   loss and evaluation, exact
+RUN/plan.json          what was decided, with reasons      speed.jsonl     tokens/s, memory
+RUN/environment.json   versions, machine, commit           loss.png        the picture
+RUN/data.json          rows, drops, fingerprints           checkpoints/    to resume from
+RUN/status.json        how far it came, how it ended       tensorboard/
+RUN/adapter | model    the result, a standard folder       README.md       the model card
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from typing_extensions import Self
+
+from xtune.errors import RunError
+from xtune.run.durable import explained, write_json, write_text
+
+LOCK = ".lock"
+RECIPE = "recipe.yaml"
+STATUS = "status.json"
+
+# A run may go on with other values of these: they change neither weights nor metrics.
+_FREE_TO_CHANGE = frozenset(
+    {
+        "run.folder",
+        "run.trackers",
+        "train.max_minutes",
+        "train.keep_checkpoints",
+        "train.save_every",
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """How a run stands."""
+
+    state: str
+    """"running", or one of the ends in `xtune.run.observer.EndInfo`."""
+
+    step: int
+    total_steps: int
+
+
+class RunFolder:
+    """A run folder held by this process until closed; a second holder is refused."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: int | None = None
+
+    @classmethod
+    def open(cls, path: Path, *, resume: bool) -> "RunFolder":
+        """Take the folder for training.
+
+        Args:
+            path: The run folder; made if absent.
+            resume: Whether an unfinished run in it is to be continued.
+
+        Raises:
+            RunError: Another process holds it; it holds a run and `resume` is off; it holds other things.
+        """
+        folder = cls(path)
+        if path.exists() and not path.is_dir():
+            raise RunError(f"The run folder {path} is a file.", advice="Choose another run.folder.")
+        with explained(path, kept=lambda: "Nothing was changed."):
+            path.mkdir(parents=True, exist_ok=True)
+            folder._acquire()
+        try:
+            folder._check_contents(resume=resume)
+        except RunError:
+            folder.close()
+            raise
+        return folder
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the folder go."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def holds_run(self) -> bool:
+        """Whether a run was started in it."""
+        return (self.path / RECIPE).exists()
+
+    def status(self) -> Status | None:
+        """How the run in it stands; None if none was started or the note is unreadable."""
+        try:
+            return Status(**json.loads((self.path / STATUS).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def write_status(self, state: str, *, step: int, total_steps: int) -> None:
+        """Note how the run stands."""
+        write_json(self.path / STATUS, {"state": state, "step": step, "total_steps": total_steps})
+
+    def write_start(self, *, recipe_yaml: str, plan: Any, environment: Any, data: Any) -> None:
+        """Write what the run was asked and what was decided; the recipe last, as it marks a started run."""
+        write_json(self.path / "plan.json", plan)
+        write_json(self.path / "environment.json", environment)
+        write_json(self.path / "data.json", data)
+        write_text(self.path / RECIPE, recipe_yaml)
+
+    def check_same_run(self, *, old: Any, new: Any, old_files: Any, new_files: Any) -> None:
+        """Refuse to continue a run with another recipe or other data: the result would be neither's.
+
+        Args:
+            old: The recipe of the folder, as plain dicts.
+            new: The recipe asked for now, as plain dicts.
+            old_files: Data fingerprints of the folder: file name to SHA-256.
+            new_files: Data fingerprints now.
+
+        Raises:
+            RunError: Names every key or file that differs.
+        """
+        changed = [name for name in _differences(old, new) if name not in _FREE_TO_CHANGE]
+        if changed:
+            raise RunError(
+                f"The run in {self.path} was started with another recipe; different now: {', '.join(changed)}.",
+                advice="Resume with the recipe it was started with, or start a new run with run.folder=...",
+            )
+        if old_files != new_files:
+            names = sorted(
+                name
+                for name in {*old_files, *new_files}
+                if old_files.get(name) != new_files.get(name)
+            )
+            raise RunError(
+                f"The data of the run in {self.path} has changed since it was started: {', '.join(names)}.",
+                advice="Bring the old files back, or start a new run with run.folder=...",
+            )
+
+    def _acquire(self) -> None:
+        descriptor = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            # the kernel drops this lock when the process dies, however it dies
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            raise RunError(
+                f"The run folder {self.path} is in use by another run{f' (process {holder})' if holder else ''}.",
+                advice="Wait for it, or choose another run.folder.",
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._lock = descriptor
+
+    def _check_contents(self, *, resume: bool) -> None:
+        if self.holds_run:
+            if resume:
+                return
+            status = self.status()
+            how_far = (
+                f", {status.state} at step {status.step} of {status.total_steps}" if status else ""
+            )
+            raise RunError(
+                f"The folder {self.path} already holds a run{how_far}.",
+                advice="Continue it with --resume, or choose another folder with run.folder=...",
+            )
+        # what a start that was killed early may leave behind is ours; anything else is not
+        ours = {LOCK, "plan.json", "environment.json", "data.json", "log.txt"}
+        others = sorted(
+            entry.name
+            for entry in self.path.iterdir()
+            if entry.name not in ours and not entry.name.endswith(".writing")
+        )
+        if others:
+            raise RunError(
+                f"The folder {self.path} is not empty and holds no run (found {', '.join(others[:3])}).",
+                advice="Choose another folder with run.folder=...",
+            )
+
+
+def _differences(old: Any, new: Any, prefix: str = "") -> Sequence[str]:
+    """Dotted names of the leaves in which two nested dicts differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            name
+            for key in sorted({*old, *new})
+            for name in _differences(
+                old.get(key), new.get(key), f"{prefix}.{key}" if prefix else str(key)
+            )
+        ]
+    return [] if old == new else [prefix]
