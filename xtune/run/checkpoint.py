@@ -153,7 +153,7 @@ class CheckpointStore:
 
         Renamed, because a damaged checkpoint must not count among the newest ones that are kept.
         """
-        damaged = []
+        damaged: list[str] = []
         for step in reversed(self.steps()):
             try:
                 return Found(checkpoint=self.load(step), damaged=tuple(damaged))

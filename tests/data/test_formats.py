@@ -1,0 +1,362 @@
+"""Formats: what rows become, what is refused, and that nothing else can happen."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xtune.data.formats import to_rows
+from xtune.data.sources import read_sources
+from xtune.data.types import Conversation, Document, Message, Origin, Record
+from xtune.errors import DataError
+
+SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "formats"
+
+
+def rows(*values: Any, **choices: Any) -> list[Conversation | Document]:
+    records = [
+        Record(value=v, origin=Origin(source="a.jsonl", row=n, line=n + 1))
+        for n, v in enumerate(values)
+    ]
+    return to_rows(records, **choices)
+
+
+def turns(row: Conversation | Document) -> list[tuple[str, str]]:
+    assert isinstance(row, Conversation)
+    return [(message.role, message.content) for message in row.messages]
+
+
+QA = [("user", "Q"), ("assistant", "A")]
+LONG = [("system", "S"), ("user", "q"), ("assistant", "a"), *QA]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]}, QA),
+        ([{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}], QA),
+        ({"messages": '[{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]'}, QA),
+        ({"conversations": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]}, QA),
+        ({"conversations": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]}, QA),
+        ({"conversation": [{"human": "q", "assistant": "a"}, {"human": "Q", "assistant": "A"}], "system": "S"}, LONG),
+        ({"instruction": "Q", "input": "", "output": "A"}, QA),
+        ({"instruction": "Q", "output": "A", "text": "the whole of it"}, QA),
+        ({"instruction": "Q", "input": "I", "output": "A"}, [("user", "Q\nI"), ("assistant", "A")]),
+        ({"instruction": "", "input": "I", "output": "A"}, [("user", "I"), ("assistant", "A")]),
+        ({"instruction": "Q", "output": "A", "history": [["q", "a"]], "system": "S"}, LONG),
+        ({"instruction": "Q", "output": "A", "history": '[["q", "a"]]', "system": "S", "input": None}, LONG),
+        ({"prompt": "Q", "completion": "A"}, QA),
+        ({"prompt": [{"role": "user", "content": "Q"}], "completion": [{"role": "assistant", "content": "A"}]}, QA),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "Q"}]}, {"role": "model", "content": ["A"]}]}, QA),
+        ({"messages": [{"role": "Developer", "content": "S"}, {"from": "prompter", "value": "Q"}]}, [("system", "S"), ("user", "Q")]),
+        ({"messages": [{"role": "tool", "content": "1"}, {"role": "function", "content": "2"}, {"role": "ipython", "content": "3"}]},
+         [("tool", "1"), ("tool", "2"), ("tool", "3")]),
+    ],
+)  # fmt: skip
+def test_known_shapes_become_conversations(value: Any, expected: list[tuple[str, str]]) -> None:
+    assert turns(rows(value)[0]) == expected
+
+
+@pytest.mark.parametrize("value", ["T", {"text": "T"}, {"text": "T", "url": "u"}])
+def test_texts_become_documents(value: Any) -> None:
+    (row,) = rows(value)
+    assert isinstance(row, Document)
+    assert row.text == "T"
+
+
+def test_columns_are_ours_to_the_files() -> None:
+    (row,) = rows(
+        {"question": "Q", "answer": "A"}, columns={"prompt": "question", "completion": "answer"}
+    )
+    assert turns(row) == QA
+    (row,) = rows(
+        {"question": "Q", "answer": "A"}, columns={"instruction": "question", "output": "answer"}
+    )
+    assert turns(row) == QA
+    (row,) = rows(
+        {"dialog": [{"who": "user", "what": "Q"}, {"who": "assistant", "what": "A"}]},
+        columns={"messages": "dialog", "role": "who", "content": "what"},
+    )
+    assert turns(row) == QA
+
+
+def test_a_pinned_format_goes_before_the_columns() -> None:
+    both = {"instruction": "Q", "output": "A", "text": "T"}
+    assert isinstance(rows(both, format="text")[0], Document)
+    assert turns(rows(both, format="alpaca")[0]) == QA
+
+
+def test_a_mapped_chosen_column_is_an_answer_like_any() -> None:
+    (row,) = rows({"prompt": "Q", "chosen": "A", "rejected": "B"}, columns={"completion": "chosen"})
+    assert turns(row) == QA
+
+
+def test_each_file_has_its_own_format() -> None:
+    records = [
+        Record(value={"text": "T"}, origin=Origin(source="a.jsonl", row=0)),
+        Record(value={"prompt": "Q", "completion": "A"}, origin=Origin(source="b.jsonl", row=0)),
+    ]
+    document, conversation = to_rows(records)
+    assert isinstance(document, Document)
+    assert turns(conversation) == QA
+
+
+CALL = {"type": "function", "function": {"name": "f", "arguments": {"x": 1}}}
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        {"role": "assistant", "content": None, "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}]},
+        {"role": "assistant", "content": "", "tool_calls": [{"name": "f", "arguments": {"x": 1}}]},
+        {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": '{"x": 1}'}},
+        {"from": "function_call", "value": '{"name": "f", "arguments": {"x": 1}}'},
+        {"role": "tool_call", "content": '[{"name": "f", "arguments": {"x": 1}}]'},
+        {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {"x": 1, "y": None}}}], "content": None, "name": None},
+    ],
+)  # fmt: skip
+def test_every_spelling_of_a_tool_call_is_the_same(turn: dict[str, Any]) -> None:
+    (row,) = rows({"messages": [{"role": "user", "content": "Q"}, turn]})
+    assert isinstance(row, Conversation)
+    assert row.messages[1] == Message(role="assistant", content="", extra={"tool_calls": [CALL]})
+
+
+@pytest.mark.parametrize(
+    "tools", ['[{"name": "f"}]', [{"name": "f"}], [{"name": "f", "strict": None}]]
+)
+def test_tools_are_kept_with_the_conversation(tools: Any) -> None:
+    (row,) = rows({"messages": [{"role": "user", "content": "Q"}], "tools": tools})
+    assert isinstance(row, Conversation)
+    assert row.tools == ({"name": "f"},)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("train", False, False),
+        ("weight", 0, False),
+        ("weight", 1.0, True),
+        ("loss", True, True),
+        ("train", None, None),
+    ],
+)
+def test_a_message_may_say_whether_it_is_trained_on(
+    key: str, value: Any, expected: bool | None
+) -> None:
+    (row,) = rows({"messages": [{"role": "assistant", "content": "A", key: value}]})
+    assert isinstance(row, Conversation)
+    assert row.messages[0].train is expected
+
+
+USER = {"role": "user", "content": "Q"}
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"prompt": "Q", "chosen": "A", "rejected": "B"}, "preference pairs"),
+        ({"prompt": "Q", "completion": "A", "label": True}, "KTO"),
+        ({"messages": [USER], "kto_tag": 1}, "KTO"),
+        ({"message_id": "1", "text": "T", "role": "prompter", "replies": []}, "message trees"),
+        ({"query": "Q", "response": "A"}, r"columns: \{prompt: query, completion: response\}"),
+        ({"body": "T"}, r"columns: \{text: body\}"),
+        ({"a": 1}, "columns `a` fit no known format.*messages: `messages`"),
+        (
+            {"messages": [USER], "images": ["x.png"]},
+            "`images` is a list of 1.*trains on text alone",
+        ),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}]},
+            "part of type `image_url`",
+        ),
+        ({"messages": []}, r"`messages` is an empty list \(a.jsonl:1\)"),
+        ({"messages": "nonsense"}, "`messages` is the text 'nonsense'"),
+        ({"messages": [7]}, r"`messages\[0\]` is the number 7"),
+        (
+            {"messages": [{"role": "king", "content": "Q"}]},
+            r"`messages\[0\].role` is the text 'king'.*one of system",
+        ),
+        ({"messages": [{"role": None, "content": "Q"}]}, r"role` is nothing"),
+        ({"messages": [{"content": "Q"}]}, "no `role`"),
+        ({"messages": [{"role": "user"}]}, "no `content`"),
+        (
+            {"messages": [{"role": "user", "content": None}]},
+            r"`messages\[0\].content` is nothing \(null\)",
+        ),
+        ({"messages": [{"role": "user", "content": 5}]}, "content` is the number 5"),
+        (
+            {"messages": [{"role": "user", "content": "Q", "weight": 0.5}]},
+            "weight` is the number 0.5.*0 or 1",
+        ),
+        (
+            {"messages": [{"role": "user", "content": "Q", "train": "yes"}]},
+            "train` is the text 'yes'",
+        ),
+        (
+            {"messages": [{"role": "assistant", "tool_calls": [{"id": 1}]}]},
+            "a tool call with a `name`",
+        ),
+        ({"messages": [USER], "system": "S", "tools": "nonsense"}, "`tools` is the text"),
+        (
+            {"messages": [{"role": "system", "content": "S"}], "system": "S"},
+            "beside a system message",
+        ),
+        ({"instruction": "Q", "output": 5}, "`output` is the number 5.*a text"),
+        ({"instruction": "Q", "output": "A", "history": [["q"]]}, r"`history\[0\]` is a list of 1"),
+        ({"text": {"a": 1}}, "`text` is an object"),
+    ],
+)
+def test_what_does_not_fit_is_told_with_field_and_finding(value: Any, words: str) -> None:
+    with pytest.raises(DataError, match=f"(?s){words}") as caught:
+        rows(value)
+    assert "a.jsonl" in str(caught.value)
+
+
+def test_faulty_rows_among_good_ones_are_told_together() -> None:
+    with pytest.raises(DataError) as caught:
+        rows(
+            {"prompt": "Q", "completion": "A"},
+            {"prompt": "Q"},
+            {"prompt": None, "completion": "A"},
+            [1],
+        )
+    assert [problem.where for problem in caught.value.problems] == [
+        "a.jsonl:2",
+        "a.jsonl:3",
+        "a.jsonl:4",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"promt": "a"}, "names `promt`.*[Dd]id you mean `prompt`"),
+        (
+            {"prompt": "qestion"},
+            "`qestion`, which the file does not have.*[Dd]id you mean `question`",
+        ),
+    ],
+)
+def test_wrong_columns_are_told_with_near_names(columns: dict[str, str], words: str) -> None:
+    with pytest.raises(DataError, match=f"(?s){words}"):
+        rows({"question": "Q", "answer": "A"}, columns=columns)
+
+
+GOOD: list[dict[str, Any]] = [
+    {
+        "messages": [USER, {"role": "assistant", "content": "A", "tool_calls": [CALL]}],
+        "tools": [{"name": "f"}],
+    },
+    {
+        "conversations": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}],
+        "system": "S",
+    },
+    {"instruction": "Q", "input": "I", "output": "A", "history": [["q", "a"]]},
+    {"prompt": "Q", "completion": "A"},
+    {"text": "T"},
+]
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["", "[]", "{}", "[{}]", "x", "user"]),
+    lambda inner: st.lists(inner, max_size=2)
+    | st.dictionaries(st.sampled_from(["role", "content", "from", "value", "type", "text", "function", "name"]), inner, max_size=3),
+    max_leaves=5,
+)  # fmt: skip
+
+
+def mutate(value: Any, data: st.DataObject) -> Any:
+    """The value with one place replaced by junk, or removed."""
+    if isinstance(value, dict) and value and data.draw(st.integers(0, 4)):
+        key = data.draw(st.sampled_from(sorted(value)))
+        if not data.draw(st.integers(0, 3)):
+            return {name: item for name, item in value.items() if name != key}
+        return {**value, key: mutate(value[key], data)}
+    if isinstance(value, list) and value and data.draw(st.integers(0, 4)):
+        index = data.draw(st.integers(0, len(value) - 1))
+        return [*value[:index], mutate(value[index], data), *value[index + 1 :]]
+    return data.draw(JUNK)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    data=st.data(),
+    good=st.sampled_from(GOOD),
+    format=st.sampled_from(["auto", "auto", "messages", "alpaca", "text"]),
+)
+def test_mutated_rows_are_read_or_refused_and_nothing_else(
+    data: st.DataObject, good: dict[str, Any], format: str
+) -> None:
+    value = mutate(good, data)
+    if not isinstance(value, (dict, list, str)):
+        return
+    try:
+        (row,) = rows(value, format=format)
+    except DataError as error:
+        assert "a.jsonl" in str(error)  # noqa: PT017 - either outcome is right
+        return
+    if isinstance(row, Document):
+        assert isinstance(row.text, str)
+        return
+    assert row.messages
+    assert all(isinstance(message.content, str) for message in row.messages)
+    assert {message.role for message in row.messages} <= {"system", "user", "assistant", "tool"}
+
+
+LOADS = {
+    "fastchat/dummy_conversation.json": 500, "gpteacher/toolformer-similarity-0.6-dataset.json": 2396,
+    "llamafactory/alpaca_en_demo.json": 999, "llamafactory/glaive_toolcall_en_demo.json": 300,
+    "llamafactory/identity.json": 91, "ms_swift/alpaca.csv": 3, "ms_swift/alpaca.jsonl": 3, "ms_swift/alpaca2.csv": 3,
+    "ms_swift/chatml.jsonl": 3, "ms_swift/conversations.jsonl": 3, "ms_swift/sharegpt.jsonl": 3,
+    "openai/toy_chat_fine_tuning.jsonl": 5, "torchtune/alpaca_tiny.json": 100, "torchtune/chat_tiny.json": 1,
+}  # fmt: skip
+REFUSED = {
+    "llamafactory/dpo_en_demo.json": "preference pairs", "llamafactory/kto_en_demo.json": "KTO",
+    "llamafactory/mllm_demo.json": "trains on text alone", "llamafactory/dataset_info.json": "no list among them",
+    "ms_swift/multi_modal_1.jsonl": "prompt: query", "ms_swift/multi_modal_2.jsonl": "prompt: query",
+    "ms_swift/multi_modal_3.jsonl": "prompt: query", "ms_swift/swift_multi.json": "prompt: query",
+    "ms_swift/swift_multi.jsonl": "prompt: query", "ms_swift/swift_pre.csv": "text: response",
+    "ms_swift/swift_pre.jsonl": "text: response", "ms_swift/swift_single.csv": "prompt: query",
+    "ms_swift/swift_single.jsonl": "prompt: query", "oasst/en_100_message.jsonl": "message trees",
+}  # fmt: skip
+needs_shared = pytest.mark.skipif(
+    not SHARED.is_dir(), reason="third-party files lie beside the repository, not here"
+)
+
+
+@needs_shared
+@pytest.mark.shared
+def test_every_shared_file_is_accounted_for() -> None:
+    found = {
+        path.relative_to(SHARED).as_posix()
+        for path in SHARED.rglob("*.*")
+        if path.suffix not in {".jpg", ".md"}
+    }
+    assert found == set(LOADS) | set(REFUSED)
+
+
+@needs_shared
+@pytest.mark.shared
+@pytest.mark.parametrize("name", LOADS)
+def test_real_files_load(name: str) -> None:
+    loaded = to_rows(read_sources([str(SHARED / name)]))
+    assert len(loaded) == LOADS[name]
+    assert all(isinstance(row, Conversation) for row in loaded)
+
+
+@needs_shared
+@pytest.mark.shared
+@pytest.mark.parametrize("name", REFUSED)
+def test_real_files_of_other_kinds_are_refused_with_what_to_do(name: str) -> None:
+    with pytest.raises(DataError, match=REFUSED[name]):
+        to_rows(read_sources([str(SHARED / name)]))
+
+
+@needs_shared
+@pytest.mark.shared
+def test_real_files_load_once_their_columns_are_mapped() -> None:
+    loaded = to_rows(
+        read_sources([str(SHARED / "ms_swift/swift_multi.jsonl")]),
+        columns={"prompt": "query", "completion": "response"},
+    )
+    assert [len(turns(row)) for row in loaded] == [3, 2, 6]

@@ -1,0 +1,376 @@
+"""`xtune.memory` against models that transformers and PEFT build, autograd's own hooks, and simulated peaks."""
+
+from typing import Any
+
+import pytest
+
+from xtune.errors import ModelError
+from xtune.memory import GIB, ModelShape, Workload, predict
+from xtune.memory.families import FAMILIES
+
+# peft 0.21 reads a property that transformers 5.23 deprecates.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is:FutureWarning"),
+    # peft 0.21 sets patterns for fused experts itself, then warns that they match no module.
+    pytest.mark.filterwarnings("ignore:The following .*_pattern keys did not:RuntimeWarning"),
+]
+
+TINY: dict[str, Any] = {
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 128,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 1,
+}
+
+LLAMA_2_7B = ModelShape.from_config(
+    {
+        "model_type": "llama",
+        "hidden_size": 4096,
+        "intermediate_size": 11008,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "vocab_size": 32000,
+    }
+)
+LLAMA_3_8B = ModelShape.from_config(
+    {
+        "model_type": "llama",
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "vocab_size": 128256,
+    }
+)
+
+
+def make_config(model_type: str, **fields: Any) -> Any:
+    from transformers import AutoConfig
+
+    if model_type == "qwen3_moe":
+        fields = {"num_experts": 4, "moe_intermediate_size": 48, **fields}
+    if model_type == "mixtral":
+        fields = {"num_local_experts": 4, **fields}
+    return AutoConfig.for_model(model_type, **{**TINY, **fields})
+
+
+def meta_model(config: Any) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config)
+
+
+@pytest.mark.parametrize("model_type", sorted(FAMILIES))
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"tie_word_embeddings": True},
+        {"tie_word_embeddings": False},
+        {"attention_bias": True, "mlp_bias": True},
+        {"head_dim": 32},
+    ],
+    ids=["plain", "tied", "untied", "biases", "wide heads"],
+)
+def test_parameter_count_is_that_of_the_real_model(model_type: str, fields: dict[str, Any]) -> None:
+    config = make_config(model_type, **fields)
+    if "head_dim" in fields and model_type in {"qwen2", "phi3"}:
+        pytest.skip("transformers' config of this family has no head_dim")
+    expected = sum(parameter.numel() for parameter in meta_model(config).parameters())
+    assert ModelShape.from_config(config.to_dict()).parameters == expected
+    # What a model folder's config.json holds: only what differs from the defaults.
+    assert ModelShape.from_config(config.to_diff_dict()).parameters == expected
+
+
+@pytest.mark.parametrize("fields", [{"mlp_only_layers": [1]}, {"decoder_sparse_step": 2}])
+def test_mixture_with_some_dense_layers_is_counted(fields: dict[str, Any]) -> None:
+    config = make_config("qwen3_moe", **fields)
+    expected = sum(parameter.numel() for parameter in meta_model(config).parameters())
+    assert ModelShape.from_config(config.to_dict()).parameters == expected
+
+
+@pytest.mark.parametrize(
+    ("shape", "parameters"), [(LLAMA_2_7B, 6_738_415_616), (LLAMA_3_8B, 8_030_261_248)]
+)
+def test_known_models_have_their_published_parameter_counts(
+    shape: ModelShape, parameters: int
+) -> None:
+    assert shape.parameters == parameters
+
+
+def test_gemma_3_config_as_published_leaves_fields_out_and_still_counts() -> None:
+    from transformers import Gemma3TextConfig
+
+    text = {
+        "hidden_size": 2560,
+        "intermediate_size": 10240,
+        "model_type": "gemma3_text",
+        "num_hidden_layers": 34,
+    }
+    config = {"model_type": "gemma3", "text_config": text, "vision_config": {"hidden_size": 1152}}
+    filled = Gemma3TextConfig(**{key: value for key, value in text.items() if key != "model_type"})
+    expected = sum(parameter.numel() for parameter in meta_model(filled).parameters())
+    assert ModelShape.from_config(config).parameters == expected
+
+
+@pytest.mark.parametrize("model_type", sorted(FAMILIES))
+def test_adapter_count_is_that_of_peft_on_all_linear_layers(model_type: str) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    config = make_config(model_type)
+    is_mixture = model_type in {"mixtral", "qwen3_moe"}  # PEFT has no DoRA for fused experts
+    for dora in (False,) if is_mixture else (False, True):
+        lora = LoraConfig(r=5, target_modules="all-linear", use_dora=dora)
+        model = get_peft_model(meta_model(config), lora)
+        expected = sum(each.numel() for each in model.parameters() if each.requires_grad)
+        shape = ModelShape.from_config(config.to_dict())
+        assert shape.lora_parameters(5, dora=dora) == expected
+
+
+def test_adapter_on_named_layers_is_counted_like_peft() -> None:
+    from peft import LoraConfig, get_peft_model
+
+    config = make_config("llama")
+    names = ["q_proj", "self_attn.v_proj"]
+    model = get_peft_model(meta_model(config), LoraConfig(r=3, target_modules=names))
+    expected = sum(each.numel() for each in model.parameters() if each.requires_grad)
+    assert ModelShape.from_config(config.to_dict()).lora_parameters(3, tuple(names)) == expected
+
+
+def test_missing_and_impossible_fields_are_all_named() -> None:
+    with pytest.raises(ModelError) as caught:
+        ModelShape.from_config(
+            {"model_type": "llama", "hidden_size": 0, "num_attention_heads": "many"}
+        )
+    message = str(caught.value)
+    for part in (
+        "`hidden_size` is 0",
+        "`num_attention_heads` is 'many'",
+        "`num_hidden_layers` is missing",
+        "`vocab_size` is missing",
+        "`intermediate_size` is missing",
+    ):
+        assert part in message
+
+
+@pytest.mark.parametrize("config", [{}, {"model_type": "bert"}, {"text_config": {}}])
+def test_config_of_something_else_is_refused(config: dict[str, Any]) -> None:
+    with pytest.raises(ModelError, match="does not describe a decoder-only language model"):
+        ModelShape.from_config(config)
+
+
+def test_unknown_model_type_is_computed_as_a_llama_and_says_so() -> None:
+    fields = {key: value for key, value in TINY.items() if not key.endswith("_id")}
+    shape = ModelShape.from_config({"model_type": "newcomer", **fields})
+    assert not shape.known
+    assert shape.parameters == ModelShape.from_config({"model_type": "llama", **fields}).parameters
+
+
+def test_nf4_bytes_are_those_that_bitsandbytes_stores() -> None:
+    """One linear layer, counted tensor by tensor in the quantised state."""
+    import bitsandbytes
+    import torch
+
+    for double in (False, True):
+        weight = bitsandbytes.nn.Params4bit(
+            torch.randn(512, 4096),
+            requires_grad=False,
+            compress_statistics=double,
+            quant_type="nf4",
+        ).to("cpu")
+        state = weight.quant_state
+        stored = weight.data.nbytes + state.absmax.nbytes
+        if double:
+            stored += state.state2.absmax.nbytes
+        shape = ModelShape(
+            model_type="llama",
+            layers=1,
+            hidden=4096,
+            intermediate=0,
+            heads=1,
+            kv_heads=0,
+            head_dim=512,
+            vocab=1,
+            tied=True,
+            norms=0,
+        )
+        work = Workload(method="qlora", quantization="nf4", double_quantization=double, tokens=1)
+        # That shape has a query and an output layer of 512 by 4096, and one norm of 4096.
+        assert _weights(shape, work) == 2 * stored + 2 * 4096
+
+
+def _weights(shape: ModelShape, work: Workload) -> int:
+    return predict(shape, work).items["weights"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "weights", "table", "adapter", "layer_mib"),
+    [(LLAMA_2_7B, 3.11, 0.244, 40.0e6, 100), (LLAMA_3_8B, 3.35, 0.979, 41.9e6, 107)],
+    ids=["Llama-2-7B", "Llama-3.1-8B"],
+)
+def test_qlora_items_have_the_known_sizes(
+    shape: ModelShape, weights: float, table: float, adapter: float, layer_mib: int
+) -> None:
+    work = Workload(method="qlora", quantization="nf4", rank=16, tokens=1000)
+    items = predict(shape, work).items
+    assert items["weights"] / GIB == pytest.approx(weights, abs=0.005)
+    assert items["embeddings"] / GIB == pytest.approx(table, abs=0.001)
+    assert items["head"] / GIB == pytest.approx(table, abs=0.001)
+    assert items["adapter"] / 4 == pytest.approx(adapter, rel=0.002)
+    assert items["checkpoints"] == 1000 * 256 * 1024
+    assert items["weights"] / shape.layers / 2**20 == pytest.approx(layer_mib, rel=0.01)
+
+
+SIMULATED_PEAKS_GIB = [
+    # An operator-by-operator simulation of whole steps, batch 1, r = 16: settings, tokens, Llama-2-7B, 3.1-8B.
+    ("plain", 4096, 8.33, None),
+    ("plain", 32768, 34.8, None),
+    ("8-bit", 4096, 6.36, 12.5),
+    ("8-bit", 32768, 24.1, 61.0),
+    ("chunked", 4096, 5.91, 7.79),
+    ("chunked", 32768, 20.5, 23.4),
+]
+
+
+@pytest.mark.parametrize(("stack", "tokens", "seven", "eight"), SIMULATED_PEAKS_GIB)
+def test_peaks_agree_with_the_simulated_ones_within_six_percent(
+    stack: str, tokens: int, seven: float, eight: float | None
+) -> None:
+    work = Workload(
+        method="qlora",
+        quantization="nf4",
+        rank=16,
+        tokens=tokens,
+        weight_dtype="float32" if stack == "plain" else "bfloat16",
+        optimizer="adamw" if stack == "plain" else "adamw_8bit",
+        loss_chunk_tokens=512 if stack == "chunked" else 0,
+    )
+    for shape, simulated in ((LLAMA_2_7B, seven), (LLAMA_3_8B, eight)):
+        if simulated is not None:
+            found = predict(shape, work)
+            allocated = found.peak_bytes - found.items["context"] - found.items["reserve"]
+            assert allocated / GIB == pytest.approx(simulated, rel=0.06)
+
+
+def saved_bytes(config: Any, method: str, dtype: str, tokens: int) -> int:
+    """Bytes that autograd keeps between forward and backward, parameters and buffers not counted."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    attention = "eager" if config.model_type == "gemma2" else "sdpa"
+    model = AutoModelForCausalLM.from_config(
+        config, dtype=getattr(torch, dtype), attn_implementation=attention
+    )
+    if method == "lora":
+        model = get_peft_model(model, LoraConfig(r=8, target_modules="all-linear"))
+    model.train()
+    own = {each.untyped_storage().data_ptr() for each in (*model.parameters(), *model.buffers())}
+    kept: dict[int, Any] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage  # held, so that no address is used twice
+        return tensor
+
+    ids = torch.arange(tokens)[None] % 64
+    with (
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+        torch.autocast("cpu", torch.bfloat16),
+    ):
+        model(input_ids=ids, position_ids=torch.arange(tokens)[None], use_cache=False)
+    return sum(storage.nbytes() for storage in kept.values())
+
+
+@pytest.mark.parametrize("model_type", ["llama", "qwen2", "qwen3", "gemma2", "gemma3_text", "phi3"])
+@pytest.mark.parametrize(
+    ("method", "dtype"), [("lora", "bfloat16"), ("full", "bfloat16"), ("full", "float32")]
+)
+def test_saved_activations_of_a_layer_agree_with_autograds_own_within_five_percent(
+    model_type: str, method: Any, dtype: str
+) -> None:
+    tokens = 128
+    sizes = {
+        "hidden_size": 256,
+        "intermediate_size": 704,
+        "head_dim": 64,
+        "pad_token_id": 0,
+        "eos_token_id": 1,
+        "vocab_size": 64,
+    }
+    measured = [
+        saved_bytes(
+            make_config(model_type, **sizes, num_hidden_layers=layers), method, dtype, tokens
+        )
+        for layers in (1, 2)
+    ]
+    shape = ModelShape.from_config(make_config(model_type, **sizes, num_hidden_layers=1).to_dict())
+    work = Workload(
+        method=method,
+        rank=8,
+        tokens=tokens,
+        weight_dtype=dtype,
+        gradient_checkpointing=False,
+        attention="eager" if model_type == "gemma2" else "sdpa",
+    )
+    # Autocast's copies of float32 matrices are an item of their own.
+    copies = {"lora": shape.lora_parameters(8), "full": shape.linear_weights}[method]
+    casts = 2 * copies if method == "lora" or dtype == "float32" else 0
+    expected = measured[1] - measured[0] - casts
+    assert predict(shape, work).items["checkpoints"] == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "expected"),
+    [
+        ("adamw", 8.0),
+        ("adamw_8bit", 2 * (1 + 4 / 256)),
+        ("lion_8bit", 1 + 4 / 256),
+        ("paged_adamw_8bit", 0.0),
+    ],
+)
+def test_optimizer_states_take_their_bytes_for_each_trained_parameter(
+    optimizer: str, expected: float
+) -> None:
+    work = Workload(method="full", weight_dtype="float32", tokens=128, optimizer=optimizer)
+    states = predict(LLAMA_2_7B, work).items["optimizer"]
+    assert states / LLAMA_2_7B.parameters == pytest.approx(expected, rel=1e-3)
+
+
+def test_peak_is_never_below_what_stays_and_lines_say_computed() -> None:
+    found = predict(LLAMA_2_7B, Workload(method="full", tokens=512, weight_dtype="float32"))
+    assert found.peak_bytes >= found.resident_bytes + found.items["gradients"]
+    assert found.lines()[-1].endswith("GiB (computed)")
+    assert found.to_json()["peak"] == found.peak_bytes
+
+
+def test_every_config_that_ships_with_recipes_has_a_shape() -> None:
+    import json
+    from pathlib import Path
+
+    import xtune.memory
+
+    folder = Path(xtune.memory.__file__).parents[1] / "catalog" / "model_configs"
+    for path in sorted(folder.glob("*.json")):
+        config = json.loads(path.read_text(encoding="utf-8"))
+        shape = ModelShape.from_config(config.get("config", config))
+        billions = shape.parameters / 1e9
+        named = next(
+            (
+                float(word[:-1])
+                for word in path.stem.split("-")
+                if word.endswith("b") and word[:-1].replace(".", "").isdigit()
+            ),
+            billions,
+        )
+        # A model's name rounds, and some names leave the embeddings out.
+        assert billions == pytest.approx(named, rel=0.32), path.stem

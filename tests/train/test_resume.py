@@ -1,0 +1,150 @@
+"""Resume is exact: a run killed at any moment ends with the uninterrupted run's bytes."""
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+RECIPE = """\
+stage: sft
+model: {{name: {model}}}
+method: {{type: {method}, {options}}}
+data: {{train: {train}, evaluate: {held_out}, max_tokens: 64}}
+train: {{learning_rate: 0.003, max_steps: 40, batch_size: 8, micro_batch_size: 4, save_every: 4, evaluate_every: 10, optimizer: adamw, neftune_alpha: 5}}
+run: {{folder: {folder}, seed: 7}}
+"""
+
+METHODS = {"lora": "rank: 4, dropout: 0.1", "full": "", "qlora": "rank: 4, dropout: 0.1"}
+
+
+def write_recipe(path: Path, method: str, model: Path, train: Path, held_out: Path) -> Path:
+    text = RECIPE.format(
+        model=model,
+        method=method,
+        options=METHODS[method],
+        train=train,
+        held_out=held_out,
+        folder=path.parent / path.stem,
+    )
+    path.write_text(text.replace(", }", "}"), encoding="utf-8")
+    return path
+
+
+def command(recipe: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "xtune", "train", str(recipe), *more]
+
+
+def run(recipe: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(recipe, *more), capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def result_hashes(folder: Path) -> dict[str, str]:
+    files = [
+        folder / "metrics.jsonl",
+        *folder.glob("adapter/*.safetensors"),
+        *folder.glob("model/*.safetensors"),
+    ]
+    assert len(files) >= 2
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def kill_when(recipe: Path, ready: Callable[[], bool], delay_s: float, *more: str) -> bool:
+    """Start the run, wait for a condition and a delay, SIGKILL it; whether it was still alive then."""
+    child = subprocess.Popen(
+        command(recipe, *more), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        while child.poll() is None and not ready():
+            time.sleep(0.005)
+        time.sleep(delay_s)
+        alive = child.poll() is None
+    finally:
+        if child.poll() is None:
+            os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+    return alive
+
+
+@pytest.mark.parametrize("method", ["lora", "full", "qlora"])
+def test_a_run_killed_twice_ends_with_the_uninterrupted_runs_bytes(
+    method: str, tmp_path: Path, tiny_model: Path, rows_file: Path, held_out_file: Path
+) -> None:
+    whole = write_recipe(tmp_path / "whole.yaml", method, tiny_model, rows_file, held_out_file)
+    killed = write_recipe(tmp_path / "killed.yaml", method, tiny_model, rows_file, held_out_file)
+    assert run(whole).returncode == 0
+    checkpoints = tmp_path / "killed" / "checkpoints"
+    delays = random.Random(method)
+    assert kill_when(killed, lambda: any(checkpoints.glob("step-*")), delays.uniform(0, 0.15))
+    kill_when(
+        killed,
+        lambda: len(list(checkpoints.glob("*-0000[123]*"))) > 1,
+        delays.uniform(0, 0.1),
+        "--resume",
+    )
+    done = run(killed, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert result_hashes(tmp_path / "killed") == result_hashes(tmp_path / "whole")
+
+
+def test_resuming_a_finished_run_says_so_and_changes_nothing(
+    tmp_path: Path, tiny_model: Path, rows_file: Path, held_out_file: Path
+) -> None:
+    recipe = write_recipe(tmp_path / "r.yaml", "lora", tiny_model, rows_file, held_out_file)
+    assert run(recipe).returncode == 0
+    before = result_hashes(tmp_path / "r")
+    again = run(recipe, "--resume")
+    assert again.returncode == 0
+    assert "already complete" in again.stdout
+    assert result_hashes(tmp_path / "r") == before
+    refused = run(recipe)
+    assert refused.returncode == 2
+    assert "--resume" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(
+    tmp_path: Path, tiny_model: Path, rows_file: Path, held_out_file: Path
+) -> None:
+    whole = write_recipe(tmp_path / "whole.yaml", "lora", tiny_model, rows_file, held_out_file)
+    stopped = write_recipe(tmp_path / "stopped.yaml", "lora", tiny_model, rows_file, held_out_file)
+    assert run(whole).returncode == 0
+    child = subprocess.Popen(
+        command(stopped), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    metrics = tmp_path / "stopped" / "metrics.jsonl"
+    while child.poll() is None and not (metrics.exists() and metrics.stat().st_size > 0):
+        time.sleep(0.005)
+    child.send_signal(signal.SIGINT)
+    _, errors = child.communicate(timeout=120)
+    assert child.returncode == 130
+    assert "--resume" in errors
+    assert "Traceback" not in errors
+    assert any((tmp_path / "stopped" / "checkpoints").glob("step-*"))
+    assert run(stopped, "--resume").returncode == 0
+    assert result_hashes(tmp_path / "stopped") == result_hashes(tmp_path / "whole")
+
+
+def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_used(
+    tmp_path: Path, tiny_model: Path, rows_file: Path, held_out_file: Path
+) -> None:
+    whole = write_recipe(tmp_path / "whole.yaml", "lora", tiny_model, rows_file, held_out_file)
+    hurt = write_recipe(tmp_path / "hurt.yaml", "lora", tiny_model, rows_file, held_out_file)
+    assert run(whole).returncode == 0
+    kill_when(hurt, lambda: len(list((tmp_path / "hurt" / "checkpoints").glob("step-*"))) > 1, 0.0)
+    newest = max((tmp_path / "hurt" / "checkpoints").glob("step-*"))
+    content = bytearray((newest / "weights.safetensors").read_bytes())
+    content[-1] ^= 1
+    (newest / "weights.safetensors").write_bytes(content)
+    done = run(hurt, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert f"{newest.name} is damaged" in " ".join(done.stdout.split())
+    assert result_hashes(tmp_path / "hurt") == result_hashes(tmp_path / "whole")

@@ -1,0 +1,49 @@
+"""The trained tensors of a model as a dict and back, exactly: what a checkpoint stores of it."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from xtune.errors import ModelError
+
+
+def trainable_state(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Every trainable parameter once (a tied tensor under its first name), and all saved buffers in a full fine-tune.
+
+    The tensors share the model's memory and keep its types; copy them to keep a moment's values.
+    """
+    state = {
+        name: parameter.detach()
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    }
+    if all(parameter.requires_grad for parameter in model.parameters()):
+        stored = model.state_dict()
+        state.update({name: stored[name] for name, _ in model.named_buffers() if name in stored})
+    return state
+
+
+def load_trainable_state(model: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Puts the tensors of `trainable_state` back, bit for bit.
+
+    Raises:
+        ModelError: Names, shapes or types are not those of this model.
+    """
+    own = trainable_state(model)
+    strange = sorted(set(own) ^ set(state))
+    if strange:
+        raise ModelError(
+            f"The saved state and the model differ in {len(strange)} tensors, {strange[0]} among them.",
+            advice="The recipe's method or targets changed since it was saved.",
+        )
+    for name, tensor in own.items():
+        saved = state[name]
+        if saved.shape != tensor.shape or saved.dtype != tensor.dtype:
+            raise ModelError(
+                f"The saved {name} is {saved.dtype} {tuple(saved.shape)}; the model's is {tensor.dtype} "
+                f"{tuple(tensor.shape)}."
+            )
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(state[name])

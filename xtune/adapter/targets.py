@@ -1,0 +1,146 @@
+"""Which layers of a model an adapter may name: looked up before PEFT is asked, so that a typing error is explained."""
+
+from collections.abc import Iterable
+
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from xtune.errors import ModelError
+from xtune.kernels.heads import output_layer
+from xtune.recipe.models import LowRank, QLoRA
+
+ALL_LINEAR = "all-linear"
+
+
+def is_tied(model: PreTrainedModel) -> bool:
+    """Whether the output head is the embedding matrix itself."""
+    head = output_layer(model)
+    embedding = model.get_input_embeddings()
+    return head is not None and getattr(head, "weight", None) is getattr(embedding, "weight", head)
+
+
+def linear_layers(model: PreTrainedModel) -> dict[str, nn.Module]:
+    """The layers that can get an adapter, by full name; the output head is not among them."""
+    head = output_layer(model)
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear | Conv1D) and module is not head
+    }
+
+
+def choose_targets(model: PreTrainedModel, method: LowRank) -> str | list[str]:
+    """What to give PEFT as `target_modules`.
+
+    Raises:
+        ModelError: A name matches no linear layer, or names a head that is tied to the embedding.
+    """
+    if ALL_LINEAR in method.targets:
+        return ALL_LINEAR
+    linear = list(linear_layers(model))
+    head = name_of(model, output_layer(model))
+    if head and any(ends_with(head, target) for target in method.targets):
+        if is_tied(model):
+            raise ModelError(
+                f"`method.targets` names {head}, which shares its matrix with the embedding of this model.",
+                advice=f"Train both with `method.modules_to_save: [{head}]`, or leave it out.",
+            )
+        linear = [*linear, head]
+    for target in method.targets:
+        if not any(ends_with(name, target) for name in linear):
+            raise ModelError(
+                f"`method.targets` names {target}, which matches no linear layer of this model.",
+                advice=f"Its linear layers are: {_last_parts(linear)}; or use `{ALL_LINEAR}`.",
+            )
+    return list(method.targets)
+
+
+def check_modules_to_save(model: PreTrainedModel, method: LowRank) -> None:
+    """Refuses names that match nothing and modules that cannot be trained.
+
+    Raises:
+        ModelError: See above; it lists the model's modules.
+    """
+    owners = {
+        name: module
+        for name, module in model.named_modules()
+        if name and any(True for _ in module.parameters(recurse=False))
+    }
+    for wanted in method.modules_to_save:
+        matches = [module for name, module in owners.items() if ends_with(name, wanted)]
+        if not matches:
+            raise ModelError(
+                f"`method.modules_to_save` names {wanted}, which matches no module of this model.",
+                advice=f"Its modules are: {_last_parts(owners)}.",
+            )
+        if not all(p.is_floating_point() for module in matches for p in module.parameters()):
+            raise ModelError(
+                f"`method.modules_to_save` names {wanted}, which is quantised and cannot be trained in full.",
+                advice="Leave it out, or use `method: lora`.",
+            )
+
+
+def saves_embeddings(model: PreTrainedModel, method: LowRank) -> bool:
+    """Whether `modules_to_save` names the embedding or the head."""
+    shared = [
+        name_of(model, module) for module in (model.get_input_embeddings(), output_layer(model))
+    ]
+    return any(
+        name and ends_with(name, wanted) for name in shared for wanted in method.modules_to_save
+    )
+
+
+def check_start(model: PreTrainedModel, method: LowRank) -> None:
+    """Refuses an initialisation that does not fit the base or the rank.
+
+    Raises:
+        ModelError: PiSSA or OLoRA on a quantised base or above a layer's rank; orthogonal with an odd rank.
+    """
+    if method.init == "orthogonal" and method.rank % 2:
+        raise ModelError(
+            f"`method.init: orthogonal` needs an even rank; `method.rank` is {method.rank}.",
+            advice=f"Set `method.rank: {method.rank + 1}`.",
+        )
+    if not changes_base(method):
+        return
+    if isinstance(method, QLoRA):
+        raise ModelError(
+            f"`method.init: {method.init}` changes the base's weights, and a quantised base cannot hold the change exactly.",
+            advice="Use it with `method: lora`, or `init: default` with `qlora`.",
+        )
+    smallest = min(min(parameter.shape) for parameter in _matrices(model))
+    if method.rank > smallest:
+        raise ModelError(
+            f"`method.init: {method.init}` starts from the weights' own directions, of which the smallest layer has "
+            f"{smallest}; `method.rank` is {method.rank}.",
+            advice=f"Set `method.rank` to at most {smallest}.",
+        )
+
+
+def changes_base(method: LowRank) -> bool:
+    """Whether the initialisation changes the base's weights, so that saving must convert the adapter."""
+    return method.init.startswith(("pissa", "olora"))
+
+
+def ends_with(name: str, ending: str) -> bool:
+    """Whether a module's full name is, or ends with, the given name."""
+    return name == ending or name.endswith(f".{ending}")
+
+
+def name_of(model: nn.Module, wanted: object) -> str | None:
+    """The full name of a module of the model."""
+    return next((name for name, module in model.named_modules() if module is wanted), None)
+
+
+def _matrices(model: PreTrainedModel) -> list[nn.Parameter]:
+    return [
+        parameter
+        for layer in linear_layers(model).values()
+        for parameter in layer.parameters(recurse=False)
+        if parameter.ndim == 2
+    ]
+
+
+def _last_parts(names: Iterable[str]) -> str:
+    return ", ".join(sorted({name.rpartition(".")[2] for name in names}))

@@ -1,0 +1,204 @@
+"""The verbs as Python functions; the command line and notebooks call these and nothing below them.
+
+Importing this module is cheap; torch and transformers come with the first verb that needs them.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from xtune.catalog import find_recipe
+from xtune.errors import RunError
+from xtune.recipe import Recipe
+from xtune.recipe.read import read_recipe
+
+if TYPE_CHECKING:
+    from xtune.adapter.merge import Merged
+    from xtune.data.report import DataReport
+    from xtune.evaluate.evaluate import Comparison
+    from xtune.plan import Plan
+    from xtune.run.observer import EndInfo, Observer
+
+Overrides: TypeAlias = Mapping[str, Any] | Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedRecipe:
+    """A recipe and the name it goes by, after which its run folder is called."""
+
+    name: str
+    recipe: Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """A recipe found fit to train here: what was decided and what becomes of the data."""
+
+    plan: "Plan"
+    report: "DataReport"
+
+    def __str__(self) -> str:
+        return "\n".join([*self.plan.lines(), "", *self.report.lines(), "", "Ready to train."])
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedRun:
+    """A finished run: its folder, its result, and the last word about it."""
+
+    folder: Path
+    result: Path
+    """A standard PEFT adapter folder, or a standard transformers model folder."""
+
+    end: "EndInfo"
+
+    def __str__(self) -> str:
+        return f"{self.end.message}\nLoss curve: {self.folder / 'loss.png'}"
+
+
+def read(recipe: str | Path, overrides: Overrides = ()) -> NamedRecipe:
+    """Read a shipped recipe by name, or a YAML file.
+
+    Args:
+        recipe: A name that `xtune recipes` lists, or a path.
+        overrides: `{"train.learning_rate": 1e-4}`, or `["train.learning_rate=1e-4"]`.
+
+    Raises:
+        RecipeError: Everything that is wrong with it.
+    """
+    path = find_recipe(str(recipe))
+    return NamedRecipe(name=path.stem, recipe=read_recipe(path, _as_words(overrides)))
+
+
+def check(recipe: NamedRecipe | str | Path, overrides: Overrides = ()) -> Check:
+    """Check a recipe, its data and this machine, without loading weights or training.
+
+    Raises:
+        XtuneError: What would keep it from training.
+    """
+    named = _named(recipe, overrides)
+    from xtune.train.session import get_ready  # noqa: PLC0415 - torch is imported late
+
+    ready = get_ready(named.recipe, name=named.name)
+    return Check(plan=ready.plan, report=ready.report)
+
+
+def train(
+    recipe: NamedRecipe | str | Path,
+    overrides: Overrides = (),
+    *,
+    resume: bool = False,
+    observers: "Sequence[Observer]" = (),
+) -> TrainedRun:
+    """Fine-tune a model as a recipe says.
+
+    Args:
+        recipe: A name, a path, or what `read` returned.
+        overrides: Changes to the recipe, as in `read`.
+        resume: Continue the run in the run folder; the result is that of an uninterrupted run, bit for bit.
+        observers: Told of every step, besides the progress bar and the trackers.
+
+    Raises:
+        XtuneError: What a person can mend; the run folder stays resumable.
+        Interrupted: Stopped by Ctrl-C or SIGTERM, with everything saved.
+    """
+    named = _named(recipe, overrides)  # first: a mistake in the recipe must not wait for torch
+    from xtune.report.observers import observers_for  # noqa: PLC0415
+    from xtune.run.observer import Observers  # noqa: PLC0415
+    from xtune.train.session import train_session  # noqa: PLC0415
+
+    finished = train_session(
+        named.recipe,
+        name=named.name,
+        resume=resume,
+        observe=lambda plan: Observers([*observers_for(plan), *observers]),
+    )
+    return TrainedRun(folder=finished.folder, result=finished.result, end=finished.end)
+
+
+def evaluate(
+    run: str | Path,
+    *,
+    data: str | None = None,
+    max_rows: int | None = None,
+    max_new_tokens: int = 256,
+    base: bool = True,
+) -> "Comparison":
+    """Judge a run on held-out rows: loss, perplexity, exact match, and the base model beside it.
+
+    Args:
+        run: A run folder.
+        data: A file of rows; default: what the recipe names as `data.evaluate`.
+        max_rows: Use only the first so many rows.
+        max_new_tokens: Longest answer, in tokens.
+        base: Whether the base model is judged too.
+
+    Raises:
+        XtuneError: The run or the data cannot be read, or hold nothing to judge.
+    """
+    from xtune.evaluate.run import evaluate_run  # noqa: PLC0415 - torch is imported late
+
+    return evaluate_run(
+        Path(run), data=data, max_rows=max_rows, max_new_tokens=max_new_tokens, base=base
+    )
+
+
+def chat(
+    run: str | Path,
+    *,
+    prompt: str | None = None,
+    max_new_tokens: int = 512,
+    temperature: float = 0.0,
+) -> None:
+    """Talk to a fine-tuned model on the terminal, with the template it was trained with.
+
+    Raises:
+        XtuneError: The run cannot be opened.
+    """
+    from xtune.adapter.open import open_run  # noqa: PLC0415 - torch is imported late
+    from xtune.evaluate.chat import Chat, talk  # noqa: PLC0415
+
+    talk(
+        Chat(open_run(Path(run)), max_new_tokens=max_new_tokens, temperature=temperature),
+        prompt=prompt,
+        out=sys.stdout,
+    )
+
+
+def merge(
+    run: str | Path,
+    folder: str | Path,
+    *,
+    base: Literal["unquantised", "dequantised"] = "unquantised",
+) -> "Merged":
+    """Merge an adapter into its base model: a standard transformers folder, checked against the adapter's logits.
+
+    Args:
+        run: A run folder or a PEFT adapter folder.
+        folder: Where the merged model goes; must not exist.
+        base: `unquantised` for the original weights; `dequantised` for those QLoRA trained against.
+
+    Raises:
+        RunError: The run cannot be opened, or the folder exists.
+    """
+    from xtune.adapter.merge import merge as merge_adapter  # noqa: PLC0415 - torch is imported late
+
+    if Path(folder).exists():
+        raise RunError(f"{folder} exists already.", advice="Name a folder that does not exist yet.")
+    return merge_adapter(Path(run), Path(folder), base=base)
+
+
+def _named(recipe: NamedRecipe | str | Path, overrides: Overrides) -> NamedRecipe:
+    return recipe if isinstance(recipe, NamedRecipe) else read(recipe, overrides)
+
+
+def _as_words(overrides: Overrides) -> Sequence[str]:
+    if isinstance(overrides, Mapping):
+        return [f"{key}={_as_yaml(value)}" for key, value in overrides.items()]
+    return overrides
+
+
+def _as_yaml(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)  # JSON is YAML's flow style

@@ -1,0 +1,1 @@
+"""The command line: each function parses, calls one library function, and prints."""

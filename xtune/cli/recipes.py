@@ -1,0 +1,58 @@
+"""`xtune recipes` and `xtune init`: look at the shipped recipes, copy one, write the schema; nothing is trained here."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from xtune.catalog import copy_recipe, find_recipe, list_recipes
+from xtune.recipe.read import recipe_schema
+
+recipes_app = typer.Typer(help="List the recipes that come with xtune.", no_args_is_help=False)
+
+
+@recipes_app.callback(invoke_without_command=True)
+def list_all(context: typer.Context) -> None:
+    """List the recipes that come with xtune."""
+    if context.invoked_subcommand is not None:
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("recipe", style="bold", no_wrap=True)
+    table.add_column("what it is for")
+    for entry in list_recipes():
+        table.add_row(entry.name, entry.summary)
+    console = Console()
+    console.print(table)
+    console.print(
+        "\nxtune recipes show NAME, xtune init NAME to copy one, xtune train NAME to run it."
+    )
+
+
+@recipes_app.command()
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A recipe's name, or a YAML file.")],
+) -> None:
+    """Print a recipe."""
+    print(find_recipe(name).read_text(encoding="utf-8"), end="")
+
+
+@recipes_app.command()
+def schema() -> None:
+    """Print the JSON Schema of recipes, for editors: `xtune recipes schema > schema.json`."""
+    print(json.dumps(recipe_schema(), indent=2, ensure_ascii=False))
+
+
+def init(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A recipe that `xtune recipes` lists.")
+    ],
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="The new file; default: NAME.yaml here.")
+    ] = None,
+) -> None:
+    """Copy a recipe to edit; an existing file is never overwritten."""
+    copied = copy_recipe(name, file)
+    print(f"{copied} is yours to edit. Then: xtune train {copied}")

@@ -1,0 +1,371 @@
+"""Turns conversations and documents into token ids, labels and weights; it neither reads files nor makes batches."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice, pairwise
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from xtune.data.formats import Row
+from xtune.data.mask import covered, membership, tokens_of
+from xtune.data.problems import Problems, refuse
+from xtune.data.spans import Rendered, Span, SpanFinder, Unproven
+from xtune.data.template import ChatTemplate, Unrenderable
+from xtune.data.types import IGNORED, Conversation, Document, Origin, Sequence
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Ints: TypeAlias = npt.NDArray[np.int32]
+Floats: TypeAlias = npt.NDArray[np.float32]
+TrainOn: TypeAlias = Literal["assistant", "last", "all"]
+OverLength: TypeAlias = Literal["auto", "refuse", "drop", "truncate", "split"]
+
+_ROWS_AT_ONCE = 1000
+"""Texts per call of the tokenizer: enough for its threads, little enough to hold twice in memory."""
+
+
+@dataclass(frozen=True)
+class Drop:
+    """A row that is not trained on, and why."""
+
+    origin: Origin
+    reason: str
+
+
+@dataclass(kw_only=True)
+class Encoded:
+    """What became of many rows."""
+
+    sequences: list[Sequence] = field(default_factory=list)
+    drops: list[Drop] = field(default_factory=list)
+    notes: dict[str, list[Origin]] = field(default_factory=dict)
+    """Changes that rows suffered, each with the rows: truncated, split, rewritten by the template ..."""
+
+    def note(self, what: str, origin: Origin) -> None:
+        """Record that something worth telling happened to a row."""
+        self.notes.setdefault(what, []).append(origin)
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A row as text, before tokenisation."""
+
+    text: str
+    row: Row
+    spans: tuple[Span, ...] = ()
+
+
+class Encoder:
+    """Encodes rows with one tokenizer and one set of choices."""
+
+    def __init__(  # noqa: PLR0913 - the choices of `data` in the recipe, one by one
+        self,
+        tokenizer: "PreTrainedTokenizerBase",
+        *,
+        template: str | None = None,
+        train_on: TrainOn = "assistant",
+        prompt_loss_weight: float = 0.0,
+        max_tokens: int = 2048,
+        over_length: OverLength = "refuse",
+        stage: Literal["sft", "pretrain"] = "sft",
+    ) -> None:
+        """Prepare to encode.
+
+        Args:
+            tokenizer: A fast tokenizer.
+            template: Text of a Jinja chat template that replaces the tokenizer's own.
+            train_on: Which messages count in full; a message's own `train` goes before it.
+            prompt_loss_weight: Weight of all other tokens of a conversation.
+            max_tokens: Longest sequence.
+            over_length: What happens to longer rows; "auto" splits documents and drops conversations.
+            stage: In "pretrain" conversations can be split like documents.
+
+        Raises:
+            DataError: The tokenizer cannot say which characters a token came from.
+        """
+        if not tokenizer.is_fast:
+            refuse(
+                f"The tokenizer ({type(tokenizer).__name__}) is a slow one and does not say which characters a token came from",
+                allowed="masks need a fast tokenizer, one with a tokenizer.json",
+                advice="look for a version of the model whose folder has a tokenizer.json.",
+            )
+        self._tokenizer: Any = tokenizer
+        self.template = ChatTemplate(tokenizer, template)
+        self._finder = SpanFinder(self.template)
+        self._train_on = train_on
+        self._other_weight = prompt_loss_weight
+        self._max_tokens = max_tokens
+        self._over_length = over_length
+        self._stage = stage
+        self._added = membership(tokenizer)
+
+    def encode(self, row: Row) -> list[Sequence]:
+        """The sequences of one row: mostly one, several if it was split, none if it was dropped.
+
+        Raises:
+            DataError: The row does not fit the template or `max_tokens`.
+        """
+        return self.encode_rows([row]).sequences
+
+    def encode_rows(self, rows: Iterable[Row]) -> Encoded:
+        """Encode many rows, with the reason of every row that is left out.
+
+        Raises:
+            DataError: All rows that do not fit the template or `max_tokens`.
+        """
+        result, problems = Encoded(), Problems()
+        source = iter(rows)
+        while chunk := list(islice(source, _ROWS_AT_ONCE)):
+            texts = [
+                text for row in chunk if (text := self._as_text(row, result, problems)) is not None
+            ]
+            for sequence in self._tokenised(texts, result, problems):
+                self._fit(sequence[0], sequence[1], result, problems)
+        problems.raise_any()
+        return result
+
+    def prompt(self, conversation: Conversation) -> list[int]:
+        """Ids of all that precedes the last assistant message, with the generation prompt, as at inference.
+
+        Raises:
+            DataError: The template refuses the conversation.
+        """
+        last = _last_assistant(conversation)
+        messages = conversation.messages[: last if last is not None else None]
+        try:
+            text = self.template.render(
+                [message.for_template() for message in messages], conversation.tools, prompt=True
+            )
+        except Unrenderable as error:
+            refuse(f"{self._named} refuses the row: {error}", where=str(conversation.origin))
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        return ids
+
+    @property
+    def _named(self) -> str:
+        return self.template.name[0].upper() + self.template.name[1:]
+
+    def _as_text(self, row: Row, result: Encoded, problems: Problems) -> _Text | None:
+        if isinstance(row, Document):
+            if not row.text.strip():
+                result.drops.append(Drop(row.origin, "empty text"))
+                return None
+            return _Text(row.text, row)
+        wanted = self._wanted(row)
+        if not wanted and self._train_on != "all" and self._other_weight == 0:
+            result.drops.append(Drop(row.origin, "no message to train on"))
+            return None
+        if self._train_on != "all" and wanted and all(_is_empty(row, index) for index in wanted):
+            result.drops.append(Drop(row.origin, "empty answer"))
+            return None
+        rendered = self._rendered(row, wanted, problems)
+        if rendered is None:
+            return None
+        for note in rendered.notes:
+            result.note(note, row.origin)
+        return _Text(rendered.text, row, tuple(rendered.spans))
+
+    def _rendered(
+        self, row: Conversation, wanted: list[int], problems: Problems
+    ) -> Rendered | None:
+        try:
+            return self._finder.find(row, wanted)
+        except Unrenderable as error:
+            fault, advice = (
+                f"{self._named} refuses the row: {error}",
+                "change the row, or name another template in `data.template`.",
+            )
+        except Unproven as error:
+            fault = f"What is trained on cannot be located in {self.template.name}: {error}"
+            advice = "name another template in `data.template`, one with `{% generation %}` say, or set `train_on: all`."
+        problems.add(fault, where=str(row.origin), advice=advice)
+        return None
+
+    def _wanted(self, row: Conversation) -> list[int]:
+        """Messages whose spans matter: those trained on, or with `train_on: all` those that are not."""
+        if self._train_on == "all":
+            return [index for index, message in enumerate(row.messages) if message.train is False]
+        last = _last_assistant(row)
+        return [
+            index
+            for index, message in enumerate(row.messages)
+            if message.train
+            or (
+                message.train is None
+                and message.role == "assistant"
+                and (self._train_on == "assistant" or index == last)
+            )
+        ]
+
+    def _tokenised(
+        self, texts: list[_Text], result: Encoded, problems: Problems
+    ) -> Iterator[tuple[Sequence, Row]]:
+        """Sequences of full length; conversations get no special tokens but their template's."""
+        conversations = [text for text in texts if isinstance(text.row, Conversation)]
+        documents = [text for text in texts if isinstance(text.row, Document)]
+        done: dict[int, Sequence] = {}
+        if conversations:
+            self._encode_conversations(conversations, done, result, problems)
+        if documents:
+            self._encode_documents(documents, done)
+        for text in texts:
+            if id(text) in done:
+                yield done[id(text)], text.row
+
+    def _encode_conversations(
+        self, texts: list[_Text], done: dict[int, Sequence], result: Encoded, problems: Problems
+    ) -> None:
+        encoding = self._tokenizer(
+            [text.text for text in texts],
+            add_special_tokens=False,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )
+        for text, ids, offsets in zip(
+            texts, encoding["input_ids"], encoding["offset_mapping"], strict=True
+        ):
+            if not ids:
+                result.drops.append(Drop(text.row.origin, "no tokens"))
+                continue
+            input_ids = np.array(ids, np.int32)
+            weights = self._weights(text, input_ids, offsets, problems)
+            if weights is not None:
+                done[id(text)] = _sequence(input_ids, weights, text.row.origin)
+
+    def _weights(
+        self, text: _Text, ids: Ints, offsets: list[tuple[int, int]], problems: Problems
+    ) -> Floats | None:
+        """Weight of each token of a conversation, (tokens,); None if the last answer has no end."""
+        everything = self._train_on == "all"
+        inside, outside = (self._other_weight, 1.0) if everything else (1.0, self._other_weight)
+        weights = np.full(len(ids), outside, np.float32)
+        if not text.spans:
+            return weights
+        row = text.row
+        last = _last_assistant(row) if isinstance(row, Conversation) else None
+        edges = np.array(offsets, np.int64).reshape(-1, 2)  # (tokens, 2)
+        starts, ends = covered(edges)
+        special = self._added[ids]
+        for span in text.spans:
+            first, stop, ended = tokens_of(span, (starts, ends), special, text.text)
+            weights[first:stop] = inside
+            if not ended and span.message == last and not everything:
+                problems.add(
+                    f"{self._named} writes no end-of-turn token after the assistant's answer, so the model would never learn to stop",
+                    where=str(row.origin),
+                    allowed="a special token of the tokenizer must follow the answer",
+                    advice="end the answer with `{{ eos_token }}` in a template of your own (`data.template`), "
+                    "or add the template's token to the vocabulary (`method.new_tokens`).",
+                )
+                return None
+        return weights
+
+    def _encode_documents(self, texts: list[_Text], done: dict[int, Sequence]) -> None:
+        end = self._tokenizer.eos_token_id
+        if end is None:
+            refuse(
+                "The tokenizer has no end-of-text token (`eos_token`), which ends every document"
+            )
+        encoding = self._tokenizer(
+            [text.text for text in texts],
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )
+        for text, ids in zip(texts, encoding["input_ids"], strict=True):
+            input_ids = np.array(ids if ids and ids[-1] == end else [*ids, end], np.int32)
+            done[id(text)] = _sequence(
+                input_ids, np.ones(len(input_ids), np.float32), text.row.origin
+            )
+
+    def _fit(self, sequence: Sequence, row: Row, result: Encoded, problems: Problems) -> None:
+        """Add a sequence to the result, or what `over_length` makes of it."""
+        if sequence.loss_weight == 0:
+            result.drops.append(Drop(row.origin, "no trained token"))
+            return
+        if len(sequence) <= self._max_tokens:
+            result.sequences.append(sequence)
+            return
+        how = self._how_to_fit(row)
+        if how == "drop":
+            result.drops.append(Drop(row.origin, f"longer than {self._max_tokens} tokens"))
+        elif how == "refuse":
+            problems.add(
+                f"The row has {len(sequence)} tokens",
+                where=str(row.origin),
+                allowed=f"`data.max_tokens` is {self._max_tokens}",
+                advice="raise it, or set `data.over_length` to `drop`, `truncate` or, for texts, `split`.",
+            )
+        elif how == "truncate":
+            self._truncate(sequence, result)
+        elif isinstance(row, Conversation) and self._stage == "sft":
+            problems.add(
+                f"The conversation has {len(sequence)} tokens and cannot be split: an answer would lose its question",
+                where=str(row.origin),
+                allowed=f"`data.max_tokens` is {self._max_tokens}",
+                advice="set `data.over_length` to `drop` or `truncate`; `split` is for texts.",
+            )
+        else:
+            self._split(sequence, result)
+
+    def _how_to_fit(self, row: Row) -> str:
+        if self._over_length != "auto":
+            return self._over_length
+        return "split" if isinstance(row, Document) else "drop"
+
+    def _truncate(self, sequence: Sequence, result: Encoded) -> None:
+        cut = _part(sequence, 0, self._max_tokens)
+        if cut.loss_weight == 0:
+            reason = f"no trained token among the first {self._max_tokens}"
+            result.drops.append(Drop(sequence.origin, reason))
+            return
+        result.note(f"truncated to {self._max_tokens} tokens", sequence.origin)
+        result.sequences.append(cut)
+
+    def _split(self, sequence: Sequence, result: Encoded) -> None:
+        parts = [
+            _part(sequence, start, stop) for start, stop in _cuts(len(sequence), self._max_tokens)
+        ]
+        kept = [part for part in parts if part.loss_weight > 0]
+        result.note(f"split into parts of at most {self._max_tokens} tokens", sequence.origin)
+        result.sequences += kept
+
+
+def _last_assistant(conversation: Conversation) -> int | None:
+    roles = [message.role for message in conversation.messages]
+    return len(roles) - 1 - roles[::-1].index("assistant") if "assistant" in roles else None
+
+
+def _is_empty(conversation: Conversation, index: int) -> bool:
+    message = conversation.messages[index]
+    return not message.content.strip() and not any(
+        message.extra.get(key) for key in ("tool_calls", "reasoning_content")
+    )
+
+
+def _sequence(input_ids: Ints, weights: Floats, origin: Origin) -> Sequence:
+    labels = np.where(weights > 0, input_ids, np.int32(IGNORED))
+    return Sequence(input_ids=input_ids, labels=labels, weights=weights, origin=origin)
+
+
+def _part(sequence: Sequence, start: int, stop: int) -> Sequence:
+    # Copies, so that a short part does not keep a long text in memory.
+    return Sequence(
+        input_ids=sequence.input_ids[start:stop].copy(),
+        labels=sequence.labels[start:stop].copy(),
+        weights=sequence.weights[start:stop].copy(),
+        origin=sequence.origin,
+    )
+
+
+def _cuts(length: int, size: int) -> list[tuple[int, int]]:
+    """Borders of parts of at most `size` tokens, none of a single token: a first token predicts nothing."""
+    cuts = [*range(0, length, size), length]
+    if cuts[-1] - cuts[-2] == 1:
+        cuts[-2] -= 1
+    return list(pairwise(cuts))

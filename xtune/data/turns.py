@@ -1,0 +1,255 @@
+"""Turns of any known spelling (role/content, from/value, pairs) become messages; it knows nothing of files and columns."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from xtune.data.problems import described, listed
+from xtune.data.types import Message
+
+ROLES = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "human": "user",
+    "prompter": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "bing": "assistant",
+    "bard": "assistant",
+    "model": "assistant",
+    "chatbot": "assistant",
+    "bot": "assistant",
+    "tool": "tool",
+    "function": "tool",
+    "observation": "tool",
+    "function_response": "tool",
+    "tool_response": "tool",
+    "ipython": "tool",
+    "function_call": "call",
+    "tool_call": "call",
+}
+"""Role names of data sets to ours; `call` is an assistant's turn whose text is a tool call in JSON."""
+
+EXTRA_TEXTS = ("tool_call_id", "name", "reasoning_content", "reasoning", "thinking")
+"""Keys of a message that chat templates use besides role, content and tool calls; others are notes of the data set."""
+
+_MEDIA = ("image", "image_url", "video", "video_url", "audio", "audio_url", "input_audio", "file")
+
+
+class Misfit(Exception):  # noqa: N818 - a row that does not fit is no error until someone wants it to
+    """A row does not fit its format: which field, what was found, what is allowed."""
+
+    def __init__(self, what: str, allowed: str = "", advice: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.allowed = allowed
+        self.advice = advice
+
+
+def reject(field: str, value: object, allowed: str) -> NoReturn:
+    """A field holds something else than it should.
+
+    Raises:
+        Misfit: Always.
+    """
+    raise Misfit(f"`{field}` is {described(value)}", f"it must be {allowed}")
+
+
+def messages_of(value: Any, field: str, columns: Mapping[str, str]) -> list[Message]:
+    """The messages of a list of turns.
+
+    Raises:
+        Misfit: The list or one of its turns is malformed.
+    """
+    turns = parsed_list(value, field)
+    if not turns:
+        reject(field, turns, "a list of at least one message")
+    if all(isinstance(turn, dict) and "human" in turn and "assistant" in turn for turn in turns):
+        return [
+            message
+            for index, turn in enumerate(turns)
+            for message in _pair(turn, f"{field}[{index}]")
+        ]
+    return [_message(turn, f"{field}[{index}]", columns) for index, turn in enumerate(turns)]
+
+
+def parsed_list(value: Any, field: str) -> list[Any]:
+    """A list, or the JSON text of one (csv cells, and the `tools` of several data sets).
+
+    Raises:
+        Misfit: It is neither.
+    """
+    parsed = _from_json(value) if isinstance(value, str) else value
+    if isinstance(parsed, dict):
+        parsed = [parsed]
+    if not isinstance(parsed, list):
+        reject(field, value, "a list")
+    return parsed
+
+
+def history_of(value: Any, field: str) -> list[Message]:
+    """The messages of earlier rounds, `[[question, answer], ...]`.
+
+    Raises:
+        Misfit: A round is not a pair of texts.
+    """
+    messages = []
+    for index, pair in enumerate(parsed_list(value, field)):
+        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+            reject(f"{field}[{index}]", pair, "a question and its answer")
+        messages.append(Message(role="user", content=text_of(pair[0], f"{field}[{index}][0]")))
+        messages.append(Message(role="assistant", content=text_of(pair[1], f"{field}[{index}][1]")))
+    return messages
+
+
+def text_of(value: Any, field: str) -> str:
+    """A text, or the texts of a list of content parts joined.
+
+    Raises:
+        Misfit: It is something else, an image say.
+    """
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list):
+        reject(field, value, "a text")
+    parts = []
+    for index, part in enumerate(value):
+        if isinstance(part, str):
+            parts.append(part)
+            continue
+        if not isinstance(part, dict):
+            reject(f"{field}[{index}]", part, "a text part")
+        kind = part.get("type", "text")
+        if kind in _MEDIA:
+            raise Misfit(
+                f"`{field}[{index}]` is a part of type `{kind}`",
+                "this version trains on text alone",
+            )
+        if kind != "text" or not isinstance(part.get("text"), str):
+            reject(f"{field}[{index}]", part, 'a text part: {"type": "text", "text": ...}')
+        parts.append(part["text"])
+    return "".join(parts)
+
+
+def tools_of(value: Any, field: str) -> tuple[Mapping[str, Any], ...]:
+    """The tool descriptions of a row: a list of objects or its JSON text; empty and absent are the same.
+
+    Raises:
+        Misfit: It is something else.
+    """
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return ()
+    tools = parsed_list(value, field)
+    for index, tool in enumerate(tools):
+        if not isinstance(tool, dict):
+            reject(f"{field}[{index}]", tool, "an object that describes a tool")
+    return tuple(without_nulls(tool) for tool in tools)
+
+
+def without_nulls(value: Any) -> Any:
+    """The value without object keys that are null: parquet writes null for a key that other rows have."""
+    if isinstance(value, dict):
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [without_nulls(item) for item in value]
+    return value
+
+
+def _pair(turn: Mapping[str, Any], field: str) -> list[Message]:
+    return [
+        Message(role="user", content=text_of(turn["human"], f"{field}.human")),
+        Message(role="assistant", content=text_of(turn["assistant"], f"{field}.assistant")),
+    ]
+
+
+def _message(turn: Any, field: str, columns: Mapping[str, str]) -> Message:
+    if not isinstance(turn, dict):
+        reject(field, turn, "an object with `role` and `content`, or `from` and `value`")
+    role_key = _key(turn, field, (columns.get("role", "role"), "from"))
+    name = turn[role_key]
+    role = ROLES.get(name.strip().lower()) if isinstance(name, str) else None
+    if role is None:
+        reject(f"{field}.{role_key}", name, f"one of {', '.join(ROLES)}")
+    extra = _extra(turn, field)
+    content = _content(turn, field, columns, optional=bool(extra.get("tool_calls")))
+    if role == "call":
+        extra["tool_calls"] = _calls(content, f"{field}.value")
+        role, content = "assistant", ""
+    return Message(role=role, content=content, train=_train(turn, field), extra=extra)
+
+
+def _extra(turn: Mapping[str, Any], field: str) -> dict[str, Any]:
+    extra: dict[str, Any] = {
+        key: text_of(turn[key], f"{field}.{key}") for key in EXTRA_TEXTS if turn.get(key)
+    }
+    calls = turn.get("tool_calls") or turn.get("function_call")
+    if calls:
+        extra["tool_calls"] = _calls(calls, f"{field}.tool_calls")
+    return extra
+
+
+def _key(turn: Mapping[str, Any], field: str, names: tuple[str, ...]) -> str:
+    for name in names:
+        if name in turn:
+            return name
+    found = listed(turn) or "nothing"
+    raise Misfit(
+        f"`{field}` has {found} and no `{names[0]}`",
+        f"a message needs {' or '.join(f'`{n}`' for n in names)}",
+    )
+
+
+def _content(
+    turn: Mapping[str, Any], field: str, columns: Mapping[str, str], *, optional: bool
+) -> str:
+    names = (columns.get("content", "content"), "value")
+    if optional and all(turn.get(name) is None for name in names):
+        return ""
+    key = _key(turn, field, names)
+    value = turn[key]
+    if isinstance(value, dict):
+        value = [value]
+    return text_of(value, f"{field}.{key}")
+
+
+def _train(turn: Mapping[str, Any], field: str) -> bool | None:
+    for key in ("train", "loss", "weight"):
+        value = turn.get(key)
+        if value is None:
+            continue
+        if isinstance(value, bool):
+            return value
+        if key != "train" and isinstance(value, (int, float)) and value in {0, 1}:
+            return bool(value)
+        reject(f"{field}.{key}", value, "true or false" if key == "train" else "0 or 1")
+    return None
+
+
+def _calls(value: Any, field: str) -> list[dict[str, Any]]:
+    """Tool calls as templates expect them: `{"type": "function", "function": {"name", "arguments"}}`, arguments an object."""
+    calls = []
+    for index, call in enumerate(parsed_list(value, field)):
+        function = call.get("function", call) if isinstance(call, dict) else None
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            reject(f"{field}[{index}]", call, "a tool call with a `name` and `arguments`")
+        arguments = function.get("arguments", function.get("parameters", {}))
+        parsed = _from_json(arguments) if isinstance(arguments, str) else arguments
+        keep = {"id": call["id"]} if call.get("id") is not None else {}
+        arguments = parsed if isinstance(parsed, dict) else arguments
+        calls.append(
+            {
+                **keep,
+                "type": "function",
+                "function": {"name": function["name"], "arguments": arguments},
+            }
+        )
+    return calls
+
+
+def _from_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,110 @@
+"""How a causal language model ends: its backbone, its head, and what lies between the head and the logits."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from xtune.kernels.cross_entropy import LogitTransform
+
+# fmt: off
+PLAIN_HEADS = frozenset(
+    [
+        "apertus", "arcee", "aria_text", "biogpt", "bitnet", "bloom", "cohere", "cohere2",
+        "cohere2_moe", "cwm", "deepseek_v2", "deepseek_v3", "diffllama", "doge", "dots1",
+        "ernie4_5", "ernie4_5_moe", "exaone4", "exaone_moe", "falcon", "falcon_mamba",
+        "flex_olmo", "gemma", "gemma2", "gemma3_text", "glm", "glm4", "glm4_moe", "gpt2",
+        "gpt_bigcode", "gpt_neo", "gpt_neox", "gpt_oss", "gptj", "granite", "granitemoe",
+        "granitemoehybrid", "granitemoeshared", "helium", "hunyuan_v1_dense",
+        "hunyuan_v1_moe", "internlm3", "jamba", "jetmoe", "lfm2", "llama", "mamba", "mellum",
+        "mimo_v2_flash", "minimax", "minimax_m2", "ministral", "ministral3", "mistral",
+        "mixtral", "mpt", "nemotron", "olmo", "olmo2", "olmo3", "olmoe", "opt", "persimmon",
+        "phi", "phi3", "phimoe", "qwen2", "qwen2_moe", "qwen3", "qwen3_5_text", "qwen3_moe",
+        "qwen3_next", "seed_oss", "smollm3", "solar_open", "stablelm", "starcoder2",
+        "vaultgemma", "xglm",
+    ]
+)
+# fmt: on
+"""Model types whose logits are `transform(head(backbone(ids)))`, each compared with the model's own forward
+(tests/kernels/test_heads.py, transformers 5.23)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """A model taken apart before its logits."""
+
+    backbone: nn.Module
+    """Token ids to hidden states (rows, tokens, hidden), the final norm included."""
+
+    layer: nn.Module
+    """Hidden states to logits: a plain `nn.Linear`, or one that an adapter or a quantiser replaced."""
+
+    transform: LogitTransform
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the layer is exactly `nn.Linear`, so that its gradient is known in closed form."""
+        return type(self.layer) is nn.Linear and not has_hooks(self.layer)
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether somebody hooked into the module's forward, so that going around it would lose something."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def base_model(model: nn.Module) -> PreTrainedModel:
+    """The transformers model inside a PEFT model; any other model as it is.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
+    if not isinstance(inner, PreTrainedModel):
+        raise TypeError(f"expected a transformers model, found {type(inner).__name__}")
+    return inner
+
+
+def output_layer(model: PreTrainedModel) -> nn.Module | None:
+    """The layer that makes logits of hidden states; None for a model without one."""
+    typed: Any = model  # transformers leaves the method untyped
+    layer = typed.get_output_embeddings()
+    return layer if isinstance(layer, nn.Module) else None
+
+
+def find_head(model: nn.Module) -> Head | None:
+    """The parts of a model whose type is in `PLAIN_HEADS`; None for any other."""
+    base = base_model(model)
+    if base.config.model_type not in PLAIN_HEADS:
+        return None
+    backbone, layer = base.base_model, output_layer(base)
+    if backbone is base or layer is None:
+        return None
+    return Head(backbone=backbone, layer=layer, transform=_transform(base))
+
+
+def _transform(base: PreTrainedModel) -> LogitTransform:
+    config = base.config
+    scale = 1.0
+    if (divisor := getattr(config, "logits_scaling", None)) is not None:  # Granite
+        scale = 1.0 / float(divisor)
+    if (factor := getattr(config, "logit_scale", None)) is not None and hasattr(
+        base, "logit_scale"
+    ):
+        scale = float(factor)  # Cohere
+    softcap = getattr(config, "final_logit_softcapping", None)  # Gemma 2
+    return LogitTransform(scale=scale, softcap=None if softcap is None else float(softcap))
+
+
+def hidden_states(backbone: nn.Module, input_ids: torch.Tensor, **options: object) -> torch.Tensor:
+    """The backbone's last hidden states (rows, tokens, hidden).
+
+    Raises:
+        TypeError: The backbone returned none.
+    """
+    output = backbone(input_ids=input_ids, **options)
+    states = output.last_hidden_state
+    if not isinstance(states, torch.Tensor):
+        raise TypeError(f"{type(backbone).__name__} returned no hidden states")
+    return states

@@ -1,0 +1,125 @@
+"""The training loss of a batch: a weighted sum over trained tokens, whose logits never exist all at once."""
+
+import inspect
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from xtune.kernels.cross_entropy import chunked_cross_entropy, linear_cross_entropy, token_losses
+from xtune.kernels.heads import Head, base_model, find_head, hidden_states
+
+IGNORED = -100
+"""Label of a token without loss; torch's `ignore_index`, and `xtune.data.types.IGNORED`."""
+
+
+class LossInputs(Protocol):
+    """What the loss reads of a `Batch` (xtune.data.types), all (rows, tokens)."""
+
+    input_ids: torch.Tensor
+    labels: torch.Tensor
+    weights: torch.Tensor
+    position_ids: torch.Tensor
+
+
+class LossModule(nn.Module):
+    """A model whose forward is its loss, so that DDP and FSDP see one forward and one backward.
+
+    Args:
+        model: A causal language model, with or without a PEFT adapter.
+        chunk_tokens: Tokens whose logits exist at one time.
+    """
+
+    def __init__(self, model: nn.Module, chunk_tokens: int) -> None:
+        super().__init__()
+        self.model = model
+        self.chunk_tokens = chunk_tokens
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        labels: torch.Tensor,
+        weights: torch.Tensor,
+        position_ids: torch.Tensor,
+    ) -> torch.Tensor:
+        """The float32 sum of the weighted token losses; all arguments are (rows, tokens)."""
+        head = find_head(self.model)
+        rows, columns = trained_positions(labels, weights)
+        targets, factors = labels[rows, columns + 1], weights[rows, columns + 1]  # (trained,)
+        if head is None:
+            return _whole_loss(
+                self.model, input_ids, position_ids, (rows, columns), targets, factors
+            )
+        options = _options(head.backbone, position_ids)
+        hidden = hidden_states(head.backbone, input_ids, **options)  # (rows, tokens, hidden)
+        selected = hidden[rows, columns]  # (trained, hidden)
+        if not len(selected):
+            return hidden.sum().float() * 0.0  # still reaches every parameter, for DDP
+        return _head_loss(head, selected, targets, factors, self.chunk_tokens)
+
+
+def causal_loss(model: nn.Module, batch: LossInputs, *, chunk_tokens: int) -> torch.Tensor:
+    """The sum over a batch's trained tokens of weight times negative log-likelihood, float32.
+
+    Only hidden states that predict a trained token reach the head. The caller divides by the step's
+    `loss_weight`. Packed rows are isolated by `position_ids`: no mask and no cache are passed.
+
+    Raises:
+        TypeError: The model is no transformers model.
+    """
+    loss = LossModule(model, chunk_tokens)
+    result = loss(batch.input_ids, batch.labels, batch.weights, batch.position_ids)
+    if not isinstance(result, torch.Tensor):
+        raise TypeError("the loss is no tensor")
+    return result
+
+
+def trained_positions(
+    labels: torch.Tensor, weights: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Row and column of every hidden state that predicts a trained token: one before that token."""
+    trained = (labels[:, 1:] != IGNORED) & (weights[:, 1:] > 0)  # (rows, tokens - 1)
+    rows, columns = trained.nonzero(as_tuple=True)
+    return rows, columns
+
+
+def _head_loss(
+    head: Head, hidden: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor, chunk_tokens: int
+) -> torch.Tensor:
+    if head.is_plain and isinstance(head.layer, nn.Linear):
+        return linear_cross_entropy(
+            hidden, head.layer, labels, weights, chunk_tokens=chunk_tokens, transform=head.transform
+        )
+    return chunked_cross_entropy(
+        hidden, head.layer, labels, weights, chunk_tokens=chunk_tokens, transform=head.transform
+    )
+
+
+def _whole_loss(
+    model: nn.Module,
+    input_ids: torch.Tensor,
+    position_ids: torch.Tensor,
+    positions: tuple[torch.Tensor, torch.Tensor],
+    labels: torch.Tensor,
+    weights: torch.Tensor,
+) -> torch.Tensor:
+    """The loss through the model's own forward: the logits of every column that is trained in any row."""
+    rows, columns = positions
+    base = base_model(model)
+    options = _options(base, position_ids)
+    if not len(rows):
+        return base(input_ids=input_ids, **options).logits.sum().float() * 0.0  # type: ignore[no-any-return]
+    if "logits_to_keep" in inspect.signature(base.forward).parameters:
+        kept, columns = torch.unique(columns, return_inverse=True)
+        options["logits_to_keep"] = kept
+    logits = base(input_ids=input_ids, **options).logits  # (rows, kept, vocab)
+    return token_losses(logits[rows, columns], labels, weights)
+
+
+def _options(module: nn.Module, position_ids: torch.Tensor) -> dict[str, object]:
+    """`use_cache=False` always: with the default, packed rows see each other (transformers 5.23)."""
+    accepted = inspect.signature(module.forward).parameters
+    options: dict[str, object] = {"use_cache": False}
+    if "position_ids" in accepted:
+        options["position_ids"] = position_ids
+    return options

@@ -1,0 +1,304 @@
+"""Peak bytes of one training step by item, computed from closed formulas; nothing is run and nothing is measured.
+
+Each formula stands with its derivation. They follow transformers' Llama-like layers with PEFT adapters,
+sdpa or flash attention, and `xtune.kernels`' chunked loss. What they cannot know: fragmentation and
+library workspaces, for which `context` and `reserve` are set aside.
+
+Letters: n tokens in a forward pass, h hidden size, m feed-forward width, q and k widths of all query and
+key heads, v vocabulary, w bytes of an unquantised weight (and so of the hidden states), c bytes of a
+compute number.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from xtune.memory.shape import ModelShape
+
+GIB = 2**30
+MethodName: TypeAlias = Literal["full", "lora", "qlora"]
+
+DTYPE_BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+ADAPTER_BYTES = 4
+"""PEFT holds adapters in float32 on a half-precision base (`autocast_adapter_dtype=True`)."""
+
+QUANTIZATION_BLOCK = 64
+"""Weights that share a scale in bitsandbytes' 4-bit formats (Linear4bit's default blocksize)."""
+
+NESTED_BLOCK = 256
+"""Scales that share a float32 scale under double quantisation (arXiv 2305.14314, section 3)."""
+
+OPTIMIZER_BLOCK = 256
+"""States that share a float32 scale in bitsandbytes' 8-bit optimizers (blockwise, arXiv 2110.02861)."""
+
+CONTEXT_BYTES: Mapping[str, int] = {
+    "cuda": GIB // 2,
+    "xpu": GIB // 2,
+    "mps": GIB // 2,
+    "cpu": GIB * 3 // 4,
+}
+"""What is gone before the model: on an accelerator the driver's context and the matrix library's workspace
+(published CUDA contexts are 0.4 to 0.6 GB); on a CPU Python with torch, transformers, PEFT and bitsandbytes
+imported (0.7 GiB resident: Linux, torch 2.13, November 2026)."""
+
+RESERVE_FRACTION = 0.10
+"""Part of the step's short-lived memory that the allocator holds without using it. Published runs lie 5 to 25 %
+above the allocated peak; this is not measured by us."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """What is done with a model: everything besides its shape that the bytes depend on."""
+
+    method: MethodName
+    tokens: int
+    """Longest sequence of a forward pass."""
+
+    rows: int = 1
+    """Sequences of a forward pass."""
+
+    weight_dtype: str = "bfloat16"
+    compute_dtype: str = "bfloat16"
+    quantization: Literal["nf4", "fp4", "int8"] | None = None
+    double_quantization: bool = True
+    rank: int = 0
+    targets: tuple[str, ...] = ("all-linear",)
+    dora: bool = False
+    saved_parameters: int = 0
+    """Parameters of `modules_to_save`: trained copies beside the adapters."""
+
+    new_tokens: int = 0
+    optimizer: str = "adamw"
+    accumulation_steps: int = 1
+    gradient_checkpointing: bool = True
+    loss_chunk_tokens: int = 0
+    """Tokens whose logits exist at one time; 0: all."""
+
+    packing: bool = False
+    attention: str = "sdpa"
+    device: str = "cuda"
+    world_size: int = 1
+
+    @property
+    def positions(self) -> int:
+        """n: tokens in a forward pass."""
+        return self.rows * self.tokens
+
+    @property
+    def weight_bytes(self) -> int:
+        """w: bytes of an unquantised weight."""
+        return DTYPE_BYTES[self.weight_dtype]
+
+    @property
+    def compute_bytes(self) -> int:
+        """c: bytes of a number in a matrix product."""
+        return DTYPE_BYTES[self.compute_dtype]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """Computed bytes by item. They do not all exist at one time; `peak_bytes` says what does."""
+
+    items: Mapping[str, int]
+    gradients_stay: bool
+    """Whether gradients live through forward passes (several micro-batches a step)."""
+
+    @property
+    def resident_bytes(self) -> int:
+        """What is there from the first step to the last."""
+        names = ("weights", "embeddings", "head", "adapter", "optimizer", "context")
+        return sum(self.items[name] for name in names)
+
+    @property
+    def peak_bytes(self) -> int:
+        """The largest sum of what exists at one time.
+
+        When the loss is computed all checkpoints and casts exist, and the logits; in the backward pass of
+        the last layer all checkpoints and that layer's activations. Afterwards checkpoints are freed as
+        gradients come, layer by layer, so the sum lies between its ends: all checkpoints and no gradients,
+        or no checkpoints and all gradients. Gradients that stay from an earlier micro-batch add to both.
+        """
+        item = self.items
+        forward = item["checkpoints"] + max(item["layer"], item["loss"] + item["casts"])
+        backward = item["gradients"] + item["layer"]
+        step = item["gradients"] + forward if self.gradients_stay else max(forward, backward)
+        return self.resident_bytes + step + item["reserve"]
+
+    def lines(self) -> list[str]:
+        """The items in GiB, then the peak, for people."""
+        rows = [f"{name:<12} {size / GIB:8.3f} GiB" for name, size in self.items.items() if size]
+        return [*rows, f"{'peak':<12} {self.peak_bytes / GIB:8.3f} GiB (computed)"]
+
+    def to_json(self) -> dict[str, int]:
+        """Bytes by item, and the peak."""
+        return {**self.items, "peak": self.peak_bytes}
+
+
+def predict(shape: ModelShape, work: Workload) -> Prediction:
+    """Compute the bytes of one training step by item."""
+    trained = trained_parameters(shape, work)
+    adapter = 0 if work.method == "full" else trained * ADAPTER_BYTES
+    gradient_bytes = work.weight_bytes if work.method == "full" else ADAPTER_BYTES
+    saved = _saved_per_layer(shape, work)
+    checkpoint = work.positions * shape.hidden * work.weight_bytes  # one layer's input: n h w
+    items = {
+        "weights": weight_bytes(shape, work),
+        "embeddings": shape.embedding_parameters * work.weight_bytes,
+        "head": shape.head_parameters * work.weight_bytes,
+        "adapter": adapter,
+        # DistributedDataParallel keeps its buckets beside the gradients.
+        "gradients": trained * gradient_bytes * (2 if work.world_size > 1 else 1),
+        "optimizer": optimizer_bytes(shape, work),
+        "checkpoints": shape.layers * (checkpoint if work.gradient_checkpointing else saved),
+        "layer": (saved if work.gradient_checkpointing else 0) + _backward(shape, work),
+        "loss": _loss(shape, work),
+        "casts": _casts(shape, work, trained),
+        "context": CONTEXT_BYTES[work.device],
+    }
+    moving = items["checkpoints"] + max(items["layer"], items["loss"])
+    items["reserve"] = round(RESERVE_FRACTION * moving)
+    return Prediction(items=items, gradients_stay=work.accumulation_steps > 1)
+
+
+def trained_parameters(shape: ModelShape, work: Workload) -> int:
+    """Parameters that get gradients."""
+    if work.method == "full":
+        return shape.parameters
+    low_rank = shape.lora_parameters(work.rank, work.targets, dora=work.dora)
+    return low_rank + work.saved_parameters + work.new_tokens * shape.hidden
+
+
+def weight_bytes(shape: ModelShape, work: Workload) -> int:
+    """Bytes of the decoder layers and the last norm.
+
+    4 bits: half a byte a weight and a scale for every 64 weights, float32 (4 bytes), or with double
+    quantisation one byte and a float32 for every 256 scales. 8 bits: a byte a weight and a float32 for
+    every output. Norms, biases and experts are not quantised.
+    """
+    plain = (shape.expert_parameters + shape.small_parameters) * work.weight_bytes
+    weights = shape.linear_weights
+    if work.quantization is None:
+        return plain + weights * work.weight_bytes
+    if work.quantization == "int8":
+        return (
+            plain + weights + 4 * sum(count * linear.outputs for count, linear in shape.linears())
+        )
+    scales = weights // QUANTIZATION_BLOCK
+    scale_bytes = scales + 4 * (scales // NESTED_BLOCK) if work.double_quantization else 4 * scales
+    return plain + weights // 2 + scale_bytes
+
+
+def optimizer_bytes(shape: ModelShape, work: Workload) -> int:
+    """Bytes of the optimizer's states on the device.
+
+    Adam keeps two numbers for each trained parameter: in the parameter's own dtype (torch), or as one byte
+    with a float32 for every 256 (bitsandbytes). Lion keeps one. Adafactor keeps a row and a column of float32
+    for each matrix. Muon keeps one number for each matrix entry and is Adam for the rest. Paged states may
+    leave the device and are counted as host memory.
+    """
+    trained = trained_parameters(shape, work)
+    own = work.weight_bytes if work.method == "full" else ADAPTER_BYTES
+    if work.optimizer.startswith("paged") and work.device != "cpu":
+        return 0
+    name = work.optimizer.removeprefix("paged_")
+    if name in {"adamw_8bit", "lion_8bit"}:
+        moments = 2 if name == "adamw_8bit" else 1
+        return moments * (trained + 4 * (trained // OPTIMIZER_BLOCK))
+    if name == "adafactor":
+        return 4 * _rows_and_columns(shape, work)
+    if name == "muon":
+        matrices = shape.linear_weights + shape.expert_parameters
+        return own * (matrices + 2 * (trained - matrices))
+    return 2 * own * trained
+
+
+def _rows_and_columns(shape: ModelShape, work: Workload) -> int:
+    if work.method != "full":  # each factor (r, a) has r rows and a columns
+        return sum(
+            count * (2 * work.rank + linear.inputs + linear.outputs)
+            for count, linear in shape.target_linears(work.targets)
+        )
+    matrices = sum(count * (linear.inputs + linear.outputs) for count, linear in shape.linears())
+    tables = (1 if shape.tied else 2) * (shape.vocab + shape.hidden)
+    return matrices + tables + shape.small_parameters
+
+
+def _feed_forward_width(shape: ModelShape) -> int:
+    """The width m of the widest layer: in a mixture, the experts that one token visits, side by side."""
+    sparse = shape.experts_per_token * shape.expert_intermediate if shape.expert_layers else 0
+    dense = shape.intermediate if shape.expert_layers < shape.layers else 0
+    return max(sparse, dense)
+
+
+def _saved_per_layer(shape: ModelShape, work: Workload) -> int:
+    """What one layer's forward pass saves for its backward pass; the tests count it with autograd's own hooks.
+
+    Norms: each saves its input in float32 (4h), and where norms are trained the normalised input (w h; Gemma
+    normalises in float32: 4h). Norms on queries and keys do the same with q + k.
+    Inputs of linear layers: query, key, value, gate and up read two tensors (2 c h); five copies (5 c h)
+    are saved where each layer casts for itself, which autocast does with float32 hidden states and PEFT
+    with an adapter on an unquantised base. There the output layer saves a copy too (c q).
+    Attention saves queries and output (2 c q), keys and values (2 c k); rotary embeddings only their tables.
+    Values that are a view of a fused projection keep its queries and keys alive (c q + c k).
+    The feed-forward block saves gate, its activation, up and their product (4 c m); experts also a copy of
+    the input and of the output for each expert that a token visits (2 c h).
+    Eager attention saves each head's scores after softmax, in float32 and in the compute dtype, and capped
+    scores. A pack needs a mask of a byte for each pair of tokens, and the attention kernel a copy of it in
+    the compute dtype.
+    """
+    c, h = work.compute_bytes, shape.hidden
+    normalised = (4 if shape.float32_norms else work.weight_bytes) if work.method == "full" else 0
+    query_key = 0 if shape.query_key_norm == "none" else shape.query_width + shape.kv_width
+    norms = (shape.norms * h + query_key) * (4 + normalised)
+    casts_apart = work.method == "lora" and c < ADAPTER_BYTES
+    readers = 2 if shape.fused else 5
+    inputs = c * h * (readers if casts_apart or c < work.weight_bytes else 2)
+    output = c * shape.query_width if casts_apart else 0
+    attention = (3 if shape.fused else 2) * c * (shape.query_width + shape.kv_width)
+    feed_forward = 4 * c * _feed_forward_width(shape) + 2 * c * h * shape.experts_per_token
+    per_token = norms + inputs + output + attention + feed_forward
+    pairs = work.rows * work.tokens**2
+    if work.attention == "eager":
+        return work.positions * per_token + pairs * shape.heads * (4 + 2 * c)
+    mask = pairs * (1 + c) if work.packing and work.attention == "sdpa" else 0
+    return work.positions * per_token + mask
+
+
+def _backward(shape: ModelShape, work: Workload) -> int:
+    """Short-lived tensors of one layer's backward pass.
+
+    Largest in the feed-forward block: the gradients of product, activation, gate and up (4 c m), the incoming
+    gradient and the residual's (2 c h) and a norm's float32 gradient (4h). Quantised weights are expanded
+    to the compute dtype one matrix at a time.
+    """
+    c, h = work.compute_bytes, shape.hidden
+    per_token = 4 * c * _feed_forward_width(shape) + 2 * c * h + 4 * h
+    largest = max((linear.weights for _, linear in shape.linears()), default=0)
+    return work.positions * per_token + (largest * c if work.quantization else 0)
+
+
+def _loss(shape: ModelShape, work: Workload) -> int:
+    """Logits and what surrounds them.
+
+    Cross-entropy holds three float32 copies of the logits that exist at one time: the logits, their
+    log-softmax and their gradient (12 v for each token of a chunk). The last hidden state and its gradient
+    exist for every token (2 c h). A trained head's gradient is summed over the chunks in a second buffer.
+    """
+    chunk = min(work.loss_chunk_tokens or work.positions, work.positions)
+    hidden = 2 * work.compute_bytes * shape.hidden * work.positions
+    second = (
+        shape.vocab * shape.hidden * work.weight_bytes
+        if work.method == "full" and chunk < work.positions
+        else 0
+    )
+    return 12 * shape.vocab * chunk + hidden + second
+
+
+def _casts(shape: ModelShape, work: Workload, trained: int) -> int:
+    """Autocast's copies of trained float32 matrices, kept until the forward pass ends."""
+    held = work.weight_dtype if work.method == "full" else "float32"
+    if held != "float32" or work.compute_dtype == "float32":
+        return 0
+    matrices = trained - shape.small_parameters if work.method == "full" else trained
+    return matrices * work.compute_bytes

@@ -1,0 +1,311 @@
+"""The sizes of a decoder-only model, read from its config.json, and exact parameter counts; no weights, no torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from xtune.memory.families import FAMILIES, Family, Fields, Norms
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear:
+    """One linear layer of a decoder layer."""
+
+    name: str
+    inputs: int
+    outputs: int
+    bias: bool = False
+
+    @property
+    def weights(self) -> int:
+        """Entries of the matrix."""
+        return self.inputs * self.outputs
+
+    @property
+    def parameters(self) -> int:
+        """Matrix and bias."""
+        return self.weights + (self.outputs if self.bias else 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelShape:
+    """A decoder-only transformer by its sizes; a pure value, so it can be written by hand too."""
+
+    model_type: str
+    layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab: int
+    tied: bool
+    """Whether the head is the embedding matrix."""
+
+    norms: int = 2
+    query_key_norm: Norms = "none"
+    query_bias: bool = False
+    output_bias: bool = False
+    mlp_bias: bool = False
+    fused: bool = False
+    experts: int = 0
+    """Experts in a mixture-of-experts layer; 0: every layer is dense."""
+
+    expert_intermediate: int = 0
+    experts_per_token: int = 0
+    expert_layers: int = 0
+    """How many of the layers are mixtures of experts."""
+
+    max_positions: int | None = None
+    """Longest context the config promises."""
+
+    stored_dtype: str | None = None
+    """dtype that the config names for its weights: "bfloat16", "float16" or "float32"."""
+
+    known: bool = True
+    """Whether the model type is one whose counts are checked; otherwise they are computed as for a Llama."""
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "ModelShape":
+        """Read the sizes from a config.json as a dict; a nested `text_config` is looked into.
+
+        Raises:
+            ModelError: Fields are missing or make no sense; all of them are named.
+        """
+        model_type, fields = _fields(config)
+        family = FAMILIES.get(model_type) or _unknown_family(fields)
+        reader = Fields(model_type, {**(family.defaults or {}), **fields})
+        hidden, heads = reader.size("hidden_size"), reader.size("num_attention_heads")
+        layers, vocab = reader.size("num_hidden_layers"), reader.size("vocab_size")
+        experts, expert_intermediate, intermediate = _feed_forward(reader, family)
+        kv_heads = reader.optional_size("num_key_value_heads") or heads
+        head_dim = reader.optional_size("head_dim") or (hidden // heads if heads else 0)
+        reader.check(
+            kv_heads == 0 or heads % kv_heads == 0,
+            "`num_attention_heads` is no multiple of `num_key_value_heads`",
+        )
+        reader.finish()
+        bias = bool(fields.get("attention_bias"))
+        return cls(
+            model_type=model_type,
+            layers=layers,
+            hidden=hidden,
+            intermediate=intermediate,
+            heads=heads,
+            kv_heads=kv_heads,
+            head_dim=head_dim,
+            vocab=vocab,
+            tied=_tied(config, fields, family),
+            norms=family.norms,
+            query_key_norm=family.query_key_norm,
+            query_bias=bias if family.query_bias is None else family.query_bias,
+            output_bias=bias if family.output_bias is None else family.output_bias,
+            mlp_bias=bool(fields.get("mlp_bias")) if family.mlp_bias is None else family.mlp_bias,
+            fused=family.fused,
+            experts=experts,
+            expert_intermediate=expert_intermediate,
+            experts_per_token=(reader.optional_size("num_experts_per_tok") or 2) if experts else 0,
+            expert_layers=_expert_layers(fields, family, layers),
+            max_positions=reader.optional_size("max_position_embeddings") or None,
+            stored_dtype=_dtype(config, fields),
+            known=model_type in FAMILIES,
+        )
+
+    @property
+    def query_width(self) -> int:
+        """Width of all query heads together."""
+        return self.heads * self.head_dim
+
+    @property
+    def kv_width(self) -> int:
+        """Width of all key heads together, and of all value heads."""
+        return self.kv_heads * self.head_dim
+
+    @property
+    def float32_norms(self) -> bool:
+        """Whether a norm multiplies by its weight in float32, as Gemma does."""
+        return self.model_type.startswith("gemma")
+
+    def attention_linears(self) -> tuple[Linear, ...]:
+        """The linear layers of one attention block."""
+        output = Linear(
+            name="o_proj", inputs=self.query_width, outputs=self.hidden, bias=self.output_bias
+        )
+        if self.fused:
+            width = self.query_width + 2 * self.kv_width
+            return (
+                Linear(name="qkv_proj", inputs=self.hidden, outputs=width, bias=self.query_bias),
+                output,
+            )
+        widths = {"q_proj": self.query_width, "k_proj": self.kv_width, "v_proj": self.kv_width}
+        return (
+            *(
+                Linear(name=name, inputs=self.hidden, outputs=width, bias=self.query_bias)
+                for name, width in widths.items()
+            ),
+            output,
+        )
+
+    def mlp_linears(self) -> tuple[Linear, ...]:
+        """The linear layers of one dense feed-forward block."""
+        down = Linear(
+            name="down_proj", inputs=self.intermediate, outputs=self.hidden, bias=self.mlp_bias
+        )
+        if self.fused:
+            width = 2 * self.intermediate
+            return (
+                Linear(name="gate_up_proj", inputs=self.hidden, outputs=width, bias=self.mlp_bias),
+                down,
+            )
+        return (
+            Linear(
+                name="gate_proj", inputs=self.hidden, outputs=self.intermediate, bias=self.mlp_bias
+            ),
+            Linear(
+                name="up_proj", inputs=self.hidden, outputs=self.intermediate, bias=self.mlp_bias
+            ),
+            down,
+        )
+
+    def linears(self) -> tuple[tuple[int, Linear], ...]:
+        """Each kind of linear layer with how often it occurs; experts and the head are not among them.
+
+        transformers 5 holds the experts of a layer as three-dimensional parameters, in which bitsandbytes
+        sees no linear layer.
+        """
+        dense = self.layers - self.expert_layers
+        return (
+            *((self.layers, linear) for linear in self.attention_linears()),
+            *((dense, linear) for linear in self.mlp_linears() if dense),
+        )
+
+    @property
+    def embedding_parameters(self) -> int:
+        """The embedding matrix."""
+        return self.vocab * self.hidden
+
+    @property
+    def head_parameters(self) -> int:
+        """The output head where it is a matrix of its own, else 0."""
+        return 0 if self.tied else self.vocab * self.hidden
+
+    @property
+    def linear_weights(self) -> int:
+        """Entries of all matrices that quantisation replaces: linear layers but not head and experts."""
+        return sum(count * linear.weights for count, linear in self.linears())
+
+    @property
+    def expert_parameters(self) -> int:
+        """Gate, up and down of every expert, and the routers."""
+        per_layer = (
+            self.experts * 3 * self.hidden * self.expert_intermediate + self.experts * self.hidden
+        )
+        return self.expert_layers * per_layer
+
+    @property
+    def small_parameters(self) -> int:
+        """Norms and biases."""
+        biases = sum(
+            count * (linear.parameters - linear.weights) for count, linear in self.linears()
+        )
+        query_key = {
+            "none": 0,
+            "head": 2 * self.head_dim,
+            "full": self.query_width + self.kv_width,
+        }[self.query_key_norm]
+        return biases + self.layers * (self.norms * self.hidden + query_key) + self.hidden
+
+    @property
+    def parameters(self) -> int:
+        """All parameters of the causal language model, a tied matrix counted once."""
+        return (
+            self.embedding_parameters
+            + self.head_parameters
+            + self.linear_weights
+            + self.expert_parameters
+            + self.small_parameters
+        )
+
+    def target_linears(
+        self, targets: tuple[str, ...] = ("all-linear",)
+    ) -> tuple[tuple[int, Linear], ...]:
+        """Those of `linears` that LoRA's targets name: `all-linear`, names, or name endings."""
+        if "all-linear" in targets:
+            return self.linears()
+        ends = {target.rpartition(".")[2] for target in targets}
+        head = Linear(name="lm_head", inputs=self.hidden, outputs=self.vocab)
+        candidates = (*self.linears(), *(() if self.tied else ((1, head),)))
+        return tuple((count, linear) for count, linear in candidates if linear.name in ends)
+
+    def lora_parameters(
+        self, rank: int, targets: tuple[str, ...] = ("all-linear",), *, dora: bool = False
+    ) -> int:
+        """Entries of A (rank, inputs) and B (outputs, rank) of every target; DoRA adds a norm per output."""
+        low_rank = sum(
+            count * (rank * (linear.inputs + linear.outputs) + (linear.outputs if dora else 0))
+            for count, linear in self.target_linears(targets)
+        )
+        return low_rank + (self._expert_lora_parameters(rank) if "all-linear" in targets else 0)
+
+    def _expert_lora_parameters(self, rank: int) -> int:
+        """What PEFT 0.21 adapts in a mixture under `all-linear` besides linear layers.
+
+        The fused gate-and-up of each expert with twice the rank, its down with the rank, and the router.
+        """
+        width, hidden = self.expert_intermediate, self.hidden
+        expert = 2 * rank * (hidden + 2 * width) + rank * (width + hidden)
+        return self.expert_layers * (self.experts * expert + rank * (hidden + self.experts))
+
+
+def _fields(config: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Model type and fields of the language model: of `text_config` where there is one."""
+    text = config.get("text_config")
+    if not isinstance(text, Mapping):
+        return str(config.get("model_type") or ""), config
+    outer = str(config.get("model_type") or "")
+    # Gemma 3's first configs carry no model_type inside text_config.
+    return str(
+        text.get("model_type") or (f"{outer}_text" if f"{outer}_text" in FAMILIES else outer)
+    ), text
+
+
+def _unknown_family(fields: Mapping[str, Any]) -> Family:
+    """What to take for a model type that is not in the table: a Llama, with experts if the config has any."""
+    has_experts = fields.get("num_experts") or fields.get("num_local_experts")
+    names = ("moe_intermediate_size", "intermediate_size")
+    width = next((name for name in names if fields.get(name)), names[-1])
+    return Family(mlp_bias=None, expert_width=width if has_experts else "")
+
+
+def _feed_forward(reader: Fields, family: Family) -> tuple[int, int, int]:
+    """Experts, the width of one, and the width of a dense block (0 where a mixture model has none)."""
+    if not family.expert_width:
+        return 0, 0, reader.size("intermediate_size")
+    experts = reader.optional_size("num_experts", "num_local_experts")
+    reader.check(experts > 0, "`num_experts` is missing")
+    return experts, reader.size(family.expert_width), reader.optional_size("intermediate_size")
+
+
+def _tied(config: Mapping[str, Any], fields: Mapping[str, Any], family: Family) -> bool:
+    for source in (fields, config):
+        if source.get("tie_word_embeddings") is not None:
+            return bool(source["tie_word_embeddings"])
+    return family.tied
+
+
+def _dtype(config: Mapping[str, Any], fields: Mapping[str, Any]) -> str | None:
+    for source in (fields, config):
+        for key in ("dtype", "torch_dtype"):  # transformers 5 writes dtype, 4 wrote torch_dtype
+            name = str(source.get(key) or "").removeprefix("torch.")
+            if name in {"bfloat16", "float16", "float32"}:
+                return name
+    return None
+
+
+def _expert_layers(fields: Mapping[str, Any], family: Family, layers: int) -> int:
+    """Layers with experts: all of Mixtral's, and by the rule of Qwen-MoE's configs elsewhere."""
+    if family.expert_width != "moe_intermediate_size":
+        return layers if family.expert_width else 0
+    every = fields.get("decoder_sparse_step") or 1
+    dense = set(fields.get("mlp_only_layers") or ())
+    return sum(1 for layer in range(layers) if layer not in dense and (layer + 1) % every == 0)

@@ -1,0 +1,1 @@
+"""Base models and tokenizers: found in a folder or on a hub, checked, loaded in the plan's types."""

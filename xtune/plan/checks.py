@@ -1,0 +1,75 @@
+"""What a recipe asks for and a machine lacks: packages, devices, processes. Number formats are checked where they are decided."""
+
+from collections.abc import Iterator
+
+from xtune.errors import Problem
+from xtune.hardware import Hardware, Launch
+from xtune.recipe import QLoRA, Recipe
+
+BITSANDBYTES_COMMAND = "pip install bitsandbytes"
+
+
+def check_machine(recipe: Recipe, hardware: Hardware, launch: Launch) -> list[Problem]:
+    """Everything that the recipe asks for and this machine cannot do."""
+    return [
+        *_split_problems(recipe, launch),
+        *_bitsandbytes_problems(recipe, hardware),
+        *_optimizer_problems(recipe, hardware),
+        *_extra_problems(recipe, hardware),
+    ]
+
+
+def _split_problems(recipe: Recipe, launch: Launch) -> Iterator[Problem]:
+    batch_size = recipe.train.batch_size
+    if batch_size < launch.world_size:
+        yield Problem(
+            what=f"`train.batch_size` is {batch_size} with {launch.world_size} processes",
+            allowed="every process needs at least one sequence of each step",
+            advice=f"set `train.batch_size` to {launch.world_size} or more, or start fewer processes",
+        )
+
+
+def _bitsandbytes_problems(recipe: Recipe, hardware: Hardware) -> Iterator[Problem]:
+    if "bitsandbytes" in hardware.packages:
+        return
+    optimizer = recipe.train.optimizer
+    if isinstance(recipe.method, QLoRA):
+        yield Problem(
+            what="`method` is qlora, and the package `bitsandbytes` is not installed",
+            advice=f"install it: {BITSANDBYTES_COMMAND}",
+        )
+    if optimizer.endswith("8bit") or optimizer.startswith("paged"):
+        yield Problem(
+            what=f"`train.optimizer` is {optimizer}, and the package `bitsandbytes` is not installed",
+            advice=f"install it: {BITSANDBYTES_COMMAND}, or set `train.optimizer` to adamw",
+        )
+
+
+def _optimizer_problems(recipe: Recipe, hardware: Hardware) -> Iterator[Problem]:
+    optimizer = recipe.train.optimizer
+    comes_from_bitsandbytes = optimizer.endswith("8bit") or optimizer.startswith("paged")
+    if hardware.device == "mps" and comes_from_bitsandbytes:
+        yield Problem(
+            what=f"`train.optimizer` is {optimizer} on mps",
+            allowed="bitsandbytes 0.50 has no optimizers for Metal",
+            advice="set `train.optimizer` to auto",
+        )
+    is_int8 = isinstance(recipe.method, QLoRA) and recipe.method.quantization == "int8"
+    if hardware.device == "mps" and is_int8:
+        yield Problem(
+            what="`method.quantization` is int8 on mps",
+            allowed="bitsandbytes 0.50 has 4-bit kernels only for Metal",
+            advice="set `method.quantization` to nf4",
+        )
+
+
+def _extra_problems(recipe: Recipe, hardware: Hardware) -> Iterator[Problem]:
+    wanted: dict[str, str] = {f"`run.trackers` names {name}": name for name in recipe.run.trackers}
+    if recipe.model.hub == "modelscope":
+        wanted["`model.hub` is modelscope"] = "modelscope"
+    for what, package in wanted.items():
+        if package not in hardware.packages:
+            yield Problem(
+                what=f"{what}, and the package `{package}` is not installed",
+                advice=f"install it: pip install 'xtune[{package}]'",
+            )

@@ -1,0 +1,201 @@
+"""Which number formats and which attention a recipe gets on a machine; memory plays no part here."""
+
+from dataclasses import dataclass
+
+from xtune.errors import Problem
+from xtune.hardware import BFLOAT16_CAPABILITY, Hardware
+from xtune.memory import ModelShape
+from xtune.plan.types import Choice
+from xtune.recipe import QLoRA, Recipe
+
+HOPPER = (9, 0)
+"""First compute capability that flash attention 3 is written for."""
+
+FLASH_ATTENTION_HEAD_DIM = 256
+"""Largest head that flash attention 2 handles (its README)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Precision:
+    """dtypes of a plan, decided together because each limits the others."""
+
+    weight: Choice[str]
+    compute: Choice[str]
+    autocast: Choice[bool]
+    loss_scaling: Choice[bool]
+
+
+def decide_precision(recipe: Recipe, hardware: Hardware, problems: list[Problem]) -> Precision:
+    """Decide weight and compute dtypes; combinations that cannot train are added to `problems`."""
+    half = _fast_half(hardware)
+    weight = _weight(recipe, hardware, half)
+    compute = _compute(recipe, weight, half)
+    _check(recipe, hardware, compute.value, problems)
+    return follow(recipe, weight, compute)
+
+
+def follow(recipe: Recipe, weight: Choice[str], compute: Choice[str]) -> Precision:
+    """Complete weight and compute dtypes with what follows from them."""
+    trained = weight.value if recipe.method.type == "full" else "float32"
+    mixes = trained == "float32" and compute.value != "float32"
+    what = "weights" if recipe.method.type == "full" else "adapters"
+    if mixes:
+        autocast = Choice(
+            True, f"float32 {what} are updated exactly; products run in {compute.value}"
+        )
+    elif compute.value == "float32":
+        autocast = Choice(False, "everything is float32")
+    else:
+        autocast = Choice(False, f"weights, gradients and products are all {compute.value}")
+    if compute.value == "float16":
+        scaling = Choice(True, "float16 gradients underflow unless the loss is scaled up")
+    else:
+        scaling = Choice(False, f"{compute.value} has the range of float32")
+    return Precision(weight=weight, compute=compute, autocast=autocast, loss_scaling=scaling)
+
+
+def _fast_half(hardware: Hardware) -> Choice[str]:
+    """The 16-bit format that pays on this machine, or float32 where none does."""
+    if hardware.has_bfloat16:
+        return Choice("bfloat16", f"{hardware.name} computes in bfloat16 at speed")
+    if hardware.device == "cuda":
+        return Choice("float16", f"{hardware.name} has float16 but no bfloat16 units")
+    return Choice("float32", f"{hardware.name} has no bfloat16 instructions, so float32 is faster")
+
+
+def _weight(recipe: Recipe, hardware: Hardware, half: Choice[str]) -> Choice[str]:
+    asked = recipe.model.dtype
+    if asked != "auto":
+        slow = asked == "bfloat16" and hardware.device == "cpu" and not hardware.has_bfloat16
+        return Choice(asked, "asked for in the recipe" + ("; slow on this CPU" if slow else ""))
+    if recipe.method.type != "full" or half.value == "float32":
+        return half
+    return Choice(
+        "float32", f"master weights, so that small updates are not rounded away; {half.reason}"
+    )
+
+
+def _compute(recipe: Recipe, weight: Choice[str], half: Choice[str]) -> Choice[str]:
+    if isinstance(recipe.method, QLoRA) and recipe.method.compute_dtype != "auto":
+        return Choice(recipe.method.compute_dtype, "asked for in the recipe")
+    if recipe.model.dtype != "auto":
+        return Choice(weight.value, "the dtype that the recipe asks for")
+    return half
+
+
+def _check(recipe: Recipe, hardware: Hardware, compute: str, problems: list[Problem]) -> None:
+    places = {"model.dtype": recipe.model.dtype}
+    if isinstance(recipe.method, QLoRA):
+        places["method.compute_dtype"] = recipe.method.compute_dtype
+    if recipe.method.type == "full" and recipe.model.dtype == "float16":
+        problems.append(
+            Problem(
+                what="`model.dtype` is float16 with `method: full`",
+                allowed="float16 weights lose small updates and overflow; allowed are auto, bfloat16 and float32",
+                advice="leave `model.dtype` out: float32 master weights with float16 or bfloat16 products",
+            )
+        )
+    for place, dtype in places.items():
+        if dtype == "bfloat16" and hardware.device != "cpu" and not hardware.has_bfloat16:
+            problems.append(
+                Problem(
+                    what=f"`{place}` is bfloat16, which {hardware.name} cannot compute",
+                    allowed=f"CUDA devices have it from compute capability {BFLOAT16_CAPABILITY[0]}.{BFLOAT16_CAPABILITY[1]} on",
+                    advice="set it to auto or float16"
+                    if hardware.device == "cuda"
+                    else "set it to auto",
+                )
+            )
+        if dtype == "float16" and hardware.device != "cuda":
+            problems.append(
+                Problem(
+                    what=f"`{place}` is float16 on {hardware.device}",
+                    allowed="training in float16 needs a CUDA device",
+                    advice="set it to auto",
+                )
+            )
+    quantised_dtype = recipe.model.dtype not in {"auto", "float32", compute}
+    if isinstance(recipe.method, QLoRA) and quantised_dtype and compute != "float32":
+        problems.append(
+            Problem(
+                what=f"`model.dtype` is {recipe.model.dtype} and `method.compute_dtype` is {compute}",
+                allowed="one 16-bit format must serve both",
+                advice="leave one of them out",
+            )
+        )
+
+
+def decide_attention(
+    recipe: Recipe, hardware: Hardware, shape: ModelShape, compute: str, problems: list[Problem]
+) -> Choice[str]:
+    """Decide the attention implementation; one that cannot run here is added to `problems`."""
+    asked = recipe.model.attention
+    if asked != "auto":
+        problem = _attention_problem(asked, hardware, shape, compute)
+        if problem is not None:
+            problems.append(problem)
+        return Choice(asked, "asked for in the recipe")
+    if "flash_attn" in hardware.packages and _flash_problem(hardware, shape, compute) is None:
+        return Choice("flash_attention_2", "flash_attn is installed and this GPU runs it")
+    if shape.model_type == "gemma2":  # transformers: `_supports_sdpa = False`
+        return Choice("eager", "Gemma 2 caps its attention scores, which sdpa cannot do")
+    return Choice("sdpa", "torch's own fused attention; runs everywhere")
+
+
+def _attention_problem(
+    asked: str, hardware: Hardware, shape: ModelShape, compute: str
+) -> Problem | None:
+    what = f"`model.attention` is {asked}"
+    if asked == "sdpa" and shape.model_type == "gemma2":
+        return Problem(
+            what=what,
+            allowed="Gemma 2 caps its attention scores, which sdpa cannot do",
+            advice="set it to auto",
+        )
+    if asked == "flex_attention" and hardware.device != "cuda":
+        return Problem(
+            what=f"{what} on {hardware.device}",
+            allowed="torch has its backward pass on CUDA devices only",
+            advice="set it to auto",
+        )
+    if asked not in {"flash_attention_2", "flash_attention_3"}:
+        return None
+    package = "flash_attn" if asked == "flash_attention_2" else "flash_attn_interface"
+    reason = _flash_problem(hardware, shape, compute)
+    if (
+        reason is None
+        and asked == "flash_attention_3"
+        and (hardware.compute_capability or HOPPER) < HOPPER
+    ):
+        reason = "it is written for compute capability 9.0 (Hopper)"
+    if reason is not None:
+        return Problem(what=what, allowed=reason, advice="set it to auto")
+    if package not in hardware.packages:
+        command = (
+            "pip install flash-attn --no-build-isolation"
+            if asked == "flash_attention_2"
+            else "build it from the folder `hopper` of the flash-attention repository"
+        )
+        return Problem(
+            what=f"{what}, and the package `{package}` is not installed",
+            advice=f"install it: {command}",
+        )
+    return None
+
+
+def _flash_problem(hardware: Hardware, shape: ModelShape, compute: str) -> str | None:
+    """Why flash attention cannot run, or None."""
+    if hardware.device != "cuda":
+        return f"flash attention needs a CUDA device, and this is {hardware.device}"
+    if (
+        hardware.compute_capability is not None
+        and hardware.compute_capability < BFLOAT16_CAPABILITY
+    ):
+        return (
+            f"flash attention needs compute capability 8.0 (Ampere), and {hardware.name} has less"
+        )
+    if compute == "float32":
+        return "flash attention computes in bfloat16 or float16, and this recipe in float32"
+    if shape.head_dim > FLASH_ATTENTION_HEAD_DIM:
+        return f"flash attention ends at heads of {FLASH_ATTENTION_HEAD_DIM}, and this model has {shape.head_dim}"
+    return None

@@ -1,0 +1,227 @@
+"""`resolve`: every question that a recipe leaves open is answered, with a reason; nothing is loaded or run."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from math import ceil
+
+from xtune.errors import Problem, RecipeError
+from xtune.hardware import Hardware, Launch
+from xtune.memory import GIB, ModelShape, Workload
+from xtune.plan.checks import check_machine
+from xtune.plan.fit import Fit, Limits, budget_bytes, fit
+from xtune.plan.precision import decide_attention, decide_precision, follow
+from xtune.plan.types import Choice, Plan
+from xtune.recipe import LowRank, QLoRA, Recipe
+
+ASKED = "asked for in the recipe"
+
+ONE_PROCESS = Launch()
+
+
+def resolve(
+    recipe: Recipe,
+    hardware: Hardware,
+    shape: ModelShape,
+    *,
+    launch: Launch = ONE_PROCESS,
+    recipe_name: str = "run",
+) -> Plan:
+    """Decide everything that the recipe leaves open for this machine and this model.
+
+    Raises:
+        RecipeError: The recipe asks for what this machine cannot do; all problems together.
+        HardwareError: The computed memory exceeds the device's; with the cheapest way out.
+    """
+    problems: list[Problem] = []
+    formats = decide_precision(recipe, hardware, problems)
+    attention = decide_attention(recipe, hardware, shape, formats.compute.value, problems)
+    problems += check_machine(recipe, hardware, launch)
+    if problems:
+        raise RecipeError(problems)
+    packing = _packing(recipe)
+    work = replace(
+        _method_workload(recipe, shape),
+        tokens=recipe.data.max_tokens,
+        weight_dtype=formats.weight.value,
+        compute_dtype=formats.compute.value,
+        packing=packing.value,
+        attention=attention.value,
+        device=hardware.device,
+        world_size=launch.world_size,
+    )
+    limits = _limits(recipe, hardware, launch)
+    found = fit(shape, _candidates(recipe, hardware, work), limits)
+    if found.work.weight_dtype != formats.weight.value:
+        held = Choice(found.work.weight_dtype, "float32 master weights do not fit here")
+        formats = follow(recipe, held, formats.compute)
+    return Plan(
+        recipe=recipe,
+        device=Choice(hardware.device, hardware.name),
+        weight_dtype=formats.weight,
+        compute_dtype=formats.compute,
+        autocast=formats.autocast,
+        loss_scaling=formats.loss_scaling,
+        attention=attention,
+        optimizer=_optimizer(recipe, found.work.optimizer, hardware),
+        alpha=_alpha(recipe),
+        packing=packing,
+        over_length=_over_length(recipe),
+        micro_batch_size=_micro_batch_size(recipe, found, limits),
+        accumulation_steps=_accumulation_steps(recipe, found, launch),
+        gradient_checkpointing=_gradient_checkpointing(recipe, found, limits),
+        loss_chunk_tokens=_loss_chunk_tokens(recipe, found, shape),
+        folder=_folder(recipe, recipe_name),
+        world_size=launch.world_size,
+        predicted=found.predicted,
+        notes=tuple(_notes(recipe, hardware, shape)),
+    )
+
+
+def _method_workload(recipe: Recipe, shape: ModelShape) -> Workload:
+    method = recipe.method
+    work = Workload(method=method.type, tokens=recipe.data.max_tokens)
+    if not isinstance(method, LowRank):
+        return work
+    tables = {"lm_head", "embed_tokens"}
+    saved = sum(name.rpartition(".")[2] in tables for name in method.modules_to_save)
+    work = replace(
+        work,
+        rank=method.rank,
+        targets=method.targets,
+        dora=method.dora,
+        saved_parameters=saved * shape.embedding_parameters,
+        new_tokens=len(method.new_tokens),
+    )
+    if isinstance(method, QLoRA):
+        double = method.double_quantization is not False and method.quantization != "int8"
+        work = replace(work, quantization=method.quantization, double_quantization=double)
+    return work
+
+
+def _limits(recipe: Recipe, hardware: Hardware, launch: Launch) -> Limits:
+    share = ceil(recipe.train.batch_size / launch.world_size)
+    rows, memory = recipe.train.micro_batch_size, recipe.memory
+    return Limits(
+        hardware=hardware,
+        budget_bytes=budget_bytes(hardware, launch.world_size),
+        share=share,
+        rows=None if rows == "auto" else min(rows, share),
+        gradient_checkpointing=(
+            None if memory.gradient_checkpointing == "auto" else memory.gradient_checkpointing
+        ),
+        loss_chunk_tokens=None if memory.loss_chunk_tokens == "auto" else memory.loss_chunk_tokens,
+    )
+
+
+def _candidates(recipe: Recipe, hardware: Hardware, work: Workload) -> Iterator[Workload]:
+    """Weight dtypes and optimizers that the recipe allows, best first."""
+    dtypes = [work.weight_dtype]
+    is_auto_full = recipe.method.type == "full" and recipe.model.dtype == "auto"
+    if is_auto_full and work.compute_dtype == "bfloat16":
+        dtypes.append("bfloat16")
+    optimizers = [recipe.train.optimizer]
+    if recipe.train.optimizer == "auto":
+        eight_bits = hardware.device == "cuda" and "bitsandbytes" in hardware.packages
+        optimizers = ["adamw_8bit", "paged_adamw_8bit"] if eight_bits else ["adamw"]
+        if recipe.method.type != "full" and eight_bits:
+            optimizers.insert(0, "adamw")
+    for dtype in dtypes:
+        for optimizer in optimizers:
+            yield replace(work, weight_dtype=dtype, optimizer=optimizer)
+
+
+def _optimizer(recipe: Recipe, name: str, hardware: Hardware) -> Choice[str]:
+    if recipe.train.optimizer != "auto":
+        paged = name.startswith("paged") and hardware.device == "cpu"
+        return Choice(name, ASKED + ("; on a CPU nothing is paged" if paged else ""))
+    if recipe.method.type != "full" and name == "adamw":
+        return Choice(name, "an adapter's states are small, so 32 bits cost little")
+    if name == "adamw":
+        return Choice(name, f"8-bit states are not used on {hardware.device}")
+    if name == "paged_adamw_8bit":
+        return Choice(name, "8-bit states, in host memory while the device is full")
+    return Choice(name, "states in 8 bits take a quarter of the memory")
+
+
+def _alpha(recipe: Recipe) -> Choice[float]:
+    method = recipe.method
+    if not isinstance(method, LowRank):
+        return Choice(0.0, "a full fine-tune has no adapter")
+    if method.alpha is not None:
+        return Choice(method.alpha, ASKED)
+    return Choice(2.0 * method.rank, f"twice the rank, {method.rank}")
+
+
+def _packing(recipe: Recipe) -> Choice[bool]:
+    if recipe.data.packing != "auto":
+        return Choice(recipe.data.packing, ASKED)
+    if recipe.stage == "pretrain":
+        return Choice(True, "texts fill whole sequences, isolated from one another")
+    return Choice(False, "a step then holds as many conversations as `train.batch_size` says")
+
+
+def _over_length(recipe: Recipe) -> Choice[str]:
+    if recipe.data.over_length != "auto":
+        return Choice(recipe.data.over_length, ASKED)
+    limit = f"`data.max_tokens`, {recipe.data.max_tokens}"
+    if recipe.stage == "pretrain":
+        return Choice("split", f"texts above {limit}, go on in the next sequence")
+    return Choice("drop", f"conversations above {limit}, are left out and counted, never cut")
+
+
+def _micro_batch_size(recipe: Recipe, found: Fit, limits: Limits) -> Choice[int]:
+    rows, asked = found.work.rows, recipe.train.micro_batch_size
+    if asked == rows:
+        return Choice(rows, ASKED)
+    if asked != "auto" and asked > limits.share:
+        return Choice(rows, f"{asked} asked for, but a device has {limits.share} of each step")
+    if asked != "auto":
+        return Choice(rows, f"{asked} asked for; evened out over the passes of a step")
+    peak, budget = found.predicted.peak_bytes / GIB, limits.budget_bytes / GIB
+    if limits.hardware.device == "cpu":
+        return Choice(rows, f"{found.work.positions} tokens at once; a CPU gains nothing from more")
+    return Choice(rows, f"computed peak {peak:.2f} of {budget:.2f} GiB")
+
+
+def _accumulation_steps(recipe: Recipe, found: Fit, launch: Launch) -> Choice[int]:
+    passes, rows = found.work.accumulation_steps, found.work.rows
+    devices = f" on {launch.world_size} devices" if launch.world_size > 1 else ""
+    reason = f"{recipe.train.batch_size} sequences a step{devices}, at most {rows} at a time"
+    return Choice(passes, reason)
+
+
+def _gradient_checkpointing(recipe: Recipe, found: Fit, limits: Limits) -> Choice[bool]:
+    on = found.work.gradient_checkpointing
+    if recipe.memory.gradient_checkpointing != "auto":
+        return Choice(on, ASKED)
+    budget = f"{limits.budget_bytes / GIB:.2f} GiB"
+    if on:
+        return Choice(on, f"without it too little fits into {budget}")
+    return Choice(on, f"all activations fit into {budget}, and recomputing costs a third more time")
+
+
+def _loss_chunk_tokens(recipe: Recipe, found: Fit, shape: ModelShape) -> Choice[int]:
+    chunk = found.work.loss_chunk_tokens
+    if recipe.memory.loss_chunk_tokens != "auto":
+        return Choice(chunk, ASKED)
+    size = 4 * shape.vocab * chunk / 2**20
+    return Choice(chunk, f"{size:.0f} MiB of float32 logits at one time, for {shape.vocab} tokens")
+
+
+def _folder(recipe: Recipe, recipe_name: str) -> Choice[str]:
+    if recipe.run.folder is not None:
+        return Choice(recipe.run.folder, ASKED)
+    return Choice(f"runs/{recipe_name}", "named after the recipe")
+
+
+def _notes(recipe: Recipe, hardware: Hardware, shape: ModelShape) -> Iterator[str]:
+    limit = shape.max_positions
+    if limit is not None and recipe.data.max_tokens > limit:
+        yield f"`data.max_tokens` is {recipe.data.max_tokens}, beyond the {limit} positions of this model."
+    if not shape.known:
+        yield f"The model type `{shape.model_type}` is new to xtune; its memory is computed as for a Llama."
+    if shape.expert_layers and isinstance(recipe.method, QLoRA):
+        size = shape.expert_parameters / 1e9
+        yield f"The experts of this mixture, {size:.1f} billion parameters, are held unquantised."
+    if isinstance(recipe.method, QLoRA) and hardware.device in {"mps", "xpu"}:
+        yield f"QLoRA was never tried by us on {hardware.device}; `xtune doctor` tries it here."

@@ -1,0 +1,99 @@
+"""The plan: a recipe with nothing left open, each decision with its reason. How it is decided is in the files beside this one."""
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from xtune.memory import Prediction
+from xtune.recipe import Recipe
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Choice(Generic[T]):
+    """A decided value and why it was decided so."""
+
+    value: T
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A recipe with nothing left open."""
+
+    recipe: Recipe
+    device: Choice[str]
+    """"cpu", "cuda", "mps" or "xpu"."""
+
+    weight_dtype: Choice[str]
+    """dtype in which unquantised base weights are held: "float32", "bfloat16" or "float16"."""
+
+    compute_dtype: Choice[str]
+    """dtype of matrix products (autocast, and 4-bit compute)."""
+
+    autocast: Choice[bool]
+    """Whether the forward pass runs under autocast to `compute_dtype`."""
+
+    loss_scaling: Choice[bool]
+    """Dynamic loss scaling, for float16 compute."""
+
+    attention: Choice[str]
+    optimizer: Choice[str]
+    alpha: Choice[float]
+    """LoRA's alpha; 0.0 for a full fine-tune."""
+
+    packing: Choice[bool]
+    over_length: Choice[str]
+    micro_batch_size: Choice[int]
+    """Sequences per forward pass on one device."""
+
+    accumulation_steps: Choice[int]
+    """Micro-batches of one device in an optimizer step."""
+
+    gradient_checkpointing: Choice[bool]
+    loss_chunk_tokens: Choice[int]
+    folder: Choice[str]
+    """The run folder."""
+
+    world_size: int = 1
+    """Processes that the accumulation was worked out for."""
+
+    predicted: Prediction | None = None
+    """Computed bytes of a training step on one device."""
+
+    notes: tuple[str, ...] = ()
+    """What a person should know besides: nothing that stops the run."""
+
+    def choices(self) -> dict[str, Choice[Any]]:
+        """Each decided name with its value and reason, in the order above."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Choice)}
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole plan as plain JSON values."""
+        return {
+            "choices": {
+                name: {"value": choice.value, "reason": choice.reason}
+                for name, choice in self.choices().items()
+            },
+            "world_size": self.world_size,
+            "predicted_bytes": self.predicted.to_json() if self.predicted else None,
+            "notes": list(self.notes),
+            "recipe": self.recipe.model_dump(mode="json"),
+        }
+
+    def lines(self) -> list[str]:
+        """The plan for people: each choice with its reason, the computed memory, the notes."""
+        width = max(len(name) for name in self.choices())
+        lines = [
+            f"{name:<{width}}  {_text(choice.value):<10}  {choice.reason}"
+            for name, choice in self.choices().items()
+        ]
+        if self.predicted:
+            lines += ["", "computed memory on one device:", *self.predicted.lines()]
+        return [*lines, *(f"note: {note}" for note in self.notes)]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,302 @@
+"""The training loop: one optimizer step after another, readable top to bottom. It loads nothing and prints nothing.
+
+The loss of a step is the sum of all weighted token losses divided by the sum of all weights, over
+every micro-batch and every rank, so that the split into micro-batches and ranks changes nothing.
+All randomness of a step is drawn from (seed, step, rank), so that a resumed run repeats it exactly.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import psutil
+import torch
+from accelerate import Accelerator
+
+from xtune.adapter.groups import parameter_groups
+from xtune.adapter.state import load_trainable_state, trainable_state
+from xtune.data.batch import Batches
+from xtune.data.types import IGNORED, Batch, Origin, Step
+from xtune.errors import DivergedError
+from xtune.kernels.loss import LossModule
+from xtune.plan import Plan
+from xtune.run.checkpoint import Checkpoint, CheckpointStore, TrainingState
+from xtune.run.metrics import MetricsLog
+from xtune.run.observer import EvaluationMetrics, Observer, StepMetrics
+from xtune.train.compiling import compile_layers
+from xtune.train.optimizer import build_optimizer
+from xtune.train.randomness import seed_everything
+from xtune.train.schedule import learning_rate_factor
+from xtune.train.signals import StopSignals
+
+Ending = Literal["finished", "stopped_early", "out_of_time", "interrupted"]
+
+
+@dataclass(kw_only=True)
+class Job:
+    """Everything a run of the loop needs, loaded and ready."""
+
+    plan: Plan
+    model: torch.nn.Module
+    batches: Batches
+    evaluation: Sequence[Batch]
+    """Held-out batches of this rank; empty if there are none."""
+
+    total_steps: int
+    store: CheckpointStore
+    metrics: MetricsLog | None
+    """None on every rank but the main one."""
+
+    observer: Observer
+    resume_from: Checkpoint | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How the loop came to its end."""
+
+    ending: Ending
+    state: TrainingState
+
+
+class Loop:
+    """One run of training. `run` is the loop; the methods below it are its parts in the order of use."""
+
+    def __init__(self, job: Job, accelerator: Accelerator) -> None:
+        self.job, self.plan, self.settings = job, job.plan, job.plan.recipe.train
+        self.accelerator = accelerator
+        self.device = accelerator.device
+        if self.settings.compile:
+            compile_layers(job.model)
+        self.module = LossModule(job.model, self.plan.loss_chunk_tokens.value)
+        self.optimizer = build_optimizer(parameter_groups(job.model, self.plan), self.plan)
+        self.peaks = [group["lr"] for group in self.optimizer.param_groups]
+        self.parameters = [p for p in job.model.parameters() if p.requires_grad]
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.plan.loss_scaling.value)
+        self.state = TrainingState()
+        if job.resume_from is not None:
+            self._restore(job.resume_from)
+        self.parallel = accelerator.prepare_model(self.module)
+        self.save_every = self.settings.save_every or max(1, math.ceil(job.total_steps / 10))
+
+    def run(self) -> Ended:
+        """Train until the steps are done, the time is up, the loss stops falling, or someone stops it.
+
+        Raises:
+            DivergedError: The loss or the gradient became NaN or infinite.
+            RunError: A checkpoint could not be written.
+        """
+        state, total_steps = self.state, self.job.total_steps
+        # a run killed after its last checkpoint comes back here with nothing left to do
+        ending: Ending = "stopped_early" if self._has_stalled() else "finished"
+        self.module.train()
+        with StopSignals() as signals:
+            while ending == "finished" and state.step < total_steps:
+                began = time.perf_counter()
+                step = self.job.batches.step(state.step)
+                learning_rate = self._set_learning_rate(state.step)
+                losses = self._forward_backward(step)
+                out_of_time = self._is_out_of_time(began)
+                loss, interrupted, out_of_time = self._agree(
+                    losses, step, signals.requested, out_of_time
+                )
+                grad_norm = self._update(loss, losses, step)
+                self._record(step, loss, learning_rate, grad_norm, time.perf_counter() - began)
+
+                is_best = self._evaluate() if self._evaluation_is_due(out_of_time) else False
+                if self._has_stalled():
+                    ending = "stopped_early"
+                elif out_of_time:
+                    ending = "out_of_time"
+                if interrupted and state.step < total_steps:
+                    ending = "interrupted"
+                over = ending != "finished" or state.step == total_steps
+                if over or is_best or state.step % self.save_every == 0:
+                    self._save()
+        return Ended(ending=ending, state=state)
+
+    def finish(self) -> None:
+        """Leave the model with the weights that the recipe asks the run to end with."""
+        if self.settings.finish_with == "best" and self.state.best_step not in {
+            None,
+            self.state.step,
+        }:
+            best = self.job.store.load(int(self.state.best_step or 0))
+            load_trainable_state(self.job.model, best.weights)
+            self.job.observer.on_message(
+                f"The run ends with its best weights, those of step {self.state.best_step}."
+            )
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        load_trainable_state(self.job.model, checkpoint.weights)
+        self.optimizer.load_state_dict(checkpoint.optimizer["optimizer"])
+        self.scaler.load_state_dict(checkpoint.optimizer["scaler"])
+        self.state = replace(checkpoint.state)
+
+    def _set_learning_rate(self, index: int) -> float:
+        """Set every group's rate for the step with this zero-based index; returns the first group's."""
+        factor = learning_rate_factor(index, self.job.total_steps, self.settings)
+        for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
+            group["lr"] = peak * factor
+        return self.settings.learning_rate * factor
+
+    def _forward_backward(self, step: Step) -> list[float]:
+        """Add up the gradients of this rank's micro-batches; returns the loss sum of each."""
+        seed_everything(self.plan.recipe.run.seed, self.state.step, self.accelerator.process_index)
+        # DDP averages gradients over ranks; the sum over ranks is wanted
+        scale = self.accelerator.num_processes / max(step.loss_weight, 1e-12)
+        losses = []
+        for number, batch in enumerate(step.batches):
+            last = number == len(step.batches) - 1
+            with self.accelerator.no_sync(self.parallel) if not last else nullcontext():
+                loss_sum = self._loss_sum(self.parallel, batch)
+                self.scaler.scale(loss_sum * scale).backward()
+            losses.append(loss_sum.detach())
+        return torch.stack(losses).tolist()
+
+    def _loss_sum(self, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        batch = batch.to(self.device)
+        dtype = getattr(torch, self.plan.compute_dtype.value)
+        with torch.autocast(self.device.type, dtype=dtype, enabled=self.plan.autocast.value):
+            loss: torch.Tensor = module(
+                batch.input_ids, batch.labels, batch.weights, batch.position_ids
+            )
+        return loss
+
+    def _is_out_of_time(self, began: float) -> bool:
+        limit = self.settings.max_minutes
+        return (
+            limit is not None and self.state.elapsed_s + time.perf_counter() - began >= limit * 60
+        )
+
+    def _agree(
+        self, losses: list[float], step: Step, stop: bool, out_of_time: bool
+    ) -> tuple[float, bool, bool]:
+        """The step's mean loss and the wish to stop, the same on every rank."""
+        if self.accelerator.num_processes == 1:
+            return sum(losses) / max(step.loss_weight, 1e-12), stop, out_of_time
+        mine = torch.tensor([sum(losses), float(stop), float(out_of_time)], device=self.device)
+        total = self.accelerator.reduce(mine, reduction="sum").tolist()
+        return total[0] / max(step.loss_weight, 1e-12), total[1] > 0, total[2] > 0
+
+    def _update(self, loss: float, losses: list[float], step: Step) -> float:
+        """Clip, check, and take the optimizer step; returns the gradient norm."""
+        if not math.isfinite(loss):
+            raise self._diverged("loss", loss, losses, step)
+        self.scaler.unscale_(self.optimizer)
+        limit = self.settings.max_grad_norm
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, math.inf if limit is None else limit)
+        grad_norm = float(norm)
+        if not math.isfinite(grad_norm) and not self.scaler.is_enabled():
+            raise self._diverged("gradient norm", grad_norm, losses, step)
+        self.scaler.step(
+            self.optimizer
+        )  # with loss scaling: skipped when the scaled gradient overflowed
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        return grad_norm
+
+    def _diverged(self, what: str, value: float, losses: list[float], step: Step) -> DivergedError:
+        guilty = [
+            origin
+            for batch, loss in zip(step.batches, losses, strict=True)
+            if not math.isfinite(loss)
+            for origin in batch.origins
+        ]
+        steps = self.job.store.steps()
+        last_good = (
+            f"The last good checkpoint is {self.job.store.path(steps[-1])}."
+            if steps
+            else "There is no checkpoint yet."
+        )
+        return DivergedError(
+            f"The {what} of step {self.state.step + 1} is {value}; rows: {name_rows(guilty or step.origins)}. {last_good}",
+            advice="Look at those rows, or lower train.learning_rate, or lengthen the warm-up.",
+        )
+
+    def _record(
+        self, step: Step, loss: float, learning_rate: float, grad_norm: float, seconds: float
+    ) -> None:
+        state = self.state
+        state.step += 1
+        state.tokens += step.tokens
+        state.trained_tokens += step.loss_weight
+        state.elapsed_s += seconds
+        metrics = StepMetrics(
+            step=state.step,
+            loss=loss,
+            learning_rate=learning_rate,
+            grad_norm=grad_norm if math.isfinite(grad_norm) else None,
+            tokens=state.tokens,
+            trained_tokens=state.trained_tokens,
+            epoch=state.step / self.job.batches.steps_per_epoch,
+            tokens_per_s=step.tokens / seconds,
+            elapsed_s=state.elapsed_s,
+            memory_bytes=_memory_bytes(self.device),
+        )
+        if self.job.metrics is not None:
+            self.job.metrics.write_step(metrics)
+            self.job.observer.on_step(metrics)
+
+    def _evaluation_is_due(self, last: bool) -> bool:
+        every = self.settings.evaluate_every
+        due = (
+            last
+            or self.state.step == self.job.total_steps
+            or (every is not None and self.state.step % every == 0)
+        )
+        return due and bool(self.job.evaluation)
+
+    def _evaluate(self) -> bool:
+        """Mean loss on the held-out rows; returns whether it is the lowest so far."""
+        self.module.eval()
+        with torch.no_grad():
+            sums = [self._loss_sum(self.module, batch).item() for batch in self.job.evaluation]
+        self.module.train()
+        weights = [
+            float(batch.weights[batch.labels != IGNORED].sum()) for batch in self.job.evaluation
+        ]
+        total, weight = sum(sums), sum(weights)
+        if self.accelerator.num_processes > 1:
+            mine = torch.tensor([total, weight], dtype=torch.float32, device=self.device)
+            total, weight = self.accelerator.reduce(mine, reduction="sum").tolist()
+        state = self.state
+        loss = total / max(weight, 1e-12)
+        best = state.best_loss is None or loss < state.best_loss
+        state.evaluations_since_best = 0 if best else state.evaluations_since_best + 1
+        if best:
+            state.best_loss, state.best_step = loss, state.step
+        if self.job.metrics is not None:
+            metrics = EvaluationMetrics(step=state.step, loss=loss, tokens=weight, best=best)
+            self.job.metrics.write_evaluation(metrics)
+            self.job.observer.on_evaluate(metrics)
+        return best
+
+    def _has_stalled(self) -> bool:
+        patience = self.settings.early_stop_patience
+        return patience is not None and self.state.evaluations_since_best >= patience
+
+    def _save(self) -> None:
+        if self.accelerator.is_main_process:
+            optimizer: dict[str, Any] = {
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
+            }
+            path = self.job.store.save(trainable_state(self.job.model), optimizer, self.state)
+            self.job.observer.on_checkpoint(path, self.state.step)
+        self.accelerator.wait_for_everyone()
+
+
+def name_rows(origins: Sequence[Origin], most: int = 8) -> str:
+    """The rows for a message: the first few by place, and how many more."""
+    named = ", ".join(str(origin) for origin in origins[:most])
+    return named + (f" and {len(origins) - most} more" if len(origins) > most else "")
+
+
+def _memory_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return int(psutil.Process().memory_info().rss)

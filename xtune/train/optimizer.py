@@ -1,0 +1,164 @@
+"""The optimizer of a plan, built from parameter groups; every one saves and restores its state exactly."""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch.optim import AdamW, Muon, Optimizer
+
+from xtune.errors import MissingPackageError, XtuneError
+from xtune.plan import Plan
+from xtune.recipe.models import Train
+
+log = logging.getLogger("xtune")
+
+Groups = list[dict[str, Any]]
+
+MUON_MOMENTUM = 0.95
+"""Momentum of Muon's author (K. Jordan, "Muon", 2024), and torch's default."""
+
+
+def build_optimizer(groups: Groups, plan: Plan) -> Optimizer:
+    """The plan's optimizer over the groups of `parameter_groups`.
+
+    Each group keeps its `lr_scale`; the loop sets `lr = learning_rate * factor * lr_scale` every step.
+
+    Raises:
+        MissingPackageError: An 8-bit or paged optimizer without bitsandbytes.
+        XtuneError: The plan names an optimizer that does not exist.
+    """
+    train, name = plan.recipe.train, plan.optimizer.value
+    for group in groups:
+        group["lr"] = train.learning_rate * group["lr_scale"]
+    if name == "adamw":
+        return _adamw(groups, train, plan.device.value)
+    if name == "adafactor":
+        return _adafactor(groups, train)
+    if name == "muon":
+        return MuonAdamW(groups, train, plan.device.value)
+    return _bitsandbytes(name, groups, train, plan.device.value)
+
+
+def _adamw(groups: Groups, train: Train, device: str) -> AdamW:
+    """Fused where torch has a kernel: one pass over the memory instead of a dozen."""
+    return AdamW(
+        groups,
+        lr=train.learning_rate,
+        betas=(train.beta1, train.beta2),
+        eps=train.epsilon,
+        fused=device in {"cpu", "cuda", "mps", "xpu"},
+    )
+
+
+def _adafactor(groups: Groups, train: Train) -> Optimizer:
+    """Adafactor (arXiv 1804.04235) with the recipe's learning rate as it is.
+
+    Its relative step sizes are off: they scale by the weights' size, and LoRA's B starts at zero.
+    """
+    from transformers.optimization import Adafactor  # noqa: PLC0415 - only for this optimizer
+
+    class ExactAdafactor(Adafactor):
+        """Restores its float32 statistics as float32 beside 16-bit weights, where torch would cast them."""
+
+        def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+            super().load_state_dict(dict(state_dict))
+            restore_exactly(self, state_dict)
+
+    build: Any = ExactAdafactor  # transformers leaves it untyped
+    optimizer: Optimizer = build(
+        groups,
+        lr=train.learning_rate,
+        scale_parameter=False,
+        relative_step=False,
+        warmup_init=False,
+    )
+    return optimizer
+
+
+def _bitsandbytes(name: str, groups: Groups, train: Train, device: str) -> Optimizer:
+    try:
+        from bitsandbytes import optim
+    except ImportError:
+        raise MissingPackageError(
+            "bitsandbytes", purpose=f"`train.optimizer: {name}`", command="pip install bitsandbytes"
+        ) from None
+    classes: Any = optim  # exported without saying so
+    paged = name.startswith("paged_")
+    if paged and device != "cuda":
+        log.warning("Paging optimizer states needs CUDA; %s runs without it.", name)
+        paged = False
+    adam = {"betas": (train.beta1, train.beta2), "eps": train.epsilon}
+    lion = {"betas": (train.beta1, train.beta2)}
+    builders: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+        "paged_adamw": (classes.AdamW32bit, adam),
+        "adamw_8bit": (classes.AdamW8bit, adam),
+        "paged_adamw_8bit": (classes.AdamW8bit, adam),
+        "lion_8bit": (classes.Lion8bit, lion),
+        "paged_lion_8bit": (classes.Lion8bit, lion),
+    }
+    if name not in builders:
+        raise XtuneError(
+            f"There is no optimizer {name}.", advice=f"There are: {', '.join(builders)}."
+        )
+    builder, options = builders[name]
+    optimizer = builder(groups, lr=train.learning_rate, weight_decay=0.0, is_paged=paged, **options)
+    if not isinstance(optimizer, Optimizer):
+        raise XtuneError(f"bitsandbytes made a {type(optimizer).__name__} for {name}.")
+    return optimizer
+
+
+class MuonAdamW(Optimizer):
+    """Muon for the groups of kind "matrix", AdamW for the rest, as one optimizer with one state.
+
+    Muon orthogonalises the momentum of a matrix (K. Jordan, 2024). Without `matrix_learning_rate` its
+    update is scaled to AdamW's usual size, 0.2 sqrt(max(rows, columns)) (Moonshot, arXiv 2502.16982), so
+    that the recipe's learning rate serves both; with it, Muon's original scale is used.
+    """
+
+    def __init__(self, groups: Groups, train: Train, device: str) -> None:
+        matrices = [group for group in groups if group["kind"] == "matrix"]
+        rest = [group for group in groups if group["kind"] != "matrix"]
+        scale = "match_rms_adamw" if train.matrix_learning_rate is None else "original"
+        self._parts: list[tuple[Optimizer, int, int]] = []
+        parts: list[Optimizer] = []
+        if matrices:
+            parts.append(Muon(matrices, momentum=MUON_MOMENTUM, adjust_lr_fn=scale))
+        if rest:
+            parts.append(_adamw(rest, train, device))
+        super().__init__([group for part in parts for group in part.param_groups], {})
+        first = 0
+        for part in parts:
+            self._parts.append((part, first, first + len(part.param_groups)))
+            first += len(part.param_groups)
+        self._share()
+
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One update of every parameter; a closure is not supported."""
+        del closure
+        for part, _, _ in self._parts:
+            part.step()
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Restores what `state_dict` returned."""
+        super().load_state_dict(dict(state_dict))
+        self._share()
+
+    def _share(self) -> None:
+        """Makes the parts work on this object's groups and state."""
+        for part, first, last in self._parts:
+            part.param_groups = self.param_groups[first:last]
+            part.state = self.state
+
+
+def restore_exactly(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> None:
+    """Puts the saved tensors back in their own types, after torch's loading cast them to the parameters' types."""
+    order = [index for group in state_dict["param_groups"] for index in group["params"]]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for index, parameter in zip(order, parameters, strict=True):
+        for key, value in state_dict["state"].get(index, {}).items():
+            if (
+                isinstance(value, torch.Tensor)
+                and optimizer.state[parameter][key].dtype != value.dtype
+            ):
+                optimizer.state[parameter][key] = value.detach().clone().to(parameter.device)

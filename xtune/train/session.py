@@ -1,0 +1,365 @@
+"""One training run from recipe to result: set up, hand over to the loop, end well. The loop itself is in `loop.py`."""
+
+import contextlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from transformers import PreTrainedTokenizerBase
+
+from xtune.adapter.attach import attach
+from xtune.adapter.save import save_final
+from xtune.adapter.state import trainable_state
+from xtune.data.batch import Batches, evaluation_batches
+from xtune.data.prepare import Prepared, prepare
+from xtune.data.report import DataReport
+from xtune.errors import DivergedError, Interrupted, RunError
+from xtune.hardware import Launch, detect, environment_facts, launch
+from xtune.memory import ModelShape
+from xtune.models.load import load_model, load_tokenizer, pad_token_id, read_config
+from xtune.plan import Plan, resolve
+from xtune.recipe import Recipe
+from xtune.recipe.read import dump_recipe, read_recipe
+from xtune.run.checkpoint import Checkpoint, CheckpointStore
+from xtune.run.durable import explained, sync_folder
+from xtune.run.folder import RECIPE, RunFolder
+from xtune.run.metrics import MetricsLog
+from xtune.run.observer import EndInfo, EndStatus, Observer, Observers, StartInfo
+from xtune.train.loop import Job, Loop
+from xtune.train.randomness import seed_everything
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """A recipe that has been checked against this machine and its data; nothing is written yet."""
+
+    plan: Plan
+    tokenizer: PreTrainedTokenizerBase
+    prepared: Prepared
+    launch: Launch
+
+    @property
+    def report(self) -> DataReport:
+        """What became of the rows."""
+        return self.prepared.report
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """A run that ended as it should."""
+
+    folder: Path
+    result: Path
+    """The adapter or the model."""
+
+    end: EndInfo
+
+
+@dataclass(frozen=True)
+class Session:
+    """One process's part in a run."""
+
+    ready: Ready
+    path: Path
+    folder: RunFolder | None
+    """The folder, held for writing, on the main process; None elsewhere."""
+
+    observer: Observer
+    accelerator: Accelerator
+
+
+def get_ready(recipe: Recipe, *, name: str) -> Ready:
+    """Plan the run and prepare its data; loads the tokenizer but no weights.
+
+    Args:
+        recipe: What is asked.
+        name: The recipe's name, for the default run folder.
+
+    Raises:
+        XtuneError: Whatever a person has to mend before this recipe can train here.
+    """
+    shape = ModelShape.from_config(read_config(recipe.model))
+    where = launch()
+    plan = resolve(recipe, detect(), shape, launch=where, recipe_name=name)
+    tokenizer = load_tokenizer(recipe.model, recipe.data.template)
+    return Ready(plan=plan, tokenizer=tokenizer, prepared=prepare(plan, tokenizer), launch=where)
+
+
+def train_session(
+    recipe: Recipe, *, name: str, resume: bool, observe: Callable[[Plan], Observer]
+) -> Finished:
+    """Train, from the recipe to the folder with the result in it.
+
+    Args:
+        recipe: What is asked.
+        name: The recipe's name.
+        resume: Continue the run in the folder if there is one; start it otherwise.
+        observe: Makes the observer of the main process, once the plan is known.
+
+    Raises:
+        XtuneError: What a person can mend; the run folder is left resumable.
+        Interrupted: Someone stopped it; it can be resumed.
+    """
+    ready = get_ready(recipe, name=name)
+    path = Path(ready.plan.folder.value)
+    accelerator = Accelerator(cpu=ready.plan.device.value == "cpu")
+    if not accelerator.is_main_process:
+        finished = _broadcast(accelerator, None)
+        return finished or _train(Session(ready, path, None, Observers([]), accelerator))
+    observer = observe(ready.plan)
+    with RunFolder.open(path, resume=resume) as folder:
+        finished = _broadcast(accelerator, _take_up(folder, ready, observer, resume=resume))
+        return finished or _train(Session(ready, path, folder, observer, accelerator))
+
+
+def _take_up(
+    folder: RunFolder, ready: Ready, observer: Observer, *, resume: bool
+) -> Finished | None:
+    """Start the run in its folder, or check that the one in it is this one; returns it if it is already done."""
+    if not folder.holds_run:
+        if resume:
+            observer.on_message(f"There is no run in {folder.path} yet; starting one.")
+        folder.write_start(
+            recipe_yaml=dump_recipe(ready.plan.recipe),
+            plan=ready.plan.to_json(),
+            environment=environment_facts(),
+            data=ready.report.to_json(),
+        )
+        return None
+    before, now = read_recipe(folder.path / RECIPE), ready.plan.recipe
+    data = json.loads((folder.path / "data.json").read_text(encoding="utf-8"))
+    folder.check_same_run(
+        old=before.model_dump(mode="json"),
+        new=now.model_dump(mode="json"),
+        old_files={file["name"]: file["sha256"] for file in data["files"]},
+        new_files={file.name: file.sha256 for file in ready.report.files},
+    )
+    status = folder.status()
+    done = {"finished", "stopped_early"}
+    if before.train.max_minutes == now.train.max_minutes:
+        done.add("out_of_time")
+    result = _result_folder(folder.path, ready.plan)
+    if status is None or status.state not in done or not result.exists():
+        return None
+    message = f"The run in {folder.path} is already complete; its result is {result}."
+    observer.on_message(message)
+    return Finished(
+        folder=folder.path,
+        result=result,
+        end=EndInfo(status="finished", step=status.step, message=message),
+    )
+
+
+def _train(session: Session) -> Finished:
+    """Load, run the loop, save; the observer and the folder hear how it ended, whatever happens.
+
+    Raises:
+        Interrupted: Someone stopped it.
+    """
+    position = Position()
+    try:
+        end = _run(session, position)
+    except BaseException as error:
+        _note_failure(error, session, position)
+        raise
+    if session.folder is not None:
+        session.folder.write_status(end.status, step=end.step, total_steps=position.total_steps)
+    session.observer.on_end(end)
+    if end.status == "interrupted":
+        raise Interrupted(end.message)
+    return Finished(
+        folder=session.path,
+        result=_result_folder(session.path, session.ready.plan),
+        end=end,
+    )
+
+
+@dataclass
+class Position:
+    """How far a run has come, for the note about how it ended."""
+
+    total_steps: int = 0
+    loop: Loop | None = None
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps done."""
+        return self.loop.state.step if self.loop else 0
+
+
+def _run(session: Session, position: Position) -> EndInfo:
+    ready, plan = session.ready, session.ready.plan
+    job = _make_job(session)
+    position.total_steps = job.total_steps
+    position.loop = loop = Loop(job, session.accelerator)
+    if session.folder is not None:
+        session.folder.write_status("running", step=loop.state.step, total_steps=job.total_steps)
+        session.observer.on_start(_start_info(session, job, loop))
+    ended = loop.run()
+    result = _result_folder(session.path, plan)
+    if ended.ending == "interrupted":
+        message = f"Stopped after step {ended.state.step} of {job.total_steps}, saved; continue with the same command and --resume."
+        return EndInfo(status="interrupted", step=ended.state.step, message=message)
+    loop.finish()
+    if session.folder is not None:
+        _save_result(job.model, ready.tokenizer, result, plan)
+    session.accelerator.wait_for_everyone()
+    reason = {
+        "finished": f"Done after {ended.state.step} steps",
+        "stopped_early": f"Stopped early after {ended.state.step} steps: no better evaluation loss in {plan.recipe.train.early_stop_patience} evaluations",
+        "out_of_time": f"Stopped after {ended.state.step} of {job.total_steps} steps: train.max_minutes is {plan.recipe.train.max_minutes}",
+    }[ended.ending]
+    return EndInfo(
+        status=ended.ending, step=ended.state.step, message=f"{reason}; the result is {result}."
+    )
+
+
+def _make_job(session: Session) -> Job:
+    ready, plan, recipe = session.ready, session.ready.plan, session.ready.plan.recipe
+    seed_everything(recipe.run.seed)
+    model = attach(load_model(plan), plan, ready.tokenizer)
+    batches = Batches(
+        ready.prepared.train,
+        batch_size=recipe.train.batch_size,
+        micro_batch_size=plan.micro_batch_size.value,
+        max_tokens=recipe.data.max_tokens,
+        packing=plan.packing.value,
+        seed=recipe.run.seed,
+        pad_token_id=pad_token_id(ready.tokenizer),
+        rank=ready.launch.rank,
+        world_size=ready.launch.world_size,
+    )
+    evaluation = evaluation_batches(
+        ready.prepared.evaluate,
+        micro_batch_size=plan.micro_batch_size.value,
+        pad_token_id=pad_token_id(ready.tokenizer),
+        rank=ready.launch.rank,
+        world_size=ready.launch.world_size,
+    )
+    store = CheckpointStore(session.path / "checkpoints", keep=recipe.train.keep_checkpoints)
+    checkpoint = _find_checkpoint(store, session)
+    if session.folder is not None:
+        _check_disk(session.path, model, keep=recipe.train.keep_checkpoints)
+    return Job(
+        plan=plan,
+        model=model,
+        batches=batches,
+        evaluation=evaluation,
+        total_steps=count_steps(recipe, batches.steps_per_epoch),
+        store=store,
+        metrics=MetricsLog(session.path, keep_steps=checkpoint.state.step if checkpoint else 0)
+        if session.folder is not None
+        else None,
+        observer=session.observer,
+        resume_from=checkpoint,
+    )
+
+
+def count_steps(recipe: Recipe, steps_per_epoch: int) -> int:
+    """Optimizer steps of the whole run: what `max_steps` and `epochs` ask, whichever is less; one epoch by default."""
+    settings = recipe.train
+    by_epochs = (
+        None if settings.epochs is None else max(1, round(settings.epochs * steps_per_epoch))
+    )
+    limits = [limit for limit in (settings.max_steps, by_epochs) if limit is not None]
+    return min(limits, default=steps_per_epoch)
+
+
+def _find_checkpoint(store: CheckpointStore, session: Session) -> Checkpoint | None:
+    """The newest whole checkpoint, the same one on every rank."""
+    if session.folder is None:
+        step = _broadcast(session.accelerator, None)
+        return None if step is None else store.load(step)
+    found = store.newest()
+    for sentence in found.damaged:
+        session.observer.on_message(f"{sentence} It is set aside; the one before it is used.")
+    checkpoint = found.checkpoint
+    _broadcast(session.accelerator, None if checkpoint is None else checkpoint.state.step)
+    if checkpoint is not None:
+        session.observer.on_message(f"Resuming after step {checkpoint.state.step}.")
+    elif session.folder.status() is not None:
+        session.observer.on_message("There is no whole checkpoint; starting from the first step.")
+    return checkpoint
+
+
+def _check_disk(path: Path, model: torch.nn.Module, *, keep: int) -> None:
+    """Refuse to start what the disk cannot hold to the end.
+
+    Raises:
+        RunError: Says how much is free and how much is needed.
+    """
+    weights = sum(
+        tensor.numel() * tensor.element_size() for tensor in trainable_state(model).values()
+    )
+    # Adam's two float32 moments beside the weights; the kept ones, the best, one being written, the result
+    needed = (keep + 2) * 3 * weights + weights
+    free = shutil.disk_usage(path).free
+    if free < needed:
+        raise RunError(
+            f"The disk under {path} has {free / 2**30:.2f} GiB free; checkpoints and the result need up to {needed / 2**30:.2f} GiB.",
+            advice="Free some space, choose another run.folder, or lower train.keep_checkpoints.",
+        )
+
+
+def _save_result(
+    model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, result: Path, plan: Plan
+) -> None:
+    """Write the result aside and rename it, so that a folder with its name is always whole."""
+    aside = result.with_name(f".{result.name}.writing")
+    with explained(result, kept=lambda: "The last checkpoint is whole."):
+        try:
+            shutil.rmtree(aside, ignore_errors=True)
+            save_final(model, tokenizer, aside, plan)
+            shutil.rmtree(result, ignore_errors=True)
+            aside.replace(result)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        sync_folder(result.parent)
+
+
+def _note_failure(error: BaseException, session: Session, position: Position) -> None:
+    """Leave word of a failure, as far as the disk allows; the error itself goes on to the person."""
+    status: EndStatus = "diverged" if isinstance(error, DivergedError) else "failed"
+    message = str(error) or type(error).__name__
+    if isinstance(error, KeyboardInterrupt):
+        status, message = (
+            "interrupted",
+            "Stopped at once; continue with the same command and --resume.",
+        )
+    if session.folder is not None:
+        with contextlib.suppress(OSError):
+            session.folder.write_status(
+                status, step=position.step, total_steps=position.total_steps
+            )
+    session.observer.on_end(EndInfo(status=status, step=position.step, message=message))
+
+
+def _start_info(session: Session, job: Job, loop: Loop) -> StartInfo:
+    parameters = list(job.model.parameters())
+    return StartInfo(
+        folder=session.path,
+        plan=job.plan,
+        total_steps=job.total_steps,
+        first_step=loop.state.step,
+        trainable_parameters=sum(p.numel() for p in parameters if p.requires_grad),
+        total_parameters=sum(p.numel() for p in parameters),
+        rows=len(session.ready.prepared.train),
+    )
+
+
+def _result_folder(path: Path, plan: Plan) -> Path:
+    return path / ("model" if plan.recipe.method.type == "full" else "adapter")
+
+
+def _broadcast(accelerator: Accelerator, value: Any) -> Any:
+    """The main process's value, on every rank."""
+    box = [value]
+    if accelerator.num_processes > 1:
+        broadcast_object_list(box)
+    return box[0]

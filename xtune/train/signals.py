@@ -1,0 +1,36 @@
+"""Ctrl-C and SIGTERM as a wish that the loop grants after the step; a second Ctrl-C stops at once."""
+
+import signal
+import threading
+from types import FrameType, TracebackType
+
+from typing_extensions import Self
+
+
+class StopSignals:
+    """While entered, the first SIGINT or SIGTERM only sets `requested`."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> Self:
+        # Python delivers signals to the main thread alone; in another one there is nothing to catch
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature of a handler
+        if self.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.requested = True
