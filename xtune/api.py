@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from xtune.catalog import find_recipe
-from xtune.errors import RunError
 from xtune.recipe import Recipe
 from xtune.recipe.read import read_recipe
 
 if TYPE_CHECKING:
     from xtune.adapter.merge import Merged
     from xtune.data.report import DataReport
-    from xtune.evaluate.evaluate import Comparison
+    from xtune.evaluate.compare import Comparison
+    from xtune.evaluate.evaluate import Progress
     from xtune.plan import Plan
     from xtune.run.observer import EndInfo, Observer
 
@@ -123,48 +123,76 @@ def evaluate(
     *,
     data: str | None = None,
     max_rows: int | None = None,
-    max_new_tokens: int = 256,
-    base: bool = True,
+    max_new_tokens: int | None = None,
+    progress: "Progress | None" = None,
 ) -> "Comparison":
-    """Judge a run on held-out rows: loss, perplexity, exact match, and the base model beside it.
+    """Judge a run on held-out rows: loss, perplexity, exact match, with the base model beside it.
 
     Args:
         run: A run folder.
         data: A file of rows; default: what the recipe names as `data.evaluate`.
         max_rows: Use only the first so many rows.
-        max_new_tokens: Longest answer, in tokens.
-        base: Whether the base model is judged too.
+        max_new_tokens: Longest answer; default: a little more than the longest expected one.
+        progress: Told how many prompts are answered, and of how many.
 
     Raises:
         XtuneError: The run or the data cannot be read, or hold nothing to judge.
     """
-    from xtune.evaluate.run import evaluate_run  # noqa: PLC0415 - torch is imported late
+    from xtune.evaluate.compare import compare_run  # noqa: PLC0415 - torch is imported late
+    from xtune.evaluate.evaluate import Options  # noqa: PLC0415
+    from xtune.evaluate.generate import Decoding  # noqa: PLC0415
+    from xtune.report.card import write_cards  # noqa: PLC0415
+    from xtune.run.folder import RECIPE  # noqa: PLC0415
 
-    return evaluate_run(
-        Path(run), data=data, max_rows=max_rows, max_new_tokens=max_new_tokens, base=base
+    decoding = None if max_new_tokens is None else Decoding(max_new_tokens=max_new_tokens)
+    comparison = compare_run(
+        Path(run),
+        None if data is None else (data,),
+        options=Options(decoding=decoding, max_rows=max_rows),
+        progress=progress,
     )
+    if (Path(run) / RECIPE).exists():
+        write_cards(Path(run))  # the model card tells of the evaluation
+    return comparison
 
 
 def chat(
     run: str | Path,
     *,
     prompt: str | None = None,
+    system: str | None = None,
     max_new_tokens: int = 512,
     temperature: float = 0.0,
 ) -> None:
     """Talk to a fine-tuned model on the terminal, with the template it was trained with.
 
+    Args:
+        run: A run folder, an adapter folder or a model folder.
+        prompt: Answer this one prompt and return; default: a conversation.
+        system: The system prompt.
+        max_new_tokens: Longest answer, in tokens.
+        temperature: 0 is greedy.
+
     Raises:
         XtuneError: The run cannot be opened.
     """
     from xtune.adapter.open import open_run  # noqa: PLC0415 - torch is imported late
-    from xtune.evaluate.chat import Chat, talk  # noqa: PLC0415
+    from xtune.evaluate.chat import Chat, converse  # noqa: PLC0415
+    from xtune.evaluate.generate import Decoding  # noqa: PLC0415
 
-    talk(
-        Chat(open_run(Path(run)), max_new_tokens=max_new_tokens, temperature=temperature),
-        prompt=prompt,
-        out=sys.stdout,
-    )
+    decoding = Decoding(max_new_tokens=max_new_tokens, temperature=temperature)
+    conversation = Chat(open_run(Path(run)), decoding=decoding, system=system)
+
+    def write(text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    if prompt is None:
+        converse(conversation, write=write)
+        return
+    for piece in conversation.reply(prompt):
+        write(piece)
+    write("\n")
 
 
 def merge(
@@ -181,12 +209,10 @@ def merge(
         base: `unquantised` for the original weights; `dequantised` for those QLoRA trained against.
 
     Raises:
-        RunError: The run cannot be opened, or the folder exists.
+        XtuneError: The run cannot be opened, or the folder is taken.
     """
     from xtune.adapter.merge import merge as merge_adapter  # noqa: PLC0415 - torch is imported late
 
-    if Path(folder).exists():
-        raise RunError(f"{folder} exists already.", advice="Name a folder that does not exist yet.")
     return merge_adapter(Path(run), Path(folder), base=base)
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from factories import make_plan, random_batch, save_model
+
 from xtune.adapter.attach import attach
 from xtune.adapter.open import open_run
 from xtune.adapter.save import save_final
@@ -71,7 +71,7 @@ def test_a_damaged_adapter_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda folder: None, "no folder"),
+        (lambda folder: folder.with_name("other").mkdir(), "no folder"),
         (lambda folder: folder.mkdir(), "neither a run"),
         (lambda folder: adapter_without_end(folder), "not finished"),
     ],

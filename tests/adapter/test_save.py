@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from factories import make_plan, make_tokenizer, random_batch, save_model
 from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from factories import make_plan, make_tokenizer, random_batch, save_model
 from xtune.adapter.attach import attach
 from xtune.adapter.groups import parameter_groups
 from xtune.adapter.open import open_run

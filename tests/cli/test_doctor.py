@@ -37,7 +37,7 @@ def test_command_ends_with_zero_and_names_what_was_tried_and_what_was_not() -> N
 
 def test_every_method_works_on_this_cpu(found: Diagnosis) -> None:
     on_cpu = {trial.what: trial.outcome for trial in found.trials if trial.device == "cpu"}
-    assert {method: "works" for method in METHODS}.items() <= on_cpu.items()
+    assert dict.fromkeys(METHODS, "works").items() <= on_cpu.items()
 
 
 def test_devices_that_torch_lacks_are_said_to_be_untried(found: Diagnosis) -> None:

@@ -77,6 +77,20 @@ def test_rows_know_their_line(tmp_path: Path) -> None:
     ]
 
 
+def test_keys_that_only_other_rows_of_a_parquet_file_have_are_absent_not_null(
+    tmp_path: Path,
+) -> None:
+    rows = [{"a": [{"x": 1}]}, {"a": [{"y": {"z": 2}}], "b": 3}]
+    schema = pa.schema(
+        {
+            "a": pa.list_(pa.struct({"x": pa.int64(), "y": pa.struct({"z": pa.int64()})})),
+            "b": pa.int64(),
+        }
+    )
+    pyarrow.parquet.write_table(pa.Table.from_pylist(rows, schema), tmp_path / "a.parquet")
+    assert [record.value for record in read_sources([str(tmp_path / "a.parquet")])] == rows
+
+
 @pytest.mark.parametrize("name", ["a.txt", "a.md", "a.txt.gz"])
 def test_a_text_file_is_one_row_kept_as_it_is(name: str, tmp_path: Path) -> None:
     text = "Cafe\u0301\r\n\r\nzwei\u2028drei \n"

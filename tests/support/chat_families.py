@@ -11,6 +11,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from xtune.data.types import Conversation, Message, Origin
+from xtune.data.types import Sequence as Encoded
 
 Turns = Sequence[tuple[str, str]]
 Segments = list[tuple[str, bool]]
@@ -199,3 +200,36 @@ FAMILIES = {
         Family("qwen3", _QWEN3, _IM, _qwen3),
     )
 }
+
+
+def byte_flags(sequence: Encoded, tokenizer: PreTrainedTokenizerFast) -> tuple[bytes, list[bool]]:
+    """The bytes of a sequence and whether each is trained on, by looking up every single token."""
+    letters = {letter: value for value, letter in _bytes_to_letters().items()}
+    added = {
+        index: token.content.encode() for index, token in tokenizer.added_tokens_decoder.items()
+    }
+    text, flags = b"", []
+    for index, weight in zip(sequence.input_ids.tolist(), sequence.weights.tolist(), strict=True):
+        token = tokenizer.convert_ids_to_tokens(index)
+        piece = added.get(index) or bytes(letters[letter] for letter in token)
+        text += piece
+        flags += [weight > 0] * len(piece)
+    return text, flags
+
+
+def _bytes_to_letters() -> dict[int, str]:
+    """GPT-2's table: printable bytes stand for themselves, the others for letters from U+0100 on."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in plain]
+    return {byte: chr(byte) for byte in plain} | {
+        byte: chr(256 + n) for n, byte in enumerate(others)
+    }
+
+
+def expected_flags(segments: Segments) -> tuple[bytes, list[bool]]:
+    text = "".join(piece for piece, _ in segments).encode()
+    return text, [trained for piece, trained in segments for _ in piece.encode()]
+
+
+def trained_text(sequence: Encoded, tokenizer: PreTrainedTokenizerFast) -> str:
+    return str(tokenizer.decode(sequence.input_ids[sequence.weights > 0].tolist()))

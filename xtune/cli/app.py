@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -18,7 +18,7 @@ from xtune.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USER, Interrupted, Xtu
 class Verbs(TyperGroup):
     """The group of verbs; Ctrl-C ends one with a word, where typer would end it without."""
 
-    def invoke(self, ctx: typer.Context) -> object:
+    def invoke(self, ctx: Any) -> object:
         """Run the verb.
 
         Raises:
@@ -102,22 +102,34 @@ def evaluate(
         str | None, typer.Option(help="Held-out rows; default: the recipe's `data.evaluate`.")
     ] = None,
     max_rows: Annotated[int | None, typer.Option(min=1, help="Use only the first N rows.")] = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 256,
-    base: Annotated[bool, typer.Option(help="Put the base model beside it.")] = True,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Longest answer; default: as the rows need.")
+    ] = None,
 ) -> None:
-    """Loss, perplexity and exact match on held-out rows, with the base model beside."""
-    print(api.evaluate(run, data=data, max_rows=max_rows, max_new_tokens=max_new_tokens, base=base))
+    """Loss, perplexity and exact match on held-out rows, the base model beside the tuned one."""
+    from rich.console import Console
+
+    from xtune.cli.waiting import answers_bar
+
+    with answers_bar() as progress:
+        comparison = api.evaluate(
+            run, data=data, max_rows=max_rows, max_new_tokens=max_new_tokens, progress=progress
+        )
+    Console().print(comparison.table())
 
 
 @app.command()
 def chat(
     run: RunArgument,
     prompt: Annotated[str | None, typer.Option(help="Answer this one prompt and exit.")] = None,
+    system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 512,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
 ) -> None:
     """Talk to a fine-tuned model, with the template it was trained with."""
-    api.chat(run, prompt=prompt, max_new_tokens=max_new_tokens, temperature=temperature)
+    api.chat(
+        run, prompt=prompt, system=system, max_new_tokens=max_new_tokens, temperature=temperature
+    )
 
 
 @app.command()

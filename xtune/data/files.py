@@ -297,9 +297,18 @@ def _parquet(data: bytes, name: str, problems: Problems) -> Iterator[Record]:
             f"The parquet file is damaged or cut off: {fault}", where=name, advice="fetch it again."
         )
     for row, value in enumerate(rows):
-        record = _record(value, "", Origin(source=name, row=row), problems)
+        record = _record(_without_nulls(value), "", Origin(source=name, row=row), problems)
         if record is not None:
             yield record
+
+
+def _without_nulls(value: Any) -> Any:
+    """The value without object keys that are null: parquet writes null for a key that only other rows have."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    return value
 
 
 def _plain(data: bytes, name: str, problems: Problems) -> Iterator[Record]:

@@ -145,16 +145,7 @@ def tools_of(value: Any, field: str) -> tuple[Mapping[str, Any], ...]:
     for index, tool in enumerate(tools):
         if not isinstance(tool, dict):
             reject(f"{field}[{index}]", tool, "an object that describes a tool")
-    return tuple(without_nulls(tool) for tool in tools)
-
-
-def without_nulls(value: Any) -> Any:
-    """The value without object keys that are null: parquet writes null for a key that other rows have."""
-    if isinstance(value, dict):
-        return {key: without_nulls(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list):
-        return [without_nulls(item) for item in value]
-    return value
+    return tuple(tools)
 
 
 def _pair(turn: Mapping[str, Any], field: str) -> list[Message]:

@@ -144,7 +144,7 @@ def compare_run(
             f"{folder} holds a model but does not say what it was before.",
             advice=f"Give the run's folder, the one with {RECIPE}.",
         )
-    rows = evaluation_rows(opened.recipe, sources)
+    rows = evaluation_rows(opened.recipe, sources)[: (options or Options()).max_rows]
     after = _evaluate(opened, opened.recipe, rows, options, progress)
     notes: list[str] = []
     if isinstance(opened.recipe.method, Full):

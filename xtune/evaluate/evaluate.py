@@ -103,6 +103,9 @@ class Options:
     answers: bool = True
     """Off: loss and perplexity alone."""
 
+    max_rows: int | None = None
+    """Only the first so many rows."""
+
     loss_chunk_tokens: int = 1024
     autocast: torch.dtype | None = None
     """Type of the matrix products if they ran under autocast in training."""

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from xtune.errors import ModelError
@@ -26,6 +27,9 @@ PADDING_NAMES = (
 
 UNUSED_MARKS = ("reserved_special_token", "unused", "extra_id_", "placeholder", "reserved")
 """Parts of the names of tokens that a vocabulary reserves and no text contains."""
+
+VOCABULARY_FILES = ("tokenizer.json", "*.model", "vocab.*", "*.tiktoken", "*.bpe")
+"""Files of which a tokenizer needs one."""
 
 _PROBES = ("a", "zebra 7")
 """Two replies; what a template renders after both of them is how a turn ends."""
@@ -51,12 +55,17 @@ def open_tokenizer(folder: Path, model: Model) -> PreTrainedTokenizerBase:
     Raises:
         ModelError: There is no tokenizer, or only a slow one.
     """
+    if not any(any(folder.glob(name)) for name in VOCABULARY_FILES):
+        raise ModelError(
+            f"{model.name} has no tokenizer: its folder needs tokenizer.json and tokenizer_config.json.",
+            advice="Copy them from the model's page.",
+        )  # transformers 5 would make an empty one
     try:
         with quiet():
             tokenizer: Any = AutoTokenizer.from_pretrained(
                 folder, trust_remote_code=model.trust_remote_code, local_files_only=True
             )
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ImportError, StrictDataclassError) as error:
         reason = str(error).strip().split("\n", maxsplit=1)[0]
         raise ModelError(
             f"{model.name} has no tokenizer that can be loaded: {reason}",
@@ -66,11 +75,6 @@ def open_tokenizer(folder: Path, model: Model) -> PreTrainedTokenizerBase:
         raise ModelError(
             f"{model.name} has only a slow tokenizer; xtune needs tokenizer.json.",
             advice="Convert it once: AutoTokenizer.from_pretrained(folder, use_fast=True).save_pretrained(folder).",
-        )
-    if len(tokenizer) == 0:
-        raise ModelError(
-            f"The tokenizer of {model.name} has an empty vocabulary.",
-            advice="Its folder needs tokenizer.json and tokenizer_config.json.",
         )
     return tokenizer
 

@@ -8,7 +8,7 @@ import yaml
 
 from xtune.errors import XtuneError
 from xtune.models.source import local_folder
-from xtune.recipe.models import LowRank, Model
+from xtune.recipe.models import LowRank, Model, QLoRA
 
 CARD = "README.md"
 
@@ -61,6 +61,14 @@ def load_adapter(place: str, model: Model, method: LowRank) -> list[str]:
         *grow,
         f'model = PeftModel.from_pretrained(base, "{place}")',
     ]
+
+
+def quantization_arguments(method: QLoRA) -> str:
+    """Arguments of transformers' BitsAndBytesConfig that hold the base as in training."""
+    if method.quantization == "int8":
+        return "load_in_8bit=True"
+    double = method.double_quantization is not False
+    return f'load_in_4bit=True, bnb_4bit_quant_type="{method.quantization}", bnb_4bit_use_double_quant={double}'
 
 
 def base_license(model: Model) -> dict[str, str]:

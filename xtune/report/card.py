@@ -19,6 +19,7 @@ from xtune.report.base_model import (
     load_adapter,
     load_full,
     public_name,
+    quantization_arguments,
 )
 from xtune.report.pace import bytes_text, duration_text
 from xtune.run.durable import write_text
@@ -141,7 +142,7 @@ class _Facts:
             else "supervised fine-tuning"
         )
         revision = f" (revision `{model.revision}`)" if model.revision else ""
-        return f"{what} for `{public_name(model.name)}`{revision}, made with [xtune](https://pypi.org/project/xtune/) by {stage}.\n"
+        return f"{what} for `{public_name(model.name)}`{revision}, made with xtune by {stage}.\n"
 
     def usage(self, at: Path) -> str:
         """Python that loads the result with peft and transformers alone."""
@@ -155,8 +156,9 @@ class _Facts:
         note = ""
         if isinstance(method, QLoRA):
             note = (
-                f"\nIt was trained on a base in {method.quantization}. The lines above load the base unquantised, which is "
-                "usually fine; for the very model that was trained, load the base quantised in the same way.\n"
+                f"\nIt was trained on the base in {method.quantization}. The lines above load the base unquantised, which answers "
+                "a little differently; for the model that was trained, pass `quantization_config=BitsAndBytesConfig("
+                f"{quantization_arguments(method)})`.\n"
             )
         if (at / "chat_template.jinja").exists() or self.recipe.stage == "sft":
             lines += CHAT_LINES
@@ -210,30 +212,32 @@ class _Facts:
 
     def training_data(self) -> str:
         """Files by fingerprint, rows and drops."""
-        lines = [
-            (key.replace("_", " "), f"{self.data[key]:,.0f}")
-            for key in ("rows", "train_rows", "evaluate_rows", "tokens", "trained_tokens")
-            if isinstance(self.data.get(key), (int, float))
-        ]
-        drops = self.data.get("drops") or self.data.get("dropped")
-        if isinstance(drops, Mapping) and drops:
-            lines.append(
-                (
-                    "rows left out",
-                    ", ".join(f"{reason}: {count}" for reason, count in drops.items()),
-                )
+        files = [file for file in self.data.get("files") or () if isinstance(file, Mapping)]
+        shown = [
+            (
+                f"`{public_name(str(file.get('name')))}`",
+                f"{file.get('rows', 0):,}",
+                str(file.get("format", "")),
+                f"`{str(file.get('sha256', ''))[:FINGERPRINT_DIGITS]}`",
             )
-        files = self.data.get("fingerprints")
-        table = _table(("", "count"), lines)
-        if isinstance(files, Mapping) and files:
-            shown = [
-                (f"`{public_name(str(name))}`", f"`{str(digest)[:FINGERPRINT_DIGITS]}`")
-                for name, digest in files.items()
-            ]
-            table += "\n" + _table(("file", f"SHA-256, first {FINGERPRINT_DIGITS} digits"), shown)
+            for file in files
+        ]
+        heads = ("file", "rows", "format", f"SHA-256, first {FINGERPRINT_DIGITS} digits")
+        counts = [
+            (
+                name,
+                f"{part['rows_kept']:,} of {part['rows_read']:,}",
+                f"{part['trained_tokens']:,} of {part['tokens']:,}",
+                _drops(part),
+            )
+            for name, key in (("training", "train"), ("held out", "evaluate"))
+            if isinstance(part := self.data.get(key), Mapping) and "rows_kept" in part
+        ]
+        table = _table(("set", "rows used", "tokens in the loss", "rows left out"), counts)
+        parts = [part for part in (_table(heads, shown), table) if part]
         return (
-            table
-            or ", ".join(f"`{public_name(source)}`" for source in self.recipe.data.train) + "\n"
+            "\n".join(parts)
+            or ", ".join(f"`{public_name(name)}`" for name in self.recipe.data.train) + "\n"
         )
 
     def training(self) -> str:
@@ -244,7 +248,7 @@ class _Facts:
             rows += [
                 (
                     "rank, alpha",
-                    f"{recipe.method.rank}, {self._chosen('alpha') or recipe.method.alpha}",
+                    f"{recipe.method.rank}, {self._chosen('alpha') or recipe.method.alpha or 'auto'}",
                 )
             ]
             rows += [
@@ -311,6 +315,11 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
         return ""
     lines = [head, tuple("---" for _ in head), *rows]
     return "".join("| " + " | ".join(_cell(cell) for cell in line) + " |\n" for line in lines)
+
+
+def _drops(part: Mapping[str, Any]) -> str:
+    dropped = part.get("dropped") or {}
+    return ", ".join(f"{count['rows']:,} {reason}" for reason, count in dropped.items()) or "none"
 
 
 def _cell(text: str) -> str:

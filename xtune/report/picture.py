@@ -25,7 +25,7 @@ REDRAW_S = 30.0
 """At least this long between two drawings during a run."""
 
 REDRAW_SHARE = 0.005
-"""And at most this part of the time goes into drawing: one takes 0.35 s (two EPYC cores, 2026-11-22)."""
+"""And at most this part of the time goes into drawing: one takes 0.3 to 0.4 s (two EPYC cores, 2026-11-22)."""
 
 SIZE_INCHES = (8.0, 5.0)
 DOTS_PER_INCH = 200
@@ -42,6 +42,9 @@ TITLE_FONTS = (
 """matplotlib's own font, then what Linux, macOS and Windows bring for letters that it lacks."""
 
 INK, FAINT, BLUE, ORANGE = "#1f2328", "#8b949e", "#2563eb", "#ea580c"
+
+LONGEST_TITLE = 50
+"""Characters of the heading that fit into the width."""
 
 MOST_POINTS = 4000
 """Points of the raw curve; twice the pixels of its width."""
@@ -121,8 +124,9 @@ def picture(series: Series, *, title: str, subtitle: str) -> "Figure":
     loss, rate = figure.subplots(2, 1, sharex=True, height_ratios=(4.2, 1))
     _draw_losses(loss, series)
     _draw_learning_rate(rate, series)
+    heading = title if len(title) <= LONGEST_TITLE else f"{title[: LONGEST_TITLE - 1]}…"
     loss.set_title(
-        title,
+        heading,
         loc="left",
         fontsize=14,
         fontweight="bold",

@@ -164,7 +164,9 @@ class _WithAdapter(nn.Module):
 
 
 def _agreement(found: torch.Tensor, expected: torch.Tensor) -> str:
-    cosine = float(functional.cosine_similarity(found.flatten(), expected.flatten(), dim=0))
+    cosine = float(
+        functional.cosine_similarity(found.flatten(), expected.detach().flatten(), dim=0)
+    )
     if not cosine > CLOSEST_COSINE:
         raise RuntimeError(f"the result is wrong: cosine {cosine:.3f} with float32")
     return f"cosine {cosine:.4f} with float32"

@@ -8,6 +8,7 @@ import torch
 from torch.optim import AdamW, Muon, Optimizer
 
 from xtune.errors import MissingPackageError, XtuneError
+from xtune.models.quiet import quiet
 from xtune.plan import Plan
 from xtune.recipe.models import Train
 
@@ -78,7 +79,8 @@ def _adafactor(groups: Groups, train: Train) -> Optimizer:
 
 def _bitsandbytes(name: str, groups: Groups, train: Train, device: str) -> Optimizer:
     try:
-        from bitsandbytes import optim
+        with quiet():
+            from bitsandbytes import optim
     except ImportError:
         raise MissingPackageError(
             "bitsandbytes", purpose=f"`train.optimizer: {name}`", command="pip install bitsandbytes"

@@ -1,0 +1,107 @@
+"""How `resolve` splits a step and what it does when the computed bytes do not fit."""
+
+from dataclasses import replace
+
+import pytest
+from machines import CPU, DEMO, LLAMA_7B, OLD_CPU, gpu, make_recipe, values
+
+from xtune.errors import HardwareError
+from xtune.hardware import Launch
+from xtune.memory import GIB
+from xtune.plan import resolve
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "max_tokens", "micro", "accumulation"),
+    [(8, 2048, 2, 4), (8, 512, 8, 1), (8, 16384, 1, 8), (3, 2048, 2, 2), (32, 256, 16, 2)],
+)
+def test_cpu_takes_about_four_thousand_tokens_at_once(
+    batch_size: int, max_tokens: int, micro: int, accumulation: int
+) -> None:
+    recipe = make_recipe(train__batch_size=batch_size, data__max_tokens=max_tokens)
+    found = values(resolve(recipe, CPU, DEMO))
+    assert (found["micro_batch_size"], found["accumulation_steps"]) == (micro, accumulation)
+
+
+def test_asked_micro_batch_is_taken_on_a_cpu() -> None:
+    recipe = make_recipe(train__batch_size=8, train__micro_batch_size=8)
+    found = values(resolve(recipe, CPU, DEMO))
+    assert (found["micro_batch_size"], found["accumulation_steps"]) == (8, 1)
+
+
+def test_asked_micro_batch_above_the_share_of_a_device_is_cut_and_said() -> None:
+    recipe = make_recipe(train__batch_size=8, train__micro_batch_size=8)
+    plan = resolve(recipe, CPU, DEMO, launch=Launch(rank=1, local_rank=1, world_size=4))
+    assert plan.micro_batch_size.value == 2
+    assert "8 asked for, but a device has 2" in plan.micro_batch_size.reason
+
+
+@pytest.mark.parametrize(("world_size", "accumulation"), [(1, 8), (2, 4), (3, 3), (8, 1)])
+def test_accumulation_shares_a_step_among_processes(world_size: int, accumulation: int) -> None:
+    recipe = make_recipe(train__batch_size=8, train__micro_batch_size=1)
+    plan = resolve(recipe, CPU, DEMO, launch=Launch(world_size=world_size))
+    assert plan.accumulation_steps.value == accumulation
+
+
+def test_all_ranks_decide_the_same_whatever_else_runs_on_their_devices() -> None:
+    crowded = replace(gpu(24), vram_free_bytes=6 * GIB)
+    both = [
+        values(resolve(make_recipe("qlora"), machine, LLAMA_7B, launch=Launch(world_size=2)))
+        for machine in (gpu(24), crowded)
+    ]
+    assert both[0] == both[1]
+
+
+def test_what_other_programs_hold_is_not_ours() -> None:
+    crowded = replace(gpu(24), vram_free_bytes=6 * GIB)
+    alone = resolve(make_recipe("qlora"), gpu(24), LLAMA_7B)
+    beside = resolve(make_recipe("qlora"), crowded, LLAMA_7B)
+    assert beside.predicted is not None
+    assert alone.predicted is not None
+    assert beside.predicted.peak_bytes <= 6.5 * GIB < alone.predicted.peak_bytes
+
+
+def test_seven_billion_parameters_fit_an_8_gb_card_under_qlora() -> None:
+    plan = resolve(make_recipe("qlora"), gpu(8), LLAMA_7B)
+    assert plan.gradient_checkpointing.value is True
+    assert plan.predicted is not None
+    assert plan.predicted.peak_bytes <= 8 * GIB
+
+
+def test_checkpointing_stays_off_where_a_busy_batch_fits_without_it() -> None:
+    plan = resolve(make_recipe("lora"), gpu(80), DEMO)
+    assert plan.gradient_checkpointing.value is False
+    assert plan.micro_batch_size.value == 8
+
+
+def test_too_large_a_plan_is_refused_with_bytes_and_a_way_out_that_works() -> None:
+    with pytest.raises(HardwareError) as caught:
+        resolve(make_recipe("lora"), gpu(8), LLAMA_7B)
+    message = str(caught.value)
+    assert "does not fit" in message
+    assert "8.00 GiB" in message
+    assert "`method=qlora`" in message
+    resolve(make_recipe("qlora"), gpu(8), LLAMA_7B)
+
+
+def test_advice_is_the_cheapest_single_change_first() -> None:
+    fixed = {"train__micro_batch_size": 8, "memory__gradient_checkpointing": True}
+    with pytest.raises(HardwareError, match=r"`train\.micro_batch_size=1`"):
+        resolve(make_recipe("qlora", **fixed), gpu(8), LLAMA_7B)
+    long = make_recipe("qlora", data__max_tokens=32768)
+    with pytest.raises(HardwareError, match=r"`data\.max_tokens=(\d+)`") as caught:
+        resolve(long, gpu(8), LLAMA_7B)
+    tokens = int(str(caught.value).split("data.max_tokens=")[1].split("`")[0])
+    resolve(make_recipe("qlora", data__max_tokens=tokens), gpu(8), LLAMA_7B)
+    with pytest.raises(HardwareError):
+        resolve(make_recipe("qlora", data__max_tokens=tokens * 2), gpu(8), LLAMA_7B)
+
+
+def test_without_a_way_out_the_message_says_so() -> None:
+    with pytest.raises(HardwareError, match="No single change"):
+        resolve(make_recipe("qlora"), gpu(2), LLAMA_7B)
+
+
+def test_cpu_memory_is_a_limit_too() -> None:
+    with pytest.raises(HardwareError, match="GiB of memory"):
+        resolve(make_recipe("full"), OLD_CPU, LLAMA_7B)
