@@ -55,7 +55,13 @@ class TrainedRun:
     end: "EndInfo"
 
     def __str__(self) -> str:
-        return f"{self.end.message}\nLoss curve: {self.folder / 'loss.png'}"
+        return "\n".join(
+            [
+                f"result      {self.result}",
+                f"loss curve  {self.folder / 'loss.png'}",
+                f"next        xtune evaluate {self.folder}, xtune chat {self.folder}",
+            ]
+        )
 
 
 def read(recipe: str | Path, overrides: Overrides = ()) -> NamedRecipe:

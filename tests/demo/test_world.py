@@ -1,7 +1,9 @@
 """Tests of the demo model's world, corpus, quick-start rows and tokenizer."""
 
 import json
+import random
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,13 @@ import pytest
 
 from xtune.demo.corpus import write_corpus
 from xtune.demo.orders import write_orders
-from xtune.demo.sentences import TEMPLATES, templates_of
-from xtune.demo.world import number_words
+from xtune.demo.sentences import order, templates_of
+from xtune.demo.templates import CLOSINGS, DAY_PHRASES, GOODS, OPENINGS, TEMPLATES
+from xtune.demo.world import DAYS, Share, number_words
 
 DATA = Path(__file__).parents[2] / "xtune" / "demo" / "data"
 MODEL = Path(__file__).parents[2] / "xtune" / "demo" / "model"
-SPLITS = ("train", "develop", "test")
+SPLITS: tuple[Share, ...] = ("train", "develop", "test")
 KEYS = ["customer", "item", "quantity", "day"]
 
 
@@ -51,14 +54,27 @@ def words_of(text: str) -> set[str]:
     return {word.rstrip("s") for word in re.findall(r"[^\W\d_]+", text.lower())}
 
 
+GRAMMAR = {
+    word
+    for text in TEMPLATES + DAY_PHRASES + OPENINGS + CLOSINGS + GOODS
+    for word in re.findall(r"[^\W\d_]+", re.sub(r"\{\w+\}", " ", text.lower()))
+}
+
+
 def skeleton(row: dict[str, Any]) -> str:
     """Return what is left of a sentence when all that varies is blanked."""
     answer = json.loads(row["messages"][-1]["content"])
-    text = row["messages"][0]["content"].replace(answer["customer"], "C")
-    text = text.replace(answer["item"], "I").replace(answer["day"], "D")
-    text = text.replace(row["meta"]["town"], "T")
+    text = row["messages"][0]["content"].replace(answer["customer"], "[C]")
+    text = re.sub("|".join(DAYS), "[D]", text.replace(answer["item"], "[I]"))
     quantity = rf"\b({answer['quantity']}|{number_words(answer['quantity'])})\b"
-    return re.sub(r"\d+", "N", re.sub(quantity, "N", text, flags=re.IGNORECASE))
+    text = re.sub(r"\d+", "[N]", re.sub(quantity, "[N]", text, flags=re.IGNORECASE))
+    # Other people and towns: capitalized words that are none of the grammar's.
+    found = re.sub(
+        r"\b[^\W\d_]{2,}\b",
+        lambda word: word[0] if word[0].lower() in GRAMMAR or word[0].islower() else "[T]",
+        text,
+    )
+    return re.sub(r"\[T\]( \[T\])+", "[T]", found)
 
 
 def test_the_corpus_is_a_function_of_the_seed(tmp_path: Path) -> None:
@@ -100,7 +116,38 @@ def test_the_splits_share_no_template(orders: dict[str, list[dict[str, Any]]]) -
     used = {split: {row["meta"]["template"] for row in rows} for split, rows in orders.items()}
     assert not used["train"] & used["develop"]
     assert not (used["train"] | used["develop"]) & used["test"]
-    assert sum(len(templates_of(split)) for split in SPLITS) == len(set(TEMPLATES))  # type: ignore[arg-type]
+    assert sum(len(templates_of(split)) for split in SPLITS) == len(set(TEMPLATES))
+
+
+def test_about_84_percent_of_the_templates_are_for_training_and_8_each_are_held_out() -> None:
+    counts = {split: len(templates_of(split)) / len(TEMPLATES) for split in SPLITS}
+    assert counts["train"] == pytest.approx(0.84, abs=0.04)
+    assert counts["develop"] == pytest.approx(0.08, abs=0.03)
+    assert counts["test"] == pytest.approx(0.08, abs=0.03)
+
+
+def test_the_rows_of_a_split_are_spread_evenly_over_its_templates(
+    orders: dict[str, list[dict[str, Any]]],
+) -> None:
+    for split in SPLITS:
+        uses = Counter(row["meta"]["template"] for row in orders[split])
+        assert set(uses) == set(templates_of(split))
+        assert max(uses.values()) - min(uses.values()) <= 1
+
+
+def test_no_shipped_file_is_above_two_megabytes() -> None:
+    assert all(path.stat().st_size < 2_000_000 for path in DATA.glob("*.jsonl"))
+
+
+def test_at_least_twelve_training_templates_name_someone_who_is_not_the_customer() -> None:
+    assert sum("{p}" in template for template in templates_of("train")) >= 12
+
+
+def test_no_template_is_written_twice_or_is_longer_than_25_words() -> None:
+    assert len(set(TEMPLATES)) == len(TEMPLATES)
+    rng = random.Random(0)
+    sentences = [order(rng, "train", 0.0, text).sentence for text in TEMPLATES]
+    assert max(len(sentence.split()) for sentence in sentences) <= 25
 
 
 def test_no_test_sentence_has_the_skeleton_of_a_training_sentence(
@@ -132,6 +179,19 @@ def test_the_corpus_never_asks_for_the_quickstart_task(corpus: Path) -> None:
     assert '\\"customer\\":' not in text
 
 
+def test_every_order_laid_out_in_the_corpus_has_an_answer_read_off_its_sentence(
+    corpus: Path,
+) -> None:
+    rows = read_rows(corpus / "train.jsonl")
+    answers = [row["messages"] for row in rows if row["meta"]["kind"] == "order_everything"]
+    assert len(answers) > 50
+    for *_, user, assistant in answers:
+        cells = [cell.split(": ", 1) for cell in assistant["content"].split(" | ")]
+        assert [key for key, _ in cells] == KEYS
+        values = dict(cells)
+        assert all(values[key] in user["content"] for key in ("customer", "item", "day"))
+
+
 def test_every_corpus_record_is_valid_json(corpus: Path) -> None:
     rows = [row for row in read_rows(corpus / "train.jsonl") if row["meta"]["kind"] == "record"]
     assert len(rows) > 20
@@ -142,9 +202,6 @@ def test_every_kind_of_row_has_turns_that_alternate_and_none_is_empty(corpus: Pa
     kinds = set()
     for row in read_rows(corpus / "train.jsonl"):
         kinds.add(row["meta"]["kind"])
-        if "text" in row:
-            assert row["text"]
-            continue
         roles = [message["role"] for message in row["messages"] if message["role"] != "system"]
         assert roles == ["user", "assistant"] * (len(roles) // 2)
         assert all(message["content"] for message in row["messages"])
@@ -191,7 +248,7 @@ def test_the_template_marks_the_answers_and_their_end_of_turn() -> None:
         {"role": "user", "content": "Hello"},
         {"role": "assistant", "content": "Yes."},
     ]
-    encoded = tokenizer.apply_chat_template(
+    encoded: Any = tokenizer.apply_chat_template(
         messages, return_dict=True, return_assistant_tokens_mask=True
     )
     marked = [
@@ -202,3 +259,22 @@ def test_the_template_marks_the_answers_and_their_end_of_turn() -> None:
     assert tokenizer.decode(marked) == "Yes.<|im_end|>"
     assert tokenizer.eos_token == "<|im_end|>"
     assert tokenizer.pad_token_id != tokenizer.eos_token_id
+
+
+def test_the_tokenizer_command_writes_all_that_a_model_from_nothing_needs(
+    corpus: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+    from xtune.demo.tokenizer import write_model_folder
+
+    write_model_folder(corpus, tmp_path / "start")
+    config = AutoConfig.from_pretrained(tmp_path / "start")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "start")
+    model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+    assert len(tokenizer) <= config.vocab_size == 2048
+    assert tokenizer.chat_template
+    generation = GenerationConfig.from_pretrained(tmp_path / "start")
+    assert generation.eos_token_id == tokenizer.eos_token_id
+    # By hand: 2048 x 256 embeddings, 6 layers of 688,768 weights, a last norm of 256.
+    assert sum(weight.numel() for weight in model.parameters()) == 524_288 + 6 * 688_768 + 256

@@ -60,10 +60,7 @@ def corpus_texts(corpus: Path) -> Iterator[str]:
     """Yield the texts of the first rows of a corpus folder."""
     with (corpus / "train.jsonl").open(encoding="utf-8") as file:
         for _, line in zip(range(TOKENIZER_ROWS), file, strict=False):
-            row = json.loads(line)
-            if "text" in row:
-                yield row["text"]
-            for message in row.get("messages", ()):
+            for message in json.loads(line)["messages"]:
                 # The role line is part of what the model reads.
                 yield f"{message['role']}\n{message['content']}"
 

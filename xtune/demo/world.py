@@ -2,13 +2,19 @@
 
 import hashlib
 import random
+import re
 from typing import Literal
+
+from xtune.demo.templates import CLOSINGS, DAY_PHRASES, GOODS, OPENINGS, TEMPLATES
 
 Share = Literal["train", "develop", "test"]
 
 # Each spelling of a made-up word belongs to one share for good, so that splits never meet.
 # One tenth each leaves thousands of words for both held-out shares.
 SHARE_BOUNDS: tuple[tuple[Share, int], ...] = (("test", 26), ("develop", 52), ("train", 256))
+
+# A template belongs to a share the same way: 84 % train, 8 % develop, 8 % test.
+TEMPLATE_BOUNDS: tuple[tuple[Share, int], ...] = (("test", 20), ("develop", 41), ("train", 256))
 
 # Few syllables and many words: the tokenizer then knows every syllable, and no word is memorised.
 ONSETS = ("b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z", "br", "tr", "kl")
@@ -115,13 +121,17 @@ REAL_WORDS = frozenset(
     )
     for entry in group
     for word in entry.split()
+) | frozenset(
+    word
+    for text in TEMPLATES + DAY_PHRASES + OPENINGS + CLOSINGS + GOODS
+    for word in re.findall(r"[a-z]+", re.sub(r"\{\w+\}", " ", text.lower()))
 )
 
 
-def share_of(text: str) -> Share:
+def share_of(text: str, bounds: tuple[tuple[Share, int], ...] = SHARE_BOUNDS) -> Share:
     """Return the share a spelling belongs to, a function of its letters alone."""
     byte = hashlib.sha256(text.lower().encode()).digest()[0]
-    return next(share for share, bound in SHARE_BOUNDS if byte < bound)
+    return next(share for share, bound in bounds if byte < bound)
 
 
 def invent_word(rng: random.Random, share: Share) -> str:

@@ -45,7 +45,12 @@ class LossModule(nn.Module):
         """The float32 sum of the weighted token losses; all arguments are (rows, tokens)."""
         head = find_head(self.model)
         rows, columns = trained_positions(labels, weights)
-        targets, factors = labels[rows, columns + 1], weights[rows, columns + 1]  # (trained,)
+        if len(rows):
+            targets, factors = labels[rows, columns + 1], weights[rows, columns + 1]  # (trained,)
+        else:
+            # one position of weight 0: the loss is 0, and every parameter still gets a gradient, as DDP demands
+            rows, columns, targets = (labels.new_zeros(1) for _ in range(3))
+            factors = weights.new_zeros(1)
         if head is None:
             return _whole_loss(
                 self.model, input_ids, position_ids, (rows, columns), targets, factors
@@ -53,8 +58,6 @@ class LossModule(nn.Module):
         options = _options(head.backbone, position_ids)
         hidden = hidden_states(head.backbone, input_ids, **options)  # (rows, tokens, hidden)
         selected = hidden[rows, columns]  # (trained, hidden)
-        if not len(selected):
-            return hidden.sum().float() * 0.0  # still reaches every parameter, for DDP
         return _head_loss(head, selected, targets, factors, self.chunk_tokens)
 
 
@@ -107,8 +110,6 @@ def _whole_loss(
     rows, columns = positions
     base = base_model(model)
     options = _options(base, position_ids)
-    if not len(rows):
-        return base(input_ids=input_ids, **options).logits.sum().float() * 0.0  # type: ignore[no-any-return]
     if "logits_to_keep" in inspect.signature(base.forward).parameters:
         kept, columns = torch.unique(columns, return_inverse=True)
         options["logits_to_keep"] = kept

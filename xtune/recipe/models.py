@@ -276,7 +276,7 @@ class Train(Spec):
     """Part of all steps in which `wsd` decays."""
 
     final_learning_rate_fraction: Fraction = 0.0
-    """Learning rate at the last step, as a fraction of the peak."""
+    """Learning rate that the decay ends at, just after the last step, as a fraction of the peak."""
 
     epochs: PositiveFloat | None = None
     """Passes over the data; 1 when neither this nor `max_steps` is given."""

@@ -19,8 +19,9 @@ from xtune.adapter.state import trainable_state
 from xtune.data.batch import Batches, evaluation_batches
 from xtune.data.prepare import Prepared, prepare
 from xtune.data.report import DataReport
-from xtune.errors import DivergedError, Interrupted, RunError
+from xtune.errors import DivergedError, Interrupted, ModelError, RunError
 from xtune.hardware import Launch, detect, environment_facts, launch
+from xtune.kernels.packing import isolates_packed_rows
 from xtune.memory import ModelShape
 from xtune.models.load import load_model, load_tokenizer, pad_token_id, read_config
 from xtune.plan import Plan, resolve
@@ -223,7 +224,9 @@ def _run(session: Session, position: Position) -> EndInfo:
 def _make_job(session: Session) -> Job:
     ready, plan, recipe = session.ready, session.ready.plan, session.ready.plan.recipe
     seed_everything(recipe.run.seed)
-    model = attach(load_model(plan), plan, ready.tokenizer)
+    base = load_model(plan)
+    _check_packing(base, plan)
+    model = attach(base, plan, ready.tokenizer)
     batches = Batches(
         ready.prepared.train,
         batch_size=recipe.train.batch_size,
@@ -286,6 +289,19 @@ def _find_checkpoint(store: CheckpointStore, session: Session) -> Checkpoint | N
     elif session.folder.status() is not None:
         session.observer.on_message("There is no whole checkpoint; starting from the first step.")
     return checkpoint
+
+
+def _check_packing(model: torch.nn.Module, plan: Plan) -> None:
+    """Refuse to pack rows for an architecture in which they would see each other.
+
+    Raises:
+        ModelError: It was tried, and they do.
+    """
+    if plan.packing.value and not isolates_packed_rows(model):
+        raise ModelError(
+            f"Packed rows would see each other in {type(model).__name__}: it does not tell them apart by their positions.",
+            advice="Set data.packing to false.",
+        )
 
 
 def _check_disk(path: Path, model: torch.nn.Module, *, keep: int) -> None:
