@@ -30,10 +30,10 @@ test: $(STAMP)  ## Run the whole check: ruff, mypy, import-linter, pytest.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
 test-slow: $(STAMP)  ## Run the tests that take minutes.
-	$(BIN)/pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow
 
 format: $(STAMP)  ## Format and fix what can be fixed.
 	$(BIN)/ruff format .

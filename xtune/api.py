@@ -4,6 +4,7 @@ Importing this module is cheap; torch and transformers come with the first verb 
 """
 
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,7 +60,8 @@ class TrainedRun:
             [
                 f"result      {self.result}",
                 f"loss curve  {self.folder / 'loss.png'}",
-                f"next        xtune evaluate {self.folder}, xtune chat {self.folder}",
+                f"next        xtune chat {shlex.quote(str(self.folder))}",
+                f"            xtune evaluate {shlex.quote(str(self.folder))}",
             ]
         )
 

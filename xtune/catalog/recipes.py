@@ -60,6 +60,20 @@ def find_recipe(name_or_path: str) -> Path:
     raise XtuneError(f"There is no recipe `{name_or_path}`.", advice=advice)
 
 
+def read_text(path: Path) -> str:
+    """Return the text of a recipe's file.
+
+    Raises:
+        XtuneError: If it cannot be read, or is no text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise XtuneError(f"{path} is not UTF-8 text, so it is no recipe.", advice=_HINT) from None
+    except OSError as error:
+        raise XtuneError(f"{path} cannot be read: {error.strerror}.") from None
+
+
 def copy_recipe(name: str, target: Path | None = None) -> Path:
     """Copy a shipped recipe to edit, and return the new file; nothing is ever overwritten.
 
@@ -74,7 +88,7 @@ def copy_recipe(name: str, target: Path | None = None) -> Path:
     file = target or Path(f"{source.stem}.yaml")
     if file.is_dir():
         file /= f"{source.stem}.yaml"
-    lines = source.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines = read_text(source).splitlines(keepends=True)
     command = f"# xtune train {_relative_name(source)}"
     for index, line in enumerate(lines):
         if line.startswith(_SCHEMA_LINE):

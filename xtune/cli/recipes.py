@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from xtune.catalog import copy_recipe, find_recipe, list_recipes
+from xtune.catalog import copy_recipe, find_recipe, list_recipes, read_text
 from xtune.recipe.read import recipe_schema
 
 recipes_app = typer.Typer(help="List the recipes that come with xtune.", no_args_is_help=False)
@@ -26,9 +26,8 @@ def list_all(context: typer.Context) -> None:
         table.add_row(entry.name, entry.summary)
     console = Console()
     console.print(table)
-    console.print(
-        "\nxtune recipes show NAME, xtune init NAME to copy one, xtune train NAME to run it."
-    )
+    console.print("\nRead one with `xtune recipes show NAME`, copy it to edit with `xtune init NAME`,")
+    console.print("run it with `xtune train NAME`. To begin with: `xtune train quickstart`.")
 
 
 @recipes_app.command()
@@ -36,7 +35,7 @@ def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A recipe's name, or a YAML file.")],
 ) -> None:
     """Print a recipe."""
-    print(find_recipe(name).read_text(encoding="utf-8"), end="")
+    print(read_text(find_recipe(name)), end="")
 
 
 @recipes_app.command()

@@ -144,7 +144,9 @@ def _decodes(data: bytes, encoding: str) -> bool:
 def _jsonl(data: bytes, name: str, problems: Problems) -> Iterator[Record]:
     # Lines end at \n alone: U+2028 and the like are text.
     row = 0
-    for number, line in enumerate(_text(data, name).split("\n"), 1):
+    text = _text(data, name)
+    _refuse_spread_json(text, name)
+    for number, line in enumerate(text.split("\n"), 1):
         if not line or line.isspace():
             continue
         origin = Origin(source=name, row=row, line=number)
@@ -155,7 +157,6 @@ def _jsonl(data: bytes, name: str, problems: Problems) -> Iterator[Record]:
             problems.add(
                 f"The line is not JSON: {_json_fault(line, error)}",
                 where=str(origin),
-                advice=_jsonl_advice(line),
             )
             continue
         record = _record(value, line, origin, problems)
@@ -175,10 +176,20 @@ def _json_fault(text: str, error: Exception) -> str:
     return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
 
 
-def _jsonl_advice(line: str) -> str:
-    if line.strip() in {"[", "{", "[{"}:
-        return "one JSON value per line is expected; if the whole file is one JSON array, name it .json."
-    return ""
+def _refuse_spread_json(text: str, name: str) -> None:
+    """End here if a file named as JSON Lines is one JSON value over many lines."""
+    if text.split("\n", maxsplit=1)[0].strip() not in {"[", "{", "[{"}:
+        return
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return  # broken in another way, which its lines tell
+    refuse(
+        "The file is one JSON value over several lines",
+        where=name,
+        allowed="a .jsonl file has one value per line",
+        advice="name it .json.",
+    )
 
 
 def _record(value: Any, text: str, origin: Origin, problems: Problems) -> Record | None:

@@ -143,7 +143,9 @@ def _check_losses(rows: Many[Row], encoded: Encoded, field: str, data: Data) -> 
     if not encoded.sequences:
         refuse(
             f"All {len(rows)} rows of `{field}` were dropped ({reasons})",
+            where=f"such as {encoded.drops[0].origin}" if encoded.drops else "",
             allowed="some must be left",
+            advice=_way_out(encoded.drops, data),
         )
     asked_for = data.over_length == "drop"
     lost = [
@@ -155,9 +157,22 @@ def _check_losses(rows: Many[Row], encoded: Encoded, field: str, data: Data) -> 
         f"{len(lost)} of {len(rows)} rows of `{field}` would be lost ({reasons})",
         where=f"such as {lost[0].origin}",
         allowed=f"more than {ALLOWED_LOSS:.0%} are not dropped unasked",
-        advice=f"raise `data.max_tokens` (now {data.max_tokens}), or accept what is done to long rows with "
-        "`data.over_length: truncate` or `drop`; rows without an answer must leave the file.",
+        advice=_way_out(lost, data),
     )
+
+
+def _way_out(lost: Many[Drop], data: Data) -> str:
+    """What to do about rows that are lost, for each kind of loss there is."""
+    long = sum(drop.reason.startswith("longer than") for drop in lost)
+    ways = []
+    if long:
+        ways.append(
+            f"raise `data.max_tokens` (now {data.max_tokens}), or accept what is done to long rows with "
+            "`data.over_length: truncate` or `drop`"
+        )
+    if long < len(lost):
+        ways.append("rows without an answer to train on must get one, or leave the file")
+    return "; ".join(ways) + "." if ways else ""
 
 
 def _by_reason(drops: Many[Drop]) -> dict[str, int]:

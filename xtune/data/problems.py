@@ -1,6 +1,7 @@
 """Collects what is wrong with files and rows, so that one message tells all of it; it decides nothing."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from xtune.errors import DataError, Problem
@@ -8,19 +9,43 @@ from xtune.errors import DataError, Problem
 SHOWN = 20
 """Problems told one by one; a person fixes the first few and sees the pattern, the rest is a count."""
 
+PLACES = 3
+"""Places named of one problem that many rows have."""
+
+
+@dataclass
+class _Same:
+    """One problem, found in several places."""
+
+    what: str
+    allowed: str
+    advice: str
+    places: list[str] = field(default_factory=list)
+    count: int = 0
+
+    def told(self) -> Problem:
+        more = self.count - len(self.places) if self.places else 0
+        where = ", ".join(self.places) + (f" and {more:,} more" if more else "")
+        return Problem(what=self.what, where=where, allowed=self.allowed, advice=self.advice)
+
 
 class Problems:
-    """A growing list of problems that becomes one `DataError`."""
+    """A growing list of problems that becomes one `DataError`; what many rows have in common is told once."""
 
     def __init__(self) -> None:
-        self._shown: list[Problem] = []
+        self._shown: dict[tuple[str, str, str], _Same] = {}
         self.count = 0
 
     def add(self, what: str, *, where: str = "", allowed: str = "", advice: str = "") -> None:
-        """Record one problem; beyond the first `SHOWN` only the count grows."""
+        """Record one problem; beyond the first `SHOWN` different ones only the count grows."""
         self.count += 1
-        if len(self._shown) < SHOWN:
-            self._shown.append(Problem(what=what, where=where, allowed=allowed, advice=advice))
+        key = (what, allowed, advice)
+        if key not in self._shown and len(self._shown) == SHOWN:
+            return
+        same = self._shown.setdefault(key, _Same(what, allowed, advice))
+        same.count += 1
+        if len(same.places) < PLACES and where:
+            same.places.append(where)
 
     def raise_any(self) -> None:
         """End here if anything was recorded.
@@ -30,9 +55,9 @@ class Problems:
         """
         if not self.count:
             return
-        more = self.count - len(self._shown)
-        rest = [Problem(what=f"And {more} more like these")] if more else []
-        raise DataError([*self._shown, *rest])
+        more = self.count - sum(same.count for same in self._shown.values())
+        rest = [Problem(what=f"And {more:,} more like these")] if more else []
+        raise DataError([*(same.told() for same in self._shown.values()), *rest])
 
 
 def refuse(what: str, *, where: str = "", allowed: str = "", advice: str = "") -> NoReturn:

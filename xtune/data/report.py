@@ -84,7 +84,7 @@ class DataReport:
 
     def lines(self) -> list[str]:
         """The report for people."""
-        lines = [f"{file.name}: {file.rows:,} rows, format {file.format}" for file in self.files]
+        lines = [f"{file.name}: {_rows(file.rows)}, format {file.format}" for file in self.files]
         lines += _set_lines("train", self.train)
         if self.packing:
             filled = f"{self.efficiency:.1%} full"
@@ -98,7 +98,7 @@ class DataReport:
         if self.evaluation_rows_also_trained:
             rows = self.evaluation_rows_also_trained
             lines.append(
-                f"warning: {rows:,} evaluation rows are in the training set too, word for word"
+                f"warning: {rows:,} of the evaluation rows are in the training set too, word for word"
             )
         return lines
 
@@ -131,6 +131,10 @@ def overlap(train: Many[Sequence], evaluate: Many[Sequence]) -> int:
     return sum(sequence.input_ids.tobytes() in trained for sequence in evaluate)
 
 
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
+
+
 def _counts(origins: dict[str, list[Origin]]) -> dict[str, Count]:
     return {
         what: Count(rows=len(rows), examples=tuple(str(origin) for origin in rows[:EXAMPLES]))
@@ -147,6 +151,6 @@ def _set_lines(name: str, part: SetReport) -> list[str]:
     for heading, counts in (("dropped", part.dropped), ("note", part.notes)):
         for what, count in counts.items():
             lines.append(
-                f"  {heading}: {what}: {count.rows:,} rows (such as {', '.join(count.examples)})"
+                f"  {heading}: {what}: {_rows(count.rows)} (such as {', '.join(count.examples)})"
             )
     return lines

@@ -113,10 +113,11 @@ class PlainProgress:
         self._write(text)
 
     def on_end(self, end: EndInfo) -> None:
-        """Write the last step, if it is not written yet, and how it ended."""
+        """Write the last step, if it is not written yet, and how it ended, unless an exception tells that."""
         if self._pending:
             self._write_step(self._clock())
-        self._write(end.message)
+        if not end.is_raised:
+            self._write(end.message)
 
     def _write_step(self, now: float) -> None:
         pace = self._pace
@@ -198,11 +199,12 @@ class TerminalProgress:
         self._print(text)
 
     def on_end(self, end: EndInfo) -> None:
-        """Draw the last state, let go of the terminal, and say how it ended."""
+        """Draw the last state, let go of the terminal, and say how it ended, unless an exception tells that."""
         if self._pace is not None:
             self._draw()
             self._guard(self._bar.stop)
-        self._print(end.message, style="green" if end.status == "finished" else "yellow")
+        if not end.is_raised:
+            self._print(end.message, style="green" if end.status == "finished" else "yellow")
 
     def _draw(self) -> None:
         pace = self._pace

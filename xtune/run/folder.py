@@ -99,8 +99,17 @@ class RunFolder:
 
     @property
     def holds_run(self) -> bool:
-        """Whether a run was started in it."""
-        return (self.path / RECIPE).exists()
+        """Whether there is a run in it to continue; a start that ended without a checkpoint is none."""
+        if not (self.path / RECIPE).exists():
+            return False
+        status = self.status()
+        ended = status is not None and status.state in {"failed", "diverged", "interrupted"}
+        return self.has_checkpoint or not ended
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether a checkpoint was written in it."""
+        return any((self.path / "checkpoints").glob("step-*"))
 
     def status(self) -> Status | None:
         """How the run in it stands; None if none was started or the note is unreadable."""
@@ -114,11 +123,33 @@ class RunFolder:
         write_json(self.path / STATUS, {"state": state, "step": step, "total_steps": total_steps})
 
     def write_start(self, *, recipe_yaml: str, plan: Any, environment: Any, data: Any) -> None:
-        """Write what the run was asked and what was decided; the recipe last, as it marks a started run."""
-        write_json(self.path / "plan.json", plan)
-        write_json(self.path / "environment.json", environment)
-        write_json(self.path / "data.json", data)
-        write_text(self.path / RECIPE, recipe_yaml)
+        """Write what the run was asked and what was decided; the recipe last, as it marks a started run.
+
+        Raises:
+            RunError: The disk is full or refuses the write.
+        """
+        with explained(self.path, kept=lambda: "Nothing was trained."):
+            # of an earlier start that came to nothing
+            (self.path / STATUS).unlink(missing_ok=True)
+            write_json(self.path / "plan.json", plan)
+            write_json(self.path / "environment.json", environment)
+            write_json(self.path / "data.json", data)
+            write_text(self.path / RECIPE, recipe_yaml)
+
+    def data_files(self) -> dict[str, str]:
+        """Fingerprints of the data of the run in it: file name to SHA-256.
+
+        Raises:
+            RunError: The note of them is damaged or gone.
+        """
+        try:
+            data = json.loads((self.path / "data.json").read_text(encoding="utf-8"))
+            return {file["name"]: file["sha256"] for file in data["files"]}
+        except (OSError, ValueError, KeyError, TypeError):
+            raise RunError(
+                f"{self.path / 'data.json'} is damaged or gone, so nobody can tell whether the data are still those of the run.",
+                advice="Start a new run with run.folder=...",
+            ) from None
 
     def check_same_run(self, *, old: Any, new: Any, old_files: Any, new_files: Any) -> None:
         """Refuse to continue a run with another recipe or other data: the result would be neither's.
@@ -171,12 +202,19 @@ class RunFolder:
                 return
             status = self.status()
             how_far = (
-                f", {status.state} at step {status.step} of {status.total_steps}" if status else ""
+                f", {status.state.replace('_', ' ')} at step {status.step} of {status.total_steps}"
+                if status
+                else ""
             )
+            # a finished run has nothing left to do, and a diverged one would diverge again
+            over = status is not None and status.state in {"finished", "stopped_early", "diverged"}
+            way_on = "Choose" if over else "Continue it with --resume, or choose"
             raise RunError(
                 f"The folder {self.path} already holds a run{how_far}.",
-                advice="Continue it with --resume, or choose another folder with run.folder=...",
+                advice=f"{way_on} another folder with run.folder=...",
             )
+        if (self.path / RECIPE).exists():
+            return
         # what a start that was killed early may leave behind is ours; anything else is not
         ours = {LOCK, "plan.json", "environment.json", "data.json", "log.txt"}
         others = sorted(

@@ -84,6 +84,11 @@ class EndInfo:
     message: str
     """One sentence for the person: what happened, and what to do next."""
 
+    @property
+    def is_raised(self) -> bool:
+        """Whether an exception with this very message follows, so that it need not be shown here."""
+        return self.status in {"interrupted", "diverged", "failed"}
+
 
 class Observer(Protocol):
     """Something that listens to a run. Called on the main process only, in order, between steps."""

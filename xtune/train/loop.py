@@ -7,59 +7,27 @@ All randomness of a step is drawn from (seed, step, rank), so that a resumed run
 
 import math
 import time
-from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
-import psutil
 import torch
 from accelerate import Accelerator
 
 from xtune.adapter.groups import parameter_groups
 from xtune.adapter.state import load_trainable_state, trainable_state
-from xtune.data.batch import Batches
-from xtune.data.types import IGNORED, Batch, Origin, Step
+from xtune.data.types import IGNORED, Batch, Step
 from xtune.errors import DivergedError
 from xtune.kernels.loss import LossModule
-from xtune.plan import Plan
-from xtune.run.checkpoint import Checkpoint, CheckpointStore, TrainingState
-from xtune.run.metrics import MetricsLog
-from xtune.run.observer import EvaluationMetrics, Observer, StepMetrics
+from xtune.run.checkpoint import Checkpoint, TrainingState
+from xtune.run.observer import EvaluationMetrics, StepMetrics
 from xtune.train.compiling import compile_layers
+from xtune.train.diagnosis import explain_divergence, memory_bytes
+from xtune.train.job import Ended, Ending, Job
 from xtune.train.optimizer import build_optimizer
 from xtune.train.randomness import seed_everything
 from xtune.train.schedule import learning_rate_factor
 from xtune.train.signals import StopSignals
-
-Ending = Literal["finished", "stopped_early", "out_of_time", "interrupted"]
-
-
-@dataclass(kw_only=True)
-class Job:
-    """Everything a run of the loop needs, loaded and ready."""
-
-    plan: Plan
-    model: torch.nn.Module
-    batches: Batches
-    evaluation: Sequence[Batch]
-    """Held-out batches of this rank; empty if there are none."""
-
-    total_steps: int
-    store: CheckpointStore
-    metrics: MetricsLog | None
-    """None on every rank but the main one."""
-
-    observer: Observer
-    resume_from: Checkpoint | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ended:
-    """How the loop came to its end."""
-
-    ending: Ending
-    state: TrainingState
 
 
 class Loop:
@@ -120,14 +88,11 @@ class Loop:
 
     def finish(self) -> None:
         """Leave the model with the weights that the recipe asks the run to end with."""
-        if self.settings.finish_with == "best" and self.state.best_step not in {
-            None,
-            self.state.step,
-        }:
-            best = self.job.store.load(int(self.state.best_step or 0))
-            load_trainable_state(self.job.model, best.weights)
+        best = self.state.best_step
+        if self.settings.finish_with == "best" and best is not None and best != self.state.step:
+            load_trainable_state(self.job.model, self.job.store.load(best).weights)
             self.job.observer.on_message(
-                f"The run ends with its best weights, those of step {self.state.best_step}."
+                f"The run ends with its best weights, those of step {best}."
             )
 
     def _restore(self, checkpoint: Checkpoint) -> None:
@@ -206,16 +171,8 @@ class Loop:
             if not math.isfinite(loss)
             for origin in batch.origins
         ]
-        steps = self.job.store.steps()
-        last_good = (
-            f"The last good checkpoint is {self.job.store.path(steps[-1])}."
-            if steps
-            else "There is no checkpoint yet."
-        )
-        return DivergedError(
-            f"The {what} of step {self.state.step + 1} is {value}; rows: {name_rows(guilty or step.origins)}. {last_good}",
-            advice="Look at those rows, or lower train.learning_rate, or lengthen the warm-up.",
-        )
+        found = f"The {what} of step {self.state.step + 1} is {value}"
+        return explain_divergence(found, guilty or step.origins, self.job.store)
 
     def _record(
         self, step: Step, loss: float, learning_rate: float, grad_norm: float, seconds: float
@@ -235,7 +192,7 @@ class Loop:
             epoch=state.step / self.job.batches.steps_per_epoch,
             tokens_per_s=step.tokens / seconds,
             elapsed_s=state.elapsed_s,
-            memory_bytes=_memory_bytes(self.device),
+            memory_bytes=memory_bytes(self.device),
         )
         if self.job.metrics is not None:
             self.job.metrics.write_step(metrics)
@@ -288,15 +245,3 @@ class Loop:
             path = self.job.store.save(trainable_state(self.job.model), optimizer, self.state)
             self.job.observer.on_checkpoint(path, self.state.step)
         self.accelerator.wait_for_everyone()
-
-
-def name_rows(origins: Sequence[Origin], most: int = 8) -> str:
-    """The rows for a message: the first few by place, and how many more."""
-    named = ", ".join(str(origin) for origin in origins[:most])
-    return named + (f" and {len(origins) - most} more" if len(origins) > most else "")
-
-
-def _memory_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return int(psutil.Process().memory_info().rss)

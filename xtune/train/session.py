@@ -1,7 +1,6 @@
 """One training run from recipe to result: set up, hand over to the loop, end well. The loop itself is in `loop.py`."""
 
 import contextlib
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +31,8 @@ from xtune.run.durable import explained, sync_folder
 from xtune.run.folder import RECIPE, RunFolder
 from xtune.run.metrics import MetricsLog
 from xtune.run.observer import EndInfo, EndStatus, Observer, Observers, StartInfo
-from xtune.train.loop import Job, Loop
+from xtune.train.job import Job
+from xtune.train.loop import Loop
 from xtune.train.randomness import seed_everything
 
 
@@ -125,7 +125,9 @@ def _take_up(
     """Start the run in its folder, or check that the one in it is this one; returns it if it is already done."""
     if not folder.holds_run:
         if resume:
-            observer.on_message(f"There is no run in {folder.path} yet; starting one.")
+            observer.on_message(
+                f"There is nothing to continue in {folder.path}; starting from the first step."
+            )
         folder.write_start(
             recipe_yaml=dump_recipe(ready.plan.recipe),
             plan=ready.plan.to_json(),
@@ -134,11 +136,10 @@ def _take_up(
         )
         return None
     before, now = read_recipe(folder.path / RECIPE), ready.plan.recipe
-    data = json.loads((folder.path / "data.json").read_text(encoding="utf-8"))
     folder.check_same_run(
         old=before.model_dump(mode="json"),
         new=now.model_dump(mode="json"),
-        old_files={file["name"]: file["sha256"] for file in data["files"]},
+        old_files=folder.data_files(),
         new_files={file.name: file.sha256 for file in ready.report.files},
     )
     status = folder.status()
@@ -166,8 +167,14 @@ def _train(session: Session) -> Finished:
     position = Position()
     try:
         end = _run(session, position)
+    except KeyboardInterrupt as stop:
+        end = _stopped_at_once(session, position)
+        _note(end, session, position)
+        raise Interrupted(end.message) from stop
     except BaseException as error:
-        _note_failure(error, session, position)
+        status: EndStatus = "diverged" if isinstance(error, DivergedError) else "failed"
+        message = str(error) or type(error).__name__
+        _note(EndInfo(status=status, step=position.step, message=message), session, position)
         raise
     if session.folder is not None:
         session.folder.write_status(end.status, step=end.step, total_steps=position.total_steps)
@@ -211,14 +218,13 @@ def _run(session: Session, position: Position) -> EndInfo:
     if session.folder is not None:
         _save_result(job.model, ready.tokenizer, result, plan)
     session.accelerator.wait_for_everyone()
+    steps = f"{ended.state.step} step{'' if ended.state.step == 1 else 's'}"
     reason = {
-        "finished": f"Done after {ended.state.step} steps",
-        "stopped_early": f"Stopped early after {ended.state.step} steps: no better evaluation loss in {plan.recipe.train.early_stop_patience} evaluations",
+        "finished": f"Done after {steps}",
+        "stopped_early": f"Stopped early after {steps}: no better evaluation loss in {plan.recipe.train.early_stop_patience} evaluations",
         "out_of_time": f"Stopped after {ended.state.step} of {job.total_steps} steps: train.max_minutes is {plan.recipe.train.max_minutes}",
     }[ended.ending]
-    return EndInfo(
-        status=ended.ending, step=ended.state.step, message=f"{reason}; the result is {result}."
-    )
+    return EndInfo(status=ended.ending, step=ended.state.step, message=f"{reason}.")
 
 
 def _make_job(session: Session) -> Job:
@@ -339,21 +345,21 @@ def _save_result(
         sync_folder(result.parent)
 
 
-def _note_failure(error: BaseException, session: Session, position: Position) -> None:
-    """Leave word of a failure, as far as the disk allows; the error itself goes on to the person."""
-    status: EndStatus = "diverged" if isinstance(error, DivergedError) else "failed"
-    message = str(error) or type(error).__name__
-    if isinstance(error, KeyboardInterrupt):
-        status, message = (
-            "interrupted",
-            "Stopped at once; continue with the same command and --resume.",
-        )
+def _stopped_at_once(session: Session, position: Position) -> EndInfo:
+    """The end that Ctrl-C or SIGTERM makes outside the loop, where nothing waits to be saved."""
+    advice = "start it again with the same command"
+    if session.folder is not None and session.folder.has_checkpoint:
+        advice = "continue with the same command and --resume"
+    message = f"Stopped at once; {advice}."
+    return EndInfo(status="interrupted", step=position.step, message=message)
+
+
+def _note(end: EndInfo, session: Session, position: Position) -> None:
+    """Leave word of an end that was not wanted, as far as the disk allows; the error itself goes on to the person."""
     if session.folder is not None:
         with contextlib.suppress(OSError):
-            session.folder.write_status(
-                status, step=position.step, total_steps=position.total_steps
-            )
-    session.observer.on_end(EndInfo(status=status, step=position.step, message=message))
+            session.folder.write_status(end.status, step=end.step, total_steps=position.total_steps)
+    session.observer.on_end(end)
 
 
 def _start_info(session: Session, job: Job, loop: Loop) -> StartInfo:
