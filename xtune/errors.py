@@ -99,5 +99,9 @@ class DivergedError(XtuneError):
     """The loss is NaN or infinite; training stopped before the weights were changed."""
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: what Ctrl-C means, except where Ctrl-C only stops an answer or ends a conversation."""
+
+
 class Interrupted(Exception):  # noqa: N818 - not an error: named after what happened, like KeyboardInterrupt
     """The person stopped the work (Ctrl-C, SIGTERM); whatever could be saved is saved."""

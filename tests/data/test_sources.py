@@ -227,11 +227,17 @@ def test_broken_files_are_told_in_words(name: str, data: bytes, words: str, tmp_
 
 
 def test_at_most_twenty_problems_are_told_and_the_others_counted(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_text("{\n" * 312)
+    (tmp_path / "a.jsonl").write_text("".join(f"{{{number}\n" for number in range(312)))
     with pytest.raises(DataError) as caught:
         read_sources([str(tmp_path / "a.jsonl")])
     assert len(caught.value.problems) == 21
     assert "And 292 more" in str(caught.value)
+
+
+def test_one_json_array_in_a_jsonl_file_is_one_problem(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps([{"text": "a"}] * 50, indent=1))
+    with pytest.raises(DataError, match=r"one JSON value over several lines.*Name it \.json"):
+        read_sources([str(tmp_path / "a.jsonl")])
 
 
 JSON = st.recursive(

@@ -44,6 +44,17 @@ def test_float32_asked_for_is_float32_throughout(method: str) -> None:
     assert found["autocast"] is False
 
 
+@pytest.mark.parametrize("machine", [TURING, gpu(80)])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_weights_beside_a_quantised_base_follow_the_type_it_computes_in(
+    machine: Hardware, dtype: str
+) -> None:
+    recipe = make_recipe({"type": "qlora", "compute_dtype": dtype})
+    found = values(resolve(recipe, machine, DEMO))
+    assert (found["weight_dtype"], found["compute_dtype"]) == (dtype, dtype)
+    assert found["loss_scaling"] is (dtype == "float16")
+
+
 def test_bfloat16_asked_for_in_a_full_fine_tune_has_no_float32_copy() -> None:
     found = values(resolve(make_recipe("full", model__dtype="bfloat16"), gpu(80), DEMO))
     assert found["weight_dtype"] == "bfloat16"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from xtune.report.progress import PlainProgress, TerminalProgress, progress
-from xtune.run.observer import EndInfo, StartInfo, StepMetrics
+from xtune.run.observer import EndInfo, EndStatus, StartInfo, StepMetrics
 
 
 def read_all(main: int) -> bytes:

@@ -113,7 +113,7 @@ def _find_in_run(run: Path) -> Found:
 def _unfinished(run: Path) -> RunError:
     return RunError(
         f"The run in {run} is not finished: it has no {ADAPTER}/ and no {MODEL}/ yet.",
-        advice="Continue it: xtune train with the same recipe.",
+        advice="Continue it: xtune train with the same recipe and --resume.",
     )
 
 

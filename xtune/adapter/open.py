@@ -90,8 +90,10 @@ def loading_for(found: Found, hardware: Hardware, source: Model) -> Loading:
     stored = str(stored_dtype(config) or torch.float32).removeprefix("torch.")
     weight = _possible(str(decided.get("weight_dtype", stored)), hardware)
     attention = str(decided.get("attention", "sdpa"))
-    if attention.startswith("flash") and hardware.device != "cuda":
-        attention = "sdpa"
+    if attention.startswith("flash") and (hardware.device != "cuda" or weight == "float32"):
+        attention = (
+            "sdpa"  # flash attention has no float32, and answers are written without autocast
+        )
     if attention == "sdpa" and config.get("model_type") == "gemma2":
         attention = "eager"  # transformers: Gemma 2 caps its attention scores, which sdpa cannot
     return Loading(

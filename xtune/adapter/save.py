@@ -149,14 +149,14 @@ def _own_memory(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _cast(state: dict[str, torch.Tensor], dtype: torch.dtype | None) -> dict[str, torch.Tensor]:
-    """The state in another type; tensors that were one (tied weights) stay one."""
+    """The state in another type, in host memory, as the device may have no room left; tied weights stay one."""
     if dtype is None:
         return state
     done: dict[tuple[int, torch.Size], torch.Tensor] = {}
     for tensor in state.values():
         key = (tensor.data_ptr(), tensor.shape)
         if key not in done:
-            done[key] = tensor.to(dtype) if tensor.is_floating_point() else tensor
+            done[key] = tensor.to("cpu", dtype) if tensor.is_floating_point() else tensor.cpu()
     return {name: done[tensor.data_ptr(), tensor.shape] for name, tensor in state.items()}
 
 

@@ -1,9 +1,13 @@
 """The `xtune` command: its verbs, and the one place where errors become messages and exit codes."""
 
+import contextlib
+import errno
+import io
 import os
 import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any, Literal
 
 import typer
@@ -12,7 +16,7 @@ from typer.core import TyperGroup
 from xtune import __version__, api
 from xtune.cli.doctor import doctor
 from xtune.cli.recipes import init, recipes_app
-from xtune.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USER, Interrupted, XtuneError
+from xtune.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USER, Interrupted, Terminated, XtuneError
 
 
 class Verbs(TyperGroup):
@@ -38,10 +42,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-app.add_typer(recipes_app, name="recipes")
-app.command()(init)
-app.command()(doctor)
-
 RecipeArgument = Annotated[
     str,
     typer.Argument(
@@ -54,9 +54,8 @@ OverridesArgument = Annotated[
         metavar="[KEY=VALUE]...", help="Overrides: `train.learning_rate=1e-4 data.train=my.jsonl`."
     ),
 ]
-RunArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run folder, an adapter folder or a model folder.")
-]
+# a setting written like an option (`--epochs 3`) must reach the reader of overrides, who knows what to say
+SETTINGS = {"ignore_unknown_options": True}
 
 
 @app.callback(invoke_without_command=True)
@@ -71,7 +70,7 @@ def root(
         raise typer.Exit
 
 
-@app.command()
+@app.command(context_settings=SETTINGS)
 def train(
     recipe: RecipeArgument,
     overrides: OverridesArgument = None,
@@ -89,7 +88,7 @@ def train(
         print(api.train(recipe, overrides or (), resume=resume))
 
 
-@app.command()
+@app.command(context_settings=SETTINGS)
 def check(recipe: RecipeArgument, overrides: OverridesArgument = None) -> None:
     """Check a recipe and its data without training; exit code 2 if anything is wrong."""
     print(api.check(recipe, overrides or ()))
@@ -97,7 +96,9 @@ def check(recipe: RecipeArgument, overrides: OverridesArgument = None) -> None:
 
 @app.command()
 def evaluate(
-    run: RunArgument,
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run folder, or an adapter folder and --data.")
+    ],
     data: Annotated[
         str | None, typer.Option(help="Held-out rows; default: the recipe's `data.evaluate`.")
     ] = None,
@@ -120,7 +121,10 @@ def evaluate(
 
 @app.command()
 def chat(
-    run: RunArgument,
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN", help="A run folder, an adapter folder or a model folder."),
+    ],
     prompt: Annotated[str | None, typer.Option(help="Answer this one prompt and exit.")] = None,
     system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 512,
@@ -134,7 +138,7 @@ def chat(
 
 @app.command()
 def merge(
-    run: RunArgument,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder or an adapter folder.")],
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Where the merged model goes; must not exist.")
     ],
@@ -149,10 +153,20 @@ def merge(
     print(api.merge(run, folder, base=base))
 
 
+app.add_typer(recipes_app, name="recipes")
+app.command()(init)
+app.command()(doctor)
+
+
 def main() -> None:
-    """Run the command line; an error that a person can fix becomes one message and exit code 2."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    """Run the command line; an error that a person can fix becomes one message and exit code 2.
+
+    Raises:
+        OSError: The system refused something that is not a matter of space: a bug.
+    """
     try:
+        _catch_signals()
+        _open_streams()
         app(standalone_mode=True)
     except XtuneError as error:
         _fail(f"{error}", EXIT_USER)
@@ -162,13 +176,55 @@ def main() -> None:
         # whoever read our output is gone: point stdout at nothing, so that Python's own flush stays quiet
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_BUG)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        _fail("The disk is full. Free some space, then try again.", EXIT_USER)
 
 
-def _interrupt(number: int, frame: object) -> None:  # noqa: ARG001 - the signature of a handler
-    raise KeyboardInterrupt
+def _open_streams() -> None:
+    """Make the standard streams fit for any text, and present: cron and `>&-` close them."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+    for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
+
+
+def _catch_signals() -> None:
+    """Make SIGTERM end a command like Ctrl-C does, and both quiet in the seconds that libraries take to load."""
+    signal.signal(signal.SIGTERM, _stop)
+    if (
+        signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ):  # a shell's `&` has it ignored
+        signal.signal(signal.SIGINT, _stop)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Raise what the signal means.
+
+    Raises:
+        KeyboardInterrupt: For SIGINT.
+        Terminated: For SIGTERM.
+    """
+    if _is_importing(frame):
+        # a half-loaded library ends in errors of its own (numpy: RecursionError), and nothing is there to save
+        os.write(2, b"Interrupted.\n")
+        os._exit(EXIT_INTERRUPTED)
+    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _fail(message: str, code: int) -> None:
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):  # what was to be told is in the message
+        sys.stdout.flush()
     print(message, file=sys.stderr)
     sys.exit(code)

@@ -26,7 +26,9 @@ def list_all(context: typer.Context) -> None:
         table.add_row(entry.name, entry.summary)
     console = Console()
     console.print(table)
-    console.print("\nRead one with `xtune recipes show NAME`, copy it to edit with `xtune init NAME`,")
+    console.print(
+        "\nRead one with `xtune recipes show NAME`, copy it to edit with `xtune init NAME`,"
+    )
     console.print("run it with `xtune train NAME`. To begin with: `xtune train quickstart`.")
 
 

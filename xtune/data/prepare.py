@@ -163,7 +163,8 @@ def _check_losses(rows: Many[Row], encoded: Encoded, field: str, data: Data) -> 
 
 def _way_out(lost: Many[Drop], data: Data) -> str:
     """What to do about rows that are lost, for each kind of loss there is."""
-    long = sum(drop.reason.startswith("longer than") for drop in lost)
+    # truncated rows are lost where their answer lies beyond the cut
+    long = sum(drop.reason.startswith(("longer than", "no trained token among")) for drop in lost)
     ways = []
     if long:
         ways.append(

@@ -24,7 +24,7 @@ def install(source: Path, target: Path) -> int:
         if file.suffix == ".safetensors":
             tensors = {name: tensor.to(torch.bfloat16) for name, tensor in load_file(file).items()}
             save_file(tensors, target / file.name, metadata={"format": "pt"})
-        elif file.is_file():
+        elif file.is_file() and file.name != "README.md":  # the package's card is written by hand
             shutil.copyfile(file, target / file.name)
     size = sum(file.stat().st_size for file in target.iterdir())
     if size > LIMIT_BYTES:

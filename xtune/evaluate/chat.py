@@ -3,13 +3,12 @@
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import replace
-from typing import Any
 
 from xtune.adapter.open import Opened
 from xtune.data.types import Conversation, Message, Origin
-from xtune.errors import XtuneError
+from xtune.errors import Terminated, XtuneError
 from xtune.evaluate.evaluate import make_encoder
-from xtune.evaluate.generate import Decoding, stream
+from xtune.evaluate.generate import Decoding, positions_left, stream
 
 HELP = "Commands: /reset forgets the conversation, /system TEXT sets the system prompt, /exit ends."
 
@@ -48,8 +47,12 @@ class Chat:
 
         Raises:
             DataError: The chat template refuses the conversation.
-            XtuneError: The conversation is longer than the model can read.
+            XtuneError: The question is no Unicode text, or the conversation longer than the model can read.
         """
+        if not _is_unicode(text):
+            raise XtuneError(
+                "The question is not text in UTF-8.", advice="Check the terminal's encoding."
+            )
         question = Message(role="user", content=text)
         prompt = self._prompt(question)
         decoding = replace(self._decoding, max_new_tokens=self._room(len(prompt)))
@@ -82,17 +85,18 @@ class Chat:
         wanted = self._decoding.max_new_tokens
         if prompt_tokens == 0:
             raise XtuneError("There is nothing to continue.", advice="Write something.")
-        model: Any = self._opened.model
-        config = model.config.get_text_config(decoder=True)
-        limit = getattr(config, "max_position_embeddings", None)
-        if not isinstance(limit, int):
-            return wanted
-        if prompt_tokens >= limit:
+        left = positions_left(self._opened.model, prompt_tokens)
+        if left < 1:
             raise XtuneError(
-                f"The conversation has {prompt_tokens} tokens; the model reads {limit}.",
+                f"The conversation has {prompt_tokens} tokens; the model reads {prompt_tokens + left}.",
                 advice="Start again with /reset.",
             )
-        return min(wanted, limit - prompt_tokens)
+        return int(min(wanted, left))
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether nothing in the text is a byte that could not be decoded."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def converse(
@@ -103,17 +107,22 @@ def converse(
 ) -> None:
     """Read and answer until /exit, the end of the input, or Ctrl-C at the prompt.
 
-    Ctrl-C while an answer comes stops that answer.
+    Ctrl-C while an answer comes stops that answer; SIGTERM ends everything.
 
     Args:
         chat: The conversation.
         read: Asks for a line, given the prompt to show; raises EOFError at the end of the input.
         write: Shows text at once, as it is, without a line end of its own.
+
+    Raises:
+        Terminated: SIGTERM came.
     """
     write(f"{HELP}\n")
     while True:
         try:
             line = read("> ").strip()
+        except Terminated:
+            raise
         except (EOFError, KeyboardInterrupt):
             write("\n")
             return
@@ -145,6 +154,8 @@ def _answer(chat: Chat, line: str, write: Callable[[str], object]) -> None:
         with closing(chat.reply(line)) as pieces:
             for piece in pieces:
                 write(piece)
+    except Terminated:
+        raise
     except KeyboardInterrupt:
         write(" [stopped]")
     except XtuneError as error:

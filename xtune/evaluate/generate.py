@@ -1,5 +1,7 @@
 """Answers from a model: many prompts in batches, or one as a stream of text. Templates are not applied here."""
 
+import copy
+import math
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -13,6 +15,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 from transformers.generation.stopping_criteria import StoppingCriteria, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
+from xtune.errors import XtuneError
 from xtune.models.load import pad_token_id, stop_token_ids
 
 CACHE_BYTES = 512 * 2**20
@@ -86,7 +89,7 @@ def generate(
     """Answer every prompt, in the order given.
 
     Prompts of similar length share a batch, padded on the left and masked. A batch that does not fit
-    into the device's memory is halved and tried again.
+    into the device's memory is halved and tried again. No answer goes beyond the model's positions.
 
     Args:
         model: A transformers model, with or without PEFT adapters.
@@ -98,6 +101,7 @@ def generate(
 
     Raises:
         torch.OutOfMemoryError: One single prompt does not fit.
+        XtuneError: A prompt is longer than the model can read.
     """
     decoding = decoding or Decoding()
     stop = stop_token_ids(tokenizer, model)
@@ -120,6 +124,13 @@ def generate(
             if progress is not None:
                 progress(len(batch))
     return [answers[index] for index in range(len(prompts))]
+
+
+def positions_left(model: Any, prompt_tokens: int) -> float:
+    """Positions that a model has behind a prompt: below 1 if the prompt fills them, infinite without a limit."""
+    config = model.config.get_text_config(decoder=True)
+    limit = getattr(config, "max_position_embeddings", None)
+    return limit - prompt_tokens if isinstance(limit, int) else math.inf
 
 
 def stream(
@@ -223,12 +234,25 @@ def _rows_that_fit(
 def _answer_ids(
     model: Any, prompts: Sequence[Sequence[int]], config: GenerationConfig
 ) -> list[list[int]]:
+    """The new tokens of each prompt, those behind its stop token included.
+
+    Raises:
+        XtuneError: A prompt is longer than the model can read.
+    """
     width = max(len(prompt) for prompt in prompts)
     input_ids = torch.full((len(prompts), width), config.pad_token_id, dtype=torch.long)
     mask = torch.zeros_like(input_ids)  # (rows, tokens)
     for row, prompt in enumerate(prompts):
         input_ids[row, width - len(prompt) :] = torch.tensor(list(prompt), dtype=torch.long)
         mask[row, width - len(prompt) :] = 1
+    left = positions_left(model, width)
+    if left < 1:
+        raise XtuneError(
+            f"A prompt has {width:,} tokens, and the model has no positions for an answer behind it.",
+            advice="Leave such rows out.",
+        )
+    config = copy.copy(config)
+    config.max_new_tokens = min(config.max_new_tokens, left)
     output = model.generate(
         input_ids=input_ids.to(model.device),
         attention_mask=mask.to(model.device),

@@ -51,6 +51,9 @@ class LossModule(nn.Module):
             # one position of weight 0: the loss is 0, and every parameter still gets a gradient, as DDP demands
             rows, columns, targets = (labels.new_zeros(1) for _ in range(3))
             factors = weights.new_zeros(1)
+        if _needs_one_row(self.model, position_ids):
+            columns, rows = rows * input_ids.shape[1] + columns, torch.zeros_like(rows)
+            input_ids, position_ids = input_ids.reshape(1, -1), position_ids.reshape(1, -1)
         if head is None:
             return _whole_loss(
                 self.model, input_ids, position_ids, (rows, columns), targets, factors
@@ -115,6 +118,19 @@ def _whole_loss(
         options["logits_to_keep"] = kept
     logits = base(input_ids=input_ids, **options).logits  # (rows, kept, vocab)
     return token_losses(logits[rows, columns], labels, weights)
+
+
+def _needs_one_row(model: nn.Module, position_ids: torch.Tensor) -> bool:
+    """Whether packed rows must be laid end to end to be isolated.
+
+    transformers' flash attention looks for restarting positions in a batch of one row only; in a larger
+    batch it attends across the samples of a row, and says nothing (`_is_packed_sequence`, 5.23). A row
+    begins at position 0, so that rows end to end are isolated from one another as samples are.
+    """
+    implementation = base_model(model).config._attn_implementation or ""
+    if len(position_ids) == 1 or not implementation.startswith("flash"):
+        return False
+    return bool((position_ids[:, 1:] != position_ids[:, :-1] + 1).any())
 
 
 def _options(module: nn.Module, position_ids: torch.Tensor) -> dict[str, object]:

@@ -68,6 +68,8 @@ def _weight(recipe: Recipe, hardware: Hardware, half: Choice[str]) -> Choice[str
     if asked != "auto":
         slow = asked == "bfloat16" and hardware.device == "cpu" and not hardware.has_bfloat16
         return Choice(asked, "asked for in the recipe" + ("; slow on this CPU" if slow else ""))
+    if isinstance(recipe.method, QLoRA) and recipe.method.compute_dtype != "auto":
+        return Choice(recipe.method.compute_dtype, "follows `method.compute_dtype`")
     if recipe.method.type != "full" or half.value == "float32":
         return half
     return Choice(

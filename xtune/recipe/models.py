@@ -392,7 +392,7 @@ class Recipe(Spec):
         return self
 
     def _agreements(self) -> tuple[tuple[bool, str], ...]:
-        train, held_out = self.train, self.data.evaluate is not None
+        train, held_out = self.train, self.data.evaluate not in {None, 0.0}
         stops_early = train.early_stop_patience is not None
         return (
             (

@@ -5,6 +5,7 @@ uninterrupted run's byte for byte; what the machine determines (speed, memory) i
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,11 @@ class MetricsLog:
                 "evaluation_tokens": metrics.tokens,
             },
         )
+
+    def sync(self) -> None:
+        """Make what was appended durable; a checkpoint must not outlive the lines before it in a power cut."""
+        for stream in (self._metrics, self._speed):
+            os.fsync(stream.fileno())
 
     def close(self) -> None:
         """Close both files."""

@@ -1,11 +1,14 @@
 """What the loop says of itself when asked or when it breaks: memory in use, and which rows made the loss infinite."""
 
+import math
 from collections.abc import Sequence
+from typing import NoReturn
 
 import psutil
 import torch
+from accelerate.utils import gather_object
 
-from xtune.data.types import Origin
+from xtune.data.types import Batch, Origin
 from xtune.errors import DivergedError
 from xtune.run.checkpoint import CheckpointStore
 
@@ -20,23 +23,30 @@ def memory_bytes(device: torch.device) -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def explain_divergence(
-    found: str, origins: Sequence[Origin], store: CheckpointStore
-) -> DivergedError:
-    """The error of a step that cannot be taken.
+def stop_diverged(
+    found: str, batches: Sequence[Batch], losses: Sequence[float], store: CheckpointStore
+) -> NoReturn:
+    """End a step that cannot be taken; every rank has to call this, as the rows may be another rank's.
 
     Args:
         found: What is not finite, in which step.
-        origins: The rows whose loss it was.
+        batches: This rank's micro-batches.
+        losses: The loss of each; the rows of those that are not finite are named, or else all rows.
         store: The run's checkpoints.
+
+    Raises:
+        DivergedError: Always.
     """
+    pairs = list(zip(batches, losses, strict=True))
+    guilty = gather_object([o for b, loss in pairs if not math.isfinite(loss) for o in b.origins])
+    origins = guilty or gather_object([origin for batch in batches for origin in batch.origins])
     steps = store.steps()
     last_good = (
         f"The last good checkpoint is {store.path(steps[-1])}."
         if steps
         else "There is no checkpoint yet."
     )
-    return DivergedError(
+    raise DivergedError(
         f"{found}; rows: {name_rows(origins)}. {last_good}",
         advice="Look at those rows, or lower train.learning_rate, or lengthen the warm-up.",
     )

@@ -17,12 +17,11 @@ from accelerate import Accelerator
 from xtune.adapter.groups import parameter_groups
 from xtune.adapter.state import load_trainable_state, trainable_state
 from xtune.data.types import IGNORED, Batch, Step
-from xtune.errors import DivergedError
 from xtune.kernels.loss import LossModule
 from xtune.run.checkpoint import Checkpoint, TrainingState
 from xtune.run.observer import EvaluationMetrics, StepMetrics
 from xtune.train.compiling import compile_layers
-from xtune.train.diagnosis import explain_divergence, memory_bytes
+from xtune.train.diagnosis import memory_bytes, stop_diverged
 from xtune.train.job import Ended, Ending, Job
 from xtune.train.optimizer import build_optimizer
 from xtune.train.randomness import seed_everything
@@ -47,6 +46,7 @@ class Loop:
         self.state = TrainingState()
         if job.resume_from is not None:
             self._restore(job.resume_from)
+            job.resume_from = None  # its weights and optimizer would stay in host memory
         self.parallel = accelerator.prepare_model(self.module)
         self.save_every = self.settings.save_every or max(1, math.ceil(job.total_steps / 10))
 
@@ -150,29 +150,20 @@ class Loop:
     def _update(self, loss: float, losses: list[float], step: Step) -> float:
         """Clip, check, and take the optimizer step; returns the gradient norm."""
         if not math.isfinite(loss):
-            raise self._diverged("loss", loss, losses, step)
+            found = f"The loss of step {self.state.step + 1} is {loss}"
+            stop_diverged(found, step.batches, losses, self.job.store)
         self.scaler.unscale_(self.optimizer)
         limit = self.settings.max_grad_norm
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, math.inf if limit is None else limit)
         grad_norm = float(norm)
-        if not math.isfinite(grad_norm) and not self.scaler.is_enabled():
-            raise self._diverged("gradient norm", grad_norm, losses, step)
-        self.scaler.step(
-            self.optimizer
-        )  # with loss scaling: skipped when the scaled gradient overflowed
+        # a scaled loss may overflow, and its scale is then lowered; an unscaled one may not
+        if not math.isfinite(grad_norm) and self.scaler.get_scale() <= 1.0:
+            found = f"The gradient norm of step {self.state.step + 1} is {grad_norm}"
+            stop_diverged(found, step.batches, losses, self.job.store)
+        self.scaler.step(self.optimizer)  # skipped when the scaled gradient overflowed
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         return grad_norm
-
-    def _diverged(self, what: str, value: float, losses: list[float], step: Step) -> DivergedError:
-        guilty = [
-            origin
-            for batch, loss in zip(step.batches, losses, strict=True)
-            if not math.isfinite(loss)
-            for origin in batch.origins
-        ]
-        found = f"The {what} of step {self.state.step + 1} is {value}"
-        return explain_divergence(found, guilty or step.origins, self.job.store)
 
     def _record(
         self, step: Step, loss: float, learning_rate: float, grad_norm: float, seconds: float
@@ -222,6 +213,9 @@ class Loop:
             total, weight = self.accelerator.reduce(mine, reduction="sum").tolist()
         state = self.state
         loss = total / max(weight, 1e-12)
+        if not math.isfinite(loss):
+            found = f"The evaluation loss of step {state.step} is {loss}"
+            stop_diverged(found, self.job.evaluation, sums, self.job.store)
         best = state.best_loss is None or loss < state.best_loss
         state.evaluations_since_best = 0 if best else state.evaluations_since_best + 1
         if best:
@@ -242,6 +236,8 @@ class Loop:
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.scaler.state_dict(),
             }
+            if self.job.metrics is not None:
+                self.job.metrics.sync()
             path = self.job.store.save(trainable_state(self.job.model), optimizer, self.state)
             self.job.observer.on_checkpoint(path, self.state.step)
         self.accelerator.wait_for_everyone()

@@ -14,13 +14,11 @@ from transformers import PreTrainedTokenizerBase
 
 from xtune.adapter.attach import attach
 from xtune.adapter.save import save_final
-from xtune.adapter.state import trainable_state
 from xtune.data.batch import Batches, evaluation_batches
 from xtune.data.prepare import Prepared, prepare
 from xtune.data.report import DataReport
-from xtune.errors import DivergedError, Interrupted, ModelError, RunError
+from xtune.errors import DivergedError, Interrupted
 from xtune.hardware import Launch, detect, environment_facts, launch
-from xtune.kernels.packing import isolates_packed_rows
 from xtune.memory import ModelShape
 from xtune.models.load import load_model, load_tokenizer, pad_token_id, read_config
 from xtune.plan import Plan, resolve
@@ -31,6 +29,7 @@ from xtune.run.durable import explained, sync_folder
 from xtune.run.folder import RECIPE, RunFolder
 from xtune.run.metrics import MetricsLog
 from xtune.run.observer import EndInfo, EndStatus, Observer, Observers, StartInfo
+from xtune.train.beginning import as_started, check_disk, check_packing, check_processes, has_moved
 from xtune.train.job import Job
 from xtune.train.loop import Loop
 from xtune.train.randomness import seed_everything
@@ -75,12 +74,13 @@ class Session:
     accelerator: Accelerator
 
 
-def get_ready(recipe: Recipe, *, name: str) -> Ready:
+def get_ready(recipe: Recipe, *, name: str, resume: bool = False) -> Ready:
     """Plan the run and prepare its data; loads the tokenizer but no weights.
 
     Args:
         recipe: What is asked.
         name: The recipe's name, for the default run folder.
+        resume: Keep to what was decided for the run in the folder, if there is one.
 
     Raises:
         XtuneError: Whatever a person has to mend before this recipe can train here.
@@ -88,6 +88,8 @@ def get_ready(recipe: Recipe, *, name: str) -> Ready:
     shape = ModelShape.from_config(read_config(recipe.model))
     where = launch()
     plan = resolve(recipe, detect(), shape, launch=where, recipe_name=name)
+    if resume:
+        plan = as_started(plan)
     tokenizer = load_tokenizer(recipe.model, recipe.data.template)
     return Ready(plan=plan, tokenizer=tokenizer, prepared=prepare(plan, tokenizer), launch=where)
 
@@ -107,9 +109,11 @@ def train_session(
         XtuneError: What a person can mend; the run folder is left resumable.
         Interrupted: Someone stopped it; it can be resumed.
     """
-    ready = get_ready(recipe, name=name)
+    ready = get_ready(recipe, name=name, resume=resume)
     path = Path(ready.plan.folder.value)
-    accelerator = Accelerator(cpu=ready.plan.device.value == "cpu")
+    # the plan casts; `accelerate launch` would add a precision of its own
+    accelerator = Accelerator(cpu=ready.plan.device.value == "cpu", mixed_precision="no")
+    check_processes(accelerator, ready.launch)
     if not accelerator.is_main_process:
         finished = _broadcast(accelerator, None)
         return finished or _train(Session(ready, path, None, Observers([]), accelerator))
@@ -142,6 +146,10 @@ def _take_up(
         old_files=folder.data_files(),
         new_files={file.name: file.sha256 for file in ready.report.files},
     )
+    if has_moved(ready.plan):
+        observer.on_message(
+            "The run was started on another kind of device or with another number of processes: it goes on, but not to the same bits."
+        )
     status = folder.status()
     done = {"finished", "stopped_early"}
     if before.train.max_minutes == now.train.max_minutes:
@@ -176,6 +184,9 @@ def _train(session: Session) -> Finished:
         message = str(error) or type(error).__name__
         _note(EndInfo(status=status, step=position.step, message=message), session, position)
         raise
+    finally:
+        if position.loop is not None and position.loop.job.metrics is not None:
+            position.loop.job.metrics.close()
     if session.folder is not None:
         session.folder.write_status(end.status, step=end.step, total_steps=position.total_steps)
     session.observer.on_end(end)
@@ -231,7 +242,7 @@ def _make_job(session: Session) -> Job:
     ready, plan, recipe = session.ready, session.ready.plan, session.ready.plan.recipe
     seed_everything(recipe.run.seed)
     base = load_model(plan)
-    _check_packing(base, plan)
+    check_packing(base, plan)
     model = attach(base, plan, ready.tokenizer)
     batches = Batches(
         ready.prepared.train,
@@ -254,7 +265,7 @@ def _make_job(session: Session) -> Job:
     store = CheckpointStore(session.path / "checkpoints", keep=recipe.train.keep_checkpoints)
     checkpoint = _find_checkpoint(store, session)
     if session.folder is not None:
-        _check_disk(session.path, model, keep=recipe.train.keep_checkpoints)
+        check_disk(session.path, model, plan)
     return Job(
         plan=plan,
         model=model,
@@ -295,38 +306,6 @@ def _find_checkpoint(store: CheckpointStore, session: Session) -> Checkpoint | N
     elif session.folder.status() is not None:
         session.observer.on_message("There is no whole checkpoint; starting from the first step.")
     return checkpoint
-
-
-def _check_packing(model: torch.nn.Module, plan: Plan) -> None:
-    """Refuse to pack rows for an architecture in which they would see each other.
-
-    Raises:
-        ModelError: It was tried, and they do.
-    """
-    if plan.packing.value and not isolates_packed_rows(model):
-        raise ModelError(
-            f"Packed rows would see each other in {type(model).__name__}: it does not tell them apart by their positions.",
-            advice="Set data.packing to false.",
-        )
-
-
-def _check_disk(path: Path, model: torch.nn.Module, *, keep: int) -> None:
-    """Refuse to start what the disk cannot hold to the end.
-
-    Raises:
-        RunError: Says how much is free and how much is needed.
-    """
-    weights = sum(
-        tensor.numel() * tensor.element_size() for tensor in trainable_state(model).values()
-    )
-    # Adam's two float32 moments beside the weights; the kept ones, the best, one being written, the result
-    needed = (keep + 2) * 3 * weights + weights
-    free = shutil.disk_usage(path).free
-    if free < needed:
-        raise RunError(
-            f"The disk under {path} has {free / 2**30:.2f} GiB free; checkpoints and the result need up to {needed / 2**30:.2f} GiB.",
-            advice="Free some space, choose another run.folder, or lower train.keep_checkpoints.",
-        )
 
 
 def _save_result(

@@ -1,0 +1,78 @@
+"""What must hold before the first step, and what a run that goes on keeps to."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from factories import make_plan
+
+from xtune.errors import RunError
+from xtune.plan import Choice
+from xtune.run.folder import RunFolder
+from xtune.train.beginning import as_started, check_disk, has_moved
+
+
+def start(folder: Path, **choices: object) -> None:
+    plan = make_plan(folder=str(folder), **choices)
+    with RunFolder.open(folder, resume=False) as run:
+        run.write_start(recipe_yaml="", plan=plan.to_json(), environment={}, data={})
+        run.write_status("running", step=3, total_steps=9)
+
+
+def test_a_run_goes_on_with_the_split_it_was_started_with(tmp_path: Path) -> None:
+    start(tmp_path / "run", micro_batch_size=4, optimizer="adamw_8bit", loss_chunk_tokens=32)
+    now = make_plan(folder=str(tmp_path / "run"), micro_batch_size=2, gradient_checkpointing=True)
+    kept = as_started(now)
+    assert kept.micro_batch_size.value == 4
+    assert kept.optimizer.value == "adamw_8bit"
+    assert kept.loss_chunk_tokens.value == 32
+    assert kept.gradient_checkpointing.value is False
+    assert not has_moved(now)
+
+
+def test_a_moved_folder_keeps_its_new_name(tmp_path: Path) -> None:
+    start(tmp_path / "run")
+    shutil.move(tmp_path / "run", tmp_path / "moved")
+    assert as_started(make_plan(folder=str(tmp_path / "moved"))).folder.value == str(
+        tmp_path / "moved"
+    )
+
+
+def test_other_processes_or_another_device_make_a_plan_of_their_own(tmp_path: Path) -> None:
+    start(tmp_path / "run", micro_batch_size=4)
+    now = make_plan(folder=str(tmp_path / "run"), micro_batch_size=2)
+    for moved in (replace(now, world_size=2), replace(now, device=Choice("cuda", "a test"))):
+        assert has_moved(moved)
+        assert as_started(moved) == moved
+
+
+def test_a_folder_without_a_run_or_with_a_damaged_plan_decides_nothing(tmp_path: Path) -> None:
+    plan = make_plan(folder=str(tmp_path / "run"))
+    assert as_started(plan) == plan
+    start(tmp_path / "run", micro_batch_size=7)
+    (tmp_path / "run" / "plan.json").write_text("[1", encoding="utf-8")
+    assert as_started(plan) == plan
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "state_bytes"), [("adamw", 8000), ("adamw_8bit", 2250), ("lion_8bit", 1125)]
+)
+def test_the_disk_must_hold_checkpoints_and_result_but_not_twice(
+    optimizer: str, state_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = torch.nn.Linear(1000, 1, bias=False)  # 4,000 bytes
+    plan = make_plan({"train": {"keep_checkpoints": 1}}, optimizer=optimizer)
+    checkpoint = 4000 + state_bytes
+    free = 3 * checkpoint + 4000  # the newest, the best, one being written, the result
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    check_disk(tmp_path, model, plan)
+    free -= 1
+    with pytest.raises(RunError, match="free"):
+        check_disk(tmp_path, model, plan)
+    kept = tmp_path / "checkpoints" / "step-000001"
+    kept.mkdir(parents=True)
+    (kept / "weights.safetensors").write_bytes(b"x" * 10)
+    check_disk(tmp_path, model, plan)

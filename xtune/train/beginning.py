@@ -1,0 +1,116 @@
+"""What must hold before the first step: processes, disk, isolated packs, the plan of a run that goes on. Trains nothing."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from xtune.adapter.state import trainable_state
+from xtune.errors import HardwareError, ModelError, RunError
+from xtune.hardware import Launch
+from xtune.kernels.packing import isolates_packed_rows
+from xtune.plan import Choice, Plan
+from xtune.run.folder import RunFolder
+
+EIGHT_BIT_STATE_BYTES = {"adamw": 2.25, "lion": 1.125}
+"""Bytes of optimizer state for a parameter: one a moment, an eighth more for scales and for what stays in 32 bits."""
+
+
+def as_started(plan: Plan) -> Plan:
+    """The plan with what was decided when the run in its folder was started, so that going on computes the same.
+
+    A device's free memory decides the split of a step and more, and is another one today. On another
+    kind of device, or with another number of processes, the plan of today holds.
+    """
+    old = _started(plan)
+    if old is None or has_moved(plan):
+        return plan
+    known = {name: choice for name, choice in old.items() if name in plan.choices()}
+    return replace(plan, **{**known, "folder": plan.folder})
+
+
+def has_moved(plan: Plan) -> bool:
+    """Whether the run in the plan's folder was started on another kind of device or with other processes."""
+    old = _started(plan)
+    if old is None:
+        return False
+    return (old["world_size"].value, old["device"].value) != (plan.world_size, plan.device.value)
+
+
+def _started(plan: Plan) -> dict[str, Choice[Any]] | None:
+    """The choices of the run in the plan's folder, its number of processes as one of them; None without a run."""
+    folder = RunFolder(Path(plan.folder.value))
+    if not folder.holds_run:
+        return None
+    try:
+        old = json.loads((folder.path / "plan.json").read_text(encoding="utf-8"))
+        choices = {name: Choice(**choice) for name, choice in old["choices"].items()}
+        return {"device": plan.device, "world_size": Choice(old["world_size"], ""), **choices}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # a damaged note decides nothing
+
+
+def check_processes(accelerator: Accelerator, launch: Launch) -> None:
+    """Refuse processes that would not share a step: each would train alone, on the rows of all.
+
+    Raises:
+        HardwareError: accelerate counts other processes than RANK and WORLD_SIZE say.
+    """
+    if accelerator.num_processes != launch.world_size:
+        raise HardwareError(
+            f"accelerate found {accelerator.num_processes} processes, and WORLD_SIZE says {launch.world_size}.",
+            advice="Start them with `torchrun --nproc_per_node N -m xtune train ...`.",
+        )
+
+
+def check_packing(model: torch.nn.Module, plan: Plan) -> None:
+    """Refuse to pack rows for an architecture in which they would see each other.
+
+    Raises:
+        ModelError: It was tried, and they do.
+    """
+    if not plan.packing.value:
+        return
+    dtype = getattr(torch, plan.compute_dtype.value)
+    # as in training: flash attention refuses the float32 that autocast turns into 16 bits
+    with torch.autocast(plan.device.value, dtype=dtype, enabled=plan.autocast.value):
+        isolated = isolates_packed_rows(model)
+    if not isolated:
+        raise ModelError(
+            f"Packed rows would see each other in {type(model).__name__}: it does not tell them apart by their positions.",
+            advice="Set data.packing to false.",
+        )
+
+
+def check_disk(path: Path, model: torch.nn.Module, plan: Plan) -> None:
+    """Refuse to start what the disk cannot hold to the end.
+
+    Raises:
+        RunError: Says how much is free and how much is needed.
+    """
+    trained = list(trainable_state(model).values())
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in trained)
+    checkpoint = weights + _state_bytes(plan.optimizer.value, trained)
+    kept = plan.recipe.train.keep_checkpoints + 1  # the best one stays besides the newest
+    there = sum(file.stat().st_size for file in (path / "checkpoints").glob("step-*/*"))
+    # beside those that are kept, one is being written; at the end comes the result
+    needed = (kept + 1) * checkpoint - min(there, kept * checkpoint) + weights
+    free = shutil.disk_usage(path).free
+    if free < needed:
+        raise RunError(
+            f"The disk under {path} has {free / 2**30:.2f} GiB free; checkpoints and the result need up to {needed / 2**30:.2f} GiB.",
+            advice="Free some space, choose another run.folder, or lower train.keep_checkpoints.",
+        )
+
+
+def _state_bytes(optimizer: str, trained: list[torch.Tensor]) -> int:
+    """Bytes of the optimizer's state in a checkpoint, at most: Adam has two moments in the parameters' types."""
+    if optimizer.endswith("_8bit"):
+        family = "lion" if "lion" in optimizer else "adamw"
+        return int(EIGHT_BIT_STATE_BYTES[family] * sum(tensor.numel() for tensor in trained))
+    width = 4 if optimizer == "paged_adamw" else 0  # bitsandbytes' are float32 always
+    return sum(2 * tensor.numel() * max(width, tensor.element_size()) for tensor in trained)
