@@ -60,7 +60,7 @@ def test_the_report_adds_up(tmp_path: Path) -> None:
     assert json.loads(json.dumps(report.to_json()))["train"]["tokens"] == 840
     lines = "\n".join(report.lines())
     assert "30 of 32 rows, 840 tokens, 120 trained on" in lines
-    assert f"dropped: empty answer: 1 rows (such as {source}:31)" in lines
+    assert f"dropped: empty answer: 1 row (such as {source}:31)" in lines
 
 
 def test_a_fraction_is_held_out_by_seed_and_max_rows_counts_what_is_left(tmp_path: Path) -> None:

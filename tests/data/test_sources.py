@@ -199,7 +199,7 @@ pyarrow.parquet.write_table(pa.Table.from_pylist(ROWS), PARQUET)
         ("a.json", b'[{"a": 1},', "is not JSON"),
         ("a.json", b"[" * 100_000, "nested too deeply|not JSON"),
         ("a.jsonl", b'{"a": 1}\n{"a": \n', r"a.jsonl:2.*|column 7"),
-        ("a.jsonl", b'[\n{"a": 1}\n]', "name it .json"),
+        ("a.jsonl", b'[\n{"a": 1}\n]', r"Name it \.json"),
         ("a.jsonl", b"12\n", "row is the number 12"),
         ("a.jsonl", b"9" * 5000, "row is the number|not JSON"),
         ("a.jsonl", rb'{"text": "\ud800"}', "half a surrogate pair"),

@@ -98,7 +98,7 @@ class DataReport:
         if self.evaluation_rows_also_trained:
             rows = self.evaluation_rows_also_trained
             lines.append(
-                f"warning: {rows:,} of the evaluation rows are in the training set too, word for word"
+                f"warning: {rows:,} evaluation rows are in the training set too, word for word"
             )
         return lines
 

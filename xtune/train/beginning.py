@@ -29,7 +29,7 @@ def as_started(plan: Plan) -> Plan:
     old = _started(plan)
     if old is None or has_moved(plan):
         return plan
-    known = {name: choice for name, choice in old.items() if name in plan.choices()}
+    known: dict[str, Any] = {name: old[name] for name in plan.choices() if name in old}
     return replace(plan, **{**known, "folder": plan.folder})
 
 
