@@ -107,7 +107,7 @@ def test_resuming_a_finished_run_says_so_and_changes_nothing(
     assert result_hashes(tmp_path / "r") == before
     refused = run(recipe)
     assert refused.returncode == 2
-    assert "--resume" in refused.stderr
+    assert "run.folder=" in refused.stderr
     assert "Traceback" not in refused.stderr
 
 

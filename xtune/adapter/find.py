@@ -44,9 +44,11 @@ def find_result(folder: Path) -> Found:
         RecipeError: The run's recipe cannot be read.
     """
     if not folder.is_dir():
+        likely = Path("runs") / folder
+        near = f"Did you mean {likely}? " if likely.is_dir() else ""
         raise RunError(
             f"There is no folder {folder}.",
-            advice="Give a run's, an adapter's or a model's folder.",
+            advice=f"{near}Give a run's, an adapter's or a model's folder.",
         )
     if (folder / RECIPE).is_file():
         return _find_in_run(folder)

@@ -21,6 +21,7 @@ from xtune.models.load import Loading, load_base
 from xtune.models.quiet import quiet
 from xtune.models.tokenizer import open_tokenizer
 from xtune.recipe.models import QLoRA
+from xtune.run.durable import explained
 
 log = logging.getLogger("xtune")
 
@@ -198,7 +199,8 @@ def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, target: Pa
         RunError: The disk is too full.
     """
     needed = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with explained(target, kept=lambda: "Nothing was written."):
+        target.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(target.parent).free
     if free < needed:
         raise RunError(

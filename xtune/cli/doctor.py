@@ -21,7 +21,7 @@ def doctor() -> None:
         for trial in found.trials:
             trials.add_row(trial.device, trial.what, trial.outcome, escape(trial.detail))
         console.print("", trials)
-    packages = Table("package", "version", "for", box=None, pad_edge=False)
+    packages = Table("package", "version, or how to get it", "for", box=None, pad_edge=False)
     for package in found.packages:
         packages.add_row(package.name, escape(package.version or package.command), package.purpose)
     console.print("", packages)

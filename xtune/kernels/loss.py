@@ -5,7 +5,6 @@ from typing import Protocol
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from xtune.kernels.cross_entropy import chunked_cross_entropy, linear_cross_entropy, token_losses
 from xtune.kernels.heads import Head, base_model, find_head, hidden_states
@@ -21,11 +20,6 @@ class LossInputs(Protocol):
     labels: torch.Tensor
     weights: torch.Tensor
     position_ids: torch.Tensor
-
-
-POSITIONS = 16
-"""Positions that go through the head are filled up to a multiple of this: a CPU compiles its matrix products per
-shape, and a new count of trained tokens in every step would always be a new shape."""
 
 
 class LossModule(nn.Module):
@@ -51,12 +45,15 @@ class LossModule(nn.Module):
         """The float32 sum of the weighted token losses; all arguments are (rows, tokens)."""
         head = find_head(self.model)
         rows, columns = trained_positions(labels, weights)
-        targets, factors = labels[rows, columns + 1], weights[rows, columns + 1]  # (trained,)
-        # filled up with a position of weight 0, which also gives an empty batch the gradients (all 0) that DDP demands
-        missing = max(1, -(-len(rows) // POSITIONS)) * POSITIONS - len(rows)
-        rows, columns, targets, factors = (
-            functional.pad(part, (0, missing)) for part in (rows, columns, targets, factors)
-        )
+        if len(rows):
+            targets, factors = labels[rows, columns + 1], weights[rows, columns + 1]  # (trained,)
+        else:
+            # one position of weight 0: the loss is 0, and every parameter still gets a gradient, as DDP demands
+            rows, columns, targets = (labels.new_zeros(1) for _ in range(3))
+            factors = weights.new_zeros(1)
+        if _needs_one_row(self.model, position_ids):
+            columns, rows = rows * input_ids.shape[1] + columns, torch.zeros_like(rows)
+            input_ids, position_ids = input_ids.reshape(1, -1), position_ids.reshape(1, -1)
         if head is None:
             return _whole_loss(
                 self.model, input_ids, position_ids, (rows, columns), targets, factors

@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -114,13 +115,26 @@ def _folder_advice(folder: Path) -> str:
     return f"Give the folder that holds {CONFIG}."
 
 
+@contextmanager
+def _without_retry_notes() -> Iterator[None]:
+    """Without a network huggingface_hub tells of every retry; the error at the end says it once."""
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def _download_file(model: Model, name: str) -> Path:
     if model.hub == "modelscope":
         return _download_snapshot(model, [name]) / name
     from huggingface_hub import hf_hub_download  # noqa: PLC0415 - 0.3 s, and folders need no hub
 
     try:
-        return Path(hf_hub_download(model.name, name, revision=model.revision))
+        with _without_retry_notes():
+            return Path(hf_hub_download(model.name, name, revision=model.revision))
     except (OSError, ValueError, LookupError) as error:
         raise _hub_problem(model, error) from error
 
@@ -131,12 +145,13 @@ def _download_snapshot(model: Model, patterns: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download  # noqa: PLC0415 - 0.3 s, and folders need no hub
 
     try:
-        folder = snapshot_download(
-            model.name,
-            revision=model.revision,
-            allow_patterns=list(patterns),
-            ignore_patterns=["*/*"],
-        )
+        with _without_retry_notes():
+            folder = snapshot_download(
+                model.name,
+                revision=model.revision,
+                allow_patterns=list(patterns),
+                ignore_patterns=["*/*"],
+            )
     except (OSError, ValueError, LookupError) as error:
         raise _hub_problem(model, error) from error
     return Path(folder)
