@@ -113,3 +113,32 @@ def test_a_read_only_place_for_the_run_is_one_clear_line(
     assert done.returncode == 2
     assert "/proc/xtune-run" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_damaged_best_checkpoint_does_not_block_the_result(
+    tmp_path: Path, tiny_model: Path, rows_file: Path, held_out_file: Path
+) -> None:
+    changes = {
+        "data.evaluate": str(held_out_file),
+        "train.learning_rate": 0.5,
+        "train.schedule": "constant",
+        "train.max_steps": 200,
+        "train.evaluate_every": 2,
+        "train.early_stop_patience": 3,
+        "train.finish_with": "best",
+    }
+    recipe = write_recipe(tmp_path, tiny_model, rows_file, changes)
+    assert xtune("train", str(recipe)).returncode == 0
+    run = tmp_path / "run"
+    rows = [
+        (row["evaluation_loss"], row["step"]) for row in metrics(run) if "evaluation_loss" in row
+    ]
+    best_step = min(rows)[1]
+    assert best_step != rows[-1][1]
+    store = CheckpointStore(run / "checkpoints", keep=5)
+    (store.path(best_step) / "weights.safetensors").write_bytes(b"")
+    status = json.loads((run / "status.json").read_text())
+    (run / "status.json").write_text(json.dumps({**status, "state": "running"}))
+    again = xtune("train", str(recipe), "--resume")
+    assert again.returncode == 0, again.stderr
+    assert "last weights, not its best" in " ".join(again.stdout.split())

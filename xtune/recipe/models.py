@@ -363,7 +363,7 @@ class Recipe(Spec):
     """One fine-tune, complete in one file."""
 
     stage: Literal["sft", "pretrain"] = "sft"
-    """`sft` trains on answers of conversations; `pretrain` on whole texts (continued pretraining)."""
+    """`sft` trains on answers of conversations; `pretrain` on whole texts (of conversations, on what `data.train_on` says)."""
 
     model: Model
     """The base model."""

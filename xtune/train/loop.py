@@ -17,6 +17,7 @@ from accelerate import Accelerator
 from xtune.adapter.groups import parameter_groups
 from xtune.adapter.state import load_trainable_state, trainable_state
 from xtune.data.types import IGNORED, Batch, Step
+from xtune.errors import RunError
 from xtune.kernels.loss import LossModule
 from xtune.run.checkpoint import Checkpoint, TrainingState
 from xtune.run.observer import EvaluationMetrics, StepMetrics
@@ -90,10 +91,12 @@ class Loop:
         """Leave the model with the weights that the recipe asks the run to end with."""
         best = self.state.best_step
         if self.settings.finish_with == "best" and best is not None and best != self.state.step:
-            load_trainable_state(self.job.model, self.job.store.load(best).weights)
-            self.job.observer.on_message(
-                f"The run ends with its best weights, those of step {best}."
-            )
+            try:
+                load_trainable_state(self.job.model, self.job.store.load(best).weights)
+                message = f"The run ends with its best weights, those of step {best}."
+            except RunError as error:
+                message = f"The run ends with its last weights, not its best: {error.message}"
+            self.job.observer.on_message(message)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         load_trainable_state(self.job.model, checkpoint.weights)
