@@ -301,6 +301,8 @@ def test_closed_and_full_outputs_end_in_words(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_libraries_load_ends_quietly(number: signal.Signals, recipe: Path) -> None:
     code = (
+        # a shell starts background jobs with SIGINT ignored, and the tests may be such a job
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys, threading, os, time\n"
         "from xtune.cli.app import main\n"
         "def strike():\n"
