@@ -70,7 +70,8 @@ def test_each_recipe_says_what_it_is_and_how_to_run_it_within_sixty_lines(entry)
 def test_the_command_in_a_recipes_head_gives_a_recipe(entry):
     words = entry.command.split()
 
-    read_recipe(find_recipe(words[2]), words[3:])
+    assert find_recipe(words[2]) == entry.path
+    assert read_recipe(entry.path, words[3:]).data.train
 
 
 def test_no_two_recipes_are_nearly_the_same():

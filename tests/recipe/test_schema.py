@@ -7,6 +7,7 @@ import pytest
 
 from xtune.catalog import list_recipes
 from xtune.catalog.recipes import recipes_folder
+from xtune.recipe import Recipe
 from xtune.recipe.read import parse_recipe, recipe_schema
 from xtune.recipe.yaml_lines import parse_recipe_text
 
@@ -47,7 +48,8 @@ def right(**changes):
 )
 def test_shorthands_fit_the_schema(changes, validator):
     validator.validate(right(**changes))
-    parse_recipe(json.dumps(right(**changes)), source="x")
+    read = parse_recipe(json.dumps(right(**changes)), source="x")
+    assert read == Recipe.model_validate(right(**changes))
 
 
 @pytest.mark.parametrize(

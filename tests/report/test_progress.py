@@ -96,7 +96,8 @@ def test_a_pipe_without_a_reader_ends_the_output_not_the_run(play: Callable[...,
 def test_a_closed_stream_ends_the_output_not_the_run(play: Callable[..., None]) -> None:
     stream = io.StringIO()
     stream.close()
-    play(PlainProgress(stream))
+    play(PlainProgress(stream))  # raises nothing
+    assert stream.closed
 
 
 def test_letters_that_the_stream_cannot_hold_become_question_marks(start: StartInfo) -> None:

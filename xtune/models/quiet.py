@@ -1,12 +1,13 @@
 """Keeps the chatter of transformers, bitsandbytes and PEFT off the terminal for one call; errors still speak."""
 
-import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from transformers.utils import logging as _transformers_logging
+
+from xtune.models.silence import errors_only
 
 transformers_logging: Any = _transformers_logging  # its functions are untyped
 
@@ -28,13 +29,10 @@ def quiet() -> Iterator[None]:
     """No progress bars and no log lines below ERROR from the loading libraries inside the block."""
     verbosity = transformers_logging.get_verbosity()
     had_bars = transformers_logging.is_progress_bar_enabled()
-    levels = {name: logging.getLogger(name).level for name in _CHATTY}
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    for name in _CHATTY:
-        logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), errors_only(*_CHATTY):
             for category, message, module in _ADVICE:
                 warnings.filterwarnings("ignore", message, category, module)
             yield
@@ -42,5 +40,3 @@ def quiet() -> Iterator[None]:
         transformers_logging.set_verbosity(verbosity)
         if had_bars:
             transformers_logging.enable_progress_bar()
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)

@@ -2,13 +2,13 @@
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from xtune.demo.bundled import bundled_path
 from xtune.errors import MissingPackageError, ModelError
+from xtune.models.silence import errors_only
 from xtune.recipe.models import Model
 
 log = logging.getLogger("xtune")
@@ -18,6 +18,9 @@ WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 SMALL_FILES = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")
 """Everything beside the weights: configuration, tokenizer, template."""
+
+_HUB = "huggingface_hub"
+"""Its logger tells of every retry where there is no network; the error at the end says it once."""
 
 OFFLINE_ADVICE = (
     "Without a network, give a folder as `model.name`, or a model that is already in the hub's cache; "
@@ -115,25 +118,13 @@ def _folder_advice(folder: Path) -> str:
     return f"Give the folder that holds {CONFIG}."
 
 
-@contextmanager
-def _without_retry_notes() -> Iterator[None]:
-    """Without a network huggingface_hub tells of every retry; the error at the end says it once."""
-    logger = logging.getLogger("huggingface_hub")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
 def _download_file(model: Model, name: str) -> Path:
     if model.hub == "modelscope":
         return _download_snapshot(model, [name]) / name
     from huggingface_hub import hf_hub_download  # noqa: PLC0415 - 0.3 s, and folders need no hub
 
     try:
-        with _without_retry_notes():
+        with errors_only(_HUB):
             return Path(hf_hub_download(model.name, name, revision=model.revision))
     except (OSError, ValueError, LookupError) as error:
         raise _hub_problem(model, error) from error
@@ -145,7 +136,7 @@ def _download_snapshot(model: Model, patterns: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download  # noqa: PLC0415 - 0.3 s, and folders need no hub
 
     try:
-        with _without_retry_notes():
+        with errors_only(_HUB):
             folder = snapshot_download(
                 model.name,
                 revision=model.revision,

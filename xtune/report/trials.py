@@ -1,9 +1,7 @@
 """Number formats and methods tried on every device here, one small layer each; nothing is decided and no model is loaded."""
 
 import importlib
-import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeAlias, cast
@@ -13,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from xtune.hardware import usable_devices
+from xtune.models.silence import errors_only
 
 Outcome: TypeAlias = Literal["works", "fails", "not tried"]
 
@@ -75,25 +74,13 @@ def try_devices(*, has_bitsandbytes: bool = True) -> Iterator[Trial]:
 def attempt(what: str, device: str, action: Callable[[], str]) -> Trial:
     """Run one action and say how it ended; its own words are the detail."""
     try:
-        with _quiet_bitsandbytes():
+        with errors_only("bitsandbytes"):
             detail = action()
     except FAILURES as error:
         words = str(error).strip().splitlines() or [""]
         text = f"{type(error).__name__}: {words[0][:160]}"
         return Trial(what=what, device=device, outcome="fails", detail=text)
     return Trial(what=what, device=device, outcome="works", detail=detail)
-
-
-@contextmanager
-def _quiet_bitsandbytes() -> Iterator[None]:
-    """Keep one log line away: bitsandbytes says that an optional kernel package is missing."""
-    logger = logging.getLogger("bitsandbytes")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _multiply(device: str, dtype: str) -> str:

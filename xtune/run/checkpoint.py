@@ -48,8 +48,6 @@ class TrainingState:
     best_loss: float | None = None
     best_step: int | None = None
     evaluations_since_best: int = 0
-    evaluated_step: int | None = None
-    """Last step whose weights were evaluated."""
 
 
 @dataclass(frozen=True, kw_only=True)
