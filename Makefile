@@ -39,7 +39,7 @@ format: $(STAMP)  ## Format and fix what can be fixed.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-demo-model: $(STAMP)  ## Rebuild the bundled demo model from nothing (about 25 minutes on two cores).
+demo-model: $(STAMP)  ## Rebuild the bundled demo model from nothing (about 12 minutes on two idle cores).
 	rm -rf runs/demo
 	$(BIN)/python -m xtune.demo.corpus runs/demo/corpus --tokens 8000000
 	$(BIN)/python -m xtune.demo.tokenizer runs/demo/corpus runs/demo/start
