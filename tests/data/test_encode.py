@@ -39,8 +39,8 @@ def test_train_on_all_counts_every_token() -> None:
 def test_a_message_of_its_own_mind_overrides_train_on() -> None:
     tokenizer = TOKENIZERS["chatml"]
     messages = (
-        Message(role="user", content="Hi", train=True),
-        Message(role="assistant", content="Hello", train=False),
+        Message(role="user", content="Hi", weight=1.0),
+        Message(role="assistant", content="Hello", weight=0.0),
         Message(role="user", content="Bye"),
         Message(role="assistant", content="So long"),
     )

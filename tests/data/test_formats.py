@@ -133,19 +133,19 @@ def test_tools_are_kept_with_the_conversation(tools: Any) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
-        ("train", False, False),
-        ("weight", 0, False),
-        ("weight", 1.0, True),
-        ("loss", True, True),
+        ("train", False, 0.0),
+        ("weight", 0, 0.0),
+        ("weight", 0.25, 0.25),
+        ("loss", True, 1.0),
         ("train", None, None),
     ],
 )
-def test_a_message_may_say_whether_it_is_trained_on(
-    key: str, value: Any, expected: bool | None
+def test_a_message_may_say_how_much_it_is_trained_on(
+    key: str, value: Any, expected: float | None
 ) -> None:
     (row,) = rows({"messages": [{"role": "assistant", "content": "A", key: value}]})
     assert isinstance(row, Conversation)
-    assert row.messages[0].train is expected
+    assert row.messages[0].weight == expected
 
 
 USER = {"role": "user", "content": "Q"}
@@ -185,8 +185,8 @@ USER = {"role": "user", "content": "Q"}
         ),
         ({"messages": [{"role": "user", "content": 5}]}, "content` is the number 5"),
         (
-            {"messages": [{"role": "user", "content": "Q", "weight": 0.5}]},
-            "weight` is the number 0.5.*0 or 1",
+            {"messages": [{"role": "user", "content": "Q", "weight": -0.5}]},
+            "weight` is the number -0.5.*not negative",
         ),
         (
             {"messages": [{"role": "user", "content": "Q", "train": "yes"}]},

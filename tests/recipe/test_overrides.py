@@ -2,7 +2,7 @@
 
 import pytest
 
-from xtune.recipe import Full, LoRA, QLoRA
+from xtune.recipe import Full, LoRA, QLoRA, Source
 from xtune.recipe.read import parse_recipe
 
 
@@ -29,7 +29,7 @@ def test_values_are_yaml_1_2_scalars_and_flow(base):
     )
 
     assert recipe.train.learning_rate == 3e-5
-    assert recipe.data.train == ("a.jsonl", "b.jsonl")
+    assert [source.source for source in recipe.data.train] == ["a.jsonl", "b.jsonl"]
     assert recipe.data.columns == {"instruction": "question"}
     assert recipe.train.max_minutes is None
     assert recipe.train.max_grad_norm is None
@@ -43,7 +43,7 @@ def test_values_are_yaml_1_2_scalars_and_flow(base):
     ["*.jsonl", "a: b.jsonl", "a=b.jsonl", "#1.jsonl", "!x", "&x", "C:\\x", "@x", "data/ü.jsonl"],
 )
 def test_text_on_the_command_line_needs_no_yaml_quotes(base, value):
-    assert read(base, f"data.train={value}").data.train == (value,)
+    assert read(base, f"data.train={value}").data.train == (Source(source=value),)
 
 
 def test_a_setting_below_the_short_form_of_method_makes_it_long(short):

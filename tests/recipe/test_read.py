@@ -5,7 +5,7 @@ import textwrap
 import pytest
 
 from xtune.errors import RecipeError
-from xtune.recipe import LoRA, QLoRA
+from xtune.recipe import LoRA, QLoRA, Source
 from xtune.recipe.read import parse_recipe, read_recipe
 
 
@@ -14,7 +14,7 @@ def test_a_complete_recipe_is_read_with_its_numbers_as_numbers(base):
 
     assert recipe.train.learning_rate == 0.0001
     assert recipe.method == LoRA(rank=8)
-    assert recipe.data.train == ("rows.jsonl",)
+    assert recipe.data.train == (Source(source="rows.jsonl"),)
 
 
 def test_method_may_be_one_word(base):
@@ -79,7 +79,7 @@ TYPICAL = [
     ),
     (
         ("rows.jsonl", "[a.jsonl, 3]"),
-        "`data.train[1]` is 3 (recipes/x.yaml:7); it must be text.",
+        "`data.train[1]` is 3 (recipes/x.yaml:7); it must be text or a section.",
     ),
     (
         ("1e-4", "1e-4\n  compile: {bool: 1}"),

@@ -8,7 +8,7 @@ from typing import Any
 from xtune.errors import ModelError, RunError
 from xtune.models.source import CONFIG, fetch, read_json_object
 from xtune.recipe import Recipe, read_recipe
-from xtune.recipe.models import Data, Full, LoRA, Model, Train
+from xtune.recipe.models import Data, Full, LoRA, Model, Source, Train
 
 ADAPTER = "adapter"
 MODEL = "model"
@@ -139,7 +139,10 @@ def _decided(path: Path) -> dict[str, Any]:
 def _recipe_for(model: Model, method: LoRA | Full) -> Recipe:
     """A recipe that says which model a bare folder belongs to; it cannot be trained."""
     return Recipe(
-        model=model, method=method, data=Data(train=("none",)), train=Train(learning_rate=1e-5)
+        model=model,
+        method=method,
+        data=Data(train=(Source(source="none"),)),
+        train=Train(learning_rate=1e-5),
     )
 
 

@@ -187,14 +187,14 @@ class Encoder:
     def _wanted(self, row: Conversation) -> list[int]:
         """Messages whose spans matter: those trained on, or with `train_on: all` those that are not."""
         if self._train_on == "all":
-            return [index for index, message in enumerate(row.messages) if message.train is False]
+            return [index for index, message in enumerate(row.messages) if message.weight == 0]
         last = _last_assistant(row)
         return [
             index
             for index, message in enumerate(row.messages)
-            if message.train
+            if message.weight
             or (
-                message.train is None
+                message.weight is None
                 and message.role == "assistant"
                 and (self._train_on == "assistant" or index == last)
             )
@@ -253,7 +253,7 @@ class Encoder:
         special = self._added[ids]
         for span in text.spans:
             first, stop, ended = tokens_of(span, (starts, ends), special, text.text)
-            weights[first:stop] = inside
+            weights[first:stop] = self._weight_of(row, span.message, inside)
             if not ended and span.message == last and not everything:
                 problems.add(
                     f"{self._named} writes no end-of-turn token after the assistant's answer, so the model would never learn to stop",
@@ -264,6 +264,12 @@ class Encoder:
                 )
                 return None
         return weights
+
+    @staticmethod
+    def _weight_of(row: Row, message: int, usual: float) -> float:
+        """The weight that a message asks for, or the usual one."""
+        given = row.messages[message].weight if isinstance(row, Conversation) else None
+        return given or usual
 
     def _encode_documents(self, texts: list[_Text], done: dict[int, Sequence]) -> None:
         end = self._tokenizer.eos_token_id

@@ -41,12 +41,12 @@ def prepare(plan: Plan, tokenizer: "PreTrainedTokenizerBase") -> Prepared:
     """
     data = plan.recipe.data
     encoder = make_encoder(plan, tokenizer)
-    train_rows, files = _rows(data.train, data)
+    train_rows, files = _rows([source.source for source in data.train], data)
     evaluate_rows: list[Row] = []
     if isinstance(data.evaluate, float):
         train_rows, evaluate_rows = split(train_rows, data.evaluate, plan.recipe.run.seed)
     elif data.evaluate is not None:
-        evaluate_rows, more = _rows(data.evaluate, data)
+        evaluate_rows, more = _rows([source.source for source in data.evaluate], data)
         files += more
     train_rows = train_rows[: data.max_rows]
     train = encoder.encode_rows(train_rows)

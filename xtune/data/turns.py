@@ -1,6 +1,7 @@
 """Turns of any known spelling (role/content, from/value, pairs) become messages; it knows nothing of files and columns."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -168,7 +169,7 @@ def _message(turn: Any, field: str, columns: Mapping[str, str]) -> Message:
     if role == "call":
         extra["tool_calls"] = _calls(content, f"{field}.value")
         role, content = "assistant", ""
-    return Message(role=role, content=content, train=_train(turn, field), extra=extra)
+    return Message(role=role, content=content, weight=_weight(turn, field), extra=extra)
 
 
 def _extra(turn: Mapping[str, Any], field: str) -> dict[str, Any]:
@@ -205,16 +206,16 @@ def _content(
     return text_of(value, f"{field}.{key}")
 
 
-def _train(turn: Mapping[str, Any], field: str) -> bool | None:
+def _weight(turn: Mapping[str, Any], field: str) -> float | None:
     for key in ("train", "loss", "weight"):
         value = turn.get(key)
         if value is None:
             continue
-        if isinstance(value, bool):
-            return value
-        if key != "train" and isinstance(value, (int, float)) and value in {0, 1}:
-            return bool(value)
-        reject(f"{field}.{key}", value, "true or false" if key == "train" else "0 or 1")
+        is_number = isinstance(value, (bool, int, float)) and 0 <= value < math.inf
+        if is_number and (key == "weight" or value in {0, 1}):
+            return float(value)
+        allowed = "a number that is not negative" if key == "weight" else "true or false"
+        reject(f"{field}.{key}", value, allowed)
     return None
 
 

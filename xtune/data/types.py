@@ -52,8 +52,8 @@ class Message:
     """system, user, assistant or tool."""
 
     content: str
-    train: bool | None = None
-    """True or False overrides `train_on` for this message."""
+    weight: float | None = None
+    """Weight of the message's tokens in the loss, 0 for none; None: as `train_on` says."""
 
     extra: Mapping[str, Any] = field(default_factory=dict)
     """What the template may use besides: tool_calls, name, reasoning_content ..."""

@@ -134,9 +134,14 @@ def evaluation_rows(
             ]
         )
     if isinstance(held_out, float):
-        rows = to_rows(read_sources(data.train), format=data.format, columns=data.columns)
+        rows = to_rows(
+            read_sources([source.source for source in data.train]),
+            format=data.format,
+            columns=data.columns,
+        )
         return split(rows, held_out, recipe.run.seed)[1]
-    return to_rows(read_sources(tuple(held_out)), format=data.format, columns=data.columns)
+    names = [item if isinstance(item, str) else item.source for item in held_out]
+    return to_rows(read_sources(names), format=data.format, columns=data.columns)
 
 
 def make_encoder(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Encoder:

@@ -11,6 +11,7 @@ from xtune.recipe.models import (
     QLoRA,
     Recipe,
     Run,
+    Source,
     Train,
 )
 from xtune.recipe.read import dump_recipe, parse_recipe, read_recipe, recipe_schema
@@ -26,6 +27,7 @@ __all__ = [
     "QLoRA",
     "Recipe",
     "Run",
+    "Source",
     "Train",
     "dump_recipe",
     "parse_recipe",

@@ -54,6 +54,13 @@ def _flow(value: Any) -> str:
         return repr(value)
     if isinstance(value, str):
         return _text(value)
+    if isinstance(value, Spec):
+        given = {
+            name: getattr(value, name)
+            for name in type(value).model_fields
+            if name in value.model_fields_set
+        }
+        return _flow(value.source if set(given) == {"source"} else given)  # type: ignore[attr-defined]
     if isinstance(value, tuple):
         return f"[{', '.join(_flow(item) for item in value)}]"
     return f"{{{', '.join(f'{_text(key)}: {_flow(item)}' for key, item in value.items())}}}"

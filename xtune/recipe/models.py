@@ -54,19 +54,6 @@ TextTuple: TypeAlias = Annotated[
         }
     ),
 ]
-Sources: TypeAlias = Annotated[
-    tuple[Text, ...],
-    BeforeValidator(_one_or_many),
-    Field(min_length=1),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "minLength": 1},
-                {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1},
-            ]
-        }
-    ),
-]
 TrackerName: TypeAlias = Literal["wandb", "swanlab", "mlflow"]
 TRACKERS: tuple[TrackerName, ...] = get_args(TrackerName)
 Trackers: TypeAlias = Annotated[
@@ -207,16 +194,102 @@ Method: TypeAlias = Annotated[
 ]
 
 
+RowFormat: TypeAlias = Literal[
+    "auto",
+    "messages",
+    "sharegpt",
+    "alpaca",
+    "prompt_completion",
+    "query_response",
+    "oasst",
+    "text",
+]
+
+
+def _from_and_to(value: Any) -> Any:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return (float(value), float(value))
+    return tuple(value) if isinstance(value, list) else value
+
+
+Weight: TypeAlias = Annotated[
+    tuple[NonNegativeFloat, NonNegativeFloat],
+    BeforeValidator(_from_and_to),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0},
+                {
+                    "type": "array",
+                    "items": {"type": "number", "minimum": 0},
+                    "minItems": 2,
+                    "maxItems": 2,
+                },
+            ]
+        }
+    ),
+]
+
+
+class Source(Spec):
+    """One source of rows that needs more said than its name."""
+
+    source: Text
+    """File, folder, glob, `bundled:orders/train.jsonl`, `hf:owner/name`, `modelscope:owner/name` or `set:name`."""
+
+    weight: Weight | None = None
+    """Share of the rows trained on, relative to the other sources'; `[0.7, 0.4]`: from the first step to the last."""
+
+    max_rows: PositiveInt | None = None
+    """Use only the first N rows of this source."""
+
+    format: RowFormat | None = None
+    """Shape of the rows; default: as `data.format` says."""
+
+    columns: Mapping[str, str] | None = None
+    """Our name of a column to the source's; default: as `data.columns` says."""
+
+    split: Text = "train"
+    """Split of a hub's data set."""
+
+    subset: Text | None = None
+    """Subset (configuration) of a hub's data set."""
+
+    revision: Text | None = None
+    """Branch, tag or commit of a hub's data set."""
+
+
+def _sources(value: Any) -> Any:
+    many = value if isinstance(value, list | tuple) else [value]
+    return tuple({"source": item} if isinstance(item, str) else item for item in many)
+
+
+class _OneOrManySources:
+    """The JSON Schema of sources: a text, an object, or a list of either."""
+
+    @staticmethod
+    def __get_pydantic_json_schema__(schema: Any, handler: Any) -> dict[str, Any]:
+        many = handler(schema)
+        text = {"type": "string", "minLength": 1}
+        one = [text, many["items"]]
+        return {"anyOf": [*one, {"type": "array", "items": {"anyOf": one}, "minItems": 1}]}
+
+
+Sources: TypeAlias = Annotated[
+    tuple[Source, ...], BeforeValidator(_sources), Field(min_length=1), _OneOrManySources
+]
+
+
 class Data(Spec):
     """What is trained on, how rows are read, and which tokens count in the loss."""
 
     train: Sources
-    """Files, folders or globs (jsonl, json, csv, parquet, txt), `bundled:orders/train.jsonl`, one or a list."""
+    """Files, folders, globs, `hf:` and `modelscope:` ids, `set:` names; one or a list, each a text or with `source`, `weight` ..."""
 
     evaluate: Sources | Fraction | None = None
     """Held-out files; or a fraction of the training rows, split off by seed; or nothing."""
 
-    format: Literal["auto", "messages", "alpaca", "sharegpt", "prompt_completion", "text"] = "auto"
+    format: RowFormat = "auto"
     """Shape of the rows; `auto` detects it from each file's columns and says what it found."""
 
     columns: Mapping[str, str] = {}
@@ -242,6 +315,18 @@ class Data(Spec):
 
     max_rows: PositiveInt | None = None
     """Use only the first N rows of the training data, after the seeded split."""
+
+    max_dropped: Fraction = 0.1
+    """Part of the rows that may be lost (too long, empty, nothing to train on) before the run is refused."""
+
+    streaming: bool = False
+    """Read and encode while training, window by window, and keep nothing on disk; needs `train.max_steps`."""
+
+    cache: bool = True
+    """Keep encoded rows on disk, so that a second start trains within seconds; what shaped them is in the key."""
+
+    workers: PositiveInt | None = None
+    """Processes that render and tokenise; default: one for each core, for large data."""
 
 
 OptimizerName: TypeAlias = Literal[
@@ -393,8 +478,21 @@ class Recipe(Spec):
 
     def _agreements(self) -> tuple[tuple[bool, str], ...]:
         train, held_out = self.train, self.data.evaluate not in {None, 0.0}
+        weighted = [source.weight is not None for source in self.data.train]
         stops_early = train.early_stop_patience is not None
         return (
+            (
+                any(weighted) and not all(weighted),
+                "`data.train` gives some sources a weight and others none; give every source one",
+            ),
+            (
+                self.data.streaming and train.max_steps is None,
+                "`data.streaming` does not know how long an epoch is; set `train.max_steps`",
+            ),
+            (
+                self.data.streaming and isinstance(self.data.evaluate, float) and held_out,
+                "`data.streaming` cannot split off a fraction to evaluate on; name files in `data.evaluate`",
+            ),
             (
                 stops_early and not held_out,
                 "`train.early_stop_patience` needs held-out rows; set `data.evaluate`",

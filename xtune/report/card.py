@@ -237,7 +237,8 @@ class _Facts:
         parts = [part for part in (_table(heads, shown), table) if part]
         return (
             "\n".join(parts)
-            or ", ".join(f"`{public_name(name)}`" for name in self.recipe.data.train) + "\n"
+            or ", ".join(f"`{public_name(source.source)}`" for source in self.recipe.data.train)
+            + "\n"
         )
 
     def training(self) -> str:
