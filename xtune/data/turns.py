@@ -1,10 +1,11 @@
 """Turns of any known spelling (role/content, from/value, pairs) become messages; it knows nothing of files and columns."""
 
 import json
-import math
+import sys
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from xtune.data.json_limits import unfit
 from xtune.data.problems import described, listed
 from xtune.data.types import Message
 
@@ -35,6 +36,8 @@ ROLES = {
 
 EXTRA_TEXTS = ("tool_call_id", "name", "reasoning_content", "reasoning", "thinking")
 """Keys of a message that chat templates use besides role, content and tool calls; others are notes of the data set."""
+
+_LARGEST = sys.float_info.max
 
 _MEDIA = ("image", "image_url", "video", "video_url", "audio", "audio_url", "input_audio", "file")
 
@@ -82,7 +85,7 @@ def parsed_list(value: Any, field: str) -> list[Any]:
     Raises:
         Misfit: It is neither.
     """
-    parsed = _from_json(value) if isinstance(value, str) else value
+    parsed = _from_json(value, field) if isinstance(value, str) else value
     if isinstance(parsed, dict):
         parsed = [parsed]
     if not isinstance(parsed, list):
@@ -211,7 +214,7 @@ def _weight(turn: Mapping[str, Any], field: str) -> float | None:
         value = turn.get(key)
         if value is None:
             continue
-        is_number = isinstance(value, (bool, int, float)) and 0 <= value < math.inf
+        is_number = isinstance(value, (bool, int, float)) and 0 <= value <= _LARGEST
         if is_number and (key == "weight" or value in {0, 1}):
             return float(value)
         allowed = "a number that is not negative" if key == "weight" else "true or false"
@@ -231,7 +234,11 @@ def calls_of(value: Any, field: str) -> list[dict[str, Any]]:
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             reject(f"{field}[{index}]", call, "a tool call with a `name` and `arguments`")
         arguments = function.get("arguments", function.get("parameters", {}))
-        parsed = _from_json(arguments) if isinstance(arguments, str) else arguments
+        parsed = (
+            _from_json(arguments, f"{field}[{index}].arguments")
+            if isinstance(arguments, str)
+            else arguments
+        )
         keep = {"id": call["id"]} if call.get("id") is not None else {}
         arguments = parsed if isinstance(parsed, dict) else arguments
         calls.append(
@@ -244,8 +251,17 @@ def calls_of(value: Any, field: str) -> list[dict[str, Any]]:
     return calls
 
 
-def _from_json(text: str) -> Any:
+def _from_json(text: str, field: str) -> Any:
+    """The value of a JSON text; None if it is none.
+
+    Raises:
+        Misfit: It says what no row can hold.
+    """
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError):
         return None
+    fault = unfit(value, text)
+    if fault is not None:
+        raise Misfit(f"`{field}` {fault[0]}", fault[1])
+    return value
