@@ -94,7 +94,7 @@ FAULTS = [
     ({"source": "hf:gated/set"}, "is a gated data set (data source). Accept its terms"),
     ({"source": "hf:"}, "`hf:` names no data set"),
     ({"source": "hf:a/b/c"}, "names no data set (data source); an id looks like `hf:owner/name`"),
-    ({"source": "set:oasst"}, "`set:oasst` is no known data set (data source). Did you mean `set:oasst1`"),
+    ({"source": "set:dolly15k"}, "`set:dolly15k` is no known data set (data source). Did you mean `set:dolly-15k`?"),
 ]  # fmt: skip
 
 

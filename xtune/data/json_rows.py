@@ -303,6 +303,7 @@ def _rows_of(value: Any, name: str) -> list[Any]:
             f"The file is {described(value)}, with {found} among them",
             where=name,
             allowed=_LIST_EXPECTED,
+            advice="if it only describes data, name the files with the rows.",
         )
     rows: list[Any] = value[lists[0]]
     return rows
