@@ -15,6 +15,7 @@ from xtune.data.sources import SourceFile
 from xtune.data.trees import MessageTable, is_flat
 from xtune.data.turns import Misfit
 from xtune.data.types import Conversation, Origin, Record
+from xtune.errors import DataError
 
 __all__ = ["Recogniser", "RowReader", "fingerprint", "read_rows"]
 
@@ -214,6 +215,11 @@ def read_rows(files: Iterable[SourceFile]) -> list[Row]:
         DataError: Everything that is wrong with the files and rows.
     """
     problems = Problems()
-    rows = [row for file in files for row in RowReader(file, problems)]
+    rows: list[Row] = []
+    for file in files:
+        try:
+            rows.extend(RowReader(file, problems))
+        except DataError as error:
+            problems.include(error)
     problems.raise_any()
     return rows

@@ -125,13 +125,7 @@ class _Finder:
                 self._adopt(set_of(name))
                 return self._hub(Wanted.of(self._source))
         except DataError as error:
-            for problem in error.problems:
-                self._problems.add(
-                    problem.what,
-                    where=problem.where,
-                    allowed=problem.allowed,
-                    advice=problem.advice,
-                )
+            self._problems.include(error)
             return []
         if name.startswith("bundled:"):
             return self._bundled(name)
