@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from xtune import __version__, api
+from xtune.cli.data import data_app
 from xtune.cli.doctor import doctor
 from xtune.cli.recipes import init, recipes_app
 from xtune.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USER, Interrupted, XtuneError
@@ -151,6 +152,7 @@ def merge(
     print(api.merge(run, folder, base=base))
 
 
+app.add_typer(data_app, name="data")
 app.add_typer(recipes_app, name="recipes")
 app.command()(init)
 app.command()(doctor)
