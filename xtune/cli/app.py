@@ -4,10 +4,8 @@ import contextlib
 import errno
 import io
 import os
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, Literal
 
 import typer
@@ -16,7 +14,7 @@ from typer.core import TyperGroup
 from xtune import __version__, api
 from xtune.cli.doctor import doctor
 from xtune.cli.recipes import init, recipes_app
-from xtune.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USER, Interrupted, Terminated, XtuneError
+from xtune.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USER, Interrupted, XtuneError
 
 
 class Verbs(TyperGroup):
@@ -165,7 +163,6 @@ def main() -> None:
         OSError: The system refused something that is not a matter of space: a bug.
     """
     try:
-        _catch_signals()
         _open_streams()
         app(standalone_mode=True)
     except XtuneError as error:
@@ -190,37 +187,6 @@ def _open_streams() -> None:
     for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=errors)
-
-
-def _catch_signals() -> None:
-    """Make SIGTERM end a command like Ctrl-C does, and both quiet in the seconds that libraries take to load."""
-    signal.signal(signal.SIGTERM, _stop)
-    if (
-        signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    ):  # a shell's `&` has it ignored
-        signal.signal(signal.SIGINT, _stop)
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    """Raise what the signal means.
-
-    Raises:
-        KeyboardInterrupt: For SIGINT.
-        Terminated: For SIGTERM.
-    """
-    if _is_importing(frame):
-        # a half-loaded library ends in errors of its own (numpy: RecursionError), and nothing is there to save
-        os.write(2, b"Interrupted.\n")
-        os._exit(EXIT_INTERRUPTED)
-    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
-
-
-def _is_importing(frame: FrameType | None) -> bool:
-    while frame is not None:
-        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
-            return True
-        frame = frame.f_back
-    return False
 
 
 def _fail(message: str, code: int) -> None:

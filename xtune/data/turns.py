@@ -167,7 +167,7 @@ def _message(turn: Any, field: str, columns: Mapping[str, str]) -> Message:
     extra = _extra(turn, field)
     content = _content(turn, field, columns, optional=bool(extra.get("tool_calls")))
     if role == "call":
-        extra["tool_calls"] = _calls(content, f"{field}.value")
+        extra["tool_calls"] = calls_of(content, f"{field}.value")
         role, content = "assistant", ""
     return Message(role=role, content=content, weight=_weight(turn, field), extra=extra)
 
@@ -178,7 +178,7 @@ def _extra(turn: Mapping[str, Any], field: str) -> dict[str, Any]:
     }
     calls = turn.get("tool_calls") or turn.get("function_call")
     if calls:
-        extra["tool_calls"] = _calls(calls, f"{field}.tool_calls")
+        extra["tool_calls"] = calls_of(calls, f"{field}.tool_calls")
     return extra
 
 
@@ -219,8 +219,12 @@ def _weight(turn: Mapping[str, Any], field: str) -> float | None:
     return None
 
 
-def _calls(value: Any, field: str) -> list[dict[str, Any]]:
-    """Tool calls as templates expect them: `{"type": "function", "function": {"name", "arguments"}}`, arguments an object."""
+def calls_of(value: Any, field: str) -> list[dict[str, Any]]:
+    """Tool calls as templates expect them: `{"type": "function", "function": {"name", "arguments"}}`, arguments an object.
+
+    Raises:
+        Misfit: One of them has no name.
+    """
     calls = []
     for index, call in enumerate(parsed_list(value, field)):
         function = call.get("function", call) if isinstance(call, dict) else None

@@ -9,9 +9,9 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from xtune.data.encode import Encoder
-from xtune.data.formats import to_rows
 from xtune.data.prepare import split
-from xtune.data.sources import read_sources
+from xtune.data.rows import read_rows
+from xtune.data.sources import find_files
 from xtune.data.types import Conversation, Document, Message
 from xtune.errors import DataError, Problem
 from xtune.evaluate.generate import Decoding, generate
@@ -134,14 +134,9 @@ def evaluation_rows(
             ]
         )
     if isinstance(held_out, float):
-        rows = to_rows(
-            read_sources([source.source for source in data.train]),
-            format=data.format,
-            columns=data.columns,
-        )
+        rows = read_rows(find_files(data.train, data))
         return split(rows, held_out, recipe.run.seed)[1]
-    names = [item if isinstance(item, str) else item.source for item in held_out]
-    return to_rows(read_sources(names), format=data.format, columns=data.columns)
+    return read_rows(find_files(held_out, data))
 
 
 def make_encoder(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Encoder:

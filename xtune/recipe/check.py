@@ -119,9 +119,11 @@ def _path(document: Document, location: tuple[str | int, ...]) -> Path:
     path: Path = ()
     node: Any = document.value
     for part in location:
-        if isinstance(node, dict) and _is_section(path, _method(document)):
-            path = (*path, part)
-            node = node.get(part)
+        if isinstance(node, dict):
+            # neither the name of a union's member nor the place in a list that was written without one
+            if part in node or part in section_keys(path, _method(document)):
+                path = (*path, part)
+                node = node.get(part)
         elif isinstance(node, list) and isinstance(part, int) and part < len(node):
             path = (*path, part)
             node = node[part]

@@ -84,6 +84,9 @@ def _followed(node: Schema, method: str) -> Schema:
         return dict(_schema()["$defs"][node["$ref"].rpartition("/")[2]])
     if method and any("oneOf" in option for option in node.get("anyOf", [])):
         return dict(_schema()["$defs"][_VARIANTS[method]])
+    for option in node.get("anyOf", []):
+        if "$ref" in option:  # a text, or a section that says more
+            return {**_followed(option, method), **node}
     return node
 
 
@@ -169,6 +172,8 @@ def _simple(schema: Schema) -> list[str]:
         inner = _alternatives(schema.get("items", {}))
         if inner == ["text"]:
             return ["a list of texts"]
+        if schema.get("maxItems") == schema.get("minItems") == 2:
+            return ["a list of two such"]
         return [f"a list of {join_or(inner)}"]
     if kind == "object":
         return ["a section of names and texts"]
