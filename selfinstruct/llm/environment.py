@@ -44,7 +44,11 @@ class Key:
 
 def address(settings: LLMSettings) -> str:
     """The server's address: the recipe's, OPENAI_BASE_URL's, or OpenAI's."""
-    return settings.base_url or os.environ.get("OPENAI_BASE_URL", "").rstrip("/") or OPENAI_URL
+    return (
+        (settings.base_url or "").rstrip("/")
+        or os.environ.get("OPENAI_BASE_URL", "").rstrip("/")
+        or OPENAI_URL
+    )
 
 
 def is_loopback(url: str) -> bool:

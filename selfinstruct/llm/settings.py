@@ -3,7 +3,8 @@
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import Self
 
 LOCAL = "local:"
 """Prefix of a model that runs in this process: `local:FOLDER`, `local:bundled:demo`."""
@@ -65,24 +66,23 @@ class LLMSettings(BaseModel):
     prices: str | None = None
     """A price table of your own (YAML, as selfinstruct/llm/prices.yaml)."""
 
-    @field_validator("base_url")
-    @classmethod
-    def _is_address(cls, value: str | None) -> str | None:
-        """A web address without a password in it.
+    @model_validator(mode="after")
+    def _has_address(self) -> Self:
+        """`base_url` is a web address without a password in it.
 
         Raises:
-            ValueError: It is none, or holds one.
+            ValueError: It is not.
         """
-        if value is None:
-            return None
-        parts = urlsplit(value)
+        if self.base_url is None:
+            return self
+        parts = urlsplit(self.base_url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("`base_url` is no web address; write http://127.0.0.1:8000/v1, say")
         if parts.username or parts.password:
             raise ValueError(
-                "`base_url` holds a password; give it in the variable that `key_variable` names"
+                "`base_url` holds a password; give it in the variable that key_variable names"
             )
-        return value.rstrip("/")
+        return self
 
     @property
     def is_local(self) -> bool:
