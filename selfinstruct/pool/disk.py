@@ -26,7 +26,8 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise refused(path, error) from None
+        told = refused(path, error)
+        raise told from None
 
 
 def refused(path: Path, error: OSError) -> RunError:
