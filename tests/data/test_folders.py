@@ -4,8 +4,8 @@ import logging
 from pathlib import Path
 
 import pytest
+from file_rows import read_rows
 
-from xtune.data.rows import read_rows
 from xtune.data.sources import find_files
 from xtune.data.types import Document
 from xtune.errors import DataError

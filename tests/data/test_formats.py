@@ -4,23 +4,31 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from file_rows import read_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xtune.data.formats import to_rows
-from xtune.data.sources import read_sources
+from xtune.data.problems import Problems
+from xtune.data.rows import Recogniser
+from xtune.data.sources import find_files
 from xtune.data.types import Conversation, Document, Message, Origin, Record
 from xtune.errors import DataError
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "formats"
 
 
-def rows(*values: Any, **choices: Any) -> list[Conversation | Document]:
+def rows(
+    *values: Any, format: str = "auto", columns: dict[str, str] | None = None
+) -> list[Conversation | Document]:
     records = [
         Record(value=v, origin=Origin(source="a.jsonl", row=n, line=n + 1))
         for n, v in enumerate(values)
     ]
-    return to_rows(records, **choices)
+    problems = Problems()
+    reader = Recogniser(records, "a.jsonl", format, columns or {})
+    read = [row for _, row in reader.convert_all(records, problems)]
+    problems.raise_any()
+    return read
 
 
 def turns(row: Conversation | Document) -> list[tuple[str, str]]:
@@ -91,16 +99,6 @@ def test_a_pinned_format_goes_before_the_columns() -> None:
 def test_a_mapped_chosen_column_is_an_answer_like_any() -> None:
     (row,) = rows({"prompt": "Q", "chosen": "A", "rejected": "B"}, columns={"completion": "chosen"})
     assert turns(row) == QA
-
-
-def test_each_file_has_its_own_format() -> None:
-    records = [
-        Record(value={"text": "T"}, origin=Origin(source="a.jsonl", row=0)),
-        Record(value={"prompt": "Q", "completion": "A"}, origin=Origin(source="b.jsonl", row=0)),
-    ]
-    document, conversation = to_rows(records)
-    assert isinstance(document, Document)
-    assert turns(conversation) == QA
 
 
 CALL = {"type": "function", "function": {"name": "f", "arguments": {"x": 1}}}
@@ -338,7 +336,7 @@ def test_every_shared_file_is_accounted_for() -> None:
 @pytest.mark.shared
 @pytest.mark.parametrize("name", LOADS)
 def test_real_files_load(name: str) -> None:
-    loaded = to_rows(read_sources([str(SHARED / name)]))
+    loaded = read_rows(find_files([str(SHARED / name)]))
     assert len(loaded) == LOADS[name]
     assert all(isinstance(row, Conversation) for row in loaded)
 
@@ -348,14 +346,4 @@ def test_real_files_load(name: str) -> None:
 @pytest.mark.parametrize("name", REFUSED)
 def test_real_files_of_other_kinds_are_refused_with_what_to_do(name: str) -> None:
     with pytest.raises(DataError, match=REFUSED[name]):
-        to_rows(read_sources([str(SHARED / name)]))
-
-
-@needs_shared
-@pytest.mark.shared
-def test_real_files_load_once_their_columns_are_mapped() -> None:
-    loaded = to_rows(
-        read_sources([str(SHARED / "ms_swift/swift_multi.jsonl")]),
-        columns={"prompt": "query", "completion": "response"},
-    )
-    assert [len(turns(row)) for row in loaded] == [3, 2, 6]
+        read_rows(find_files([str(SHARED / name)]))

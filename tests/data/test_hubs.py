@@ -16,7 +16,7 @@ from hub_server import Hub, running
 
 READ = """
 import json, sys
-from xtune.data.rows import read_rows
+from file_rows import read_rows
 from xtune.data.sources import find_files
 from xtune.errors import XtuneError
 from xtune.recipe import Data, Source
@@ -105,6 +105,7 @@ def ask(questions: list[dict[str, Any]], cache: Path, **variables: str) -> list[
         "HF_HOME": str(cache),
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        "PYTHONPATH": os.pathsep.join(sys.path),
         **variables,
     }
     done = subprocess.run(

@@ -10,12 +10,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from file_rows import read_rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xtune.data.files import read_records
 from xtune.data.problems import Problems
-from xtune.data.rows import fingerprint, read_rows
+from xtune.data.rows import fingerprint
 from xtune.data.sources import find_files
 from xtune.data.types import Record
 from xtune.errors import DataError

@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from xtune.data.files import ENDINGS, fingerprint, kind_of, read_records
+from xtune.data.files import ENDINGS, kind_of
 from xtune.data.folders import files_in
 from xtune.data.formats import check_columns
 from xtune.data.hubs import HUBS, Wanted, fetch_files
-from xtune.data.problems import Problems, listed, refuse
+from xtune.data.problems import Problems, listed
 from xtune.data.sets import DataSet, find_set, set_of
-from xtune.data.types import Record
 from xtune.demo.bundled import bundled_path
 from xtune.errors import DataError, XtuneError
 from xtune.recipe import Data, Source
@@ -63,44 +62,6 @@ def find_files(sources: Sequence[Source | str], data: Data | None = None) -> lis
         files += finder.files()
     problems.raise_any()
     return files
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadedFile:
-    """One file that was read as a whole."""
-
-    name: str
-    sha256: str
-    bytes: int
-    records: list[Record]
-
-
-def read_sources(sources: Sequence[str]) -> list[Record]:
-    """All rows of sources as their files hold them.
-
-    Raises:
-        DataError: Everything that is wrong with the sources and files.
-    """
-    return [record for file in load(sources) for record in file.records]
-
-
-def load(sources: Sequence[str]) -> list[LoadedFile]:
-    """All files of sources as a whole, each with its fingerprint.
-
-    Raises:
-        DataError: Everything that is wrong with the sources and files.
-    """
-    problems = Problems()
-    loaded = []
-    for file in find_files(sources):
-        digest, size = fingerprint(file.path)
-        before = problems.count
-        records = list(read_records(file.path, file.name, file.kind, problems))
-        if not records and problems.count == before:
-            refuse("The file holds no rows", where=file.name)
-        loaded.append(LoadedFile(name=file.name, sha256=digest, bytes=size, records=records))
-    problems.raise_any()
-    return loaded
 
 
 class _Finder:
