@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from xtune.api import NamedRecipe, Overrides, as_words, read
 
 if TYPE_CHECKING:
+    from xtune.report.data_check import DataCheck
     from xtune.report.data_view import DataView
 
 RECIPE = "recipe.yaml"
@@ -49,6 +50,27 @@ def data_show(
         count=count,
         row=row,
     )
+
+
+def data_check(
+    recipe: NamedRecipe | str | Path, overrides: Overrides = (), *, data: str | None = None
+) -> "DataCheck":
+    """All that is known of a recipe's data: rows, formats, tokens, lengths, drops, repeats, languages, and the verdict.
+
+    Args:
+        recipe: A recipe's name or file, what `read` returned, or a run folder; with `data`, a model.
+        overrides: Changes to the recipe, as in `read`.
+        data: A file of rows for the model, in the place of a recipe.
+
+    Raises:
+        XtuneError: The recipe or the model's tokenizer is wrong. What would keep the data or this
+            machine from training is in the result.
+    """
+    named = _named(recipe, overrides, data)
+    from xtune.report.data_check import check_data  # noqa: PLC0415 - torch is imported late
+    from xtune.report.opened import open_data  # noqa: PLC0415
+
+    return check_data(open_data(named.recipe, name=named.name), name=named.name)
 
 
 def _named(
