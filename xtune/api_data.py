@@ -3,12 +3,14 @@
 Importing this module is cheap; torch and transformers come with the first verb that needs them.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xtune.api import NamedRecipe, Overrides, as_words, read
 
 if TYPE_CHECKING:
+    from xtune.report.compression import TokensReport
     from xtune.report.data_check import DataCheck
     from xtune.report.data_view import DataView
 
@@ -71,6 +73,24 @@ def data_check(
     from xtune.report.opened import open_data  # noqa: PLC0415
 
     return check_data(open_data(named.recipe, name=named.name), name=named.name)
+
+
+def data_tokens(models: str | Sequence[str], files: str | Sequence[str]) -> "TokensReport":
+    """How many characters of a text make a token, to choose a base model for a language by.
+
+    Args:
+        models: One model or several: folders, hub ids, `bundled:demo`. No weights are loaded.
+        files: Texts, data files, XML files (their text alone), folders, globs.
+
+    Raises:
+        XtuneError: A tokenizer or a file cannot be read.
+    """
+    from xtune.report.compression import compare_tokenizers  # noqa: PLC0415 - torch is imported late
+
+    return compare_tokenizers(
+        [models] if isinstance(models, str) else models,
+        [files] if isinstance(files, str) else files,
+    )
 
 
 def _named(

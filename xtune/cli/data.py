@@ -95,3 +95,24 @@ def check(
     else:
         found.print(reasons=False)
     found.raise_any()
+
+
+@data_app.command()
+def tokens(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A folder, a hub id, or `bundled:demo`.")
+    ],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="Texts, data files, XML files, folders.")
+    ],
+    more: Annotated[
+        list[str] | None, typer.Option("--model", metavar="MODEL", help="One more; repeatable.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How well a model's tokenizer fits a language: characters a token, byte tokens, unknown tokens."""
+    report = api_data.data_tokens([model, *(more or ())], files)
+    if as_json:
+        print(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
+    else:
+        report.print()
