@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from xtune.report.compression import TokensReport
     from xtune.report.data_check import DataCheck
     from xtune.report.data_view import DataView
+    from xtune.report.sets_view import SetsView
 
 RECIPE = "recipe.yaml"
 """The recipe's name in a run folder, as `xtune.run.folder` has it, which imports more than this module may."""
@@ -91,6 +92,21 @@ def data_tokens(models: str | Sequence[str], files: str | Sequence[str]) -> "Tok
         [models] if isinstance(models, str) else models,
         [files] if isinstance(files, str) else files,
     )
+
+
+def data_sets(name: str | None = None, *, language: str | None = None) -> "SetsView":
+    """The data sets that recipes may name as `set:NAME`: one in full, all, or those in a language.
+
+    Args:
+        name: One set.
+        language: ISO 639-1 code: `th`.
+
+    Raises:
+        XtuneError: No set has that name; the nearest are told.
+    """
+    from xtune.report.sets_view import known_sets  # noqa: PLC0415 - torch is imported late
+
+    return known_sets(name, language)
 
 
 def _named(

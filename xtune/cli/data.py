@@ -116,3 +116,19 @@ def tokens(
         print(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
     else:
         report.print()
+
+
+@data_app.command()
+def sets(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One set, in full.")] = None,
+    language: Annotated[
+        str | None, typer.Option("--language", metavar="CODE", help="Those in a language: `th`.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The data sets that recipes may name as `set:NAME`."""
+    found = api_data.data_sets(name, language=language)
+    if as_json:
+        print(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
+    else:
+        found.print()

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
 from itertools import groupby
@@ -22,7 +22,7 @@ from xtune.data.types import Document
 from xtune.models.load import load_tokenizer
 from xtune.recipe.models import Model
 from xtune.report.pieces import visible
-from xtune.report.survey import detect_language
+from xtune.text import detect_language
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -320,14 +320,13 @@ def _words(sample: Sample) -> int:
     return sum(len(texts.tokenize(line, language)) for line in sample.text.splitlines())
 
 
-def _shortened(names: Many[str] | dict[str, int]) -> dict[str, str]:
-    """Names without the folders that all of them share."""
+def _shortened(names: Iterable[str]) -> dict[str, str]:
+    """The last parts of names, as many as tell them apart."""
     parts = {name: Path(name).parts for name in names}
-    common = 0
-    if len(parts) > 1:
-        while len({some[: common + 1] for some in parts.values()}) == 1:
-            common += 1
-    return {name: visible(str(Path(*some[common:]))) for name, some in parts.items()}
+    size = 1
+    while len({some[-size:] for some in parts.values()}) < len(parts):
+        size += 1
+    return {name: visible("/".join(some[-size:])) for name, some in parts.items()}
 
 
 def _share(count: int, total: int) -> str:
@@ -338,5 +337,8 @@ def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         text = column in {"language", "file", "model", "best for"}
-        table.add_column(column, justify="left" if text else "right", overflow="fold")
+        heading = column.replace("/", "/\n").replace(" tokens", "\ntokens")
+        table.add_column(
+            heading, justify="left" if text else "right", overflow="fold", no_wrap=not text
+        )
     return table

@@ -2,24 +2,21 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from xtune import text as texts
 from xtune.data.store import Stored
 from xtune.report.lengths import Histogram, histogram
 from xtune.report.pieces import Reader
+from xtune.text import detect_language
 
 LANGUAGE_ROWS = 1000
 """Rows whose language is looked at, evenly spread: a share is known to 3 points (2 standard errors at one half)."""
 
 UNCLEAR = "unclear"
 """Rows in no language that could be told: code, numbers, a few words."""
-
-detect_language: Callable[[str], str | None] = getattr(texts, "detect_language", lambda _: None)
 
 _ROLES = re.compile(r"\s*(system|user|assistant|tool|model|human)\b[\s:]*", re.IGNORECASE)
 
