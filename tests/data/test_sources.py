@@ -195,7 +195,7 @@ pyarrow.parquet.write_table(pa.Table.from_pylist(ROWS), PARQUET)
         ("a.json", b'{"a": [1], "b": [2]}', "with 2 lists among them"),
         ("a.json", b'{"a": {}}', "no list among them"),
         ("a.json", b"[1, null]", "row is the number 1.*row is nothing"),
-        ("a.json", b'{"a": 1}\n{"a": 2}', "name the file .jsonl"),
+        ("a.json", b'{"a": 1}\n{"a": 2', "a.json:2.*|line is not JSON"),
         ("a.json", b'[{"a": 1},', "is not JSON"),
         ("a.json", b"[" * 100_000, "nested too deeply|not JSON"),
         ("a.jsonl", b'{"a": 1}\n{"a": \n', r"a.jsonl:2.*|column 7"),
