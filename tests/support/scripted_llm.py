@@ -12,22 +12,25 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-NOUNS = "river lamp stone violin market garden letter winter engine forest mirror bridge candle teacher island recipe window planet harbour ticket".split()
-VERBS = "describe compare translate summarise invent explain count rewrite classify plan review imagine sort defend question draw measure paint repair praise".split()
-PLACES = "Lima Oslo Quito Hanoi Accra Turin Perth Cairo Delhi Kyoto Sofia Riga Dakar Minsk Tunis Davos Leeds Salta Omaha Basel".split()
+WORDS = (
+    "river lamp stone violin market garden letter winter engine forest mirror bridge candle teacher island window planet "
+    "harbour ticket basket copper thunder meadow pencil saddle lantern orchard pepper velvet anchor button circus "
+    "describe compare summarise invent explain count rewrite classify review imagine sort defend question measure"
+).split()
 
 
 def tasks_text(prompt: str, tasks: int = 17, first: int = 4) -> str:
-    """A well-formed reply that is a function of the prompt."""
+    """A well-formed reply that is a function of the prompt; one task in eight resembles one that others write too."""
     draw = random.Random(hashlib.sha256(prompt.encode()).digest())
     lines = []
     for number in range(first, first + tasks):
-        verb, noun, place = draw.choice(VERBS), draw.choice(NOUNS), draw.choice(PLACES)
-        other, last = draw.choice(NOUNS), draw.choice(PLACES)
+        words = draw.choices(WORDS, k=12)
+        if draw.random() < 0.125:
+            words = [*WORDS[:11], draw.choice(WORDS)]
         lines += [
-            f"{number}. Instruction: Please {verb} the {noun} of {place}, then say why the {other} from {last} matters to you.",
-            f"{number}. Input: {'<noinput>' if draw.random() < 0.7 else f'A {other} was sold in {place} at noon.'}",
-            f"{number}. Output: The {noun} of {place} has {draw.randrange(9999)} parts, and each one needs care.",
+            f"{number}. Instruction: Write about {' '.join(words)}.",
+            f"{number}. Input: {'<noinput>' if draw.random() < 0.7 else f'The {draw.choice(words)} was sold at noon.'}",
+            f"{number}. Output: The {draw.choice(words)} has {draw.randrange(9999)} parts, and each one needs care.",
         ]
     return "\n".join(lines)
 
@@ -100,7 +103,10 @@ class ScriptedLLM:
         return server
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        with (
+            contextlib.closing(writer),
+            contextlib.suppress(ConnectionError, asyncio.IncompleteReadError),
+        ):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                 headers = dict(
@@ -134,7 +140,6 @@ class ScriptedLLM:
                     self.at_once -= 1
                 if not alive:
                     break
-        writer.close()
 
     async def _answer(self, body: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
         number = len(self.requests)
@@ -191,29 +196,25 @@ class ScriptedLLM:
 @contextlib.contextmanager
 def serving(llm: ScriptedLLM) -> Iterator[ScriptedLLM]:
     """Run the server in a thread."""
-    loop = asyncio.new_event_loop()
     ready = threading.Event()
+    ends: list[Callable[[], object]] = []
 
-    async def start() -> None:
-        await llm.serve()
+    async def serve() -> None:
+        over = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        ends.append(lambda: loop.call_soon_threadsafe(over.set))
+        server = await llm.serve()
         ready.set()
+        await over.wait()
+        server.close()
 
-    def run() -> None:
-        loop.run_until_complete(start())
-        loop.run_forever()
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        loop.close()
-
-    thread = threading.Thread(target=run, daemon=True)
+    thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
     thread.start()
-    ready.wait(10)
+    assert ready.wait(10)
     try:
         yield llm
     finally:
-        loop.call_soon_threadsafe(loop.stop)
+        ends[0]()
         thread.join(10)
 
 
