@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-from xtune.data.batch import Batches, collate, evaluation_batches
+from xtune.data.batch import Assembly, Batches, EvaluationBatches, collate
 from xtune.data.packing import pack
 from xtune.data.types import IGNORED, Batch, Origin, Sequence
 
@@ -37,9 +37,15 @@ def samples(lengths: list[int]) -> list[Sequence]:
 
 def make(sequences: list[Sequence], **changes: Any) -> Batches:
     choices: dict[str, Any] = {
-        "batch_size": 4, "micro_batch_size": 2, "max_tokens": 32, "packing": False, "seed": 0, "pad_token_id": PAD,
+        "batch_size": 4, "micro_batch_size": 2, "max_tokens": 32, "packing": False, "seed": 0, "rank": 0, "world_size": 1,
+        **changes,
     }  # fmt: skip
-    return Batches(sequences, **{**choices, **changes})
+    assembly = Assembly(
+        pad_token_id=PAD,
+        packed=choices.pop("packing"),
+        **{name: choices.pop(name) for name in ("micro_batch_size", "rank", "world_size")},
+    )
+    return Batches(sequences, assembly, **choices)
 
 
 LENGTHS = st.lists(st.integers(2, 32), min_size=1, max_size=40)
@@ -209,7 +215,7 @@ def test_grouping_by_length_wastes_little_and_keeps_the_order_random() -> None:
 def test_evaluation_batches_hold_every_row_once_over_all_ranks(world: int) -> None:
     sequences = samples([9, 3, 7, 5, 5, 2, 8])
     ranks = [
-        evaluation_batches(
+        EvaluationBatches(
             sequences, micro_batch_size=2, pad_token_id=PAD, rank=rank, world_size=world
         )
         for rank in range(world)

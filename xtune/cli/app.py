@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from xtune import __version__, api
+from xtune.cli.data import data_app
 from xtune.cli.doctor import doctor
 from xtune.cli.ending import Verbs, run_to_end
 from xtune.cli.recipes import init, recipes_app
@@ -129,6 +130,7 @@ def merge(
     print(api.merge(run, folder, base=base))
 
 
+app.add_typer(data_app, name="data")
 app.add_typer(recipes_app, name="recipes")
 app.command()(init)
 app.command()(doctor)

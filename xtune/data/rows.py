@@ -21,6 +21,9 @@ __all__ = ["Recogniser", "RowReader", "fingerprint", "read_rows"]
 HEAD = 1000
 """Rows that a file's format is recognised from; ours: a mixed file shows itself in fewer."""
 
+HEAD_CHARACTERS = 4 << 20
+"""Characters after which the first rows are enough, however few; ours: they are in memory together."""
+
 
 class RowReader:
     """The rows of one file, read as they are asked for."""
@@ -43,7 +46,7 @@ class RowReader:
         self.formats.clear()
         self.rows, before = 0, problems.count
         records = read_records(file.path, file.name, file.kind, problems)
-        head = list(islice(records, HEAD))
+        head = _head(records)
         if head:
             rows = Recogniser(head, file.name, file.format, file.columns)
             for format, row in rows.convert_all(chain(head, records), problems):
@@ -60,6 +63,29 @@ class _Known:
 
     format: str | None
     other: Other | None
+
+
+def _head(records: Iterator[Record]) -> list[Record]:
+    """The first rows, fewer where they are long."""
+    head: list[Record] = []
+    size = 0
+    for record in islice(records, HEAD):
+        head.append(record)
+        size += _characters(record.value)
+        if size > HEAD_CHARACTERS:
+            break
+    return head
+
+
+def _characters(value: Any) -> int:
+    size, todo = 0, [value]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, str):
+            size += len(item)
+        elif isinstance(item, (Mapping, list)):
+            todo.extend(item.values() if isinstance(item, Mapping) else item)
+    return size
 
 
 class Recogniser:

@@ -13,7 +13,7 @@ from xtune.data.folders import files_in
 from xtune.data.formats import check_columns
 from xtune.data.hubs import HUBS, Wanted, fetch_files
 from xtune.data.problems import Problems, listed, refuse
-from xtune.data.sets import find_set
+from xtune.data.sets import DataSet, find_set, set_of
 from xtune.data.types import Record
 from xtune.demo.bundled import bundled_path
 from xtune.errors import DataError, XtuneError
@@ -122,6 +122,7 @@ class _Finder:
             if name.startswith("set:"):
                 return self._known_set(name)
             if name.startswith(tuple(HUBS)):
+                self._adopt(set_of(name))
                 return self._hub(Wanted.of(self._source))
         except DataError as error:
             for problem in error.problems:
@@ -138,12 +139,14 @@ class _Finder:
 
     def _known_set(self, name: str) -> list[SourceFile]:
         known = find_set(name.removeprefix("set:"))
-        source = self._source
-        if source.format is None and known.format != "auto":
-            self._file = replace(self._file, format=known.format)
-        if source.columns is None and known.columns:
-            self._file = replace(self._file, columns=known.columns)
-        return self._hub(Wanted.of_set(known, source))
+        self._adopt(known)
+        return self._hub(Wanted.of_set(known, self._source))
+
+    def _adopt(self, known: DataSet | None) -> None:
+        """Take the format and columns of a known set, unless the source says its own."""
+        if known is None or self._source.format is not None or self._source.columns is not None:
+            return
+        self._file = replace(self._file, format=known.format, columns=known.columns)
 
     def _hub(self, wanted: Wanted) -> list[SourceFile]:
         found = fetch_files(wanted)

@@ -9,9 +9,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from xtune.data.encode import Encoder
-from xtune.data.prepare import split
-from xtune.data.rows import read_rows
-from xtune.data.sources import find_files
+from xtune.data.reading import read_all, read_held_out
 from xtune.data.types import Conversation, Document, Message
 from xtune.errors import DataError, Problem
 from xtune.evaluate.generate import Decoding, generate
@@ -123,8 +121,8 @@ def evaluation_rows(
         DataError: The files are faulty or empty, or the recipe holds nothing out.
     """
     data = recipe.data
-    held_out = sources if sources is not None else data.evaluate
-    if held_out is None or held_out == 0.0:
+    chosen = sources if sources is not None else data.evaluate
+    if chosen is None or chosen == 0.0:
         raise DataError(
             [
                 Problem(
@@ -133,10 +131,9 @@ def evaluation_rows(
                 )
             ]
         )
-    if isinstance(held_out, float):
-        rows = read_rows(find_files(data.train, data))
-        return split(rows, held_out, recipe.run.seed)[1]
-    return read_rows(find_files(held_out, data))
+    if isinstance(chosen, float):
+        return read_held_out(data, chosen, recipe.run.seed)
+    return read_all([*chosen], data)
 
 
 def make_encoder(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Encoder:

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from xtune.adapter.attach import attach
 from xtune.adapter.save import save_final
-from xtune.data.batch import Batches, evaluation_batches
+from xtune.data.batch import Assembly, Batches, EvaluationBatches
 from xtune.data.prepare import Prepared, prepare
 from xtune.data.report import DataReport
 from xtune.errors import DivergedError, Interrupted
@@ -246,16 +246,18 @@ def _make_job(session: Session) -> Job:
     model = attach(base, plan, ready.tokenizer)
     batches = Batches(
         ready.prepared.train,
+        Assembly(
+            micro_batch_size=plan.micro_batch_size.value,
+            pad_token_id=pad_token_id(ready.tokenizer),
+            packed=plan.packing.value,
+            rank=ready.launch.rank,
+            world_size=ready.launch.world_size,
+        ),
         batch_size=recipe.train.batch_size,
-        micro_batch_size=plan.micro_batch_size.value,
         max_tokens=recipe.data.max_tokens,
-        packing=plan.packing.value,
         seed=recipe.run.seed,
-        pad_token_id=pad_token_id(ready.tokenizer),
-        rank=ready.launch.rank,
-        world_size=ready.launch.world_size,
     )
-    evaluation = evaluation_batches(
+    evaluation = EvaluationBatches(
         ready.prepared.evaluate,
         micro_batch_size=plan.micro_batch_size.value,
         pad_token_id=pad_token_id(ready.tokenizer),
