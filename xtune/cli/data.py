@@ -42,7 +42,12 @@ def show(
     overrides: OverridesArgument = None,
     count: Annotated[
         int | None,
-        typer.Option("-n", "--count", min=1, help="Rows to show; default: 5, with --html 200, with --json all."),
+        typer.Option(
+            "-n",
+            "--count",
+            min=1,
+            help="Rows to show; default: 5, with --html 200, with --json all.",
+        ),
     ] = None,
     row: Annotated[
         int | None,

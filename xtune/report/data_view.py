@@ -196,7 +196,9 @@ def _refuse_absent(
     refuse(
         f"No sequence of `data.{set}` comes from row {row}",
         allowed=f"rows are counted from 0 in each file, and the last one in use is row {last:,}",
-        advice=f"rows were dropped, too ({dropped}); `xtune data check` tells which." if dropped else "",
+        advice=f"rows were dropped, too ({dropped}); `xtune data check` tells which."
+        if dropped
+        else "",
     )
 
 

@@ -120,11 +120,17 @@ class Reader:
         """
         ids: list[int] = sequence.input_ids.tolist()
         special = self._added[np.array(ids, np.int64)]
-        known, done, text_before = 0, 0, ""  # what is decoded before the next piece; where that begins
+        known, done, text_before = (
+            0,
+            0,
+            "",
+        )  # what is decoded before the next piece; where that begins
         for at in range(len(ids)):
             if special[at]:
                 if done < at:
-                    yield _piece(sequence, done, at, self._decode(ids[known:at])[len(text_before) :])
+                    yield _piece(
+                        sequence, done, at, self._decode(ids[known:at])[len(text_before) :]
+                    )
                 yield _piece(sequence, at, at + 1, self._name(ids[at]), special=True)
                 known, done = at, at + 1
                 text_before = self._decode(ids[at : at + 1])
@@ -146,9 +152,7 @@ class Reader:
         return str(self._tokenizer.convert_ids_to_tokens(token))
 
 
-def _piece(
-    sequence: Sequence, start: int, stop: int, text: str, *, special: bool = False
-) -> Piece:
+def _piece(sequence: Sequence, start: int, stop: int, text: str, *, special: bool = False) -> Piece:
     return Piece(
         text=text,
         ids=tuple(sequence.input_ids[start:stop].tolist()),

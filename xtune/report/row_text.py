@@ -10,6 +10,7 @@ from rich.text import Text
 from xtune.data.types import IGNORED
 from xtune.report.pieces import Piece, ShownRow, visible
 
+
 @dataclass(frozen=True, kw_only=True)
 class Palette:
     """Two shades each, which take turns, so that the border of two tokens is where the shade changes.
@@ -102,16 +103,16 @@ def table_lines(row: ShownRow, marks: Marks) -> Iterator[Text]:
     ids = max((len(str(token)) for token in row.input_ids), default=0)
     wide = max(len(str(len(row.input_ids))), len("position"))
     ids = max(ids, len("label"))
-    yield Text(f"{'position':>{wide}}  {'id':>{ids}}  {'label':>{ids}}  weight  token", style="bold")
+    yield Text(
+        f"{'position':>{wide}}  {'id':>{ids}}  {'label':>{ids}}  weight  token", style="bold"
+    )
     for number, piece in enumerate(row.pieces):
         style = _style(piece, number, marks)
         for offset, token in enumerate(piece.ids):
             at = piece.start + offset
             label = row.labels[at]
             shown = "-" if label == IGNORED else str(label)
-            line = Text(
-                f"{at:>{wide}}  {token:>{ids}}  {shown:>{ids}}  {row.weights[at]:>6g}  "
-            )
+            line = Text(f"{at:>{wide}}  {token:>{ids}}  {shown:>{ids}}  {row.weights[at]:>6g}  ")
             text = visible(piece.text, space=marks.space)
             more = f" (token {offset + 1} of {len(piece.ids)})" if len(piece.ids) > 1 else ""
             yield line.append(text, style=style).append(more)
@@ -162,7 +163,9 @@ def _style(piece: Piece, number: int, marks: Marks) -> str:
         return ""
     palette = marks.palette
     full = palette.trained if piece.weight == 1 else palette.weighted
-    return (full if piece.weight else palette.plain)[number % 2] + (_SPECIAL if piece.special else "")
+    return (full if piece.weight else palette.plain)[number % 2] + (
+        _SPECIAL if piece.special else ""
+    )
 
 
 def _count(number: int, what: str) -> str:

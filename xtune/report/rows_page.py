@@ -60,7 +60,9 @@ def _top(page: Page) -> str:
     facts = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in page.facts
     )
-    notes = "".join(f'<p class="note" dir="auto">{escape(visible(note))}</p>' for note in page.notes)
+    notes = "".join(
+        f'<p class="note" dir="auto">{escape(visible(note))}</p>' for note in page.notes
+    )
     lengths = page.lengths.svg("tokens in a sequence") if page.lengths is not None else ""
     return (
         f'<header>\n<h1 dir="auto">{escape(page.title)}</h1>\n<p>{escape(page.heading)}</p>\n'
@@ -143,5 +145,6 @@ def _shade(weight: float) -> str:
     """Class of a weight: w0 for none, w1 to w4 below one, w5 for one, w6 above."""
     if weight in {0.0, 1.0}:
         return f"w{int(weight) * _SHADES}"
-    return f"w{_SHADES + 1}" if weight > 1 else f"w{min(_SHADES - 1, 1 + int(weight * (_SHADES - 1)))}"
-
+    return (
+        f"w{_SHADES + 1}" if weight > 1 else f"w{min(_SHADES - 1, 1 + int(weight * (_SHADES - 1)))}"
+    )
