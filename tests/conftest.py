@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,12 @@ def rows_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def held_out_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 held-out rows."""
     return write_rows(tmp_path_factory.mktemp("rows") / "held-out.jsonl", make_rows(24, seed=2))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of the tests' own, for this process and those it starts."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XTUNE_CACHE", str(folder))
+        yield folder

@@ -1,5 +1,5 @@
 """`python -m xtune`, which is also what `torchrun -m xtune` starts."""
 
-from xtune.cli.app import main
+from xtune.cli.start import main
 
 main()

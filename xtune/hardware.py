@@ -135,6 +135,27 @@ def hub_is_offline(environment: Mapping[str, str] | None = None) -> bool:
     )
 
 
+def cache_folder(environment: Mapping[str, str] | None = None) -> Path:
+    """Where xtune keeps what it can make again: XTUNE_CACHE, or a folder of the platform's place for caches."""
+    found = os.environ if environment is None else environment
+    if named := found.get("XTUNE_CACHE", "").strip():
+        return Path(named).expanduser()
+    if platform.system() == "Darwin":
+        return Path("~/Library/Caches/xtune").expanduser()
+    base = found.get("XDG_CACHE_HOME", "").strip()
+    return (Path(base) if base.startswith("/") else Path("~/.cache").expanduser()) / "xtune"
+
+
+def worker_environment() -> dict[str, str]:
+    """The environment of a process that encodes rows: one of many, it uses one thread."""
+    return {**os.environ, "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
+
+
+def core_count() -> int:
+    """Cores that this process may run on."""
+    return _cpu_count()
+
+
 def detect(device: str | None = None, *, index: int | None = None) -> Hardware:
     """Look at this machine: the best device that torch can use here, or the one named.
 

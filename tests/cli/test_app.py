@@ -298,15 +298,18 @@ def test_closed_and_full_outputs_end_in_words(tmp_path: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("library", ["typer", "torch"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_libraries_load_ends_quietly(number: signal.Signals, recipe: Path) -> None:
+def test_a_signal_while_libraries_load_ends_quietly(
+    number: signal.Signals, library: str, recipe: Path
+) -> None:
     code = (
         # a shell starts background jobs with SIGINT ignored, and the tests may be such a job
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys, threading, os, time\n"
-        "from xtune.cli.app import main\n"
+        "from xtune.cli.start import main\n"
         "def strike():\n"
-        "    while 'torch' not in sys.modules:\n        time.sleep(0.001)\n"
+        f"    while {library!r} not in sys.modules:\n        time.sleep(0.001)\n"
         f"    os.kill(os.getpid(), {int(number)})\n"
         "threading.Thread(target=strike, daemon=True).start()\n"
         "main()\n"

@@ -157,8 +157,9 @@ USER = {"role": "user", "content": "Q"}
         ({"prompt": "Q", "chosen": "A", "rejected": "B"}, "preference pairs"),
         ({"prompt": "Q", "completion": "A", "label": True}, "KTO"),
         ({"messages": [USER], "kto_tag": 1}, "KTO"),
-        ({"message_id": "1", "text": "T", "role": "prompter", "replies": []}, "message trees"),
-        ({"query": "Q", "response": "A"}, r"columns: \{prompt: query, completion: response\}"),
+        ({"query": "Q", "response": "A", "rejected_response": "B"}, "preference pairs"),
+        ({"premise": "P", "label": "L"}, r"columns: \{prompt: premise, completion: label\}"),
+        ({"question": "Q", "answer": "A"}, r"columns: \{prompt: question, completion: answer\}"),
         ({"body": "T"}, r"columns: \{text: body\}"),
         ({"a": 1}, "columns `a` fit no known format.*messages: `messages`"),
         (
@@ -306,16 +307,16 @@ LOADS = {
     "llamafactory/alpaca_en_demo.json": 999, "llamafactory/glaive_toolcall_en_demo.json": 300,
     "llamafactory/identity.json": 91, "ms_swift/alpaca.csv": 3, "ms_swift/alpaca.jsonl": 3, "ms_swift/alpaca2.csv": 3,
     "ms_swift/chatml.jsonl": 3, "ms_swift/conversations.jsonl": 3, "ms_swift/sharegpt.jsonl": 3,
+    "ms_swift/swift_multi.json": 3, "ms_swift/swift_multi.jsonl": 3, "ms_swift/swift_single.csv": 3,
+    "ms_swift/swift_single.jsonl": 3, "oasst/en_100_message.jsonl": 100,
     "openai/toy_chat_fine_tuning.jsonl": 5, "torchtune/alpaca_tiny.json": 100, "torchtune/chat_tiny.json": 1,
 }  # fmt: skip
 REFUSED = {
     "llamafactory/dpo_en_demo.json": "preference pairs", "llamafactory/kto_en_demo.json": "KTO",
     "llamafactory/mllm_demo.json": "trains on text alone", "llamafactory/dataset_info.json": "no list among them",
-    "ms_swift/multi_modal_1.jsonl": "prompt: query", "ms_swift/multi_modal_2.jsonl": "prompt: query",
-    "ms_swift/multi_modal_3.jsonl": "prompt: query", "ms_swift/swift_multi.json": "prompt: query",
-    "ms_swift/swift_multi.jsonl": "prompt: query", "ms_swift/swift_pre.csv": "text: response",
-    "ms_swift/swift_pre.jsonl": "text: response", "ms_swift/swift_single.csv": "prompt: query",
-    "ms_swift/swift_single.jsonl": "prompt: query", "oasst/en_100_message.jsonl": "message trees",
+    "ms_swift/multi_modal_1.jsonl": "names a file in `<img>`", "ms_swift/multi_modal_2.jsonl": "`images` is a list of 1",
+    "ms_swift/multi_modal_3.jsonl": "`images` is a list of 1",
+    "ms_swift/swift_pre.csv": "text: response", "ms_swift/swift_pre.jsonl": "text: response",
 }  # fmt: skip
 needs_shared = pytest.mark.skipif(
     not SHARED.is_dir(), reason="third-party files lie beside the repository, not here"

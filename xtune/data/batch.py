@@ -6,12 +6,15 @@ a step over all ranks are those of a single process with the same `batch_size`.
 
 import math
 from collections.abc import Sequence as Many
+from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from xtune.data.packing import length_groups, pack
+from xtune.data.layout import Layout
+from xtune.data.packing import Indices, cut
+from xtune.data.store import lengths_of
 from xtune.data.types import IGNORED, Batch, Origin, Sequence, Step
 
 _Samples = Many[Sequence]
@@ -21,143 +24,106 @@ _FILLER_TOKENS = 2
 """Length of the batch of a rank without rows: the shortest in which a token has a successor."""
 
 
-class Batches:
-    """All optimizer steps of a training set."""
+@dataclass(frozen=True, kw_only=True)
+class Assembly:
+    """How the rows of a step become batches of this process."""
 
-    def __init__(  # noqa: PLR0913 - the plan's decisions, one by one
-        self,
-        sequences: Many[Sequence],
-        *,
-        batch_size: int,
-        micro_batch_size: int,
-        max_tokens: int,
-        packing: bool,
-        seed: int,
-        pad_token_id: int,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        """Prepare the order of rows.
+    micro_batch_size: int
+    """Sequences (rows, or packs of rows) in a forward pass on one rank."""
+
+    pad_token_id: int
+    """Fills rows up to the longest of their micro-batch."""
+
+    packed: bool
+    """Whether a row may hold several samples."""
+
+    rank: int = 0
+    world_size: int = 1
+
+    def step(self, rows: Many[_Samples]) -> Step:
+        """The micro-batches of a step's rows, sorted by length: as many on every rank, some empty if rows are few."""
+        sizes = np.array([sum(map(len, row)) for row in rows], np.int64)
+        micro = [[rows[index] for index in part] for part in self.micro_batches(sizes)]
+        every = [sample for part in micro for row in part for sample in row]
+        return Step(
+            batches=tuple(
+                collate(part, pad_token_id=self.pad_token_id, packed=self.packed)
+                for part in micro[self.rank :: self.world_size]
+            ),
+            loss_weight=math.fsum(sample.loss_weight for sample in every),
+            tokens=int(sizes.sum()),
+            origins=tuple(sample.origin for sample in every),
+        )
+
+    def micro_batches(self, sizes: Indices) -> list[Indices]:
+        """Cut rows of these sizes into micro-batches; returns places in `sizes`."""
+        order = np.argsort(sizes, kind="stable")
+        rounds = math.ceil(len(order) / (self.micro_batch_size * self.world_size))
+        return list(np.array_split(order, rounds * self.world_size))
+
+
+class Batches:
+    """All optimizer steps of a training set, with random access."""
+
+    def __init__(self, sequences: Many[Sequence], layout: Layout, assembly: Assembly) -> None:
+        """Join what is known.
 
         Args:
             sequences: The training set.
-            batch_size: Sequences (rows, or packs of rows) in a step, over all ranks.
-            micro_batch_size: Sequences in a forward pass on one rank.
-            max_tokens: Tokens in a pack.
-            packing: Whether several rows share one sequence.
-            seed: Decides packs and order.
-            pad_token_id: Fills rows up to the longest of their micro-batch.
-            rank: This process.
-            world_size: Number of processes.
-
-        Raises:
-            ValueError: There are no sequences, or one does not fit into a pack.
+            layout: Which of them are in which step.
+            assembly: What becomes of the rows of a step.
         """
-        if not sequences:
-            raise ValueError("there are no sequences to make batches of")
         self._sequences = sequences
-        self._lengths = np.array([len(sequence) for sequence in sequences], np.int64)
-        if packing and self._lengths.max() > max_tokens:
-            raise ValueError(
-                f"a sequence of {self._lengths.max()} tokens does not fit into a pack of {max_tokens}"
-            )
-        self._batch_size = batch_size
-        self._micro_batch_size = micro_batch_size
-        self._seed = seed
-        self._pad = pad_token_id
-        self._rank = rank
-        self._world_size = world_size
-        self.packed = packing
-        self._bins = (
-            pack(self._lengths, max_tokens, np.random.default_rng((seed, 0))) if packing else None
-        )
-        self._rows = len(self._bins) if self._bins is not None else len(sequences)
-        self._epoch: tuple[int, list[npt.NDArray[np.int64]]] | None = None
+        self._layout = layout
+        self._assembly = assembly
 
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps in one pass over the data; the last may be smaller than the others."""
-        return math.ceil(self._rows / self._batch_size)
+        return self._layout.steps_per_epoch
 
-    @property
-    def rows(self) -> int:
-        """Rows of batches in one epoch: sequences, or packs of them."""
-        return self._rows
+    def epoch(self, step: int) -> float:
+        """Passes over the data after so many steps."""
+        return step / self._layout.steps_per_epoch
 
     def step(self, index: int) -> Step:
         """The micro-batches of step `index`, counted over all epochs from 0."""
-        epoch, position = divmod(index, self.steps_per_epoch)
-        rows = self._order(epoch)[position]
-        micro = [[self._samples(row) for row in part] for part in self._micro_batches(rows)]
-        mine = micro[self._rank :: self._world_size]
-        every = [sample for part in micro for row in part for sample in row]
-        return Step(
-            batches=tuple(
-                collate(part, pad_token_id=self._pad, packed=self.packed) for part in mine
-            ),
-            loss_weight=math.fsum(sample.loss_weight for sample in every),
-            tokens=sum(len(sample) for sample in every),
-            origins=tuple(sample.origin for sample in every),
-        )
-
-    def efficiency(self, epoch: int = 0) -> float:
-        """Real tokens over all positions of an epoch's batches; the rest is padding."""
-        positions = 0
-        for rows in self._order(epoch):
-            for part in self._micro_batches(rows):
-                positions += len(part) * int(self._row_lengths(part).max(initial=0))
-        return float(self._lengths.sum() / positions)
-
-    def _order(self, epoch: int) -> list[npt.NDArray[np.int64]]:
-        """The rows of each step of an epoch."""
-        if self._epoch is None or self._epoch[0] != epoch:
-            generator = np.random.default_rng((self._seed, 1, epoch))
-            if self._bins is None:
-                groups = length_groups(self._lengths, self._batch_size, generator)
-            else:
-                order = generator.permutation(self._rows)
-                groups = [
-                    order[start : start + self._batch_size]
-                    for start in range(0, self._rows, self._batch_size)
-                ]
-            self._epoch = (epoch, groups)
-        return self._epoch[1]
-
-    def _micro_batches(self, rows: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
-        """A step's rows, sorted by length, cut into as many parts for every rank; some are empty if rows are few."""
-        rows = rows[np.argsort(self._row_lengths(rows), kind="stable")]
-        rounds = math.ceil(len(rows) / (self._micro_batch_size * self._world_size))
-        return list(np.array_split(rows, rounds * self._world_size))
-
-    def _row_lengths(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        if self._bins is None:
-            return self._lengths[rows]
-        return np.array([self._lengths[self._bins[row]].sum() for row in rows], np.int64)
+        return self._assembly.step([self._samples(int(row)) for row in self._layout.step(index)])
 
     def _samples(self, row: int) -> _Samples:
-        if self._bins is None:
-            return [self._sequences[row]]
-        return [self._sequences[index] for index in self._bins[row]]
+        return [self._sequences[int(index)] for index in self._layout.members(row)]
 
 
-def evaluation_batches(
-    sequences: Many[Sequence],
-    *,
-    micro_batch_size: int,
-    pad_token_id: int,
-    rank: int = 0,
-    world_size: int = 1,
-) -> list[Batch]:
-    """This rank's batches of an evaluation set: sorted by length, not packed, as many on every rank."""
-    order = sorted(sequences, key=len)
-    parts = [
-        order[start : start + micro_batch_size] for start in range(0, len(order), micro_batch_size)
-    ]
-    parts += [[]] * (-len(parts) % world_size)
-    return [
-        collate([[sample] for sample in part], pad_token_id=pad_token_id, packed=False)
-        for part in parts[rank::world_size]
-    ]
+class EvaluationBatches(Many[Batch]):
+    """This rank's batches of an evaluation set: sorted by length, not packed, as many on every rank; made when asked for."""
+
+    def __init__(
+        self,
+        sequences: Many[Sequence],
+        *,
+        micro_batch_size: int,
+        pad_token_id: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self._sequences = sequences
+        self._pad = pad_token_id
+        parts = list(cut(np.argsort(lengths_of(sequences), kind="stable"), micro_batch_size))
+        parts += [np.zeros(0, np.int64)] * (-len(parts) % world_size)
+        self._parts = parts[rank::world_size]
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    @overload
+    def __getitem__(self, index: int) -> Batch: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Batch]: ...
+    def __getitem__(self, index: int | slice) -> Batch | list[Batch]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        rows = [[self._sequences[int(row)]] for row in self._parts[index]]
+        return collate(rows, pad_token_id=self._pad, packed=False)
 
 
 def collate(rows: Many[_Samples], *, pad_token_id: int, packed: bool) -> Batch:

@@ -1,13 +1,14 @@
-"""Recognises the shape of a file's rows by its columns and turns them into conversations and documents; it reads no files."""
+"""Known shapes of rows by their columns, and how a row of each becomes a conversation or a document; it reads no files."""
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, TypeAlias
 
 from xtune.data.problems import Problems, described, listed, refuse
-from xtune.data.turns import Misfit, history_of, messages_of, text_of, tools_of
+from xtune.data.trees import is_message, tree_messages
+from xtune.data.turns import Misfit, calls_of, history_of, messages_of, text_of, tools_of
 from xtune.data.types import Conversation, Document, Message, Origin, Record
 
 Row: TypeAlias = Conversation | Document
@@ -23,62 +24,19 @@ class Shape:
     convert: Callable[[Fields, Origin, Mapping[str, str]], Row]
 
 
-def to_rows(
-    records: Sequence[Record], *, format: str = "auto", columns: Mapping[str, str] | None = None
-) -> list[Row]:
-    """All records in our one shape; the format is recognised for each file.
+def convert(value: Any, format: str, origin: Origin, columns: Mapping[str, str]) -> Row:
+    """A row of a known format in our one shape.
 
     Raises:
-        DataError: A file in no known format, or rows that do not fit theirs.
+        Misfit: A field is missing or holds something else than its format says.
     """
-    problems = Problems()
-    rows: list[Row] = []
-    for _, group in groupby(records, key=lambda record: record.origin.source):
-        rows += parse_file(list(group), format=format, columns=columns or {}, problems=problems)[1]
-    problems.raise_any()
-    return rows
-
-
-def parse_file(
-    records: Sequence[Record], *, format: str, columns: Mapping[str, str], problems: Problems
-) -> tuple[str, list[Row]]:
-    """One file's format and rows; rows that do not fit go to `problems`.
-
-    Raises:
-        DataError: The file as a whole is in no known format, or in one that is not trained on.
-    """
-    _check_columns(columns)
-    name = records[0].origin.source
-    keys = _keys(records)
-    found = set(keys)
-    _check_mapping(columns, found, name)
-    named = {ours for ours, theirs in columns.items() if theirs in found}
-    if format == "auto":
-        _refuse_others(records, found - set(columns.values()) | named, name)
-        format = _recognise(records, found | named, name)
     shape = SHAPES[format]
-    rows = []
-    for record in records:
-        try:
-            fields = _fields(record.value, shape, format)
-            _refuse_media(fields)
-            rows.append(shape.convert(_mapped(fields, columns), record.origin, columns))
-        except Misfit as error:
-            problems.add(
-                error.what, where=str(record.origin), allowed=error.allowed, advice=error.advice
-            )
-    return format, rows
-
-
-def _keys(records: Iterable[Record]) -> dict[str, None]:
-    """Columns of a file in the order met; a column that is null in every row is none."""
-    keys: dict[str, None] = {}
-    for record in records:
-        if isinstance(record.value, Mapping):
-            keys.update(
-                dict.fromkeys(key for key, value in record.value.items() if value is not None)
-            )
-    return keys
+    fields = _fields(value, shape, format)
+    _refuse_media(fields)
+    row = shape.convert(_mapped(fields, columns), origin, columns)
+    if isinstance(row, Conversation):
+        _refuse_media_tags(row)
+    return row
 
 
 def _mapped(fields: Fields, columns: Mapping[str, str]) -> Fields:
@@ -107,103 +65,22 @@ def _fields(value: Any, shape: Shape, format: str) -> Fields:
     return {shape.required[0]: value}
 
 
-def _check_columns(columns: Mapping[str, str]) -> None:
+def check_columns(columns: Mapping[str, str]) -> None:
+    """Refuse a mapping whose left side is none of our names.
+
+    Raises:
+        DataError: It names a column that no format has.
+    """
     for ours in columns:
         if ours not in OUR_COLUMNS:
             near = difflib.get_close_matches(ours, OUR_COLUMNS, n=1)
             refuse(
-                f"`data.columns` names `{ours}`, which no format has",
+                f"`columns` names `{ours}`, which no format has",
                 allowed=f"our columns are {listed(OUR_COLUMNS, 40)}",
                 advice=f"did you mean `{near[0]}`?"
                 if near
                 else "the left side is our name, the right side the file's.",
             )
-
-
-def _check_mapping(columns: Mapping[str, str], found: set[str], name: str) -> None:
-    for ours, theirs in columns.items():
-        if found and theirs not in found and ours not in {"role", "content"}:
-            near = difflib.get_close_matches(theirs, found, n=1)
-            refuse(
-                f"`data.columns` maps `{ours}` to `{theirs}`, which the file does not have",
-                where=name,
-                allowed=f"its columns are {listed(sorted(found))}",
-                advice=f"did you mean `{near[0]}`?" if near else "",
-            )
-
-
-def _refuse_others(records: Sequence[Record], keys: set[str], name: str) -> None:
-    """Refuse by name what looks like a known format at first sight but means something else."""
-    if {"chosen", "rejected"} <= keys or {"chosen_response", "rejected_response"} <= keys:
-        refuse(
-            "The rows are preference pairs (`chosen` and `rejected`)",
-            where=name,
-            allowed="stages sft and pretrain train on one answer",
-            advice="to train on the chosen answers alone, map it: `data.columns: {prompt: ..., completion: chosen}`.",
-        )
-    if _is_kto(records, keys):
-        refuse(
-            "The rows are KTO judgements (an answer and a label true or false)",
-            where=name,
-            allowed="stages sft and pretrain train on every answer, the bad ones too",
-            advice="keep the rows whose label is true, or pin `data.format` to train on all of them.",
-        )
-    if {"message_id", "replies"} <= keys:
-        refuse(
-            "The rows are message trees (Open Assistant)",
-            where=name,
-            allowed="a row is one conversation",
-            advice="write each path from a root to a leaf as one row with `messages`.",
-        )
-
-
-def _is_kto(records: Sequence[Record], keys: set[str]) -> bool:
-    if "kto_tag" in keys:
-        return True
-    if "label" not in keys or not keys & {
-        "messages",
-        "conversations",
-        "completion",
-        "response",
-        "output",
-    }:
-        return False
-    return all(
-        isinstance(r.value, Mapping) and isinstance(r.value.get("label"), bool) for r in records
-    )
-
-
-def _recognise(records: Sequence[Record], keys: set[str], name: str) -> str:
-    for format, shape in SHAPES.items():
-        if set(shape.required) <= keys:
-            return format
-    if "conversation" in keys:
-        return "sharegpt"
-    if keys:
-        refuse(
-            f"The columns {listed(sorted(keys))} fit no known format",
-            where=name,
-            allowed="known are "
-            + "; ".join(f"{format}: {listed(shape.required)}" for format, shape in SHAPES.items()),
-            advice=_mapping_advice(keys),
-        )
-    return "text" if isinstance(records[0].value, str) else "messages"
-
-
-_PAIRS = (("query", "response"), ("question", "answer"), ("prompt", "response"), ("instruction", "response"),
-          ("input", "output"), ("question", "response"), ("prompt", "answer"), ("source", "target"))  # fmt: skip
-
-
-def _mapping_advice(keys: set[str]) -> str:
-    for prompt, completion in _PAIRS:
-        if {prompt, completion} <= keys:
-            return f"write `data.columns: {{prompt: {prompt}, completion: {completion}}}`."
-    for text in ("content", "response", "body", "document", "code"):
-        if text in keys:
-            return (
-                f"if `{text}` is text to train on as it is, write `data.columns: {{text: {text}}}`."
-            )
-    return "name the columns with `data.columns: {prompt: ..., completion: ...}` or `{text: ...}`."
 
 
 def _refuse_media(fields: Fields) -> None:
@@ -214,6 +91,24 @@ def _refuse_media(fields: Fields) -> None:
                 "this version trains on text alone",
                 "leave such rows out.",
             )
+
+
+def _refuse_media_tags(row: Conversation) -> None:
+    """Refuse a question with a file named in a tag pair, as Qwen-VL and ms-swift write images.
+
+    Raises:
+        Misfit: There is one; no markup language has these pairs.
+    """
+    for index, message in enumerate(row.messages):
+        for tag in ("img", "audio", "video") if message.role == "user" else ():
+            text = message.content
+            if f"</{tag}>" in text and f"<{tag}>" in text:
+                named = text.partition(f"<{tag}>")[2].partition(f"</{tag}>")[0]
+                raise Misfit(
+                    f"Message {index} names a file in `<{tag}>`: {described(named)}",
+                    "this version trains on text alone",
+                    "leave such rows out.",
+                )
 
 
 def _chat(fields: Fields, origin: Origin, columns: Mapping[str, str]) -> Conversation:
@@ -248,7 +143,7 @@ def _system(fields: Fields) -> list[Message]:
 
 
 def _question_and_answer(
-    fields: Fields, origin: Origin, question: str, answer: Any
+    fields: Fields, origin: Origin, question: str, answer: Message
 ) -> Conversation:
     history = fields.get("history")
     earlier = history_of(history, "history") if history not in (None, "") else []
@@ -256,11 +151,15 @@ def _question_and_answer(
         *_system(fields),
         *earlier,
         Message(role="user", content=question),
-        Message(role="assistant", content=answer),
+        answer,
     )
     return Conversation(
         messages=messages, origin=origin, tools=tools_of(fields.get("tools"), "tools")
     )
+
+
+def _answer(fields: Fields, key: str) -> Message:
+    return Message(role="assistant", content=text_of(_given(fields, key), key))
 
 
 def _alpaca(fields: Fields, origin: Origin, columns: Mapping[str, str]) -> Conversation:
@@ -269,9 +168,7 @@ def _alpaca(fields: Fields, origin: Origin, columns: Mapping[str, str]) -> Conve
     value = fields.get("input")
     context = text_of(value, "input") if value is not None else ""
     question = f"{instruction}\n{context}" if instruction and context else instruction or context
-    return _question_and_answer(
-        fields, origin, question, text_of(_given(fields, "output"), "output")
-    )
+    return _question_and_answer(fields, origin, question, _answer(fields, "output"))
 
 
 def _prompt_completion(fields: Fields, origin: Origin, columns: Mapping[str, str]) -> Conversation:
@@ -289,12 +186,28 @@ def _prompt_completion(fields: Fields, origin: Origin, columns: Mapping[str, str
         tools = tools_of(fields.get("tools"), "tools")
         return Conversation(messages=(*_system(fields), *messages), origin=origin, tools=tools)
     return _question_and_answer(
-        fields, origin, text_of(prompt, "prompt"), text_of(completion, "completion")
+        fields, origin, text_of(prompt, "prompt"), _answer(fields, "completion")
     )
 
 
 def _is_turn(value: Any) -> bool:
     return isinstance(value, dict) and ("role" in value or "from" in value)
+
+
+def _query_response(fields: Fields, origin: Origin, columns: Mapping[str, str]) -> Conversation:
+    del columns  # applied already
+    query = text_of(_given(fields, "query"), "query")
+    if fields.get("response") is None and fields.get("tool_calls"):
+        calls = calls_of(fields["tool_calls"], "tool_calls")
+        answer = Message(role="assistant", content="", extra={"tool_calls": calls})
+    else:
+        answer = _answer(fields, "response")
+    return _question_and_answer(fields, origin, query, answer)
+
+
+def _tree(fields: Fields, origin: Origin, columns: Mapping[str, str]) -> Conversation:
+    del columns  # applied already
+    return Conversation(messages=tuple(tree_messages(fields)), origin=origin)
 
 
 def _text(fields: Fields, origin: Origin, columns: Mapping[str, str]) -> Document:
@@ -313,7 +226,9 @@ _CHAT_EXTRAS = ("system", "tools", "role", "content")
 
 SHAPES: dict[str, Shape] = {
     "messages": Shape(required=("messages",), optional=_CHAT_EXTRAS, convert=_chat),
-    "sharegpt": Shape(required=("conversations",), optional=_CHAT_EXTRAS, convert=_chat),
+    "sharegpt": Shape(
+        required=("conversations",), optional=("conversation", *_CHAT_EXTRAS), convert=_chat
+    ),
     "alpaca": Shape(
         required=("instruction", "output"),
         optional=("input", "history", "system", "tools"),
@@ -324,6 +239,12 @@ SHAPES: dict[str, Shape] = {
         optional=("history", "system", "tools"),
         convert=_prompt_completion,
     ),
+    "query_response": Shape(
+        required=("query", "response"),
+        optional=("history", "system", "tools", "tool_calls"),
+        convert=_query_response,
+    ),
+    "oasst": Shape(required=("message_id", "replies"), optional=(), convert=_tree),
     "text": Shape(required=("text",), optional=(), convert=_text),
 }
 """The formats in the order in which a file with the columns of several is taken for one."""
@@ -331,4 +252,55 @@ SHAPES: dict[str, Shape] = {
 OUR_COLUMNS = tuple(
     dict.fromkeys(name for shape in SHAPES.values() for name in (*shape.required, *shape.optional))
 )
-"""Every name that may stand on the left of `data.columns`."""
+"""Every name that may stand on the left of `columns`."""
+
+
+def format_of(keys: frozenset[str], ours: frozenset[str] = frozenset()) -> str | None:
+    """The format of a row with these columns, `ours` being those that were mapped; None if it fits none.
+
+    A row that was given a mapping is of a format that the mapping speaks of, if there is one.
+    """
+    fitting = [format for format in SHAPES if fits(format, keys)]
+    meant = [format for format in fitting if ours & set(SHAPES[format].required)]
+    return next(iter(meant or fitting), None)
+
+
+def fits(format: str, keys: frozenset[str]) -> bool:
+    """Whether a row with these columns has what a format asks for."""
+    if format == "sharegpt":
+        return "conversations" in keys or "conversation" in keys
+    if format == "query_response":
+        return "query" in keys and ("response" in keys or "tool_calls" in keys)
+    if format == "oasst":
+        return is_message(keys)
+    return keys.issuperset(SHAPES[format].required)
+
+
+def to_rows(
+    records: Sequence[Record], *, format: str = "auto", columns: Mapping[str, str] | None = None
+) -> list[Row]:
+    """All records in our one shape; the format is recognised for each file.
+
+    Raises:
+        DataError: A file in no known format, or rows that do not fit theirs.
+    """
+    problems = Problems()
+    rows: list[Row] = []
+    for _, group in groupby(records, key=lambda record: record.origin.source):
+        rows += parse_file(list(group), format=format, columns=columns or {}, problems=problems)[1]
+    problems.raise_any()
+    return rows
+
+
+def parse_file(
+    records: Sequence[Record], *, format: str, columns: Mapping[str, str], problems: Problems
+) -> tuple[str, list[Row]]:
+    """One file's format and rows; rows that do not fit go to `problems`.
+
+    Raises:
+        DataError: The file as a whole is in no known format, or in one that is not trained on.
+    """
+    from xtune.data.rows import HEAD, Recogniser  # noqa: PLC0415 - it imports this module
+
+    rows = Recogniser(records[:HEAD], records[0].origin.source, format, columns)
+    return rows.format, [row for _, row in rows.convert_all(records, problems)]

@@ -1,16 +1,22 @@
 """What became of the data: counts, reasons, lengths and fingerprints, for people and as JSON; it decides nothing."""
 
+import math
+from collections import Counter
 from collections.abc import Sequence as Many
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
-from xtune.data.encode import Encoded
-from xtune.data.types import Origin, Sequence
+from xtune.data.identity import Identified
+from xtune.data.layout import Layout, MixedLayout
+from xtune.data.losses import Losses
+from xtune.data.packing import Indices
+from xtune.data.store import Stored
+from xtune.recipe import Data
 
-EXAMPLES = 3
-"""Rows named for each reason."""
+_EXAMPLES = 3
+"""Rows named of those that are repeated."""
 
 _PERCENTILES = (0, 50, 90, 99, 100)
 
@@ -21,7 +27,14 @@ class FileReport:
 
     name: str
     format: str
+    """Format of most of its rows; empty if none was read."""
+
+    formats: dict[str, int]
+    """Rows of each format that was found."""
+
     rows: int
+    """Rows read."""
+
     bytes: int
     sha256: str
 
@@ -51,11 +64,38 @@ class SetReport:
     lengths: dict[str, int]
     """Tokens of a sequence: shortest, median, 90 %, 99 %, longest."""
 
+    histogram: tuple[tuple[int, int], ...] = ()
+    """Sequences of up to so many tokens and more than the step before: (tokens, sequences), in powers of two."""
+
+    duplicates: Count = Count(rows=0, examples=())
+    """Sequences whose very tokens came before in the same set."""
+
     dropped: dict[str, Count] = field(default_factory=dict)
     """Rows that are not trained on, by reason."""
 
     notes: dict[str, Count] = field(default_factory=dict)
     """Rows that were changed or are remarkable, by what happened."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceReport:
+    """One source of the training set, as the recipe names it."""
+
+    name: str
+    rows_read: int
+    sequences: int
+    tokens: int
+    trained_tokens: int
+    weight: tuple[float, float] | None
+    """Its weight at the beginning and at the end; None: all its rows, once an epoch."""
+
+    drawn: int | None
+    """Sequences of it in the whole training; None without weights."""
+
+    @property
+    def repeats(self) -> float | None:
+        """How often each of its sequences comes, on average; None without weights."""
+        return None if self.drawn is None else self.drawn / max(self.sequences, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +105,7 @@ class DataReport:
     files: tuple[FileReport, ...]
     train: SetReport
     evaluate: SetReport | None
+    sources: tuple[SourceReport, ...]
     packing: bool
     efficiency: float
     """Real tokens over all positions of the training batches; the rest is padding."""
@@ -75,7 +116,13 @@ class DataReport:
     evaluation_rows_also_trained: int
     """Evaluation sequences whose very tokens are in the training set too."""
 
-    template: str
+    evaluation_prompts_also_trained: int = 0
+    """Evaluation sequences that begin, up to the first trained token, as a training sequence does."""
+
+    from_cache: bool = False
+    """Whether the training rows had been encoded before."""
+
+    template: str = ""
     """The chat template's text; empty if no conversation was rendered."""
 
     def to_json(self) -> dict[str, Any]:
@@ -84,8 +131,10 @@ class DataReport:
 
     def lines(self) -> list[str]:
         """The report for people."""
-        lines = [f"{file.name}: {_rows(file.rows)}, format {file.format}" for file in self.files]
+        lines = [_file_line(file) for file in self.files]
         lines += _set_lines("train", self.train)
+        if len(self.sources) > 1:
+            lines += [_source_line(source) for source in self.sources]
         if self.packing:
             filled = f"{self.efficiency:.1%} full"
             lines.append(
@@ -100,45 +149,133 @@ class DataReport:
             lines.append(
                 f"warning: {rows:,} evaluation rows are in the training set too, word for word"
             )
+        same = self.evaluation_prompts_also_trained - self.evaluation_rows_also_trained
+        if same > 0:
+            lines.append(
+                f"warning: {same:,} more evaluation rows ask what a training row asks, and differ in the answer"
+            )
         return lines
 
 
-def set_report(rows_read: int, encoded: Encoded) -> SetReport:
-    """Count what `encoded` holds."""
-    sequences = encoded.sequences
-    lengths = np.array([len(sequence) for sequence in sequences] or [0])
+def set_report(rows_read: int, stored: Stored, dropped: Losses, notes: Losses) -> SetReport:
+    """Count what became of a set's rows."""
+    lengths = stored.lengths if len(stored) else np.zeros(1, np.int64)
     found = np.percentile(lengths, _PERCENTILES, method="lower")
     names = ("shortest", "median", "90 %", "99 %", "longest")
-    dropped: dict[str, list[Origin]] = {}
-    for drop in encoded.drops:
-        dropped.setdefault(drop.reason, []).append(drop.origin)
     return SetReport(
         rows_read=rows_read,
-        rows_kept=rows_read - len(encoded.drops),
-        sequences=len(sequences),
+        rows_kept=rows_read - sum(count for count, _ in dropped.values()),
+        sequences=len(stored),
         tokens=int(lengths.sum()),
-        trained_tokens=sum(int(np.count_nonzero(sequence.weights[1:])) for sequence in sequences),
-        loss_weight=sum(sequence.loss_weight for sequence in sequences),
+        trained_tokens=int(stored.field("trained").sum(dtype=np.int64)),
+        loss_weight=math.fsum(stored.loss_weights),
         lengths={name: int(value) for name, value in zip(names, found, strict=True)},
+        histogram=_histogram(stored.lengths),
+        duplicates=_duplicates(stored),
         dropped=_counts(dropped),
-        notes=_counts(encoded.notes),
+        notes=_counts(notes),
     )
 
 
-def overlap(train: Many[Sequence], evaluate: Many[Sequence]) -> int:
-    """Evaluation sequences whose tokens are a training sequence's too."""
-    trained = {sequence.input_ids.tobytes() for sequence in train} if evaluate else set()
-    return sum(sequence.input_ids.tobytes() in trained for sequence in evaluate)
+def _histogram(lengths: Indices) -> tuple[tuple[int, int], ...]:
+    if not len(lengths):
+        return ()
+    powers = np.ceil(np.log2(lengths)).astype(np.int64)  # exact for every length below 2 to the 48
+    first, last = int(powers.min()), int(powers.max())
+    counts = np.bincount(powers - first)
+    return tuple((2**power, int(counts[power - first])) for power in range(first, last + 1))
+
+
+def _duplicates(stored: Stored) -> Count:
+    digests = stored.field("digest")
+    _, first = np.unique(digests, return_index=True)
+    again = np.ones(len(digests), np.bool_)
+    again[first] = False
+    places = np.flatnonzero(again)
+    examples = tuple(str(stored[int(place)].origin) for place in places[:_EXAMPLES])
+    return Count(rows=len(places), examples=examples)
+
+
+def overlap(train: Stored, evaluate: Stored, part: str) -> int:
+    """Evaluation sequences that share something with a training sequence: all tokens ("digest"), or the prompt ("prompt")."""
+    if not len(evaluate):
+        return 0
+    asked = evaluate.field(part)
+    return int(np.count_nonzero(np.isin(asked, train.field(part)) & (asked != 0)))
+
+
+def file_reports(stored: Stored, files: Many[Identified]) -> list[FileReport]:
+    """What was read of each file."""
+    reports = []
+    for found, one in zip(stored.about.files, files, strict=True):
+        formats = Counter(found["formats"])
+        reports.append(
+            FileReport(
+                name=one.file.name,
+                format=formats.most_common(1)[0][0] if formats else "",
+                formats=dict(formats),
+                rows=int(found["rows"]),
+                bytes=one.bytes,
+                sha256=one.sha256,
+            )
+        )
+    return reports
+
+
+def source_reports(data: Data, stored: Stored, layout: Layout) -> tuple[SourceReport, ...]:
+    """What each source of the training set gives."""
+    count = len(data.train)
+    of = stored.sources
+    drawn = None
+    if isinstance(layout, MixedLayout):
+        drawn = np.bincount(of[layout.drawn], minlength=count)
+    rows = np.zeros(count, np.int64)
+    for file in stored.about.files:
+        rows[file["source"]] += file["rows"]
+    sums = {
+        name: np.bincount(of, stored.field(name), minlength=count) for name in ("length", "trained")
+    }
+    sequences = np.bincount(of, minlength=count)
+    return tuple(
+        SourceReport(
+            name=source.source,
+            rows_read=int(rows[number]),
+            sequences=int(sequences[number]),
+            tokens=int(sums["length"][number]),
+            trained_tokens=int(sums["trained"][number]),
+            weight=source.weight,
+            drawn=None if drawn is None else int(drawn[number]),
+        )
+        for number, source in enumerate(data.train)
+    )
+
+
+def _source_line(source: SourceReport) -> str:
+    line = f"  {source.name}: {source.sequences:,} sequences, {source.tokens:,} tokens"
+    if source.weight is None or source.drawn is None:
+        return line
+    first, last = source.weight
+    weight = f"{first:g}" if first == last else f"{first:g} to {last:g}"
+    return f"{line}; weight {weight}: {source.drawn:,} drawn, each {source.repeats:.2f} times"
+
+
+def _file_line(file: FileReport) -> str:
+    if not file.rows:
+        return f"{file.name}: not read, the rows before it are enough"
+    if len(file.formats) == 1:
+        return f"{file.name}: {_rows(file.rows)}, format {file.format}"
+    mixed = ", ".join(f"{count:,} {name}" for name, count in Counter(file.formats).most_common())
+    return f"{file.name}: {_rows(file.rows)}, formats {mixed}"
 
 
 def _rows(count: int) -> str:
     return "1 row" if count == 1 else f"{count:,} rows"
 
 
-def _counts(origins: dict[str, list[Origin]]) -> dict[str, Count]:
+def _counts(losses: Losses) -> dict[str, Count]:
     return {
-        what: Count(rows=len(rows), examples=tuple(str(origin) for origin in rows[:EXAMPLES]))
-        for what, rows in sorted(origins.items())
+        what: Count(rows=count, examples=examples)
+        for what, (count, examples) in sorted(losses.items())
     }
 
 
@@ -153,4 +290,8 @@ def _set_lines(name: str, part: SetReport) -> list[str]:
             lines.append(
                 f"  {heading}: {what}: {_rows(count.rows)} (such as {', '.join(count.examples)})"
             )
+    if part.duplicates.rows:
+        lines.append(
+            f"  note: exact repeats of an earlier row: {part.duplicates.rows:,} (such as {', '.join(part.duplicates.examples)})"
+        )
     return lines

@@ -1,35 +1,73 @@
-"""Finds the files a recipe names (file, folder, glob, `bundled:`) and loads them; it knows no row format."""
+"""Finds the files that a recipe's sources stand for: a file, folder, glob, `bundled:`, a hub's or a known set; it reads no rows."""
 
 import difflib
 import glob
-from collections.abc import Sequence
-from dataclasses import dataclass
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from xtune.data.files import ENDINGS, kind_of, read_file
-from xtune.data.problems import Problems, listed
+from xtune.data.files import ENDINGS, fingerprint, kind_of, read_records
+from xtune.data.folders import files_in
+from xtune.data.formats import check_columns
+from xtune.data.hubs import HUBS, Wanted, fetch_files
+from xtune.data.problems import Problems, listed, refuse
+from xtune.data.sets import DataSet, find_set, set_of
 from xtune.data.types import Record
 from xtune.demo.bundled import bundled_path
-from xtune.errors import XtuneError
+from xtune.errors import DataError, XtuneError
+from xtune.recipe import Data, Source
 
-_NOT_DATA = ("readme", "license", "licence", "notice", "changelog", "contributing", "dataset_info")
-"""Beginnings of the names of files that describe a data folder rather than being data."""
+log = logging.getLogger("xtune")
+
+_WHERE = "data source"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceFile:
-    """One file to read."""
+    """One file to read, and how."""
+
+    source: int
+    """Index of the source it came from, among those that were asked for."""
 
     name: str
     """As the person would write it: relative where the recipe's source is relative."""
 
     path: Path
     kind: str
+    """Name of its reader, as `files.kind_of` gives it."""
+
+    format: str
+    """Format of its rows, or `auto`."""
+
+    columns: Mapping[str, str]
+    """Our name of a column to the file's."""
+
+
+def find_files(sources: Sequence[Source | str], data: Data | None = None) -> list[SourceFile]:
+    """The files that sources stand for, in the order named; files of a folder or glob in the order of their names.
+
+    What a source does not say of format and columns, a known set says, else `data`. Files of a hub
+    are fetched into its cache. What a folder holds besides is logged with its number.
+
+    Raises:
+        DataError: Everything that is wrong with the sources: absent, empty, of an unknown kind, not to be fetched.
+        MissingPackageError: `modelscope:` without the package `modelscope`.
+    """
+    problems = Problems()
+    files: list[SourceFile] = []
+    for index, source in enumerate(sources):
+        given = Source.model_construct(source=source) if isinstance(source, str) else source
+        finder = _Finder(index, given, data, problems)
+        files += finder.files()
+    problems.raise_any()
+    return files
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedFile:
-    """One file that was read."""
+    """One file that was read as a whole."""
 
     name: str
     sha256: str
@@ -38,112 +76,163 @@ class LoadedFile:
 
 
 def read_sources(sources: Sequence[str]) -> list[Record]:
-    """All rows of all sources, in the order named; files of a folder or glob in the order of their names.
+    """All rows of sources as their files hold them.
 
     Raises:
-        DataError: Everything that is wrong with the sources, files and rows.
+        DataError: Everything that is wrong with the sources and files.
     """
     return [record for file in load(sources) for record in file.records]
 
 
 def load(sources: Sequence[str]) -> list[LoadedFile]:
-    """Like `read_sources`, kept apart by file and with each file's fingerprint.
+    """All files of sources as a whole, each with its fingerprint.
 
     Raises:
-        DataError: Everything that is wrong with the sources, files and rows.
+        DataError: Everything that is wrong with the sources and files.
     """
     problems = Problems()
     loaded = []
     for file in find_files(sources):
-        content = read_file(file.path, file.name, file.kind, problems)
-        loaded.append(
-            LoadedFile(
-                name=file.name, sha256=content.sha256, bytes=content.bytes, records=content.records
-            )
-        )
+        digest, size = fingerprint(file.path)
+        before = problems.count
+        records = list(read_records(file.path, file.name, file.kind, problems))
+        if not records and problems.count == before:
+            refuse("The file holds no rows", where=file.name)
+        loaded.append(LoadedFile(name=file.name, sha256=digest, bytes=size, records=records))
     problems.raise_any()
     return loaded
 
 
-def find_files(sources: Sequence[str]) -> list[SourceFile]:
-    """The files that sources stand for.
+class _Finder:
+    """The files of one source; what is wrong goes to `problems`."""
 
-    Raises:
-        DataError: A source that does not exist, matches nothing, or is of an unknown kind.
-    """
-    problems = Problems()
-    files = [file for source in sources for file in _files_of(source, problems)]
-    problems.raise_any()
-    return files
-
-
-def _files_of(source: str, problems: Problems) -> list[SourceFile]:
-    if source.startswith("bundled:"):
-        return _bundled(source, problems)
-    path = Path(source).expanduser()
-    try:
-        if path.is_dir():
-            return _folder(path, source, problems)
-        if path.exists():
-            return _file(path, source, problems)
-        matches = sorted(glob.glob(str(path), recursive=True)) if glob.has_magic(source) else None  # noqa: PTH207 - Path.glob takes no absolute pattern
-    except (OSError, ValueError) as error:  # a name too long, a loop of links, a NUL in the name
-        problems.add(f"`{source[:200]}` cannot be opened: {error}", where="data source")
-        return []
-    if matches is None:
-        problems.add(
-            f"`{source}` does not exist", where="data source", advice=_advice(path, source)
+    def __init__(self, index: int, source: Source, data: Data | None, problems: Problems) -> None:
+        self._source = source
+        self._problems = problems
+        pinned = source.format or (data.format if data is not None else "auto")
+        columns = data.columns if source.columns is None and data is not None else source.columns
+        self._file = SourceFile(
+            source=index, name="", path=Path(), kind="", format=pinned, columns=columns or {}
         )
-        return []
-    found = [Path(match) for match in matches if Path(match).is_file()]
-    if not found:
-        problems.add(
-            f"`{source}` matches no file", where="data source", advice=_advice(path, source)
-        )
-    return [file for match in found for file in _file(match, str(match), problems)]
 
+    def files(self) -> list[SourceFile]:
+        name = self._source.source
+        if not name:
+            self._problems.add(
+                "A source is an empty text", where=_WHERE, allowed="it must name files"
+            )
+            return []
+        try:
+            check_columns(self._file.columns)
+            if name.startswith("set:"):
+                return self._known_set(name)
+            if name.startswith(tuple(HUBS)):
+                self._adopt(set_of(name))
+                return self._hub(Wanted.of(self._source))
+        except DataError as error:
+            self._problems.include(error)
+            return []
+        of_hubs = [
+            key for key in ("split", "subset", "revision") if key in self._source.model_fields_set
+        ]
+        if of_hubs:
+            self._problems.add(
+                f"{listed(of_hubs)} of `{name}` {'is' if len(of_hubs) == 1 else 'are'} given",
+                where=_WHERE,
+                allowed="only data sets of a hub have that",
+                advice=f"leave it out, or name the set `hf:{name}`.",
+            )
+            return []
+        return self._bundled(name) if name.startswith("bundled:") else self._local(name)
 
-def _bundled(source: str, problems: Problems) -> list[SourceFile]:
-    try:
-        path = bundled_path(source)
-    except XtuneError as error:
-        problems.add(error.message.rstrip("."), where="data source", advice=error.advice)
-        return []
-    if path.is_dir():
-        return _folder(path, source, problems)
-    return _file(path, source, problems)
+    def _known_set(self, name: str) -> list[SourceFile]:
+        known = find_set(name.removeprefix("set:"))
+        self._adopt(known)
+        return self._hub(Wanted.of_set(known, self._source))
 
+    def _adopt(self, known: DataSet | None) -> None:
+        """Take the format and columns of a known set, unless the source says its own."""
+        if known is None or self._source.format is not None or self._source.columns is not None:
+            return
+        self._file = replace(self._file, format=known.format, columns=known.columns)
 
-def _file(path: Path, name: str, problems: Problems) -> list[SourceFile]:
-    kind = kind_of(path)
-    if kind is None or not path.is_file():
+    def _hub(self, wanted: Wanted) -> list[SourceFile]:
+        found = fetch_files(wanted)
+        _log_left_out(str(wanted), found.left_out)
+        return [self._made(path, name, kind) for name, path, kind in found.files]
+
+    def _bundled(self, name: str) -> list[SourceFile]:
+        try:
+            path = bundled_path(name)
+        except XtuneError as error:
+            self._problems.add(error.message.rstrip("."), where=_WHERE, advice=error.advice)
+            return []
+        return self._folder(path, name) if path.is_dir() else self._one(path, name)
+
+    def _local(self, name: str) -> list[SourceFile]:
+        path = Path(name).expanduser()
+        try:
+            if path.is_dir():
+                return self._folder(path, name)
+            if path.exists():
+                return self._one(path, name)
+            matches = sorted(glob.glob(str(path), recursive=True)) if glob.has_magic(name) else None  # noqa: PTH207 - Path.glob takes no absolute pattern
+        except (
+            OSError,
+            ValueError,
+        ) as error:  # a name too long, a loop of links, a NUL in the name
+            self._problems.add(f"`{name[:200]}` cannot be opened: {error}", where=_WHERE)
+            return []
+        if matches is None:
+            self._problems.add(f"`{name}` does not exist", where=_WHERE, advice=_advice(path, name))
+            return []
+        found = [match for match in matches if Path(match).is_file()]
+        if not found:
+            self._problems.add(
+                f"`{name}` matches no file", where=_WHERE, advice=_advice(path, name)
+            )
+        return [file for match in found for file in self._one(Path(match), match)]
+
+    def _one(self, path: Path, name: str) -> list[SourceFile]:
+        kind = kind_of(path)
+        if kind is not None and path.is_file():
+            return [self._made(path, name, kind)]
         what = (
             f"`{name}` is of a kind that is not read"
             if path.is_file()
             else f"`{name}` is neither a file nor a folder"
         )
-        problems.add(what, where="data source", allowed=f"file names end in {ENDINGS}")
+        self._problems.add(what, where=_WHERE, allowed=f"file names end in {ENDINGS}")
         return []
-    return [SourceFile(name=name, path=path, kind=kind)]
+
+    def _folder(self, folder: Path, name: str) -> list[SourceFile]:
+        found = files_in(folder, texts=self._file.format == "text")
+        _log_left_out(name, found.left_out)
+        if not found.files:
+            self._problems.add(
+                f"`{name}` is a folder without data files" + _besides(found.left_out),
+                where=_WHERE,
+                allowed=f"file names end in {ENDINGS}",
+            )
+        root = name.rstrip("/")
+        return [
+            self._made(folder / inside, f"{root}/{inside}", kind) for inside, kind in found.files
+        ]
+
+    def _made(self, path: Path, name: str, kind: str) -> SourceFile:
+        printable = name.encode("utf-8", "backslashreplace").decode()  # a file's name is any bytes
+        return replace(self._file, path=path, name=printable, kind=kind)
 
 
-def _folder(folder: Path, source: str, problems: Problems) -> list[SourceFile]:
-    files = []
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in inside.parts)
-        kind = kind_of(path)
-        if hidden or kind is None or path.name.lower().startswith(_NOT_DATA) or not path.is_file():
-            continue
-        name = f"{source.rstrip('/')}/{inside.as_posix()}"
-        files.append(SourceFile(name=name, path=path, kind=kind))
-    if not files:
-        problems.add(
-            f"`{source}` is a folder without data files",
-            where="data source",
-            allowed=f"file names end in {ENDINGS}",
-        )
-    return files
+def _log_left_out(name: str, left_out: Counter[str]) -> None:
+    if left_out:
+        log.info("%s: %s", name, _besides(left_out).strip(" ()"))
+
+
+def _besides(left_out: Counter[str]) -> str:
+    """What is there but not read, by reason: " (left out: 3 hidden, 1 .pdf)"."""
+    parts = [f"{count:,} {reason}" for reason, count in left_out.most_common(8)]
+    return f" (left out: {', '.join(parts)})" if parts else ""
 
 
 def _advice(path: Path, source: str) -> str:
@@ -160,6 +249,8 @@ def _advice(path: Path, source: str) -> str:
     near = difflib.get_close_matches(wrong.name, names, n=3, cutoff=0.6)
     if near:
         return f"did you mean {listed(wrong.parent / name for name in near)}?"
+    if source.count("/") == 1 and not source.startswith((".", "/", "~")) and not path.suffix:
+        return f"a data set of a hub is named `hf:{source}` or `modelscope:{source}`."
     return (
         f"paths are relative to the current folder, `{Path.cwd()}`."
         if not path.is_absolute()

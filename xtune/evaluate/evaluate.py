@@ -9,9 +9,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from xtune.data.encode import Encoder
-from xtune.data.formats import to_rows
-from xtune.data.prepare import split
-from xtune.data.sources import read_sources
+from xtune.data.reading import read_all, read_held_out
 from xtune.data.types import Conversation, Document, Message
 from xtune.errors import DataError, Problem
 from xtune.evaluate.generate import Decoding, generate
@@ -123,8 +121,8 @@ def evaluation_rows(
         DataError: The files are faulty or empty, or the recipe holds nothing out.
     """
     data = recipe.data
-    held_out = sources if sources is not None else data.evaluate
-    if held_out is None or held_out == 0.0:
+    chosen = sources if sources is not None else data.evaluate
+    if chosen is None or chosen == 0.0:
         raise DataError(
             [
                 Problem(
@@ -133,15 +131,9 @@ def evaluation_rows(
                 )
             ]
         )
-    if isinstance(held_out, float):
-        rows = to_rows(
-            read_sources([source.source for source in data.train]),
-            format=data.format,
-            columns=data.columns,
-        )
-        return split(rows, held_out, recipe.run.seed)[1]
-    names = [item if isinstance(item, str) else item.source for item in held_out]
-    return to_rows(read_sources(names), format=data.format, columns=data.columns)
+    if isinstance(chosen, float):
+        return read_held_out(data, chosen, recipe.run.seed)
+    return read_all([*chosen], data)
 
 
 def make_encoder(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Encoder:

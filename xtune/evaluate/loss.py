@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from xtune.data.batch import evaluation_batches
+from xtune.data.batch import EvaluationBatches
 from xtune.data.types import IGNORED, Batch, Sequence
 from xtune.kernels.loss import causal_loss
 
@@ -60,7 +60,7 @@ def held_out_loss(
     try:
         with torch.no_grad(), mixed:
             while True:
-                batches = evaluation_batches(
+                batches = EvaluationBatches(
                     sequences, micro_batch_size=rows, pad_token_id=pad_token_id
                 )
                 try:

@@ -183,7 +183,7 @@ class Loop:
             grad_norm=grad_norm if math.isfinite(grad_norm) else None,
             tokens=state.tokens,
             trained_tokens=state.trained_tokens,
-            epoch=state.step / self.job.batches.steps_per_epoch,
+            epoch=self.job.batches.epoch(state.step),
             tokens_per_s=step.tokens / seconds,
             elapsed_s=state.elapsed_s,
             memory_bytes=memory_bytes(self.device),

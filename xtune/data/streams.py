@@ -1,0 +1,148 @@
+"""Opens a file, compressed or not, as bytes or as text, in pieces of bounded size; it knows no kind of file.
+
+Text is given exactly as the file holds it. In particular it is not normalised to NFC: training text
+should be what the author wrote, and a tokenizer that wants a normal form applies it itself.
+"""
+
+import codecs
+import contextlib
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+from xtune.data.problems import refuse, shortened
+
+COMPRESSED = (".gz", ".zst")
+"""Endings that stand behind another one: `rows.jsonl.gz`."""
+
+PIECE_BYTES = 1 << 20
+"""Bytes read at a time: large enough that Python's share of the work is small, small enough for any memory."""
+
+_LONGEST_MARK = 4
+"""Bytes of the longest byte order mark, UTF-32's; the first piece has as many if the file does."""
+
+_FOREIGN_MARKS = (
+    (codecs.BOM_UTF32_LE, "UTF-32"),
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
+_FOREIGN_ENCODINGS = ("shift_jis", "euc_kr", "gb18030", "cp1251", "cp1252")
+_SAVE_AS_UTF8 = "save the file as UTF-8."
+
+
+def byte_pieces(path: Path, name: str) -> Iterator[bytes]:
+    """The bytes of a file, decompressed, in pieces of at most `PIECE_BYTES`.
+
+    Raises:
+        DataError: The file cannot be opened, or is damaged or cut off.
+    """
+    try:
+        with _opened(path) as stream:
+            piece = stream.read(PIECE_BYTES)
+            while 0 < len(piece) < _LONGEST_MARK and (more := stream.read(PIECE_BYTES)):
+                piece += more
+            while piece:
+                yield piece
+                piece = stream.read(PIECE_BYTES)
+    except (EOFError, zlib.error, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
+        _refuse_damaged(path, name, error)
+    except OSError as error:
+        if error.errno is None:  # it comes from a decompressor, not from the disk
+            _refuse_damaged(path, name, error)
+        refuse(f"The file cannot be read: {error.strerror or error}", where=name)
+
+
+def _refuse_damaged(path: Path, name: str, error: Exception) -> NoReturn:
+    packer = {".gz": "gzip", ".zst": "zst"}.get(path.suffix.lower(), "")
+    fault = shortened(str(error).split("\n", maxsplit=1)[0], 160)
+    refuse(
+        f"The {packer} file is damaged or cut off: {fault}", where=name, advice="fetch it again."
+    )
+
+
+def _opened(path: Path) -> "contextlib.AbstractContextManager[IO[bytes] | Any]":
+    ending = path.suffix.lower()
+    if ending == ".gz":
+        return gzip.open(path, "rb")
+    if ending == ".zst":
+        import pyarrow as pa  # noqa: PLC0415 - 0.2 s, and only zst needs it
+
+        return contextlib.closing(pa.CompressedInputStream(pa.OSFile(str(path), "rb"), "zstd"))
+    return path.open("rb")
+
+
+def text_pieces(path: Path, name: str) -> Iterator[str]:
+    """The text of a file in UTF-8, with or without a byte order mark, in pieces; none of them is empty.
+
+    Raises:
+        DataError: The file cannot be read, is empty, or is not in UTF-8; another encoding is named.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    offset = lines = 0
+    for piece in byte_pieces(path, name):
+        data = piece if offset else _without_mark(piece, name)
+        offset += len(piece) - len(data)
+        if b"\0" in data:
+            at = data.index(b"\0")
+            refuse(
+                "The file holds a NUL byte: it is binary, or UTF-16 without a byte order mark",
+                where=_place(name, lines, data[:at], offset + at),
+                allowed="it must be UTF-8",
+                advice=_SAVE_AS_UTF8,
+            )
+        try:
+            text = decoder.decode(data)
+        except UnicodeDecodeError as error:
+            _refuse_encoding(name, lines, offset + len(data) - len(error.object), error)
+        offset += len(data)
+        lines += data.count(b"\n")
+        if text:
+            yield text
+    if not offset:
+        refuse("The file is empty", where=name)
+    try:
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        _refuse_encoding(name, lines, offset - len(error.object), error)
+
+
+def _without_mark(data: bytes, name: str) -> bytes:
+    for mark, encoding in _FOREIGN_MARKS:
+        if data.startswith(mark):
+            refuse(
+                f"The file is in {encoding}",
+                where=f"{name}, byte 0",
+                allowed="it must be UTF-8",
+                advice=_SAVE_AS_UTF8,
+            )
+    return data.removeprefix(codecs.BOM_UTF8)
+
+
+def _refuse_encoding(name: str, lines: int, offset: int, error: UnicodeDecodeError) -> NoReturn:
+    """End here, naming the byte; `lines` and `offset` are those before the bytes that were decoded."""
+    data, at = error.object, error.start
+    # a piece may begin inside of a character, a line does not
+    beginning = data.rfind(b"\n", 0, at) + 1
+    fits = [encoding for encoding in _FOREIGN_ENCODINGS if _decodes(data[beginning:], encoding)]
+    guess = f" (it can be read as {', '.join(fits)})" if fits else ""
+    refuse(
+        f"Byte 0x{data[at]:02x} is not UTF-8{guess}",
+        where=_place(name, lines, data[:at], offset + at),
+        allowed="the file must be UTF-8",
+        advice=_SAVE_AS_UTF8,
+    )
+
+
+def _place(name: str, lines: int, before: bytes, byte: int) -> str:
+    return f"{name}:{lines + before.count(10) + 1}, byte {byte}"
+
+
+def _decodes(data: bytes, encoding: str) -> bool:
+    try:
+        codecs.getincrementaldecoder(encoding)().decode(data)
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,177 @@
+"""Reads tables (csv, tsv, parquet, arrow) row by row in bounded memory; it knows no row format."""
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from xtune.data.json_rows import LONGEST_VALUE
+from xtune.data.problems import Problems, refuse, shortened
+from xtune.data.streams import text_pieces
+from xtune.data.types import Origin, Record
+
+BATCH_BYTES = 8 << 20
+"""Bytes of a table that become Python objects at one time, about; ten times that in memory."""
+
+LARGE_BATCH_BYTES = 64 << 20
+"""Bytes of a batch of an Arrow file, on average, above which the file is mapped; ours: less is read at once."""
+
+MOST_BATCH_ROWS = 4096
+"""Rows that become Python objects at one time; ours: more is not faster."""
+
+
+def read_separated(
+    path: Path, name: str, problems: Problems, *, delimiter: str
+) -> Iterator[Record]:
+    """The rows of a csv or tsv file with a header; a cell may hold line ends.
+
+    Raises:
+        DataError: The file as a whole cannot be read.
+    """
+    csv.field_size_limit(LONGEST_VALUE)  # csv's own limit of 128 KiB is below an ordinary article
+    reader = csv.reader(_kept_lines(path, name), delimiter=delimiter, strict=True)
+    header: list[str] | None = None
+    row, line = 0, 1
+    try:
+        for cells in reader:
+            if header is None:
+                header = _header(cells, name) if cells else None
+            elif cells:
+                origin = Origin(source=name, row=row, line=line)
+                row += 1
+                if len(cells) == len(header):
+                    yield Record(value=dict(zip(header, cells, strict=True)), origin=origin)
+                else:
+                    problems.add(
+                        f"The row has {len(cells)} fields",
+                        where=str(origin),
+                        allowed=f"the header has {len(header)}",
+                    )
+            line = reader.line_num + 1
+    except csv.Error as error:
+        problems.add(
+            f"The row is not well-formed: {error}",
+            where=f"{name}:{line}",
+            advice="check its quotes.",
+        )
+
+
+def _kept_lines(path: Path, name: str) -> Iterator[str]:
+    r"""The lines of a file with their ends (\n, \r\n or \r), as the csv module wants them."""
+    rest = ""
+    for piece in text_pieces(path, name):
+        text = rest + piece
+        # the last \r may be half of a \r\n
+        end = max(text.rfind("\n"), text.rfind("\r", 0, -1)) + 1
+        yield from io.StringIO(text[:end], newline="")
+        rest = text[end:]
+    yield from io.StringIO(rest, newline="")
+
+
+def _header(cells: list[str], name: str) -> list[str]:
+    twice = sorted({cell for cell in cells if cells.count(cell) > 1})
+    if twice or not all(cells):
+        fault = f"names {twice[0]!r} twice" if twice else "has a column without a name"
+        refuse(
+            f"The header {fault}", where=f"{name}:1", allowed="every column needs a name of its own"
+        )
+    return cells
+
+
+def read_parquet(path: Path, name: str, problems: Problems) -> Iterator[Record]:
+    """The rows of a parquet file, whatever the size of its row groups.
+
+    Raises:
+        DataError: The file as a whole cannot be read.
+    """
+    del problems  # a column has one type, so a row is as good as the next
+    from pyarrow import parquet  # noqa: PLC0415 - only parquet files need it: 0.2 s
+
+    yield from _records(_parquet_batches(path, parquet), path, name, "parquet")
+
+
+def _parquet_batches(path: Path, parquet: Any) -> Iterator[Any]:
+    # buffered columns: a row group is otherwise in memory as a whole, and one may be the whole file
+    with parquet.ParquetFile(
+        path, buffer_size=1 << 20, pre_buffer=False, page_checksum_verification=True
+    ) as file:
+        groups = range(file.metadata.num_row_groups)
+        total = sum(file.metadata.row_group(index).total_byte_size for index in groups)
+        each = max(1, total // max(1, file.metadata.num_rows))
+        size = max(1, min(MOST_BATCH_ROWS, BATCH_BYTES // each))
+        yield from file.iter_batches(batch_size=size, use_threads=False)
+
+
+def read_arrow(path: Path, name: str, problems: Problems) -> Iterator[Record]:
+    """The rows of an Arrow IPC file (Feather version 2 is one) or stream.
+
+    Raises:
+        DataError: The file as a whole cannot be read.
+    """
+    del problems
+    import pyarrow as pa  # noqa: PLC0415 - only arrow files need it: 0.2 s
+
+    yield from _records(_arrow_batches(path, pa), path, name, "arrow")
+
+
+def _arrow_batches(path: Path, pa: Any) -> Iterator[Any]:
+    with pa.OSFile(str(path), "rb") as source:
+        if source.read(6) != b"ARROW1":
+            source.seek(0)
+            yield from _slices(iter(pa.ipc.open_stream(source)))
+            return
+        reader = pa.ipc.open_file(source)
+        count = reader.num_record_batches
+        if source.size() <= LARGE_BATCH_BYTES * count:
+            yield from _slices(reader.get_batch(index) for index in range(count))
+            return
+    # what is mapped instead of read can be given back to the system at any time
+    with pa.memory_map(str(path), "rb") as source:
+        reader = pa.ipc.open_file(source)
+        yield from _slices(reader.get_batch(index) for index in range(count))
+
+
+def _slices(batches: Iterator[Any]) -> Iterator[Any]:
+    for batch in batches:
+        batch.validate(full=True)
+        each = max(1, batch.nbytes // max(1, batch.num_rows))
+        size = max(1, min(MOST_BATCH_ROWS, BATCH_BYTES // each))
+        for start in range(0, batch.num_rows, size):
+            yield batch.slice(start, size)
+
+
+def _records(batches: Iterator[Any], path: Path, name: str, kind: str) -> Iterator[Record]:
+    import pyarrow as pa  # noqa: PLC0415 - only parquet and arrow files need it: 0.2 s
+
+    if not _size(path, name):
+        refuse("The file is empty", where=name)
+    row = 0
+    try:
+        for batch in batches:
+            for value in batch.to_pylist():
+                yield Record(value=without_nulls(value), origin=Origin(source=name, row=row))
+                row += 1
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            refuse(f"The file cannot be read: {error.strerror or error}", where=name)
+        fault = shortened((str(error).splitlines() or [type(error).__name__])[0], 160)
+        refuse(
+            f"The {kind} file is damaged or cut off: {fault}", where=name, advice="fetch it again."
+        )
+
+
+def _size(path: Path, name: str) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        refuse(f"The file cannot be read: {error.strerror or error}", where=name)
+
+
+def without_nulls(value: Any) -> Any:
+    """The value without object keys that are null: parquet writes null for a key that only other rows have."""
+    if isinstance(value, dict):
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [without_nulls(item) for item in value]
+    return value
