@@ -23,7 +23,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from xtune.errors import MissingPackageError, ModelError
 from xtune.models.quiet import quiet
 from xtune.models.source import WEIGHTS, WEIGHTS_INDEX, fetch, read_config, read_json_object
-from xtune.models.tokenizer import load_tokenizer, pad_token_id, stop_token_ids
+from xtune.models.tokenizer import load_tokenizer, pad_token_id
 from xtune.plan import Plan
 from xtune.recipe.models import Full, Model, QLoRA
 
@@ -34,7 +34,6 @@ __all__ = [
     "load_tokenizer",
     "pad_token_id",
     "read_config",
-    "stop_token_ids",
 ]
 
 log = logging.getLogger("xtune")
