@@ -22,7 +22,10 @@ MODELS: dict[str, dict[str, Any]] = {
     "qwen3": {},
     "mistral": {"sliding_window": WINDOW},
     "gemma2": {"sliding_window": WINDOW},
-    "gemma3_text": {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": WINDOW},
+    "gemma3_text": {
+        "layer_types": ["sliding_attention", "full_attention"],
+        "sliding_window": WINDOW,
+    },
     "phi3": {"sliding_window": WINDOW},
     "cohere2": {"sliding_window": WINDOW, "layer_types": ["sliding_attention", "full_attention"]},
     "olmo2": {},
