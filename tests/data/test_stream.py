@@ -162,7 +162,7 @@ def test_a_source_that_gives_nothing_is_refused(tmp_path: Path) -> None:
 
 
 def test_epochs_are_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="`train.epochs` is not known"):
+    with pytest.raises(ValueError, match=r"`train\.epochs` is not known"):
         make_plan(
             {
                 "data": {"train": "a.jsonl", "streaming": True},
