@@ -77,7 +77,7 @@ def read(recipe: str | Path, overrides: Overrides = ()) -> NamedRecipe:
         RecipeError: Everything that is wrong with it.
     """
     path = find_recipe(str(recipe))
-    return NamedRecipe(name=path.stem, recipe=read_recipe(path, _as_words(overrides)))
+    return NamedRecipe(name=path.stem, recipe=read_recipe(path, as_words(overrides)))
 
 
 def check(recipe: NamedRecipe | str | Path, overrides: Overrides = ()) -> Check:
@@ -231,7 +231,8 @@ def _named(recipe: NamedRecipe | str | Path, overrides: Overrides) -> NamedRecip
     return recipe if isinstance(recipe, NamedRecipe) else read(recipe, overrides)
 
 
-def _as_words(overrides: Overrides) -> Sequence[str]:
+def as_words(overrides: Overrides) -> Sequence[str]:
+    """Overrides as a person would type them: `train.learning_rate=0.0001`."""
     if isinstance(overrides, Mapping):
         return [f"{key}={_as_yaml(value)}" for key, value in overrides.items()]
     return overrides

@@ -79,7 +79,7 @@ TYPICAL = [
     ),
     (
         ("rows.jsonl", "[a.jsonl, 3]"),
-        "`data.train[1]` is 3 (recipes/x.yaml:7); it must be text or a section.",
+        "`data.train[1]` is 3 (recipes/x.yaml:7); it must be text or a section with `source`.",
     ),
     (
         ("1e-4", "1e-4\n  compile: {bool: 1}"),

@@ -8,7 +8,7 @@ import pytest
 from xtune.catalog import list_recipes
 from xtune.catalog.recipes import recipes_folder
 from xtune.recipe import Recipe
-from xtune.recipe.read import parse_recipe, recipe_schema
+from xtune.recipe.read import RECIPE, parse_recipe, recipe_schema
 from xtune.recipe.yaml_lines import parse_recipe_text
 
 
@@ -23,7 +23,7 @@ def test_every_shipped_recipe_is_read_and_fits_the_schema(entry, validator):
     raw = entry.path.read_bytes()
 
     assert parse_recipe(raw, source=entry.name)
-    validator.validate(parse_recipe_text(raw, entry.name).value)
+    validator.validate(parse_recipe_text(raw, entry.name, RECIPE).value)
 
 
 def right(**changes):

@@ -33,9 +33,10 @@ def recipes_folder() -> Path:
 
 
 def list_recipes() -> list[CatalogEntry]:
-    """Return the shipped recipes, sorted by name."""
+    """Return the shipped training recipes, sorted by name; those of the `selfinstruct` command are none."""
     folder = recipes_folder()
-    return [_entry(folder, path) for path in sorted(folder.rglob("*.yaml"))]
+    paths = [path for path in sorted(folder.rglob("*.yaml")) if path.parent.name != "selfinstruct"]
+    return [_entry(folder, path) for path in paths]
 
 
 def find_recipe(name_or_path: str) -> Path:

@@ -1,36 +1,15 @@
-"""The `xtune` command: its verbs, and the one place where errors become messages and exit codes."""
+"""The `xtune` command: its verbs; how one ends is in `ending.py`."""
 
-import contextlib
-import errno
-import io
-import os
-import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-from typer.core import TyperGroup
 
 from xtune import __version__, api
+from xtune.cli.data import data_app
 from xtune.cli.doctor import doctor
+from xtune.cli.ending import Verbs, run_to_end
 from xtune.cli.recipes import init, recipes_app
-from xtune.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USER, Interrupted, XtuneError
-
-
-class Verbs(TyperGroup):
-    """The group of verbs; Ctrl-C ends one with a word, where typer would end it without."""
-
-    def invoke(self, ctx: Any) -> object:
-        """Run the verb.
-
-        Raises:
-            Interrupted: In the place of KeyboardInterrupt.
-        """
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            raise Interrupted("Interrupted.") from None
-
 
 app = typer.Typer(
     name="xtune",
@@ -151,46 +130,12 @@ def merge(
     print(api.merge(run, folder, base=base))
 
 
+app.add_typer(data_app, name="data")
 app.add_typer(recipes_app, name="recipes")
 app.command()(init)
 app.command()(doctor)
 
 
 def main() -> None:
-    """Run the command line; an error that a person can fix becomes one message and exit code 2.
-
-    Raises:
-        OSError: The system refused something that is not a matter of space: a bug.
-    """
-    try:
-        _open_streams()
-        app(standalone_mode=True)
-    except XtuneError as error:
-        _fail(f"{error}", EXIT_USER)
-    except (Interrupted, KeyboardInterrupt) as stop:
-        _fail(str(stop) or "Interrupted.", EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # whoever read our output is gone: point stdout at nothing, so that Python's own flush stays quiet
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_BUG)
-    except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-            raise
-        _fail("The disk is full. Free some space, then try again.", EXIT_USER)
-
-
-def _open_streams() -> None:
-    """Make the standard streams fit for any text, and present: cron and `>&-` close them."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
-    for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace")):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=errors)
-
-
-def _fail(message: str, code: int) -> None:
-    with contextlib.suppress(OSError):  # what was to be told is in the message
-        sys.stdout.flush()
-    print(message, file=sys.stderr)
-    sys.exit(code)
+    """Run the command line."""
+    run_to_end(app)

@@ -12,13 +12,13 @@ from xtune.errors import EXIT_INTERRUPTED, Terminated
 
 def main() -> None:
     """Run the command line, interruptible while it loads."""
-    _catch_signals()
+    catch_signals()
     from xtune.cli.app import main as run_verb
 
     run_verb()
 
 
-def _catch_signals() -> None:
+def catch_signals() -> None:
     """Make SIGTERM end a command like Ctrl-C does, and both quiet in the seconds that libraries take to load."""
     signal.signal(signal.SIGTERM, _stop)
     if (

@@ -40,7 +40,7 @@ CODE = frozenset(f".{ending}" for ending in _CODE.split())
 PACKED = frozenset({"parquet", "arrow"})
 """Kinds that compress their own columns, and must be read from any place in the file."""
 
-LONGEST_TEXT = 16 << 20
+LONGEST_TEXT = 4 << 20
 """Characters of one text; ours: a longer file is cut at blank lines into several, so that memory stays bounded."""
 
 ENDINGS = (

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from xtune.data.json_limits import unfit
 from xtune.data.problems import Problems, described, refuse, shortened
 from xtune.data.streams import text_pieces
 from xtune.data.types import Origin, Record
@@ -13,7 +14,6 @@ from xtune.data.types import Origin, Record
 LONGEST_VALUE = 64 << 20
 """Characters of one row, or of a JSON object that holds the rows; ours: what must be in memory at once stays bounded."""
 
-_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _BLANKS = re.compile(r"[ \t\r\n]*")
 _LIST_EXPECTED = "a list of rows, or an object with one list of rows, is expected"
 
@@ -89,8 +89,7 @@ def read_json(path: Path, name: str, problems: Problems) -> Iterator[Record]:
     else:
         value = window.whole()
         for row, item in enumerate(_rows_of(value, name)):
-            # what the file escapes cannot be told from what it says, so each row is looked at
-            record = record_of(item, r"\ud800", Origin(source=name, row=row), problems)
+            record = record_of(item, None, Origin(source=name, row=row), problems)
             if record is not None:
                 yield record
 
@@ -247,7 +246,7 @@ def _list_rows(window: _Window, problems: Problems) -> Iterator[Record]:
         )
 
 
-def record_of(value: Any, text: str, origin: Origin, problems: Problems) -> Record | None:
+def record_of(value: Any, text: str | None, origin: Origin, problems: Problems) -> Record | None:
     """A row of a value and the text it was written as; None, and a problem, if no row can be that."""
     if not isinstance(value, (dict, list, str)):
         problems.add(
@@ -256,12 +255,9 @@ def record_of(value: Any, text: str, origin: Origin, problems: Problems) -> Reco
             allowed="a row is an object, a list or a text",
         )
         return None
-    if "\\u" in text and _SURROGATE_ESCAPE.search(text) and not _encodable(value):
-        problems.add(
-            r"The row holds half a surrogate pair (an escape \ud800 to \udfff alone)",
-            where=str(origin),
-            allowed="such text has no UTF-8 form",
-        )
+    fault = unfit(value, text)
+    if fault is not None:
+        problems.add(f"The row {fault[0]}", where=str(origin), allowed=fault[1])
         return None
     return Record(value=value, origin=origin)
 
@@ -295,14 +291,6 @@ def _refuse_spread_json(path: Path, name: str) -> None:
     )
 
 
-def _encodable(value: Any) -> bool:
-    try:
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _rows_of(value: Any, name: str) -> list[Any]:
     if isinstance(value, list):
         return value
@@ -315,6 +303,7 @@ def _rows_of(value: Any, name: str) -> list[Any]:
             f"The file is {described(value)}, with {found} among them",
             where=name,
             allowed=_LIST_EXPECTED,
+            advice="if it only describes data, name the files with the rows.",
         )
     rows: list[Any] = value[lists[0]]
     return rows

@@ -54,6 +54,8 @@ def other_of(keys: frozenset[str], ours: frozenset[str], *, judged: bool) -> Oth
         return KTO
     if any(pair <= keys for pair in _FOR_EMBEDDINGS):
         return RETRIEVAL
+    if any(offered <= keys for offered in _OFFERED) and not keys & (_ANSWERS | {"text"}):
+        return _CHOICES
     if keys >= {"text", "label"} and not keys & (_ANSWERS | {"message_id"}):
         return _LABELLED
     return None
@@ -64,6 +66,20 @@ _LABELLED = Other(
     "stages sft and pretrain train on texts or answers",
     "if the labels are words, map them as answers: `columns: {prompt: text, completion: label}`; "
     "to train on the texts as they are, pin `format: text`.",
+)
+
+_CHOICES = Other(
+    "The rows are questions with several answers to choose from",
+    "stages sft and pretrain train on texts or answers",
+    "write the right answer out, in columns such as `prompt` and `completion`.",
+)
+_OFFERED = (
+    {"choices"},
+    {"options"},
+    {"choice1", "choice2"},
+    {"option_a", "option_b"},
+    {"endings"},
+    {"sol1", "sol2"},
 )
 
 _QUESTIONS = ("instruction", "question", "prompt", "query", "input", "inputs", "problem", "source", "premise", "article",

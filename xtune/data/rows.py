@@ -12,14 +12,18 @@ from xtune.data.formats import Row, check_columns, convert, fits, format_of
 from xtune.data.others import Other, other_of, unknown
 from xtune.data.problems import Problems, listed, refuse
 from xtune.data.sources import SourceFile
-from xtune.data.trees import MessageTable, is_flat
+from xtune.data.trees import MessageTable, Tree, is_flat, is_turned_down, tree_size
 from xtune.data.turns import Misfit
 from xtune.data.types import Conversation, Origin, Record
+from xtune.errors import DataError
 
 __all__ = ["Recogniser", "RowReader", "fingerprint", "read_rows"]
 
 HEAD = 1000
 """Rows that a file's format is recognised from; ours: a mixed file shows itself in fewer."""
+
+HEAD_CHARACTERS = 4 << 20
+"""Characters after which the first rows are enough, however few; ours: they are in memory together."""
 
 
 class RowReader:
@@ -31,6 +35,8 @@ class RowReader:
         """Name of a format to the rows found in it so far."""
         self.rows = 0
         """Rows given out so far."""
+        self.left_out: Counter[str] = Counter()
+        """What belongs to rows given out and was not taken, by reason: replies of message trees."""
         self._problems = problems
 
     def __iter__(self) -> Iterator[Row]:
@@ -43,9 +49,10 @@ class RowReader:
         self.formats.clear()
         self.rows, before = 0, problems.count
         records = read_records(file.path, file.name, file.kind, problems)
-        head = list(islice(records, HEAD))
+        head = _head(records)
         if head:
             rows = Recogniser(head, file.name, file.format, file.columns)
+            self.left_out = rows.left_out
             for format, row in rows.convert_all(chain(head, records), problems):
                 self.formats[format] += 1
                 self.rows += 1
@@ -62,6 +69,29 @@ class _Known:
     other: Other | None
 
 
+def _head(records: Iterator[Record]) -> list[Record]:
+    """The first rows, fewer where they are long."""
+    head: list[Record] = []
+    size = 0
+    for record in islice(records, HEAD):
+        head.append(record)
+        size += _characters(record.value)
+        if size > HEAD_CHARACTERS:
+            break
+    return head
+
+
+def _characters(value: Any) -> int:
+    size, todo = 0, [value]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, str):
+            size += len(item)
+        elif isinstance(item, (Mapping, list)):
+            todo.extend(item.values() if isinstance(item, Mapping) else item)
+    return size
+
+
 class Recogniser:
     """The format of a file and, where it is mixed, of each of its rows."""
 
@@ -76,7 +106,8 @@ class Recogniser:
         self._columns = columns
         self._pinned = format != "auto"
         self._known: dict[tuple[frozenset[str], bool], _Known] = {}
-        self._of: dict[str, frozenset[str]] = {}
+        self.left_out: Counter[str] = Counter()
+        """What belongs to rows and is not taken, by reason: replies of message trees."""
         _check_mapping(columns, head, name)
         self.format = format if self._pinned else self._main(head, name)
         """Format of most rows."""
@@ -89,17 +120,34 @@ class Recogniser:
         for record in records:
             try:
                 format = self._format_of(record.value)
-                if format == "oasst" and is_flat(record.value):
+                if format != "oasst":
+                    yield format, convert(record.value, format, record.origin, self._columns)
+                elif is_flat(record.value):
                     table.add(record)
                 else:
-                    yield format, convert(record.value, format, record.origin, self._columns)
+                    for row in self._of_tree(record.value, record.origin):
+                        yield format, row
             except Misfit as misfit:
                 _report(problems, record.origin, misfit)
-        for found in table.conversations():
-            if isinstance(found, Conversation):
-                yield "oasst", found
-            else:
-                _report(problems, *found)
+        for found in table.trees():
+            try:
+                if not isinstance(found, Tree):
+                    raise found[1]
+                for row in self._of_tree(found.root, found.origin):
+                    yield "oasst", row
+            except Misfit as misfit:
+                _report(problems, found[0], misfit)
+
+    def _of_tree(self, tree: Any, origin: Origin) -> Iterator[Row]:
+        if isinstance(tree, Mapping) and is_turned_down(tree):
+            self.left_out["trees whose prompt was turned down"] += 1
+            return
+        row = convert(tree, "oasst", origin, self._columns)
+        if isinstance(row, Conversation):
+            self.left_out["replies beside the best-ranked path"] += tree_size(tree) - len(
+                row.messages
+            )
+        yield row
 
     def _format_of(self, value: Any) -> str:
         if self._pinned:
@@ -188,6 +236,11 @@ def read_rows(files: Iterable[SourceFile]) -> list[Row]:
         DataError: Everything that is wrong with the files and rows.
     """
     problems = Problems()
-    rows = [row for file in files for row in RowReader(file, problems)]
+    rows: list[Row] = []
+    for file in files:
+        try:
+            rows.extend(RowReader(file, problems))
+        except DataError as error:
+            problems.include(error)
     problems.raise_any()
     return rows

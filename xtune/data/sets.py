@@ -77,6 +77,18 @@ def _made(name: str, entry: Mapping[str, Any]) -> DataSet:
     return DataSet(name=name, **given)
 
 
+def set_of(source: str) -> DataSet | None:
+    """The known set that a source of a hub (`hf:owner/name`, `modelscope:owner/name`) is, if it is one.
+
+    Where several have the id, they have the same rows' shape, and the first is taken.
+    """
+    hub, _, name = source.partition(":")
+    for one in catalogue():
+        if name == (one.hub if hub == "hf" else one.modelscope):
+            return one
+    return None
+
+
 def find_set(name: str) -> DataSet:
     """The known data set of a name.
 
@@ -88,7 +100,7 @@ def find_set(name: str) -> DataSet:
     if found is not None:
         return found
     asked = name.lower().replace("_", "-").replace(" ", "-")
-    near = difflib.get_close_matches(asked, known, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(asked, known, n=3, cutoff=0.6)
     near += [one for one in known if asked and one.startswith(asked) and one not in near][:3]
     return refuse(
         f"`set:{name}` is no known data set",

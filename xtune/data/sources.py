@@ -13,7 +13,7 @@ from xtune.data.folders import files_in
 from xtune.data.formats import check_columns
 from xtune.data.hubs import HUBS, Wanted, fetch_files
 from xtune.data.problems import Problems, listed, refuse
-from xtune.data.sets import find_set
+from xtune.data.sets import DataSet, find_set, set_of
 from xtune.data.types import Record
 from xtune.demo.bundled import bundled_path
 from xtune.errors import DataError, XtuneError
@@ -58,7 +58,7 @@ def find_files(sources: Sequence[Source | str], data: Data | None = None) -> lis
     problems = Problems()
     files: list[SourceFile] = []
     for index, source in enumerate(sources):
-        given = Source(source=source) if isinstance(source, str) else source
+        given = Source.model_construct(source=source) if isinstance(source, str) else source
         finder = _Finder(index, given, data, problems)
         files += finder.files()
     problems.raise_any()
@@ -117,33 +117,44 @@ class _Finder:
 
     def files(self) -> list[SourceFile]:
         name = self._source.source
+        if not name:
+            self._problems.add(
+                "A source is an empty text", where=_WHERE, allowed="it must name files"
+            )
+            return []
         try:
             check_columns(self._file.columns)
             if name.startswith("set:"):
                 return self._known_set(name)
             if name.startswith(tuple(HUBS)):
+                self._adopt(set_of(name))
                 return self._hub(Wanted.of(self._source))
         except DataError as error:
-            for problem in error.problems:
-                self._problems.add(
-                    problem.what,
-                    where=problem.where,
-                    allowed=problem.allowed,
-                    advice=problem.advice,
-                )
+            self._problems.include(error)
             return []
-        if name.startswith("bundled:"):
-            return self._bundled(name)
-        return self._local(name)
+        of_hubs = [
+            key for key in ("split", "subset", "revision") if key in self._source.model_fields_set
+        ]
+        if of_hubs:
+            self._problems.add(
+                f"{listed(of_hubs)} of `{name}` {'is' if len(of_hubs) == 1 else 'are'} given",
+                where=_WHERE,
+                allowed="only data sets of a hub have that",
+                advice=f"leave it out, or name the set `hf:{name}`.",
+            )
+            return []
+        return self._bundled(name) if name.startswith("bundled:") else self._local(name)
 
     def _known_set(self, name: str) -> list[SourceFile]:
         known = find_set(name.removeprefix("set:"))
-        source = self._source
-        if source.format is None and known.format != "auto":
-            self._file = replace(self._file, format=known.format)
-        if source.columns is None and known.columns:
-            self._file = replace(self._file, columns=known.columns)
-        return self._hub(Wanted.of_set(known, source))
+        self._adopt(known)
+        return self._hub(Wanted.of_set(known, self._source))
+
+    def _adopt(self, known: DataSet | None) -> None:
+        """Take the format and columns of a known set, unless the source says its own."""
+        if known is None or self._source.format is not None or self._source.columns is not None:
+            return
+        self._file = replace(self._file, format=known.format, columns=known.columns)
 
     def _hub(self, wanted: Wanted) -> list[SourceFile]:
         found = fetch_files(wanted)
@@ -209,7 +220,8 @@ class _Finder:
         ]
 
     def _made(self, path: Path, name: str, kind: str) -> SourceFile:
-        return replace(self._file, path=path, name=name, kind=kind)
+        printable = name.encode("utf-8", "backslashreplace").decode()  # a file's name is any bytes
+        return replace(self._file, path=path, name=printable, kind=kind)
 
 
 def _log_left_out(name: str, left_out: Counter[str]) -> None:

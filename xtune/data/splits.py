@@ -201,18 +201,25 @@ def _matcher(pattern: str) -> "re.Pattern[str]":
 
 
 def _inside(names: Sequence[str], subset: str | None, place: str) -> list[str]:
-    """The files of a subset that no card describes: those of the folder of that name."""
+    """The files of a subset that no card describes: those of the folder of that name, or the file."""
     if subset is None:
         return list(names)
     inside = [name for name in names if name.startswith(f"{subset}/")]
+    inside = inside or [name for name in names if _stem(name) == subset and _may_be_rows(name)]
     if not inside:
-        folders = sorted({name.split("/")[0] for name in names if "/" in name})
+        rows = [name for name in names if _may_be_rows(name)]
+        folders = {name.split("/")[0] for name in rows if "/" in name} - {"data"}
+        known = folders or {_stem(name) for name in rows}
         refuse(
             f"`{place}` has no subset `{subset}`",
             where="data source",
-            allowed=f"it has {listed(folders)}" if folders else "it has no subsets",
+            allowed=f"it has {listed(sorted(known), 20)}" if known else "it has no subsets",
         )
     return inside
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).name.partition(".")[0]
 
 
 def _by_name(names: Sequence[str], root: str = "") -> dict[str, list[str]]:

@@ -14,6 +14,9 @@ from xtune.data.types import Origin, Record
 BATCH_BYTES = 8 << 20
 """Bytes of a table that become Python objects at one time, about; ten times that in memory."""
 
+LARGE_BATCH_BYTES = 64 << 20
+"""Bytes of a batch of an Arrow file, on average, above which the file is mapped; ours: less is read at once."""
+
 MOST_BATCH_ROWS = 4096
 """Rows that become Python objects at one time; ours: more is not faster."""
 
@@ -113,21 +116,29 @@ def read_arrow(path: Path, name: str, problems: Problems) -> Iterator[Record]:
 
 
 def _arrow_batches(path: Path, pa: Any) -> Iterator[Any]:
-    # mapped, because a file may be a single batch
+    with pa.OSFile(str(path), "rb") as source:
+        if source.read(6) != b"ARROW1":
+            source.seek(0)
+            yield from _slices(iter(pa.ipc.open_stream(source)))
+            return
+        reader = pa.ipc.open_file(source)
+        count = reader.num_record_batches
+        if source.size() <= LARGE_BATCH_BYTES * count:
+            yield from _slices(reader.get_batch(index) for index in range(count))
+            return
+    # what is mapped instead of read can be given back to the system at any time
     with pa.memory_map(str(path), "rb") as source:
-        is_file = source.read(6) == b"ARROW1"
-        source.seek(0)
-        if is_file:
-            reader = pa.ipc.open_file(source)
-            batches = (reader.get_batch(index) for index in range(reader.num_record_batches))
-        else:
-            batches = iter(pa.ipc.open_stream(source))
-        for batch in batches:
-            batch.validate()
-            each = max(1, batch.nbytes // max(1, batch.num_rows))
-            size = max(1, min(MOST_BATCH_ROWS, BATCH_BYTES // each))
-            for start in range(0, batch.num_rows, size):
-                yield batch.slice(start, size)
+        reader = pa.ipc.open_file(source)
+        yield from _slices(reader.get_batch(index) for index in range(count))
+
+
+def _slices(batches: Iterator[Any]) -> Iterator[Any]:
+    for batch in batches:
+        batch.validate(full=True)
+        each = max(1, batch.nbytes // max(1, batch.num_rows))
+        size = max(1, min(MOST_BATCH_ROWS, BATCH_BYTES // each))
+        for start in range(0, batch.num_rows, size):
+            yield batch.slice(start, size)
 
 
 def _records(batches: Iterator[Any], path: Path, name: str, kind: str) -> Iterator[Record]:
@@ -142,6 +153,8 @@ def _records(batches: Iterator[Any], path: Path, name: str, kind: str) -> Iterat
                 yield Record(value=without_nulls(value), origin=Origin(source=name, row=row))
                 row += 1
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            refuse(f"The file cannot be read: {error.strerror or error}", where=name)
         fault = shortened((str(error).splitlines() or [type(error).__name__])[0], 160)
         refuse(
             f"The {kind} file is damaged or cut off: {fault}", where=name, advice="fetch it again."

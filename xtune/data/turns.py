@@ -1,10 +1,11 @@
 """Turns of any known spelling (role/content, from/value, pairs) become messages; it knows nothing of files and columns."""
 
 import json
-import math
+import sys
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from xtune.data.json_limits import unfit
 from xtune.data.problems import described, listed
 from xtune.data.types import Message
 
@@ -22,11 +23,14 @@ ROLES = {
     "model": "assistant",
     "chatbot": "assistant",
     "bot": "assistant",
+    "ai": "assistant",
     "tool": "tool",
     "function": "tool",
     "observation": "tool",
     "function_response": "tool",
     "tool_response": "tool",
+    "function_result": "tool",
+    "tool_result": "tool",
     "ipython": "tool",
     "function_call": "call",
     "tool_call": "call",
@@ -36,7 +40,31 @@ ROLES = {
 EXTRA_TEXTS = ("tool_call_id", "name", "reasoning_content", "reasoning", "thinking")
 """Keys of a message that chat templates use besides role, content and tool calls; others are notes of the data set."""
 
-_MEDIA = ("image", "image_url", "video", "video_url", "audio", "audio_url", "input_audio", "file")
+_PAIRS = (
+    ("human", "assistant"),
+    ("user", "assistant"),
+    ("input", "output"),
+    ("question", "answer"),
+)
+"""Keys of turns that are a question and its answer at once."""
+
+_TEXT_PARTS = ("text", "input_text", "output_text")
+"""Types of content parts that hold a `text`: chat completions have the first, OpenAI's responses the others."""
+
+_LARGEST = sys.float_info.max
+
+_MEDIA = (
+    "image",
+    "image_url",
+    "input_image",
+    "input_file",
+    "video",
+    "video_url",
+    "audio",
+    "audio_url",
+    "input_audio",
+    "file",
+)
 
 
 class Misfit(Exception):  # noqa: N818 - a row that does not fit is no error until someone wants it to
@@ -67,12 +95,18 @@ def messages_of(value: Any, field: str, columns: Mapping[str, str]) -> list[Mess
     turns = parsed_list(value, field)
     if not turns:
         reject(field, turns, "a list of at least one message")
-    if all(isinstance(turn, dict) and "human" in turn and "assistant" in turn for turn in turns):
+    if field != "messages" and all(isinstance(turn, str) for turn in turns):
         return [
-            message
+            Message(role=("user", "assistant")[index % 2], content=turn)
             for index, turn in enumerate(turns)
-            for message in _pair(turn, f"{field}[{index}]")
         ]
+    for keys in _PAIRS:
+        if all(isinstance(turn, dict) and turn.keys() >= set(keys) for turn in turns):
+            return [
+                message
+                for index, turn in enumerate(turns)
+                for message in _pair(turn, keys, f"{field}[{index}]")
+            ]
     return [_message(turn, f"{field}[{index}]", columns) for index, turn in enumerate(turns)]
 
 
@@ -82,7 +116,7 @@ def parsed_list(value: Any, field: str) -> list[Any]:
     Raises:
         Misfit: It is neither.
     """
-    parsed = _from_json(value) if isinstance(value, str) else value
+    parsed = _from_json(value, field) if isinstance(value, str) else value
     if isinstance(parsed, dict):
         parsed = [parsed]
     if not isinstance(parsed, list):
@@ -128,7 +162,7 @@ def text_of(value: Any, field: str) -> str:
                 f"`{field}[{index}]` is a part of type `{kind}`",
                 "this version trains on text alone",
             )
-        if kind != "text" or not isinstance(part.get("text"), str):
+        if kind not in _TEXT_PARTS or not isinstance(part.get("text"), str):
             reject(f"{field}[{index}]", part, 'a text part: {"type": "text", "text": ...}')
         parts.append(part["text"])
     return "".join(parts)
@@ -144,15 +178,18 @@ def tools_of(value: Any, field: str) -> tuple[Mapping[str, Any], ...]:
         return ()
     tools = parsed_list(value, field)
     for index, tool in enumerate(tools):
+        if isinstance(tool, str):  # each of them may be JSON text as well
+            tools[index] = tool = _from_json(tool, f"{field}[{index}]") or tool
         if not isinstance(tool, dict):
             reject(f"{field}[{index}]", tool, "an object that describes a tool")
     return tuple(tools)
 
 
-def _pair(turn: Mapping[str, Any], field: str) -> list[Message]:
+def _pair(turn: Mapping[str, Any], keys: tuple[str, str], field: str) -> list[Message]:
+    asked, answered = keys
     return [
-        Message(role="user", content=text_of(turn["human"], f"{field}.human")),
-        Message(role="assistant", content=text_of(turn["assistant"], f"{field}.assistant")),
+        Message(role="user", content=text_of(turn[asked], f"{field}.{asked}")),
+        Message(role="assistant", content=text_of(turn[answered], f"{field}.{answered}")),
     ]
 
 
@@ -211,7 +248,7 @@ def _weight(turn: Mapping[str, Any], field: str) -> float | None:
         value = turn.get(key)
         if value is None:
             continue
-        is_number = isinstance(value, (bool, int, float)) and 0 <= value < math.inf
+        is_number = isinstance(value, (bool, int, float)) and 0 <= value <= _LARGEST
         if is_number and (key == "weight" or value in {0, 1}):
             return float(value)
         allowed = "a number that is not negative" if key == "weight" else "true or false"
@@ -231,7 +268,11 @@ def calls_of(value: Any, field: str) -> list[dict[str, Any]]:
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             reject(f"{field}[{index}]", call, "a tool call with a `name` and `arguments`")
         arguments = function.get("arguments", function.get("parameters", {}))
-        parsed = _from_json(arguments) if isinstance(arguments, str) else arguments
+        parsed = (
+            _from_json(arguments, f"{field}[{index}].arguments")
+            if isinstance(arguments, str)
+            else arguments
+        )
         keep = {"id": call["id"]} if call.get("id") is not None else {}
         arguments = parsed if isinstance(parsed, dict) else arguments
         calls.append(
@@ -244,8 +285,17 @@ def calls_of(value: Any, field: str) -> list[dict[str, Any]]:
     return calls
 
 
-def _from_json(text: str) -> Any:
+def _from_json(text: str, field: str) -> Any:
+    """The value of a JSON text; None if it is none.
+
+    Raises:
+        Misfit: It says what no row can hold.
+    """
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError):
         return None
+    fault = unfit(value, text)
+    if fault is not None:
+        raise Misfit(f"`{field}` {fault[0]}", fault[1])
+    return value

@@ -1,5 +1,6 @@
-"""Turns a document into a `Recipe`, or into problems in the house's words; pydantic finds them, no word of its own comes through."""
+"""Turns a document into the model of its kind, a `Recipe` say, or into problems in the house's words; pydantic finds them, no word of its own comes through."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,7 +8,6 @@ from pydantic import ValidationError
 
 from xtune.errors import Problem
 from xtune.recipe.document import Document, Path, dotted, shown
-from xtune.recipe.models import Recipe
 from xtune.recipe.schema import (
     METHODS,
     allowed_words,
@@ -18,27 +18,16 @@ from xtune.recipe.schema import (
     section_keys,
     section_schema,
 )
-from xtune.recipe.suggest import advise_key, advise_text, closest
+from xtune.recipe.suggest import advise_text, closest
 
-# Where a required value is wrong, one that is right stands in for it while the rest is checked.
-_STAND_INS: dict[Path, Any] = {
-    ("model",): {"name": "stand-in"},
-    ("model", "name"): "stand-in",
-    ("method",): "lora",
-    ("method", "type"): "lora",
-    ("data",): {"train": "stand-in"},
-    ("data", "train"): "stand-in",
-    ("train",): {"learning_rate": 1.0},
-    ("train", "learning_rate"): 1.0,
-}
 _MOST_ROUNDS = 8
 
 # Ours: nobody reads further, and a damaged file can hold a problem in each of its bytes.
 MOST_PROBLEMS = 100
 
 
-def check(document: Document) -> Recipe | None:
-    """Return the recipe, or None after adding everything that is wrong to the document's problems.
+def check(document: Document) -> Any:
+    """Return the model of the document's kind, or None after adding everything that is wrong to the document's problems.
 
     A check of several fields together runs only once each of them is right by itself; so after each
     round what was wrong is taken out, or replaced, and the rest is checked again.
@@ -47,14 +36,14 @@ def check(document: Document) -> Recipe | None:
         for path in sorted(document.bad, key=dotted):
             _repair(document, _around_list(path))
         try:
-            recipe = Recipe.model_validate(document.value)
+            model = document.kind.model.model_validate(document.value)
         except ValidationError as error:
             known = set(document.bad)
             _report_all(document, error.errors())
             if document.bad == known or len(document.problems) >= MOST_PROBLEMS:
                 break
         else:
-            return None if document.problems else recipe
+            return None if document.problems else model
     return None
 
 
@@ -66,7 +55,7 @@ def _around_list(path: Path) -> Path:
 
 def _repair(document: Document, path: Path) -> None:
     document.remove(path)
-    if path not in _STAND_INS:
+    if path not in document.kind.stand_ins:
         return
     node: Any = document.value
     for part in path[:-1]:
@@ -74,7 +63,7 @@ def _repair(document: Document, path: Path) -> None:
             return
         node = node.setdefault(str(part), {})
     if isinstance(node, dict):
-        node[str(path[-1])] = _STAND_INS[path]
+        node[str(path[-1])] = copy.deepcopy(document.kind.stand_ins[path])
 
 
 def _report_all(document: Document, errors: Sequence[Any]) -> None:
@@ -121,7 +110,9 @@ def _path(document: Document, location: tuple[str | int, ...]) -> Path:
     for part in location:
         if isinstance(node, dict):
             # neither the name of a union's member nor the place in a list that was written without one
-            if part in node or part in section_keys(path, _method(document)):
+            if part in node or part in section_keys(
+                path, _method(document), document.kind.schema()
+            ):
                 path = (*path, part)
                 node = node.get(part)
         elif isinstance(node, list) and isinstance(part, int) and part < len(node):
@@ -148,17 +139,17 @@ def _method(document: Document) -> str:
     return name if isinstance(name, str) and name in METHODS else ""
 
 
-def _schema(path: Path, method: str) -> dict[str, Any]:
+def _schema(document: Document, path: Path, method: str) -> dict[str, Any]:
     if path == ("method", "type"):
         return {"enum": list(METHODS)}
-    return section_schema(path, "" if path == ("method",) else method)
+    return section_schema(path, "" if path == ("method",) else method, document.kind.schema())
 
 
 def _missing(document: Document, path: Path, method: str) -> Problem:
     return Problem(
         what=f"`{dotted(path)}` is missing",
         where=document.place(path),
-        allowed=f"it must be {_words(_schema(path, method))}",
+        allowed=f"it must be {_words(_schema(document, path, method))}",
     )
 
 
@@ -172,17 +163,19 @@ def _unknown(document: Document, path: Path, method: str) -> Problem:
     owner = f"`{dotted(section)}`" if section else "a recipe"
     if section == ("method",):
         owner = f"method `{method}`"
-    advice = advise_key(path, method)
+    advice = document.kind.advise_key(path, method)
     return Problem(
         what=f"`{dotted(path)}` is not a setting of {owner}",
         where=document.place(path),
-        allowed="" if advice else f"it has {join_and(section_keys(section, method))}",
+        allowed=""
+        if advice
+        else f"it has {join_and(section_keys(section, method, document.kind.schema()))}",
         advice=advice,
     )
 
 
 def _wrong(document: Document, path: Path, method: str) -> Problem:
-    schema = _schema(path, method)
+    schema = _schema(document, path, method)
     value = _value(document, path)
     numbers = number_schemas(schema)
     words = _words(schema)

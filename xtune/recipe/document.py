@@ -1,6 +1,7 @@
 """A recipe as plain values, each with the place it was written at; nothing here knows what a recipe means."""
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -12,12 +13,37 @@ Path: TypeAlias = tuple[str | int, ...]
 _LONGEST_SHOWN = 60
 
 
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What a YAML file is to become: its model, and the words for what is wrong with it."""
+
+    model: Any
+    """The pydantic model of the whole file."""
+
+    schema: Callable[[], dict[str, Any]]
+    """Its JSON Schema."""
+
+    sections: str
+    """The sections that a file must hold, in words."""
+
+    example: str
+    """A setting on the command line, as an example."""
+
+    stand_ins: Mapping[Path, Any]
+    """Where a required value is wrong, one that is right stands in for it while the rest is checked."""
+
+    advise_key: Callable[[Path, str], str]
+    """Advice on an unknown key of a path under a method; empty where there is none."""
+
+
 @dataclass(kw_only=True)
 class Document:
     """Values with places, and what is already known to be wrong with them."""
 
     source: str
     """What the file is called in messages."""
+
+    kind: Kind
 
     value: dict[str, Any] = field(default_factory=dict)
     places: dict[Path, str] = field(default_factory=dict)

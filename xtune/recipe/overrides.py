@@ -39,7 +39,7 @@ def _split(document: Document, override: str, place: str) -> Path | None:
         Problem(
             what=f"`{shown_key(override)}` sets nothing",
             where=place,
-            allowed="write `section.key=value`, `train.epochs=3` say",
+            allowed=f"write `section.key=value`, `{document.kind.example}` say",
             advice=advice,
         )
     )

@@ -3,17 +3,45 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from xtune.errors import Problem, RecipeError
 from xtune.recipe.check import MOST_PROBLEMS, check, suggest_file
-from xtune.recipe.document import Document, printable
+from xtune.recipe.document import Document, Kind, printable
 from xtune.recipe.dump import dump_recipe
 from xtune.recipe.models import Recipe
 from xtune.recipe.overrides import apply_overrides
-from xtune.recipe.schema import recipe_schema
+from xtune.recipe.schema import recipe_schema, shared_schema
+from xtune.recipe.suggest import advise_key
 from xtune.recipe.yaml_lines import MOST_BYTES, parse_recipe_text
 
-__all__ = ["dump_recipe", "parse_recipe", "read_recipe", "recipe_schema"]
+__all__ = [
+    "dump_recipe",
+    "parse_document",
+    "parse_recipe",
+    "read_document",
+    "read_recipe",
+    "recipe_schema",
+]
+
+RECIPE = Kind(
+    model=Recipe,
+    schema=shared_schema,
+    sections="`model`, `method`, `data` and `train`",
+    example="train.epochs=3",
+    stand_ins={
+        ("model",): {"name": "stand-in"},
+        ("model", "name"): "stand-in",
+        ("method",): "lora",
+        ("method", "type"): "lora",
+        ("data",): {"train": "stand-in"},
+        ("data", "train"): "stand-in",
+        ("train",): {"learning_rate": 1.0},
+        ("train", "learning_rate"): 1.0,
+    },
+    advise_key=advise_key,
+)
+"""A training recipe."""
 
 
 def read_recipe(path: Path, overrides: Sequence[str] = (), *, name: str | None = None) -> Recipe:
@@ -25,8 +53,20 @@ def read_recipe(path: Path, overrides: Sequence[str] = (), *, name: str | None =
         RecipeError: If the file or an override is wrong in any way; it holds all problems,
             each with its place.
     """
+    recipe: Recipe = read_document(path, overrides, RECIPE, name=name)
+    return recipe
+
+
+def read_document(
+    path: Path, overrides: Sequence[str], kind: Kind, *, name: str | None = None
+) -> Any:
+    """Read a YAML file of any kind, as `read_recipe` reads a recipe; returns the kind's model.
+
+    Raises:
+        RecipeError: As `read_recipe`.
+    """
     source = printable(name or str(path))
-    return parse_recipe(_read(path, source), overrides, source=source)
+    return parse_document(_read(path, source), overrides, kind, source=source)
 
 
 def parse_recipe(raw: bytes | str, overrides: Sequence[str] = (), *, source: str) -> Recipe:
@@ -37,12 +77,22 @@ def parse_recipe(raw: bytes | str, overrides: Sequence[str] = (), *, source: str
     """
     if isinstance(raw, str):
         raw = raw.encode("utf-8", "surrogatepass")
-    document = parse_recipe_text(raw, source)
-    apply_overrides(document, overrides)
-    recipe = check(document) if document.readable else None
-    if recipe is None:
-        raise RecipeError(_told(document))
+    recipe: Recipe = parse_document(raw, overrides, RECIPE, source=source)
     return recipe
+
+
+def parse_document(raw: bytes, overrides: Sequence[str], kind: Kind, *, source: str) -> Any:
+    """Read a text of any kind; returns the kind's model.
+
+    Raises:
+        RecipeError: As `read_recipe`.
+    """
+    document = parse_recipe_text(raw, source, kind)
+    apply_overrides(document, overrides)
+    model = check(document) if document.readable else None
+    if model is None:
+        raise RecipeError(_told(document))
+    return model
 
 
 def _told(document: Document) -> list[Problem]:

@@ -16,11 +16,12 @@ _VARIANTS = dict(zip(METHODS, ("Full", "LoRA", "QLoRA"), strict=True))
 
 def recipe_schema() -> Schema:
     """Return the JSON Schema (draft 2020-12) of a recipe, shorthands included."""
-    return copy.deepcopy(_schema())
+    return copy.deepcopy(shared_schema())
 
 
 @functools.cache
-def _schema() -> Schema:
+def shared_schema() -> Schema:
+    """The same object every time, to read from."""
     schema = Recipe.model_json_schema(mode="validation")
     definitions = schema["$defs"]
     for name in _VARIANTS.values():
@@ -51,15 +52,19 @@ def _drop_titles(node: Any) -> None:
             _drop_titles(value)
 
 
-def section_keys(path: Path, method: str = "") -> dict[str, Schema]:
+def section_keys(path: Path, method: str = "", root: Schema | None = None) -> dict[str, Schema]:
     """Return the keys of a section and their schemas; `method` is the tag in force, if it is known."""
-    keys: dict[str, Schema] = section_schema(path, method).get("properties", {})
+    keys: dict[str, Schema] = section_schema(path, method, root).get("properties", {})
     return keys
 
 
-def section_schema(path: Path, method: str = "") -> Schema:
-    """Return the schema at a path, references followed; empty where the recipe has nothing."""
-    node = _schema()
+def section_schema(path: Path, method: str = "", root: Schema | None = None) -> Schema:
+    """Return the schema at a path, references followed; empty where the recipe has nothing.
+
+    `root` is the schema of the whole file; default: a training recipe's.
+    """
+    root = root or shared_schema()
+    node = root
     for part in path:
         if isinstance(part, int):
             node = _items(node)
@@ -67,7 +72,7 @@ def section_schema(path: Path, method: str = "") -> Schema:
             node = node["additionalProperties"]
         else:
             node = node.get("properties", {}).get(part, {})
-        node = _followed(node, method)
+        node = _followed(node, method, root)
     return node
 
 
@@ -79,14 +84,14 @@ def _items(node: Schema) -> Schema:
     return {}
 
 
-def _followed(node: Schema, method: str) -> Schema:
+def _followed(node: Schema, method: str, root: Schema) -> Schema:
     if "$ref" in node:
-        return dict(_schema()["$defs"][node["$ref"].rpartition("/")[2]])
+        return dict(root["$defs"][node["$ref"].rpartition("/")[2]])
     if method and any("oneOf" in option for option in node.get("anyOf", [])):
-        return dict(_schema()["$defs"][_VARIANTS[method]])
+        return dict(root["$defs"][_VARIANTS[method]])
     for option in node.get("anyOf", []):
         if "$ref" in option:  # a text, or a section that says more
-            return {**_followed(option, method), **node}
+            return {**_followed(option, method, root), **node}
     return node
 
 

@@ -10,14 +10,13 @@ from typing import Any
 import yaml
 
 from xtune.errors import Problem
-from xtune.recipe.document import Document, Path, dotted, one_line, shown, shown_key
+from xtune.recipe.document import Document, Kind, Path, dotted, one_line, shown, shown_key
 from xtune.recipe.scalars import resolve_scalar, sound_text
 
 # Ours: a recipe has some 60 lines and four levels; this leaves room for long lists of files and tokens.
 MOST_BYTES = 256 * 1024
 _MOST_LEVELS = 12
 
-_SECTIONS = "`model`, `method`, `data` and `train`"
 _NOTHING = object()
 
 
@@ -25,9 +24,9 @@ class _Stop(Exception):  # noqa: N818 - ends the reading of one text; the proble
     """The text cannot be read further."""
 
 
-def parse_recipe_text(raw: bytes, source: str) -> Document:
+def parse_recipe_text(raw: bytes, source: str, kind: Kind) -> Document:
     """Read a recipe file's bytes; whatever is wrong is in the document's `problems`."""
-    document = Document(source=source)
+    document = Document(source=source, kind=kind)
     reader = _Reader(document, places=source)
     try:
         value = reader.read(reader.decode(raw))
@@ -41,10 +40,10 @@ def parse_recipe_text(raw: bytes, source: str) -> Document:
     if value is None or value is _NOTHING:
         what = "the recipe is empty"
     else:
-        kind = "a list" if isinstance(value, list) else f"only {shown(value)}"
-        what = f"the recipe is {kind}"
+        found = "a list" if isinstance(value, list) else f"only {shown(value)}"
+        what = f"the recipe is {found}"
     if not document.problems:
-        allowed = f"it must hold the sections {_SECTIONS}"
+        allowed = f"it must hold the sections {kind.sections}"
         document.problems.append(Problem(what=what, where=source, allowed=allowed))
     return document
 

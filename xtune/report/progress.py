@@ -142,7 +142,7 @@ class PlainProgress:
             self._stream.flush()
         except (OSError, ValueError):
             # OSError: the reader is gone; ValueError: the stream was closed in this process
-            _silence(self._stream)
+            silence(self._stream)
             self._stream = None
 
 
@@ -152,7 +152,7 @@ class TerminalProgress:
     def __init__(self, stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Draw on `stream`, a terminal; `clock` gives seconds."""
         self._stream = stream
-        self._console = _SteadyConsole(file=stream, highlight=False)
+        self._console = SteadyConsole(file=stream, highlight=False)
         self._clock = clock
         self._pace: Pace | None = None
         self._drawn = 0.0
@@ -228,10 +228,10 @@ class TerminalProgress:
         except (OSError, ValueError):
             # the terminal is gone (closed window, lost connection): EIO, a broken pipe, or a closed file
             self._gone = self._console.quiet = True
-            _silence(self._stream)
+            silence(self._stream)
 
 
-class _SteadyConsole(Console):
+class SteadyConsole(Console):
     """A console that reports a broken pipe; rich's own ends the program there."""
 
     def on_broken_pipe(self) -> None:
@@ -243,7 +243,7 @@ class _SteadyConsole(Console):
         raise BrokenPipeError
 
 
-def _silence(stream: TextIO) -> None:
+def silence(stream: TextIO) -> None:
     """Point a standard stream that lost its reader at nothing, so that its flush at exit cannot fail."""
     if stream not in {sys.stdout, sys.stderr}:
         return

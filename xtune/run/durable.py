@@ -64,8 +64,11 @@ def explained(path: Path, *, kept: Callable[[], str]) -> Iterator[None]:
 
 
 def _explain(error: OSError) -> tuple[str, str]:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return "the disk is full", "Free some space, then continue with --resume."
-    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+    if error.errno == errno.EFBIG:
+        advice = "Raise the limit on file sizes (`ulimit -f`), then continue with --resume."
+        return "the file would be larger than this system allows", advice
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR}:
         return f"{error.strerror}", "Choose another run.folder."
     return f"{error.strerror or error}", "Mend the cause, then continue with --resume."

@@ -1,0 +1,176 @@
+"""The loop itself: rounds of prompts in every language at once, replies applied in the order of the prompts.
+
+Replies arrive in any order and are journalled as they come; they enter the pool in the order of their prompts,
+and a round's prompts see the pool as the round found it. So the pool depends on the replies alone, never on the
+network: not on concurrency, not on where a kill fell. The languages share the LLM, its limits and the budget.
+"""
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from selfinstruct.errors import LimitReached, LLMError, RequestRefused, Stopped
+from selfinstruct.generate.answers import Judge
+from selfinstruct.generate.draw import Drawer, parse_prompt_id
+from selfinstruct.generate.paid import PaidLLM
+from selfinstruct.pool.pool import LanguagePool
+from selfinstruct.pool.tally import Tally
+from selfinstruct.types import Reply, Request
+from xtune.errors import Interrupted, XtuneError
+
+_GUESSED_YIELD = 8.0
+"""Tasks that a reply is taken to add before any was seen: half of the paper's 17."""
+
+_SPARE = 1.25
+"""Near a target, this many times the prompts that seem needed are under way. A design choice."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Language:
+    """One language's part of the run."""
+
+    drawer: Drawer
+    judge: Judge
+    pool: LanguagePool
+
+
+class Loop:
+    """A run over its languages."""
+
+    def __init__(
+        self,
+        languages: Sequence[Language],
+        llm: PaidLLM,
+        *,
+        show: Callable[[Tally], None] = lambda _: None,
+    ) -> None:
+        self._languages = languages
+        self._llm = llm
+        self._show = show
+        self.reason: XtuneError | Interrupted | None = None
+        """Why the run stops before its end; None while it does not."""
+
+        self.tally = Tally(target=_target(languages))
+        for language in languages:
+            self.tally.expected += _expected(language)
+            self._count(language)
+
+    async def run(self) -> None:
+        """Go on until every language has its rounds or its target, or something stops the run; see `reason`."""
+        self._tell()
+        await asyncio.gather(*(self._grow(language) for language in self._languages))
+        self._tell()
+
+    def halt(self, reason: XtuneError | Interrupted) -> None:
+        """Ask nothing any more and come to an end; the first reason counts."""
+        if self.reason is None:
+            self.reason = reason
+        self._llm.stop()
+
+    async def _grow(self, language: Language) -> None:
+        settings, pool = language.drawer.settings, language.pool
+        first, done = parse_prompt_id(pool.last_prompt) if pool.last_prompt else (1, -1)
+        for number in range(first, settings.rounds + 1):
+            if self.reason is not None or _is_enough(language):
+                return
+            await self._round(language, number, done + 1 if number == first else 0)
+
+    async def _round(self, language: Language, number: int, start: int) -> None:
+        """One round, from its prompt `start` on."""
+        drawer, pool = language.drawer, language.pool
+        size = pool.begin_round(number)
+        prompts = drawer.prompts(number)
+        asked: dict[int, tuple[Request, asyncio.Task[Reply]]] = {}
+        ahead = start
+        written = None
+        try:
+            for index in range(start, prompts):
+                while ahead < prompts and len(asked) < self._most_ahead(language):
+                    request = drawer.request(number, ahead, size, pool.task)
+                    asked[ahead] = request, asyncio.create_task(self._llm.complete(request))
+                    ahead += 1
+                request, answer = asked[index]
+                reply = await self._reply(answer)
+                if reply is None:
+                    return
+                del asked[index]
+                if isinstance(reply, RequestRefused):
+                    events = language.judge.refusal(request, reply)
+                else:
+                    events = language.judge.events(request, reply, pool)
+                written = pool.append(events, self._llm.appender)
+                self._llm.journal.forget(request.id)
+                self._count(language)
+                self._tell()
+                await asyncio.sleep(0)  # replies that arrive go first
+                if _is_enough(language):
+                    return
+        finally:
+            await asyncio.gather(*(answer for _, answer in asked.values()), return_exceptions=True)
+            if written is not None:
+                await self._written(written)
+
+    async def _reply(self, answer: "asyncio.Task[Reply]") -> Reply | RequestRefused | None:
+        """The reply of a request; None if the run stops."""
+        try:
+            return await answer
+        except RequestRefused as refusal:
+            return refusal
+        except Stopped:
+            return None
+        except (LLMError, XtuneError) as error:
+            self.halt(error)
+            return None
+
+    async def _written(self, written: "asyncio.Future[None]") -> None:
+        try:
+            await written
+        except XtuneError as error:
+            self.halt(error)
+
+    def _most_ahead(self, language: Language) -> int:
+        """Prompts of a language that may be under way: near its target no more than seem needed."""
+        target, pool = language.drawer.settings.target, language.pool
+        if target is None:
+            return (
+                language.drawer.settings.prompts_per_round
+                + language.drawer.settings.first_round_prompts
+            )
+        per_reply = max(len(pool) / pool.replies, 0.1) if pool.replies else _GUESSED_YIELD
+        return max(1, math.ceil((target - len(pool)) / per_reply * _SPARE))
+
+    def _count(self, language: Language) -> None:
+        self.tally.kept[language.drawer.language] = len(language.pool)
+
+    def _tell(self) -> None:
+        tally = self.tally
+        tally.replies = sum(language.pool.replies for language in self._languages)
+        tally.usage = self._llm.meter.spent
+        tally.usd = self._llm.meter.usd
+        tally.concurrency = self._llm.concurrency
+        tally.in_flight = self._llm.in_flight
+        tally.drops = sum((language.pool.drops for language in self._languages), Counter())
+        self._show(tally)
+
+
+def is_limit(reason: object) -> bool:
+    """Whether a run stopped at a limit that the person set."""
+    return isinstance(reason, LimitReached)
+
+
+def _is_enough(language: Language) -> bool:
+    target = language.drawer.settings.target
+    return target is not None and len(language.pool) >= target
+
+
+def _expected(language: Language) -> int:
+    rounds = range(1, language.drawer.settings.rounds + 1)
+    return sum(language.drawer.prompts(number) for number in rounds)
+
+
+def _target(languages: Sequence[Language]) -> int | None:
+    targets = [language.drawer.settings.target for language in languages]
+    known = [target for target in targets if target is not None]
+    return sum(known) if known and len(known) == len(targets) else None

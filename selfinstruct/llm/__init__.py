@@ -1,0 +1,1 @@
+"""The LLM: a server or a model in this process, asked fast and within limits."""

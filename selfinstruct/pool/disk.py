@@ -1,0 +1,163 @@
+"""Appends lines to files and makes them durable in groups; a kill tears the last line at most, and reading mends that."""
+
+import asyncio
+import errno
+import json
+import os
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from xtune.errors import RunError
+
+GO_ON = "What is done is kept."
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal of a write into one line for people.
+
+    Raises:
+        RunError: The disk is full, the folder is read-only, or the like.
+    """
+    try:
+        yield
+    except OSError as error:
+        told = refused(path, error)
+        raise told from None
+
+
+def refused(path: Path, error: OSError) -> RunError:
+    """What a refused write means for the person."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return RunError(
+            f"{path} could not be written: the disk is full. {GO_ON}",
+            advice="Free some space, then run the same command: it goes on where it stopped.",
+        )
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return RunError(
+            f"{path} could not be written: {error.strerror}.",
+            advice="Choose a folder that you may write in, with run.folder=...",
+        )
+    if error.errno in {errno.ENOTDIR, errno.EEXIST}:
+        return RunError(
+            f"{path} could not be written: a file is in the way.",
+            advice="Choose another folder with run.folder=...",
+        )
+    return RunError(f"{path} could not be written: {error.strerror or error}. {GO_ON}")
+
+
+def line_of(value: Any) -> bytes:
+    """A value as one JSON line in UTF-8."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "replace") + b"\n"
+
+
+def mend(path: Path, *, keep_bytes: int | None = None) -> int:
+    """Cut off a torn last line, or all beyond `keep_bytes`; returns how many bytes went.
+
+    Raises:
+        RunError: The file cannot be written.
+    """
+    if not path.exists():
+        return 0
+    with explained(path), path.open("r+b") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        keep = _whole_lines(stream, size) if keep_bytes is None else keep_bytes
+        if keep < size:
+            stream.truncate(keep)
+            os.fsync(stream.fileno())
+        return size - keep
+
+
+def _whole_lines(stream: Any, size: int) -> int:
+    """Bytes up to the last line break."""
+    step = 1 << 16
+    end = size
+    while end > 0:
+        start = max(0, end - step)
+        stream.seek(start)
+        found = stream.read(end - start).rfind(b"\n")
+        if found >= 0:
+            return start + int(found) + 1
+        end = start
+    return 0
+
+
+class Appender:
+    """One thread that appends to the files of a run; what arrives while it syncs goes out with the next sync."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._files: dict[Path, int] = {}
+        self._failed: RunError | None = None
+        self._thread = threading.Thread(target=self._run, name="appender", daemon=True)
+        self._thread.start()
+
+    def append(self, path: Path, data: bytes) -> "asyncio.Future[None]":
+        """Append bytes; the future is done once they are on the disk, or fails with a RunError."""
+        done = self._loop.create_future()
+        self._jobs.put((path, data, done))
+        return done
+
+    def close(self) -> None:
+        """Write what is waiting, and end."""
+        self._jobs.put(None)
+        self._thread.join()
+        for descriptor in self._files.values():
+            os.close(descriptor)
+        self._files.clear()
+
+    def _run(self) -> None:
+        while True:
+            jobs = [self._jobs.get()]
+            while not self._jobs.empty():
+                jobs.append(self._jobs.get())
+            work = [job for job in jobs if job is not None]
+            by_path: dict[Path, list[_Job]] = {}
+            for job in work:
+                by_path.setdefault(job[0], []).append(job)
+            for path, group in by_path.items():
+                self._write(path, b"".join(data for _, data, _ in group))
+            if work and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(_settle, work, self._failed)
+            if len(work) < len(jobs):
+                return
+
+    def _write(self, path: Path, data: bytes) -> None:
+        if self._failed is not None:
+            return
+        size = None
+        try:
+            descriptor = self._files.get(path)
+            if descriptor is None:
+                descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+                self._files[path] = descriptor
+            size = os.fstat(descriptor).st_size
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+        except OSError as error:
+            self._failed = refused(path, error)
+            if size is not None:
+                # half a group would be mended at the next start; whole lines are better left now
+                os.truncate(path, size)
+
+
+_Job = tuple[Path, bytes, "asyncio.Future[None]"]
+
+
+def _settle(jobs: list[_Job], failed: RunError | None) -> None:
+    for _, _, done in jobs:
+        if done.done():
+            continue
+        if failed is None:
+            done.set_result(None)
+        else:
+            done.set_exception(failed)
+            done.exception()  # retrieved: whoever does not wait for it hears of it elsewhere

@@ -1,0 +1,121 @@
+"""The replies of a run as they arrived, each paid for once; read back when the run goes on. It knows no tasks."""
+
+import json
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from selfinstruct.pool.disk import Appender, line_of, mend
+from selfinstruct.types import Reply, Request, Usage
+from xtune.errors import RunError
+
+FILE = "replies.jsonl"
+
+
+def fingerprint(request: Request) -> str:
+    """Names what was asked: an answer to other words is no answer."""
+    asked = json.dumps([dict(message) for message in request.messages], ensure_ascii=True)
+    return sha256(asked.encode()).hexdigest()[:16]
+
+
+class Journal:
+    """replies.jsonl of a run folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read it.
+
+        Raises:
+            RunError: It is damaged elsewhere than at its end.
+        """
+        self.path = folder / FILE
+        self.torn_bytes = mend(self.path)
+        self.spent = Usage()
+        self.count = 0
+        self._places: dict[str, tuple[int, int]] = {}
+        """Where the reply of each id lies: offset and length."""
+
+        for row, start, length in read_lines(self.path):
+            self.spent += _usage(row)
+            self.count += 1
+            self._places.setdefault(str(row.get("id")), (start, length))
+
+    def __contains__(self, request_id: str) -> bool:
+        return request_id in self._places
+
+    def forget(self, request_id: str) -> None:
+        """Drop the place of a reply that nobody will ask for again, to save memory."""
+        self._places.pop(request_id, None)
+
+    def find(self, request: Request) -> Reply | None:
+        """The reply to a request, if it is here.
+
+        Raises:
+            RunError: The one of its id answers something else.
+        """
+        place = self._places.get(request.id)
+        if place is None:
+            return None
+        with self.path.open("rb") as stream:
+            stream.seek(place[0])
+            row = json.loads(stream.read(place[1]))
+        if row["request"] != fingerprint(request):
+            raise RunError(
+                f"{self.path} holds a reply to {request.id} that answers another prompt: seeds, prompts or the pool were changed by hand.",
+                advice="Undo the change, or start a new run with run.folder=...",
+            )
+        return Reply(
+            text=row["text"],
+            finish_reason=row["finish_reason"],
+            usage=_usage(row),
+            model=row["model"],
+        )
+
+    async def append(self, request: Request, reply: Reply, appender: Appender) -> None:
+        """Write a reply down for good.
+
+        Raises:
+            RunError: The disk is full, or refuses.
+        """
+        row = {
+            "id": request.id,
+            "request": fingerprint(request),
+            "finish_reason": reply.finish_reason,
+            "prompt_tokens": reply.usage.prompt_tokens,
+            "completion_tokens": reply.usage.completion_tokens,
+            "model": reply.model,
+            "text": reply.text,
+        }
+        self.count += 1
+        await appender.append(self.path, line_of(row))
+
+
+def read_lines(path: Path) -> Iterator[tuple[Mapping[str, Any], int, int]]:
+    """Every line of a file that a run wrote, with its offset and length.
+
+    Raises:
+        RunError: A line is not one that a run wrote.
+    """
+    if not path.exists():
+        return
+    start = 0
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                row = json.loads(line)
+            except ValueError:
+                row = None
+            if not isinstance(row, dict):
+                raise RunError(
+                    f"{path} is damaged: line {number} is not a JSON object.",
+                    advice="Bring back the file from a copy, or start a new run with run.folder=...",
+                )
+            yield row, start, len(line)
+            start += len(line)
+
+
+def _usage(row: Mapping[str, Any]) -> Usage:
+    return Usage(
+        prompt_tokens=int(row.get("prompt_tokens", 0)),
+        completion_tokens=int(row.get("completion_tokens", 0)),
+    )

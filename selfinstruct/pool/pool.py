@@ -1,0 +1,150 @@
+"""One language's pool on disk: an event per line, in the order of the prompts, so that a run has one pool whatever its speed.
+
+POOL/<language>.jsonl holds, for each reply, its dropped and kept tasks and then a line for the reply itself:
+    {"event": "kept", "id": "es-000017", "prompt": "es/02/0007", "instruction": ..., "input": ..., "output": ..., "changes": [...]}
+    {"event": "dropped", "prompt": ..., "reason": "too_similar", "detail": ..., "nearest": "es-000003", "score": 0.81, "text": ...}
+    {"event": "reply", "prompt": ..., "kept": 12, "dropped": 5, "finish_reason": "stop", "prompt_tokens": ..., "completion_tokens": ...}
+Whatever follows the last reply line is half of a reply: it is cut off, and made again from the journal.
+"""
+
+import json
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from selfinstruct.novelty import NoveltyPool, Verdict
+from selfinstruct.pool.disk import Appender, line_of, mend
+from selfinstruct.pool.journal import read_lines
+from selfinstruct.types import Task
+from xtune.errors import RunError
+
+
+class LanguagePool:
+    """The tasks of one language: their texts stay on disk, their tokens and places in memory."""
+
+    def __init__(self, path: Path, novelty: NoveltyPool, seeds: Sequence[tuple[str, str]]) -> None:
+        """Read the pool of an earlier sitting, if there is one.
+
+        Args:
+            path: The file.
+            novelty: An empty pool with the language and threshold of the run.
+            seeds: Id and instruction of each seed; a task must be new beside these too.
+
+        Raises:
+            RunError: The file was changed, or is damaged elsewhere than at its end.
+        """
+        self.path = path
+        self.torn_bytes = 0
+        self.drops: Counter[str] = Counter()
+        self.replies = 0
+        self.last_prompt = ""
+        """Id of the last prompt whose reply is applied."""
+
+        self.kept_before: dict[int, int] = {}
+        """Round to the tasks that were kept when it began."""
+
+        self._novelty = novelty
+        verdicts = novelty.offer_many([text for _, text in seeds])
+        self._seeds = [
+            name for (name, _), verdict in zip(seeds, verdicts, strict=True) if verdict.kept
+        ]
+        self._starts = array("Q")
+        """Offset of every kept line."""
+
+        self._size = 0
+        self._read()
+
+    def __len__(self) -> int:
+        """Tasks kept."""
+        return len(self._starts)
+
+    def offer(self, instruction: str) -> Verdict:
+        """Keep an instruction if it is new."""
+        return self._novelty.offer(instruction)
+
+    def name_of(self, index: int) -> str:
+        """The id of what `Verdict.nearest` names."""
+        if index < len(self._seeds):
+            return self._seeds[index]
+        return self.task_id(index - len(self._seeds))
+
+    def task_id(self, number: int) -> str:
+        """The id of the kept task of a number, counted from 0."""
+        return f"{self._novelty.language}-{number + 1:06}"
+
+    def task(self, number: int) -> Task:
+        """The kept task of a number, from the disk."""
+        with self.path.open("rb") as stream:
+            stream.seek(self._starts[number])
+            row = json.loads(stream.readline())
+        return Task(instruction=row["instruction"], input=row["input"], output=row["output"])
+
+    def append(self, events: Sequence[dict[str, Any]], appender: Appender) -> "Any":
+        """Write the events of one reply, the reply's own last; returns a future that is done when they are safe."""
+        lines = []
+        for event in events:
+            line = line_of(event)
+            self._note(event, self._size)
+            self._size += len(line)
+            lines.append(line)
+        return appender.append(self.path, b"".join(lines))
+
+    def begin_round(self, number: int) -> int:
+        """Tasks that were kept when a round began, in this sitting or an earlier one."""
+        return self.kept_before.setdefault(number, len(self))
+
+    def _note(self, event: Any, start: int) -> None:
+        kind = event.get("event")
+        if kind == "kept":
+            self._starts.append(start)
+        elif kind == "dropped":
+            self.drops[event["reason"]] += 1
+        elif kind == "reply":
+            self.replies += 1
+            self.last_prompt = event["prompt"]
+
+    def _read(self) -> None:
+        """Take in the whole replies of the file, and cut off the rest.
+
+        Raises:
+            RunError: The file was changed.
+        """
+        mend_first = mend(self.path)
+        end = _end_of_replies(self.path)
+        self.torn_bytes = mend_first + mend(self.path, keep_bytes=end)
+        self._size = end
+        verdicts = self._novelty.offer_many(self._instructions())
+        if not all(verdict.kept for verdict in verdicts):
+            raise RunError(
+                f"{self.path} holds tasks that the seeds or the novelty threshold rule out: one of them was changed.",
+                advice="Undo the change, or start a new run with run.folder=...",
+            )
+
+    def _instructions(self) -> Iterator[str]:
+        """The kept instructions, each line noted on the way.
+
+        Raises:
+            RunError: A line is not one that a run wrote.
+        """
+        for row, start, _ in read_lines(self.path):
+            try:
+                number = int(str(row["prompt"]).split("/")[1])
+                self.kept_before.setdefault(number, len(self))
+                self._note(row, start)
+                if row["event"] == "kept":
+                    yield str(row["instruction"])
+            except (KeyError, IndexError, ValueError):
+                raise RunError(
+                    f"{self.path} holds a line that no run wrote, at byte {start}."
+                ) from None
+
+
+def _end_of_replies(path: Path) -> int:
+    """Bytes up to the end of the last reply line."""
+    end = 0
+    for row, start, length in read_lines(path):
+        if row.get("event") == "reply":
+            end = start + length
+    return end
