@@ -258,6 +258,7 @@ def _likely(prose: str) -> dict[str, float]:
 
 _FEWEST_LETTERS = 6
 _FEWEST_HAN = 4
+_UNLIKE_A_HEADING = 8
 
 
 def _chinese_or_japanese(prose: str, kana: int, han: int) -> dict[str, float]:
@@ -267,7 +268,7 @@ def _chinese_or_japanese(prose: str, kana: int, han: int) -> dict[str, float]:
     if han < _FEWEST_HAN:
         return {}
     found = _predict(prose)
-    if found.get("ja", 0.0) > max(0.7, found.get("zh", 0.0)):
+    if found.get("ja", 0.0) > max(0.7 if han < _UNLIKE_A_HEADING else 0.95, found.get("zh", 0.0)):
         return {}
     return {"zh": 1.0}
 
