@@ -14,8 +14,8 @@ from transformers import PreTrainedTokenizerBase
 
 from xtune.adapter.attach import attach
 from xtune.adapter.save import save_final
-from xtune.data.batch import Assembly, Batches, EvaluationBatches
-from xtune.data.prepare import Prepared, count_steps, prepare
+from xtune.data.batch import Assembly, EvaluationBatches
+from xtune.data.prepare import SILENT, Listener, Prepared, prepare
 from xtune.data.report import DataReport
 from xtune.errors import DivergedError, Interrupted
 from xtune.hardware import Launch, detect, environment_facts, launch
@@ -74,13 +74,16 @@ class Session:
     accelerator: Accelerator
 
 
-def get_ready(recipe: Recipe, *, name: str, resume: bool = False) -> Ready:
+def get_ready(
+    recipe: Recipe, *, name: str, resume: bool = False, listener: Listener = SILENT
+) -> Ready:
     """Plan the run and prepare its data; loads the tokenizer but no weights.
 
     Args:
         recipe: What is asked.
         name: The recipe's name, for the default run folder.
         resume: Keep to what was decided for the run in the folder, if there is one.
+        listener: Hears of the preparation of the data, on the main process.
 
     Raises:
         XtuneError: Whatever a person has to mend before this recipe can train here.
@@ -91,11 +94,17 @@ def get_ready(recipe: Recipe, *, name: str, resume: bool = False) -> Ready:
     if resume:
         plan = as_started(plan)
     tokenizer = load_tokenizer(recipe.model, recipe.data.template)
-    return Ready(plan=plan, tokenizer=tokenizer, prepared=prepare(plan, tokenizer), launch=where)
+    prepared = prepare(plan, tokenizer, listener=listener if where.rank == 0 else SILENT)
+    return Ready(plan=plan, tokenizer=tokenizer, prepared=prepared, launch=where)
 
 
 def train_session(
-    recipe: Recipe, *, name: str, resume: bool, observe: Callable[[Plan], Observer]
+    recipe: Recipe,
+    *,
+    name: str,
+    resume: bool,
+    observe: Callable[[Plan], Observer],
+    listener: Listener = SILENT,
 ) -> Finished:
     """Train, from the recipe to the folder with the result in it.
 
@@ -104,12 +113,13 @@ def train_session(
         name: The recipe's name.
         resume: Continue the run in the folder if there is one; start it otherwise.
         observe: Makes the observer of the main process, once the plan is known.
+        listener: Hears of the preparation of the data before that.
 
     Raises:
         XtuneError: What a person can mend; the run folder is left resumable.
         Interrupted: Someone stopped it; it can be resumed.
     """
-    ready = get_ready(recipe, name=name, resume=resume)
+    ready = get_ready(recipe, name=name, resume=resume, listener=listener)
     path = Path(ready.plan.folder.value)
     # the plan casts; `accelerate launch` would add a precision of its own
     accelerator = Accelerator(cpu=ready.plan.device.value == "cpu", mixed_precision="no")
@@ -252,7 +262,7 @@ def _make_job(session: Session) -> Job:
         rank=ready.launch.rank,
         world_size=ready.launch.world_size,
     )
-    batches = Batches(prepared.train, prepared.layout, assembly)
+    batches = prepared.batches(plan, assembly)
     evaluation = EvaluationBatches(
         prepared.evaluate,
         micro_batch_size=plan.micro_batch_size.value,
@@ -269,7 +279,7 @@ def _make_job(session: Session) -> Job:
         model=model,
         batches=batches,
         evaluation=evaluation,
-        total_steps=count_steps(recipe, batches.steps_per_epoch),
+        total_steps=prepared.total_steps(recipe),
         store=store,
         metrics=MetricsLog(session.path, keep_steps=checkpoint.state.step if checkpoint else 0)
         if session.folder is not None
