@@ -14,7 +14,7 @@ from selfinstruct.llm.limiter import Limiter
 from selfinstruct.llm.settings import LLMSettings
 from selfinstruct.llm.tokens import estimate_messages, estimate_tokens, most_tokens
 from selfinstruct.llm.wire import DirectWire, OpenAIWire, Wire, WireError
-from selfinstruct.types import Reply, Request, Usage
+from selfinstruct.types import LLM, Reply, Request, Usage
 
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 60.0
@@ -108,7 +108,7 @@ class ServerLLM:
             if fault.kind == "parameter" and self._adapt(fault):
                 continue
             if fault.kind in {"request", "parameter"}:
-                raise self._refuse(fault)
+                raise self._refuse(fault, request)
             if fault.status == 429:
                 busy += 1
             else:
@@ -123,10 +123,6 @@ class ServerLLM:
         """Send nothing any more; what is under way comes to its end."""
         self.limiter.stop()
         self._stopping.set()
-
-    def forget_refusal(self) -> None:
-        """Do not hold a refusal that was to be expected against the server."""
-        self._refused = 0
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -230,8 +226,8 @@ class ServerLLM:
             await asyncio.wait_for(self._stopping.wait(), seconds)
             raise Stopped
 
-    def _refuse(self, fault: Fault) -> Exception:
-        self._refused += 1
+    def _refuse(self, fault: Fault, request: Request) -> Exception:
+        self._refused += request is not _PROBE  # many servers refuse that one
         if not self._replied and self._refused >= _REFUSALS_TO_STOP:
             return LLMError(
                 f"The server at {self.url} refuses every request ({self._hidden(fault)}).",
@@ -317,8 +313,8 @@ async def _model_names(url: str, key: Key) -> list[str]:
         return []
 
 
-async def probe_json(llm: ServerLLM) -> tuple[bool, Reply | None]:
-    """Whether a server holds its answers to a JSON schema, asked once, and the reply that was paid for.
+async def probe_json(llm: LLM) -> bool:
+    """Whether a server holds its answers to a JSON schema, asked once.
 
     Raises:
         LLMError: The server cannot be asked at all.
@@ -326,10 +322,9 @@ async def probe_json(llm: ServerLLM) -> tuple[bool, Reply | None]:
     try:
         reply = await llm.complete(_PROBE)
     except RequestRefused:
-        llm.forget_refusal()
-        return False, None
+        return False
     try:
         value = json.loads(reply.text)
     except ValueError:
-        return False, reply
-    return isinstance(value, dict) and isinstance(value.get("number"), int), reply
+        return False
+    return isinstance(value, dict) and isinstance(value.get("number"), int)
