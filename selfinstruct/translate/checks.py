@@ -5,11 +5,13 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from typing import TypeAlias
 
 from selfinstruct.translate.languages import Language
 from selfinstruct.translate.numbers import numbers_in, numbers_meant
 from selfinstruct.translate.prompt import FIELDS
 from selfinstruct.types import Seed
+from xtune.text import language_fits, letters_by_script
 
 _URL = re.compile(r"(?:https?://|www\.)[^\s<>\"'、。（）]+[^\s<>\"'、。（）.,;:!?)]|\S+@\S+\.\w+")
 _CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
@@ -20,7 +22,6 @@ _LABEL = re.compile(r"^\s*\(?([A-Za-z]|\d{1,2})[).:](?!\d)", re.MULTILINE)
 """What a list's or an option's line begins with: `A)`, `(b)`, `3.`."""
 
 _TABLE_ROW = re.compile(r"^\s*\|.*\|\s*$", re.MULTILINE)
-_WORD = re.compile(r"[^\W\d_]+")
 _FEWEST_LETTERS = 10
 _LEAST_SHARE_OF_SCRIPT = 0.5
 """Of the letters; ours: names and code may stand in another script, a whole text may not."""
@@ -31,34 +32,7 @@ _RUN_LEFT_IN_ENGLISH = 5
 _SLACK_CHARACTERS = 20
 """Added to both bounds of the length, so that texts of a few words pass."""
 
-_ENGLISH = frozenset(
-    [
-        "the",
-        "and",
-        "of",
-        "is",
-        "are",
-        "was",
-        "were",
-        "that",
-        "this",
-        "with",
-        "for",
-        "from",
-        "you",
-        "your",
-        "have",
-        "it",
-        "to",
-        "in",
-        "an",
-        "on",
-    ]
-)
-_SHARE_OF_ENGLISH = 0.15
-"""Of all words; English text has about a third of these, other languages under one in twenty."""
-
-Exact = Callable[[str], Counter[str]]
+Exact: TypeAlias = Callable[[str], Counter[str]]
 
 
 def reasons_against(seed: Seed, fields: Mapping[str, str], language: Language) -> list[str]:
@@ -103,10 +77,8 @@ def _against_whole(seed: Seed, texts: Mapping[str, str], language: Language) -> 
             f"the translation has {length} characters for {source} in English; "
             f"{max(0, round(least))} to {round(most)} would be usual"
         )
-    words = _WORD.findall(_prose(" ".join(texts.values())).casefold())
-    english = sum(word in _ENGLISH for word in words)
-    if english >= 3 and english > _SHARE_OF_ENGLISH * len(words):
-        reasons.append(f"the translation looks English, not {language.english}")
+    if language_fits(_prose("\n".join(texts.values())), language.code) is False:
+        reasons.append(f"the translation is not in {language.english}")
     return reasons
 
 
@@ -183,18 +155,12 @@ def _in_another_script(source: str, text: str, language: Language) -> bool:
 
     Not asked of a few letters, which may be a name or a symbol, and of JSON, whose keys stay.
     """
-    before, after = _scripts(source), _scripts(text)
+    before, after = letters_by_script(_prose(source)), letters_by_script(_prose(text))
     few = before.total() < _FEWEST_LETTERS or not after
     if few or _keys(source) is not None or any(name in language.scripts for name in before):
         return False
     own = sum(after[name] for name in language.scripts)
     return own < _LEAST_SHARE_OF_SCRIPT * after.total()
-
-
-def _scripts(text: str) -> Counter[str]:
-    """Letters by the first word of their names in Unicode: `LATIN`, `CJK`."""
-    letters = (char for char in _prose(text) if char.isalpha())
-    return Counter(unicodedata.name(char, "?").split()[0] for char in letters)
 
 
 def _prose(text: str) -> str:

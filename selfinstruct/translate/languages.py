@@ -23,7 +23,7 @@ class Language:
     english: str
     native: str
     scripts: frozenset[str]
-    """First words of its letters' names in Unicode: `LATIN`, `CJK`."""
+    """Unicode's names: `Latin`, `Han`."""
 
     register: str
     """How readers are addressed."""
