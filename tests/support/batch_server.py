@@ -1,6 +1,7 @@
 """A batch API on loopback: files go up, batches take a few polls, answers come down; every endpoint that the client uses."""
 
 import contextlib
+import email
 import json
 import threading
 import time
@@ -28,11 +29,11 @@ class BatchServer:
         self.url = ""
 
     async def upload(self, request: Request) -> Response:
-        form = await request.form()
+        head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()
+        parts = email.message_from_bytes(head + await request.body()).get_payload()
+        (found,) = [part for part in parts if part.get_filename()]
         name = f"file-{len(self.files)}"
-        upload = form["file"]
-        assert not isinstance(upload, str)
-        self.files[name] = (await upload.read()).decode()
+        self.files[name] = found.get_payload(decode=True).decode()
         return JSONResponse(
             {
                 "id": name,
