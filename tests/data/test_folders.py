@@ -100,6 +100,32 @@ def test_a_source_goes_before_data_and_data_before_nothing(tmp_path: Path) -> No
     assert len(read_rows([first, second])) == 2
 
 
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ({"source": "bundled:orders/test.jsonl", "split": "test"}, "`split` of `bundled:orders/test.jsonl` is given.*only data sets of a hub"),
+        ({"source": "a.jsonl", "subset": "x", "revision": "y"}, "`subset`, `revision` of `a.jsonl` are given"),
+        ({"source": "a.jsonl", "columns": {"promt": "q"}}, "names `promt`, which no format has.*[Dd]id you mean `prompt`"),
+    ],
+)  # fmt: skip
+def test_what_a_source_cannot_have_is_told(source: dict[str, object], words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        find_files([Source.model_validate(source)])
+
+
+def test_an_empty_name_is_no_folder() -> None:
+    with pytest.raises(DataError, match="empty text"):
+        find_files([""])
+
+
+def test_a_set_saved_to_disk_by_datasets_is_read(tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    Dataset.from_list([{"text": "one"}, {"text": "two"}]).save_to_disk(str(tmp_path / "set"))
+    rows = read_rows(find_files([str(tmp_path / "set")]))
+    assert [row.text for row in rows if isinstance(row, Document)] == ["one", "two"]
+
+
 def test_a_name_like_a_hubs_is_told_how_hubs_are_named() -> None:
     with pytest.raises(DataError, match="is named `hf:owner/name` or `modelscope:owner/name`"):
         find_files(["owner/name"])

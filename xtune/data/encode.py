@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from xtune.data.find import SpanFinder
 from xtune.data.formats import Row
-from xtune.data.mask import covered, membership, tokens_of
+from xtune.data.mask import Characters, Flags, covered, ends_in_token, membership, tokens_of
 from xtune.data.problems import Problems, refuse
-from xtune.data.spans import Rendered, Span, SpanFinder, Unproven
+from xtune.data.spans import Rendered, Span, Unproven
 from xtune.data.template import ChatTemplate, Unrenderable
 from xtune.data.types import IGNORED, Conversation, Document, Origin, Sequence
 
@@ -247,14 +248,12 @@ class Encoder:
         if not text.spans:
             return weights
         row = text.row
-        last = _last_assistant(row) if isinstance(row, Conversation) else None
         edges = np.array(offsets, np.int64).reshape(-1, 2)  # (tokens, 2)
-        starts, ends = covered(edges)
+        cover = covered(edges)
         special = self._added[ids]
         for span in text.spans:
-            first, stop, ended = tokens_of(span, (starts, ends), special, text.text)
-            weights[first:stop] = self._weight_of(row, span.message, inside)
-            if not ended and span.message == last and not everything:
+            weights[tokens_of(span, cover, special)] = self._weight_of(row, span.message, inside)
+            if not everything and not self._ends_well(row, span, cover, special):
                 problems.add(
                     f"{self._named} writes no end-of-turn token after the assistant's answer, so the model would never learn to stop",
                     where=str(row.origin),
@@ -264,6 +263,18 @@ class Encoder:
                 )
                 return None
         return weights
+
+    @staticmethod
+    def _ends_well(
+        row: Row, span: Span, cover: tuple[Characters, Characters], special: Flags
+    ) -> bool:
+        """Whether an answer ends in an end token, or need not: a tool's result or more of the answer follows."""
+        if not isinstance(row, Conversation) or row.messages[span.message].role != "assistant":
+            return True
+        if span.ended:
+            return ends_in_token(span, cover, special)
+        after = row.messages[span.message + 1 : span.message + 2]
+        return bool(after) and after[0].role in {"tool", "assistant"}
 
     @staticmethod
     def _weight_of(row: Row, message: int, usual: float) -> float:

@@ -15,7 +15,8 @@ from pathlib import Path
 from xtune.data.files import kind_of
 from xtune.data.streams import COMPRESSED
 
-_NOT_DATA = ("readme", "license", "licence", "notice", "changelog", "contributing", "dataset_info")
+_NOT_DATA = ("readme", "license", "licence", "notice", "changelog", "contributing", "dataset_info", "dataset_dict",
+             "state.json")  # fmt: skip
 """Beginnings of the names of files that describe a data set rather than being rows of it."""
 
 _TEXTS = {"text", "code"}

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from xtune.data.batch import Assembly, Batches
+from xtune.data.batch import Assembly
 from xtune.data.cache import Cache, Say
 from xtune.data.encode import Encoder
 from xtune.data.identity import Identified, identify, key_of
-from xtune.data.losses import check_losses
+from xtune.data.layout import EpochLayout, Layout, MixedLayout, efficiency
+from xtune.data.losses import check_losses, check_shares
 from xtune.data.problems import SHOWN
 from xtune.data.reading import Chunk, Reading, held_out
-from xtune.data.report import DataReport, file_reports, overlap, set_report
+from xtune.data.report import DataReport, file_reports, overlap, set_report, source_reports
 from xtune.data.sources import find_files
 from xtune.data.store import Stored, StoreWriter
 from xtune.data.template import read_template
@@ -24,7 +25,7 @@ from xtune.data.workers import LARGE_BYTES, Recipient, encode_chunks
 from xtune.errors import DataError, Problem
 from xtune.hardware import cache_folder, core_count
 from xtune.plan import Plan
-from xtune.recipe import Source
+from xtune.recipe import Recipe, Source
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -39,6 +40,9 @@ class Prepared:
 
     train: Stored
     evaluate: Stored
+    layout: Layout
+    """Which of the training sequences come in which step."""
+
     report: DataReport
 
 
@@ -80,22 +84,23 @@ def prepare(
         files = [every]
     for part, field in ((train, "data.train"), (evaluate, "data.evaluate")):
         check_losses(part.read, len(part.stored), part.dropped, field, data)
-    batches = describe_batches(plan, train.stored)
+    layout = lay_out(plan, train.stored)
     report = DataReport(
         files=tuple(report for part in files for report in file_reports(part.stored, part.files)),
         train=set_report(train.read, train.stored, train.dropped, train.notes),
         evaluate=set_report(evaluate.read, evaluate.stored, evaluate.dropped, evaluate.notes)
         if evaluate.read
         else None,
-        packing=batches.packed,
-        efficiency=batches.efficiency(),
-        batch_rows=batches.rows,
+        sources=source_reports(data, train.stored, layout),
+        packing=plan.packing.value,
+        efficiency=_efficiency(plan, layout),
+        batch_rows=layout.rows,
         evaluation_rows_also_trained=overlap(train.stored, evaluate.stored, "digest"),
         evaluation_prompts_also_trained=overlap(train.stored, evaluate.stored, "prompt"),
         from_cache=every.from_cache,
         template=encoder.template.text() if train.renders() else "",
     )
-    return Prepared(train=train.stored, evaluate=evaluate.stored, report=report)
+    return Prepared(train=train.stored, evaluate=evaluate.stored, layout=layout, report=report)
 
 
 def make_recipient(plan: Plan, tokenizer: "PreTrainedTokenizerBase") -> Recipient:
@@ -128,18 +133,49 @@ def make_encoder(plan: Plan, tokenizer: "PreTrainedTokenizerBase") -> Encoder:
     return make_recipient(plan, tokenizer).make()
 
 
-def describe_batches(plan: Plan, sequences: Stored) -> Batches:
-    """The batches of one process, to tell how full they are."""
+def count_steps(recipe: Recipe, steps_per_epoch: int) -> int:
+    """Optimizer steps of the whole run: what `max_steps` and `epochs` ask, whichever is less; one epoch by default."""
+    settings = recipe.train
+    by_epochs = (
+        None if settings.epochs is None else max(1, round(settings.epochs * steps_per_epoch))
+    )
+    limits = [limit for limit in (settings.max_steps, by_epochs) if limit is not None]
+    return min(limits, default=steps_per_epoch)
+
+
+def lay_out(plan: Plan, sequences: Stored) -> Layout:
+    """Which sequences of the training set come in which step.
+
+    Raises:
+        DataError: A source with a weight has nothing left to draw.
+    """
+    recipe, capacity = plan.recipe, None
+    if plan.packing.value:
+        capacity = recipe.data.max_tokens
+    lengths = sequences.lengths
+    epoch = EpochLayout(
+        lengths, batch_size=recipe.train.batch_size, capacity=capacity, seed=recipe.run.seed
+    )
+    shares = [source.weight for source in recipe.data.train]
+    if None in shares:
+        return epoch
+    members = [np.flatnonzero(sequences.sources == number) for number in range(len(shares))]
+    return MixedLayout(
+        lengths,
+        epoch,
+        members=members,
+        shares=check_shares(recipe.data, [len(rows) for rows in members]),
+        steps=count_steps(recipe, epoch.steps_per_epoch),
+        capacity=capacity,
+    )
+
+
+def _efficiency(plan: Plan, layout: Layout) -> float:
     assembly = Assembly(
         micro_batch_size=plan.micro_batch_size.value, pad_token_id=0, packed=plan.packing.value
     )
-    return Batches(
-        sequences,
-        assembly,
-        batch_size=plan.recipe.train.batch_size,
-        max_tokens=plan.recipe.data.max_tokens,
-        seed=plan.recipe.run.seed,
-    )
+    steps = min(layout.steps_per_epoch, count_steps(plan.recipe, layout.steps_per_epoch))
+    return efficiency(layout, steps, assembly.micro_batches)
 
 
 @dataclass(frozen=True, kw_only=True)

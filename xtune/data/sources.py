@@ -58,7 +58,7 @@ def find_files(sources: Sequence[Source | str], data: Data | None = None) -> lis
     problems = Problems()
     files: list[SourceFile] = []
     for index, source in enumerate(sources):
-        given = Source(source=source) if isinstance(source, str) else source
+        given = Source.model_construct(source=source) if isinstance(source, str) else source
         finder = _Finder(index, given, data, problems)
         files += finder.files()
     problems.raise_any()
@@ -117,6 +117,11 @@ class _Finder:
 
     def files(self) -> list[SourceFile]:
         name = self._source.source
+        if not name:
+            self._problems.add(
+                "A source is an empty text", where=_WHERE, allowed="it must name files"
+            )
+            return []
         try:
             check_columns(self._file.columns)
             if name.startswith("set:"):
@@ -125,17 +130,20 @@ class _Finder:
                 self._adopt(set_of(name))
                 return self._hub(Wanted.of(self._source))
         except DataError as error:
-            for problem in error.problems:
-                self._problems.add(
-                    problem.what,
-                    where=problem.where,
-                    allowed=problem.allowed,
-                    advice=problem.advice,
-                )
+            self._problems.include(error)
             return []
-        if name.startswith("bundled:"):
-            return self._bundled(name)
-        return self._local(name)
+        of_hubs = [
+            key for key in ("split", "subset", "revision") if key in self._source.model_fields_set
+        ]
+        if of_hubs:
+            self._problems.add(
+                f"{listed(of_hubs)} of `{name}` {'is' if len(of_hubs) == 1 else 'are'} given",
+                where=_WHERE,
+                allowed="only data sets of a hub have that",
+                advice=f"leave it out, or name the set `hf:{name}`.",
+            )
+            return []
+        return self._bundled(name) if name.startswith("bundled:") else self._local(name)
 
     def _known_set(self, name: str) -> list[SourceFile]:
         known = find_set(name.removeprefix("set:"))
@@ -212,7 +220,8 @@ class _Finder:
         ]
 
     def _made(self, path: Path, name: str, kind: str) -> SourceFile:
-        return replace(self._file, path=path, name=name, kind=kind)
+        printable = name.encode("utf-8", "backslashreplace").decode()  # a file's name is any bytes
+        return replace(self._file, path=path, name=printable, kind=kind)
 
 
 def _log_left_out(name: str, left_out: Counter[str]) -> None:

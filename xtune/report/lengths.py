@@ -70,8 +70,7 @@ class Histogram:
     def _bins(self) -> list[tuple[int, int]]:
         """First and last length of each bin."""
         return [
-            (first, after - 1)
-            for first, after in zip(self.edges[:-1], self.edges[1:], strict=True)
+            (first, after - 1) for first, after in zip(self.edges[:-1], self.edges[1:], strict=True)
         ]
 
 

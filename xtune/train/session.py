@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from xtune.adapter.attach import attach
 from xtune.adapter.save import save_final
 from xtune.data.batch import Assembly, Batches, EvaluationBatches
-from xtune.data.prepare import Prepared, prepare
+from xtune.data.prepare import Prepared, count_steps, prepare
 from xtune.data.report import DataReport
 from xtune.errors import DivergedError, Interrupted
 from xtune.hardware import Launch, detect, environment_facts, launch
@@ -244,21 +244,17 @@ def _make_job(session: Session) -> Job:
     base = load_model(plan)
     check_packing(base, plan)
     model = attach(base, plan, ready.tokenizer)
-    batches = Batches(
-        ready.prepared.train,
-        Assembly(
-            micro_batch_size=plan.micro_batch_size.value,
-            pad_token_id=pad_token_id(ready.tokenizer),
-            packed=plan.packing.value,
-            rank=ready.launch.rank,
-            world_size=ready.launch.world_size,
-        ),
-        batch_size=recipe.train.batch_size,
-        max_tokens=recipe.data.max_tokens,
-        seed=recipe.run.seed,
+    prepared = ready.prepared
+    assembly = Assembly(
+        micro_batch_size=plan.micro_batch_size.value,
+        pad_token_id=pad_token_id(ready.tokenizer),
+        packed=plan.packing.value,
+        rank=ready.launch.rank,
+        world_size=ready.launch.world_size,
     )
+    batches = Batches(prepared.train, prepared.layout, assembly)
     evaluation = EvaluationBatches(
-        ready.prepared.evaluate,
+        prepared.evaluate,
         micro_batch_size=plan.micro_batch_size.value,
         pad_token_id=pad_token_id(ready.tokenizer),
         rank=ready.launch.rank,
@@ -281,16 +277,6 @@ def _make_job(session: Session) -> Job:
         observer=session.observer,
         resume_from=checkpoint,
     )
-
-
-def count_steps(recipe: Recipe, steps_per_epoch: int) -> int:
-    """Optimizer steps of the whole run: what `max_steps` and `epochs` ask, whichever is less; one epoch by default."""
-    settings = recipe.train
-    by_epochs = (
-        None if settings.epochs is None else max(1, round(settings.epochs * steps_per_epoch))
-    )
-    limits = [limit for limit in (settings.max_steps, by_epochs) if limit is not None]
-    return min(limits, default=steps_per_epoch)
 
 
 def _find_checkpoint(store: CheckpointStore, session: Session) -> Checkpoint | None:

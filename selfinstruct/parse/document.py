@@ -1,0 +1,178 @@
+"""Reads replies that are JSON: an array, one object, a wrapper around an array, lines of objects, fenced or not."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import regex
+
+from selfinstruct.parse.labels import Part, label_of, without_no_input
+from selfinstruct.types import Dropped, Task
+
+_FENCED = regex.compile(
+    r"(?:^|\n)[^\S\n]*+```(?:json[lc5]?|JSON[L]?)?[^\S\n]*+\n(?P<body>.*?)(?:\n[^\S\n]*+```|\Z)",
+    flags=regex.DOTALL,
+)
+_OBJECT_START = regex.compile(r"\{")
+_DEEPEST = 50
+"""Levels of nesting a task may have: Python's decoder recurses, and no task is deeper than three."""
+
+
+def read_documents(text: str) -> tuple[list[Task | Dropped], list[Dropped]] | None:
+    """The tasks of a reply that is JSON, or None where it is not.
+
+    A reply is JSON where it, or the fenced block it holds, begins with `[` or `{` and has an object in it with a
+    task's keys. A last object that was cut is dropped as `broken_json`.
+    """
+    body = _json_text(text)
+    if body is None or not any(label_of(key) for key in _keys(body)):
+        return None
+    found: list[Task | Dropped] = []
+    for value in _values(body):
+        found += [value] if isinstance(value, Dropped) else _tasks(value)
+    if not any(isinstance(item, Task) for item in found) and all(
+        isinstance(item, Dropped) and item.reason == "broken_json" for item in found
+    ):
+        return None if not found else (found, [])
+    return found, []
+
+
+_KEY = regex.compile(r"[{,]\s*+\"(?P<key>[^\"\\\n]{1,40})\"\s*+:")
+
+
+def _keys(body: str) -> Iterator[str]:
+    return (match["key"] for match in _KEY.finditer(body))
+
+
+def _json_text(text: str) -> str | None:
+    stripped = text.strip()
+    if stripped.startswith(("[", "{")):
+        return stripped
+    fenced = _FENCED.search(text)
+    if fenced and fenced["body"].lstrip().startswith(("[", "{")):
+        # labels before a fence mean that the fence is part of an answer
+        before = text[: fenced.start()]
+        if not any(
+            label_of(line.split(":")[0].strip("*# 0123456789."))
+            for line in before.split("\n")
+            if ":" in line
+        ):
+            return str(fenced["body"]).strip()
+    return None
+
+
+def _values(body: str) -> Iterator[Any]:
+    """The JSON objects of a text, one after the other, whatever lies between them; what is broken as a `Dropped`."""
+    decoder = json.JSONDecoder(strict=False)
+    position = 0
+    while (start := body.find("{", position)) >= 0:
+        end = _object_end(body, start)
+        if end is None:
+            wrapper = body.find("[", start)
+            if (
+                wrapper > 0
+                and (inner := body.find("{", wrapper)) >= 0
+                and position == 0
+                and _opens_wrapper(body[start:wrapper])
+            ):
+                # a wrapper that was cut: its complete tasks are still whole
+                position = inner
+                continue
+            yield Dropped(
+                reason="broken_json", detail="an object that does not end", text=body[start:]
+            )
+            return
+        try:
+            yield decoder.decode(body[start:end])
+        except (ValueError, RecursionError) as error:
+            yield Dropped(reason="broken_json", detail=str(error)[:200], text=body[start:end])
+        position = end
+
+
+def _opens_wrapper(head: str) -> bool:
+    """Whether the text up to a bracket is `{"tasks":` and the like."""
+    return bool(regex.fullmatch(r"\{\s*\"[^\"]{1,40}\"\s*:\s*", head))
+
+
+_STRUCTURE = regex.compile(r"\"(?:[^\"\\]++|\\.)*+\"|[{}\[\]]|\"", flags=regex.DOTALL)
+
+
+def _object_end(body: str, start: int) -> int | None:
+    """Where the object that starts here ends, by counting brackets outside strings; None where it does not."""
+    depth = 0
+    for match in _STRUCTURE.finditer(body, start):
+        mark = match[0]
+        if mark in "{[":
+            depth += 1
+        elif mark in "}]":
+            depth -= 1
+            if depth == 0:
+                return int(match.end())
+        elif mark == '"':
+            return None
+        if depth > _DEEPEST:
+            return None
+    return None
+
+
+def _tasks(value: object) -> list[Task | Dropped]:
+    """The tasks of one JSON value: an object, or the lists of objects it holds."""
+    if not isinstance(value, Mapping):
+        return []
+    parts = _parts(value)
+    if "instruction" in parts or "output" in parts:
+        instances = value.get("instances")
+        if "output" not in parts and isinstance(instances, list):
+            return [
+                _task({**parts, **_parts(instance)}, value)
+                for instance in instances
+                if isinstance(instance, Mapping)
+            ]
+        return [_task(parts, value)]
+    inner = [item for listed in value.values() if isinstance(listed, list) for item in listed]
+    inner += [item for item in value.values() if isinstance(item, Mapping)]
+    if inner:
+        return [task for item in inner for task in _tasks(item)]
+    return [
+        Dropped(
+            reason="missing_instruction",
+            detail="an object without a task's keys",
+            text=_shown(value),
+        )
+    ]
+
+
+def _parts(value: Mapping[str, object]) -> dict[Part, str]:
+    parts: dict[Part, str] = {}
+    for key, text in value.items():
+        part = label_of(key)
+        if part and part not in parts:
+            parts[part] = _written(text)
+    return parts
+
+
+def _written(value: object) -> str:
+    """A field as text: strings as they are, null as nothing, anything else as the JSON it was."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else _shown(value)
+
+
+def _shown(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _task(parts: Mapping[Part, str], value: object) -> Task | Dropped:
+    if not parts.get("instruction", "").strip():
+        return Dropped(
+            reason="missing_instruction", detail="no instruction in the object", text=_shown(value)
+        )
+    if not parts.get("output", "").strip():
+        return Dropped(
+            reason="missing_output", detail="no output in the object", text=_shown(value)
+        )
+    return Task(
+        instruction=parts["instruction"].strip(),
+        input=without_no_input(parts.get("input", "")),
+        output=parts["output"].strip("\n").rstrip(),
+    )

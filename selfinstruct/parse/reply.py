@@ -1,0 +1,123 @@
+"""The door of the parser: one reply in, its tasks and what was dropped out; how a layout is read is decided elsewhere."""
+
+from dataclasses import dataclass
+
+import regex
+
+from selfinstruct.parse.document import read_documents
+from selfinstruct.parse.labels import without_no_input
+from selfinstruct.parse.layout import Block, read_layout
+from selfinstruct.parse.listing import read_list
+from selfinstruct.types import Dropped, Task
+
+_OUTER_FENCE = regex.compile(
+    r"\s*+```[\w-]*+[^\S\n]*+\n(?P<body>.*)\n[^\S\n]*```\s*", flags=regex.DOTALL
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parsed:
+    """What a reply held."""
+
+    tasks: tuple[Task, ...]
+    dropped: tuple[Dropped, ...] = ()
+    """`truncated`, `missing_instruction`, `missing_output`, `preamble`, `no_task` or `broken_json`, with the text."""
+
+
+def parse_reply(
+    text: str,
+    finish_reason: str | None = "stop",
+    language: str = "en",
+    *,
+    opened: bool | None = None,
+) -> Parsed:
+    """Read the tasks of one reply, numbered labels, plain ones, bare lists of instructions or JSON.
+
+    A task's input is empty where the reply says that there is none; its output is empty only in a bare list of
+    instructions, which has no outputs. No text raises, and the time is linear in its length.
+
+    Args:
+        text: The reply, as it came.
+        finish_reason: `length` or `content_filter` drop the last task, which was cut; anything else keeps it.
+        language: BCP-47 code; its labels and English ones are looked for first, then those of every language.
+        opened: Whether the prompt ended with a task's first label, so that the reply begins with an
+            instruction's text; None looks at the reply.
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff")
+    if not text.strip():
+        return Parsed(tasks=(), dropped=(Dropped(reason="no_task", detail="the reply is empty"),))
+    found = read_documents(text)
+    if found is None:
+        outer = _OUTER_FENCE.fullmatch(text)
+        body = outer["body"] if outer and "\n```" not in f"\n{outer['body']}" else text
+        found = _labelled(body, language, opened)
+    tasks, dropped = found
+    cut = {"length": "truncated", "content_filter": "content_filter"}.get(finish_reason or "")
+    if cut:
+        tasks = _without_last(tasks, cut)
+    return Parsed(
+        tasks=tuple(item for item in tasks if isinstance(item, Task)),
+        dropped=(*dropped, *(item for item in tasks if isinstance(item, Dropped))),
+    )
+
+
+def _labelled(
+    text: str, language: str, opened: bool | None
+) -> tuple[list[Task | Dropped], list[Dropped]]:
+    layout = read_layout(text, language, opened)
+    if layout is None or layout.incomplete:
+        other = read_layout(text, None, opened)
+        layout = other if layout is None or (other and other.complete > layout.complete) else layout
+    if layout is None:
+        return _listed(text, opened)
+    dropped = (
+        [Dropped(reason="preamble", detail="text before the first task", text=layout.before)]
+        if layout.before
+        else []
+    )
+    return [_task(block) for block in layout.blocks], dropped
+
+
+def _listed(text: str, opened: bool | None) -> tuple[list[Task | Dropped], list[Dropped]]:
+    before, items = read_list(text, opened)
+    if not items:
+        return [], [
+            Dropped(reason="no_task", detail="neither labels, a numbered list nor JSON", text=text)
+        ]
+    dropped = (
+        [Dropped(reason="preamble", detail="text before the first task", text=before)]
+        if before
+        else []
+    )
+    return [Task(instruction=item, output="") for item in items], dropped
+
+
+def _task(block: Block) -> Task | Dropped:
+    """The task of a block, or why it is none."""
+    instruction, entry, output = (block.parts[part] for part in ("instruction", "input", "output"))
+    if not instruction or not instruction.strip():
+        return Dropped(
+            reason="missing_instruction",
+            detail="no instruction before the input or output",
+            text=block.text,
+        )
+    if output is None or not output.strip():
+        detail = "no output label" if output is None else "nothing after the output label"
+        return Dropped(reason="missing_output", detail=detail, text=block.text)
+    return Task(instruction=instruction.strip(), input=without_no_input(entry or ""), output=output)
+
+
+def _without_last(found: list[Task | Dropped], reason: str) -> list[Task | Dropped]:
+    """What was found, with its last piece, which the server cut, dropped for that reason."""
+    if not found:
+        return []
+    *whole, last = found
+    text = (
+        last.text
+        if isinstance(last, Dropped)
+        else "\n".join((last.instruction, last.input, last.output)).strip()
+    )
+    return [
+        *whole,
+        Dropped(reason=reason, detail="the reply ended inside its last task", text=text),
+    ]
