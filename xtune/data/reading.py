@@ -106,6 +106,19 @@ class Reading:
                 left[file.source] = limit - count.rows
 
 
+def collect(rows: Iterator[Row], most: int) -> list[Row]:
+    """The next rows, as many as are encoded together."""
+    collected: list[Row] = []
+    characters = 0
+    while len(collected) < most and characters < CHUNK_CHARACTERS:
+        row = next(rows, None)
+        if row is None:
+            break
+        collected.append(row)
+        characters += size_of(row)
+    return collected
+
+
 def size_of(row: Row) -> int:
     """Characters of a row."""
     if isinstance(row, Document):
