@@ -63,6 +63,21 @@ def test_a_row_that_fits_no_format_is_told_by_what_its_files_format_misses(tmp_p
     assert "`completion` is missing among `prompt`, `answer`" in str(caught.value)
 
 
+def test_rows_that_mostly_lack_a_column_are_told_by_it(tmp_path: Path) -> None:
+    problems = Problems()
+    list(reader(write(tmp_path / "a.jsonl", [QA, {"prompt": "Q"}, {"prompt": "Q"}]), problems))
+    with pytest.raises(DataError, match=r"`completion` is missing among `prompt` .*:2, .*:3"):
+        problems.raise_any()
+
+
+def test_one_row_of_a_known_format_does_not_hide_that_the_others_have_none(tmp_path: Path) -> None:
+    rows = [{"text": "T"}, *[{"question": "Q", "answer": "A"}] * 3]
+    with pytest.raises(
+        DataError, match=r"`answer`, `question` fit no known format.*prompt: question"
+    ):
+        list(reader(write(tmp_path / "a.jsonl", rows)))
+
+
 def test_a_preference_row_in_a_file_of_answers_is_a_problem_of_that_row(tmp_path: Path) -> None:
     problems = Problems()
     path = write(tmp_path / "a.jsonl", [QA, QA, {"prompt": "Q", "chosen": "A", "rejected": "B"}])

@@ -8,7 +8,7 @@ from itertools import chain, islice
 from typing import Any
 
 from xtune.data.files import fingerprint, read_records
-from xtune.data.formats import Row, check_columns, convert, fits, format_of
+from xtune.data.formats import SHAPES, Row, check_columns, convert, fits, format_of
 from xtune.data.others import Other, other_of, unknown
 from xtune.data.problems import Problems, listed, refuse
 from xtune.data.sources import SourceFile
@@ -20,6 +20,9 @@ __all__ = ["Recogniser", "RowReader", "fingerprint"]
 
 HEAD = 1000
 """Rows that a file's format is recognised from; ours: a mixed file shows itself in fewer."""
+
+_MOST_SHAPES = 10_000
+"""Different sets of columns that are remembered; ours: rows that name their columns anew each time must not fill the memory."""
 
 HEAD_CHARACTERS = 4 << 20
 """Characters after which the first rows are enough, however few; ours: they are in memory together."""
@@ -108,8 +111,11 @@ class Recogniser:
         self.left_out: Counter[str] = Counter()
         """What belongs to rows and is not taken, by reason: replies of message trees."""
         _check_mapping(columns, head, name)
-        self.format = format if self._pinned else self._main(head, name)
-        """Format of most rows."""
+        self.format = format if self._pinned else ""
+        """Format of most rows; empty until it is recognised."""
+        if not self._pinned:
+            self.format = self._main(head, name)
+            self._known.clear()  # from here on, a row that also fits the file's format is of that
 
     def convert_all(
         self, records: Iterable[Record], problems: Problems
@@ -163,6 +169,8 @@ class Recogniser:
         judged = isinstance(value.get("label"), bool)
         known = self._known.get((keys, judged))
         if known is None:
+            if len(self._known) == _MOST_SHAPES:
+                self._known.clear()
             known = self._known[keys, judged] = self._recognise(keys, judged=judged)
         return known
 
@@ -170,27 +178,29 @@ class Recogniser:
         ours = frozenset(name for name, theirs in self._columns.items() if theirs in keys)
         other = other_of((keys - set(self._columns.values())) | ours, ours, judged=judged)
         every = keys | ours
-        main = getattr(self, "format", None)
-        if main is not None and fits(main, every):
-            return _Known(main, other)
+        if self.format and fits(self.format, every):
+            return _Known(self.format, other)
         return _Known(format_of(every, ours), other)
 
     def _main(self, head: Sequence[Record], name: str) -> str:
         known = [self._look(record.value) for record in head]
-        self._known.clear()  # from here on, a row that also fits the file's format is of that
         counts = Counter(one.other or one.format for one in known)
-        found = [(what, count) for what, count in counts.most_common() if what is not None]
-        if not found:
-            keys = _keys(head)
-            format = self._recognise(frozenset(keys), judged=False).format
-            if format is None:
-                other = unknown(set(keys))
-                refuse(other.what, where=name, allowed=other.allowed, advice=other.advice)
-            return format
-        main = found[0][0]
+        main = counts.most_common(1)[0][0]
+        if main is None:
+            main = self._nearest(head, [what for what in counts if isinstance(what, str)])
         if isinstance(main, Other):
             refuse(main.what, where=name, allowed=main.allowed, advice=main.advice)
         return main
+
+    def _nearest(self, head: Sequence[Record], found: Sequence[str]) -> str | Other:
+        """The format that most rows miss something of: by the columns of all of them, else one that other rows have."""
+        unfit = [record for record in head if self._look(record.value) == _Known(None, None)]
+        keys = frozenset(_keys(unfit))
+        format = self._recognise(keys, judged=False).format
+        if format is not None:
+            return format
+        near = (format for format in found if keys & set(SHAPES[format].required))
+        return next(near, None) or unknown(set(keys))
 
 
 _BARE = {True: _Known("text", None), False: _Known("messages", None)}

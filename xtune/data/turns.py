@@ -52,6 +52,7 @@ _TEXT_PARTS = ("text", "input_text", "output_text")
 """Types of content parts that hold a `text`: chat completions have the first, OpenAI's responses the others."""
 
 _LARGEST = sys.float_info.max
+"""Largest weight: an integer of JSON may be larger, and is no float."""
 
 _MEDIA = (
     "image",
@@ -101,7 +102,7 @@ def messages_of(value: Any, field: str, columns: Mapping[str, str]) -> list[Mess
             for index, turn in enumerate(turns)
         ]
     for keys in _PAIRS:
-        if all(isinstance(turn, dict) and turn.keys() >= set(keys) for turn in turns):
+        if all(_is_pair(turn, keys) for turn in turns):
             return [
                 message
                 for index, turn in enumerate(turns)
@@ -176,13 +177,19 @@ def tools_of(value: Any, field: str) -> tuple[Mapping[str, Any], ...]:
     """
     if value is None or (isinstance(value, str) and not value.strip()):
         return ()
-    tools = parsed_list(value, field)
+    tools = list(parsed_list(value, field))
     for index, tool in enumerate(tools):
         if isinstance(tool, str):  # each of them may be JSON text as well
             tools[index] = tool = _from_json(tool, f"{field}[{index}]") or tool
         if not isinstance(tool, dict):
             reject(f"{field}[{index}]", tool, "an object that describes a tool")
     return tuple(tools)
+
+
+def _is_pair(turn: Any, keys: tuple[str, str]) -> bool:
+    return (
+        isinstance(turn, dict) and turn.keys() >= set(keys) and not turn.keys() & {"role", "from"}
+    )
 
 
 def _pair(turn: Mapping[str, Any], keys: tuple[str, str], field: str) -> list[Message]:
