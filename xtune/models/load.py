@@ -26,7 +26,7 @@ from transformers.models.auto.modeling_auto import (
 from xtune.errors import MissingPackageError, ModelError
 from xtune.models.quiet import quiet
 from xtune.models.source import WEIGHTS, WEIGHTS_INDEX, fetch, read_config, read_json_object
-from xtune.models.tokenizer import load_tokenizer, pad_token_id, stop_token_ids
+from xtune.models.tokenizer import load_tokenizer, pad_token_id
 from xtune.plan import Plan
 from xtune.recipe.models import Full, Model, QLoRA
 
@@ -37,7 +37,6 @@ __all__ = [
     "load_tokenizer",
     "pad_token_id",
     "read_config",
-    "stop_token_ids",
 ]
 
 log = logging.getLogger("xtune")

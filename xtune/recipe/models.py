@@ -515,6 +515,14 @@ class Recipe(Spec):
                 "`data.streaming` cannot split off a fraction to evaluate on; name files in `data.evaluate`",
             ),
             (
+                self.data.streaming and train.epochs is not None,
+                "`train.epochs` is not known when `data.streaming` is on; remove it, `train.max_steps` says how long",
+            ),
+            (
+                self.data.streaming and self.data.max_rows is not None and len(weighted) > 1,
+                "`data.max_rows` cannot span several sources when `data.streaming` is on; give each source its own `max_rows`",
+            ),
+            (
                 stops_early and not held_out,
                 "`train.early_stop_patience` needs held-out rows; set `data.evaluate`",
             ),

@@ -14,8 +14,8 @@ from transformers import PreTrainedTokenizerBase
 
 from xtune.adapter.attach import attach
 from xtune.adapter.save import save_final
-from xtune.data.batch import Assembly, Batches, EvaluationBatches
-from xtune.data.prepare import Prepared, count_steps, prepare
+from xtune.data.batch import Assembly, EvaluationBatches
+from xtune.data.prepare import SILENT, Listener, Prepared, prepare
 from xtune.data.report import DataReport
 from xtune.errors import DivergedError, Interrupted
 from xtune.hardware import Hardware, Launch, detect, environment_facts, launch
@@ -88,7 +88,12 @@ class Session:
 
 
 def get_ready(
-    recipe: Recipe, *, name: str, resume: bool = False, hardware: Hardware | None = None
+    recipe: Recipe,
+    *,
+    name: str,
+    resume: bool = False,
+    hardware: Hardware | None = None,
+    listener: Listener = SILENT,
 ) -> Ready:
     """Plan the run and prepare its data; loads the tokenizer but no weights.
 
@@ -97,6 +102,7 @@ def get_ready(
         name: The recipe's name, for the default run folder.
         resume: Keep to what was decided for the run in the folder, if there is one.
         hardware: What to plan for; default: what this process finds.
+        listener: Hears of the preparation of the data, on the main process.
 
     Raises:
         XtuneError: Whatever a person has to mend before this recipe can train here.
@@ -109,11 +115,17 @@ def get_ready(
     if resume:
         plan = as_started(plan)
     tokenizer = load_tokenizer(recipe.model, recipe.data.template)
-    return Ready(plan=plan, tokenizer=tokenizer, prepared=prepare(plan, tokenizer), launch=where)
+    prepared = prepare(plan, tokenizer, listener=listener if where.rank == 0 else SILENT)
+    return Ready(plan=plan, tokenizer=tokenizer, prepared=prepared, launch=where)
 
 
 def train_session(
-    recipe: Recipe, *, name: str, resume: bool, observe: Callable[[Plan], Observer]
+    recipe: Recipe,
+    *,
+    name: str,
+    resume: bool,
+    observe: Callable[[Plan], Observer],
+    listener: Listener = SILENT,
 ) -> Finished:
     """Train, from the recipe to the folder with the result in it.
 
@@ -122,6 +134,7 @@ def train_session(
         name: The recipe's name.
         resume: Continue the run in the folder if there is one; start it otherwise.
         observe: Makes the observer of the main process, once the plan is known.
+        listener: Hears of the preparation of the data before that.
 
     Raises:
         XtuneError: What a person can mend; the run folder is left resumable.
@@ -136,7 +149,7 @@ def train_session(
     check_processes(accelerator, launch())
     if accelerator.num_processes > 1:
         hardware = weakest(gather_object([hardware]))
-    ready = get_ready(recipe, name=name, resume=resume, hardware=hardware)
+    ready = get_ready(recipe, name=name, resume=resume, hardware=hardware, listener=listener)
     if not accelerator.is_main_process:
         finished = _broadcast(accelerator, None)
         return finished or _train(Session(ready, path, None, Observers([]), accelerator))
@@ -275,7 +288,7 @@ def _make_job(session: Session) -> Job:
         rank=ready.launch.rank,
         world_size=ready.launch.world_size,
     )
-    batches = Batches(prepared.train, prepared.layout, assembly)
+    batches = prepared.batches(plan, assembly)
     evaluation = EvaluationBatches(
         prepared.evaluate,
         micro_batch_size=plan.micro_batch_size.value,
@@ -292,7 +305,7 @@ def _make_job(session: Session) -> Job:
         model=model,
         batches=batches,
         evaluation=evaluation,
-        total_steps=count_steps(recipe, batches.steps_per_epoch),
+        total_steps=prepared.total_steps(recipe),
         store=store,
         metrics=MetricsLog(session.path, keep_steps=checkpoint.state.step if checkpoint else 0)
         if session.folder is not None
