@@ -98,6 +98,9 @@ def _save_adapter(model: PeftModel, folder: Path, source: Model) -> None:
     if first is not None:
         state = _to_plain_lora(state, {_plain_name(name): factor for name, factor in first.items()})
         _double(config)
+    config.init_lora_weights = (
+        True  # how the factors began is past; PEFT would compute it again at every loading
+    )
     config.base_model_name_or_path = base_name(source)
     config.revision = source.revision
     config.inference_mode = True
@@ -134,7 +137,6 @@ def _to_plain_lora(
 def _double(config: LoraConfig) -> None:
     """Twice the rank with the same scale: alpha / r, or alpha / sqrt(r)."""
     untyped: Any = config
-    config.init_lora_weights = True
     config.r *= 2
     untyped.lora_alpha *= 2**0.5 if config.use_rslora else 2
 
