@@ -44,8 +44,9 @@ def data_show(
     named = _named(recipe, overrides, data)
     from xtune.report.data_view import view  # noqa: PLC0415 - torch is imported late
     from xtune.report.opened import open_data  # noqa: PLC0415
+    from xtune.report.preparing import preparing  # noqa: PLC0415
 
-    opened = open_data(named.recipe, name=named.name)
+    opened = open_data(named.recipe, name=named.name, listener=preparing())
     return view(
         opened,
         name=named.name,
@@ -72,8 +73,10 @@ def data_check(
     named = _named(recipe, overrides, data)
     from xtune.report.data_check import check_data  # noqa: PLC0415 - torch is imported late
     from xtune.report.opened import open_data  # noqa: PLC0415
+    from xtune.report.preparing import preparing  # noqa: PLC0415
 
-    return check_data(open_data(named.recipe, name=named.name), name=named.name)
+    opened = open_data(named.recipe, name=named.name, listener=preparing())
+    return check_data(opened, name=named.name)
 
 
 def data_tokens(models: str | Sequence[str], files: str | Sequence[str]) -> "TokensReport":
