@@ -1,6 +1,6 @@
 """The `selfinstruct` command: its verbs; how one ends is in `xtune.cli.ending`."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -58,6 +58,43 @@ def run(
         batch=batch,
     )
     print(run_recipe(recipe, overrides or (), options))
+
+
+@app.command()
+def status(folder: FolderArgument) -> None:
+    """How a run stands: kept, dropped, replies, tokens, cost."""
+    from selfinstruct.run import verbs
+
+    print(verbs.status(folder))
+
+
+@app.command()
+def stats(
+    folder: FolderArgument,
+    examples: Annotated[int, typer.Option(min=0, help="Dropped texts to show of each reason.")] = 1,
+) -> None:
+    """The numbers of a run: by language, reason and round."""
+    from selfinstruct.run import verbs
+
+    verbs.stats(folder, examples=examples)
+
+
+@app.command()
+def export(
+    folder: FolderArgument,
+    out: Annotated[
+        str, typer.Argument(metavar="OUT", help="The data set's folder; must not exist.")
+    ],
+    form: Annotated[
+        Literal["alpaca", "messages", "sharegpt"],
+        typer.Option("--format", help="Shape of the rows."),
+    ] = "alpaca",
+    split: Annotated[float, typer.Option(help="Part of each language to hold out: `0.05`.")] = 0.0,
+) -> None:
+    """Write the kept tasks as a data set with a card; xtune trains on it as it is."""
+    from selfinstruct.run import verbs
+
+    print(verbs.export_run(folder, out, form=form, split=split))
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from selfinstruct.errors import LimitReached
 from selfinstruct.generate.answers import Judge
@@ -203,6 +204,7 @@ class _Sitting:
             settings=settings.generate,
             llm=settings.llm,
             json=as_json,
+            count=llm.count_tokens,
         )
         if too_long := drawer.too_long():
             self._shower.say(
@@ -225,36 +227,40 @@ class _Sitting:
 
     @contextlib.contextmanager
     def _interruptible(self, paid: PaidLLM) -> Iterator[None]:
-        """Let Ctrl-C and SIGTERM end the run in good order; a second Ctrl-C leaves what is under way."""
+        """Let Ctrl-C and SIGTERM end the run in good order; a second one leaves what is under way.
+
+        Raises:
+            Interrupted: It came before anything was asked.
+            CancelledError: It came twice.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
         loop = asyncio.get_running_loop()
-        task = asyncio.current_task()
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-        def stop() -> None:
-            growing = self._loop
-            if growing is None or growing.reason is not None:
-                if growing is not None:
-                    growing.reason = Interrupted()
-                if task is not None:
-                    task.cancel()
-                return
-            if paid.in_flight:
-                self._shower.say(_STOPPING)
-            growing.halt(Interrupted())
-
+        task = asyncio.current_task()
         for number in before:
-            loop.add_signal_handler(number, stop)
+            loop.add_signal_handler(number, self._stop, paid, task)
         try:
             yield
         except asyncio.CancelledError:
             if self._loop is None:
-                raise Interrupted("Interrupted; nothing was asked yet.") from None
+                raise Interrupted("Interrupted; nothing was generated in this sitting.") from None
             raise
         finally:
             for number, handler in before.items():
                 loop.remove_signal_handler(number)
                 if handler is not None:
                     signal.signal(number, handler)
+
+    def _stop(self, paid: PaidLLM, task: "asyncio.Task[Any] | None") -> None:
+        growing = self._loop
+        if growing is not None and growing.reason is None:
+            if paid.in_flight:
+                self._shower.say(_STOPPING)
+            growing.halt(Interrupted())
+            return
+        if growing is not None:
+            growing.reason = Interrupted()
+        if task is not None:
+            task.cancel()

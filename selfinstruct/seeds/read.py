@@ -51,8 +51,13 @@ def seed_row(seed: Seed) -> dict[str, Any]:
     }
 
 
-def numbered_seeds(path: Path, tell: Tell) -> Iterator[tuple[str, Seed]]:
+def numbered_seeds(path: Path, tell: Tell, *, unique: bool = True) -> Iterator[tuple[str, Seed]]:
     """Each readable seed of a file with its place ("en.jsonl:3"); the rest goes to `tell`.
+
+    Args:
+        path: The file.
+        tell: Hears what is wrong.
+        unique: Whether two seeds of one id are wrong.
 
     Raises:
         XtuneError: The file cannot be opened.
@@ -64,7 +69,7 @@ def numbered_seeds(path: Path, tell: Tell) -> Iterator[tuple[str, Seed]]:
         seed = seed_of(row, where, tell)
         if seed is None:
             continue
-        if seed.id in first:
+        if unique and seed.id in first:
             what = f"`id` is {seed.id}, which {first[seed.id]} has too"
             tell("problem", Problem(what=what, where=where, allowed="each seed has its own"))
         first.setdefault(seed.id, where)
