@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from xtune.report.data_check import DataCheck
     from xtune.report.data_view import DataView
     from xtune.report.sets_view import SetsView
+    from xtune.report.template_view import TemplateView
 
 RECIPE = "recipe.yaml"
 """The recipe's name in a run folder, as `xtune.run.folder` has it, which imports more than this module may."""
@@ -95,6 +96,22 @@ def data_tokens(models: str | Sequence[str], files: str | Sequence[str]) -> "Tok
         [models] if isinstance(models, str) else models,
         [files] if isinstance(files, str) else files,
     )
+
+
+def data_template(template: str | Path, *, model: str | None = None) -> "TemplateView":
+    """What a chat template can do, tried on invented conversations: masks, end token, system prompt, tools, reasoning.
+
+    Args:
+        template: A model, whose own template is tried, or a Jinja file.
+        model: For a file, the model whose tokenizer it is tried with; default: the demo's, which is
+            given the special tokens that the template writes.
+
+    Raises:
+        XtuneError: There is no such model or file, or no template.
+    """
+    from xtune.report.template_view import try_template  # noqa: PLC0415 - torch is imported late
+
+    return try_template(str(template), model)
 
 
 def data_sets(name: str | None = None, *, language: str | None = None) -> "SetsView":
