@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xtune.api import NamedRecipe, Overrides, as_words, read
+from xtune.errors import XtuneError
 
 if TYPE_CHECKING:
     from xtune.report.compression import TokensReport
@@ -132,7 +133,11 @@ def data_sets(name: str | None = None, *, language: str | None = None) -> "SetsV
 def _named(
     recipe: NamedRecipe | str | Path, overrides: Overrides, data: str | None = None
 ) -> NamedRecipe:
-    """The recipe that is meant: by name, by file, by run folder, or made of a model and a file of rows."""
+    """The recipe that is meant: by name, by file, by run folder, or made of a model and a file of rows.
+
+    Raises:
+        XtuneError: It is a model, and there is no file of rows.
+    """
     if isinstance(recipe, NamedRecipe):
         return recipe
     if data is not None:
@@ -143,4 +148,9 @@ def _named(
     folder = Path(recipe).expanduser()
     if (folder / RECIPE).is_file():
         return NamedRecipe(name=str(recipe), recipe=read(folder / RECIPE, overrides).recipe)
+    if str(recipe).startswith("bundled:") or (folder / "config.json").is_file():
+        raise XtuneError(
+            f"`{recipe}` is a model, not a recipe.",
+            advice="Name rows for it: --data FILE (data=...).",
+        )
     return read(recipe, overrides)
