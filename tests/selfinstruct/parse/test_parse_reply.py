@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selfinstruct.parse import is_no_input, parse_reply
 from selfinstruct.labels import languages, words_for
+from selfinstruct.parse import is_no_input, parse_reply
 from selfinstruct.types import Task
 
 SHARED = Path(__file__).parents[3] / ".." / "shared" / "data" / "selfinstruct"
