@@ -4,14 +4,15 @@ import unicodedata
 
 import regex
 
-from selfinstruct.labels import folded, is_weak, label_of
+from selfinstruct.labels import folded, is_weak, label_of, usual_label
 from selfinstruct.rules.settings import RuleSettings
 from selfinstruct.types import Task
 
 _PARTS = ("instruction", "input", "output")
 
 _LINK = regex.compile(
-    r"\b(?:https?|ftp)://[^\s<>\"']|(?<![\w@.])www\.[\w-]+\.\w", flags=regex.IGNORECASE
+    r"(?<![A-Za-z0-9])(?:https?|ftp)://[^\s<>\"']|(?<![\w@.])www\.[\w-]+\.\w",
+    flags=regex.IGNORECASE,
 )
 _LEFT_TAG = regex.compile(r"[<＜]\s*(?:/?no[\s_-]?(?:in|out)put|sin entrada|sem entrada|keine eingabe|aucune entrée|tidak ada masukan|入力なし|なし|입력 없음|없음|нет ввода|ไม่มีข้อมูลนำเข้า|ไม่มี|không có đầu vào|لا يوجد(?: مدخل)?|بدون مدخلات)\s*[>＞]", flags=regex.IGNORECASE)  # fmt: skip
 _LABEL = regex.compile(
@@ -33,7 +34,7 @@ _BLANK_WORDS = (
     "nama|anda|masukkan|tanggal|perusahaan|topik|alamat|kota|tempat|jam|hari|bulan|gambar|nomor|penerima|"
     "tên|của bạn|chèn|ngày|công ty|chủ đề|địa chỉ|họ|địa điểm|giờ|tháng|hình ảnh|người nhận|"
     "имя|ваш|ваше|ваша|вставьте|дата|компания|компании|тема|адрес|город|фамилия|должность|название|место|время|номер|изображение|получател[ья]|"
-    "اسم|اسمك|أدخل|تاريخ|التاريخ|الشركة|الموضوع|العنوان|المدينة|"
+    "اسم|الاسم|اسم المستلم|اسمك|أدخل|تاريخ|التاريخ|الشركة|الموضوع|العنوان|المدينة|"
     "名前|氏名|あなた|会社名|日付|住所|商品名|お名前|宛名|"
     "이름|당신|회사명|회사|날짜|주소|제목|성함|귀하|"
     "ชื่อ|ของคุณ|ใส่|วันที่|บริษัท|หัวข้อ|ที่อยู่"
@@ -73,10 +74,14 @@ def left_label(task: Task, language: str, settings: RuleSettings) -> str | None:
         for found in _LABEL.finditer(_without_code(text)):
             named = label_of(found["word"], language)
             numbered = found["number"] or found["after"]
+            usual = named is not None and folded(found["word"]) == folded(
+                usual_label(named, language)
+            )
             if named is None or (
-                is_weak(found["word"])
-                and not (found["number"] and folded(found["word"]) in _PLURALS)
+                is_weak(found["word"]) and not usual and folded(found["word"]) not in _PLURALS
             ):
+                continue
+            if folded(found["word"]) in _PLURALS and not numbered:
                 continue
             if numbered or (named == part and not text[: found.start()].strip()):
                 return f"{part}: {found[0].strip()!r}"

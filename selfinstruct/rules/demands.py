@@ -32,11 +32,23 @@ def refusal(task: Task, language: str, settings: RuleSettings) -> str | None:  #
     asked = f"{task.instruction}\n{task.input}"
     if _pattern("ABOUT_REFUSAL", _main(language)).search(asked):
         return None
+    first_end = max(_INTERJECTION, _sentence_end(opening))
     for table in ("IDENTITY", "UNABLE"):
         found = _pattern(table, _main(language)).search(opening)
-        if found:
+        if found and found.start() <= first_end:
             return f"output opens with {found[0][:80]!r}"
     return None
+
+
+def _sentence_end(text: str) -> int:
+    """Where the first sentence of a text ends."""
+    end = _SENTENCE_END.search(text)
+    return end.start() if end else len(text)
+
+
+_SENTENCE_END = regex.compile(r"[.!?。！？؟…](?=\s|$|[\p{Han}\p{Hiragana}\p{Katakana}])|\n")
+_INTERJECTION = 20
+"""Characters that "Hello!" may take before a refusal."""
 
 
 def beyond_text(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001

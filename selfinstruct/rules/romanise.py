@@ -198,6 +198,8 @@ _PARTICLE = regex.compile(
 )
 _ALIKE = 0.7
 _FEWEST_SOUNDS = 3
+_VOWELS_LEFT_OUT = frozenset({"th", "ar", "fa", "ur", "he"})
+"""Languages whose words have few consonants to compare."""
 
 
 def sounds_like(own: str, latin: str, language: str) -> bool:
@@ -207,11 +209,26 @@ def sounds_like(own: str, latin: str, language: str) -> bool:
         return _is_romaji(own, words)
     spelled = _skeleton("".join(words))
     sounds = _skeleton("".join(_sound(character) for character in own.strip().casefold()))
-    # the gloss belongs to the last words only
-    sounds = sounds[-len(spelled) - 1 :] if len(sounds) > len(spelled) + 1 else sounds
-    if min(len(spelled), len(sounds)) < _FEWEST_SOUNDS:
+    if min(len(spelled), len(sounds)) < _FEWEST_SOUNDS - (language in _VOWELS_LEFT_OUT):
         return False
-    return 2 * LCSseq.similarity(spelled, sounds) / (len(spelled) + len(sounds)) >= _ALIKE
+    # the gloss belongs to the last words only
+    return (
+        max(
+            _likeness(spelled, sounds[-length:])
+            for length in range(len(spelled) - 1, len(spelled) + 2)
+        )
+        >= _ALIKE
+    )
+
+
+def _likeness(a: str, b: str) -> float:
+    return 2 * LCSseq.similarity(a, b) / (len(a) + len(b))
+
+
+def has_romaji_form(latin: str) -> bool:
+    """Whether Latin letters are lower-case syllables of romaji; some English words, "tomato", are as well."""
+    words = regex.findall(r"[\p{Latin}\p{M}'’]+", unicodedata.normalize("NFC", latin))
+    return bool(words) and all(word.islower() and _ROMAJI_WORD.fullmatch(word) for word in words)
 
 
 def _is_romaji(own: str, words: list[str]) -> bool:
@@ -221,7 +238,11 @@ def _is_romaji(own: str, words: list[str]) -> bool:
     if len(words) > 2 and _PARTICLE.search(" ".join(words)):
         return True
     katakana = "".join(chr(ord(c) + 0x60) if "ぁ" <= c <= "ゖ" else c for c in own)
-    sounds = "".join(_KANA.get(character, "") for character in katakana)
+    sounds = (
+        _skeleton("".join(_KANA.get(character, "") for character in katakana))
+        .replace("j", "z")
+        .replace("f", "h")
+    )
     spelled = _skeleton("".join(words)).replace("j", "z").replace("f", "h")
     if regex.search(r"\p{Han}", own):
         # a kanji's sound is open: the syllables of romaji, long vowels or a marker of Japanese have to do
@@ -230,11 +251,7 @@ def _is_romaji(own: str, words: list[str]) -> bool:
         )
         return bool(long)
     tail = sounds[-len(spelled) - 1 :]
-    return (
-        len(spelled) > 1
-        and len(tail) > 1
-        and 2 * LCSseq.similarity(spelled, tail) / (len(spelled) + len(tail)) >= _ALIKE
-    )
+    return len(spelled) > 1 and len(tail) > 1 and _likeness(spelled, tail) >= _ALIKE
 
 
 def _sound(character: str) -> str:

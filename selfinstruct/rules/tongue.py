@@ -1,11 +1,12 @@
 """Rules on the language of a task: the wrong one, and glosses that spell the own one in Latin letters."""
 
+from collections.abc import Iterator
 from functools import cache
 
 import regex
 
 from selfinstruct.rules import phrases
-from selfinstruct.rules.romanise import sounds_like
+from selfinstruct.rules.romanise import has_romaji_form, sounds_like
 from selfinstruct.rules.settings import RuleSettings
 from selfinstruct.types import Task
 from xtune.text import (
@@ -34,11 +35,13 @@ _ASKS_FOR_READING = regex.compile(
     r"romaji|romani[sz]|romanj|translit|pronunc|pronounce|prononc|aussprach|pelafalan|ローマ字|読み方|発音|ふりがな|로마자|발음|транслит|произнош|การออกเสียง|อักษรโรมัน|ทับศัพท์|نطق|كتابة صوتية|拼音|phiên âm",
     flags=regex.IGNORECASE,
 )
-_GLOSS = regex.compile(
-    r"(?P<own>(?:[\p{L}\p{M}ー々ฯๆ]++[\s・、,。，.]{0,2}){1,12})[\s\"”」』]{0,2}[(（](?P<latin>\p{Latin}[\p{Latin}\p{M}'’ʼ\-–,.!?\s]{2,120})[)）]"
-)
+_GLOSS = regex.compile(r"[(（](?P<latin>\p{Latin}[\p{Latin}\p{M}'’ʼ\-–,.!?\s]{2,120})[)）]")
+_WORDS_BEFORE = regex.compile(r"(?:[\p{L}\p{M}ー々ฯๆ]++[\s・、,。，.]{0,2}+){1,12}[\"”」』]?\s?\Z")
+_CHARACTERS_BEFORE = 60
 _FEWEST_GLOSSES = 2
 _LONG_GLOSS_LETTERS = 14
+_ALL_ROMAJI = 3
+"""As many brackets, all of them in the form of romaji, are glosses of kanji; terms are not all in that form."""
 _LOANWORDS = frozenset({"ru", "uk", "bg"})
 """Languages in which a loanword in brackets, "сервер (server)", reads like a gloss: three are asked for."""
 
@@ -84,6 +87,16 @@ def _other_script(text: str, language: str) -> str | None:
     return None if detect_language(text) is None else next(iter(shares))
 
 
+def _glosses(text: str, own: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """Each bracket of Latin letters that follows words of the own script, with these words."""
+    for found in _GLOSS.finditer(text):
+        before = _WORDS_BEFORE.search(
+            text[max(0, found.start() - _CHARACTERS_BEFORE) : found.start()]
+        )
+        if before and any(script in own for script in letters_by_script(before[0])):
+            yield before[0], found["latin"]
+
+
 def gloss(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001
     """Words of another script followed by their sound in Latin letters, twice or at length, unasked.
 
@@ -98,12 +111,14 @@ def gloss(task: Task, language: str, settings: RuleSettings) -> str | None:  # n
     ):
         return None
     for part in ("instruction", "output"):
-        found = [
-            match["latin"]
-            for match in _GLOSS.finditer(getattr(task, part))
-            if any(script in own for script in scripts_of(match["own"]))
-            and sounds_like(match["own"], match["latin"], main)
-        ]
+        beside = list(_glosses(getattr(task, part), own))
+        found = [latin for words, latin in beside if sounds_like(words, latin, main)]
+        if (
+            main == "ja"
+            and len(beside) >= _ALL_ROMAJI
+            and all(has_romaji_form(latin) for _, latin in beside)
+        ):
+            found = [latin for _, latin in beside]
         long = any(
             letters_by_script(latin).total() >= _LONG_GLOSS_LETTERS and " " in latin
             for latin in found
