@@ -106,6 +106,8 @@ def read_layout(text: str, language: str | None, opened: bool | None) -> Layout 
         label.part == "instruction" and label.marked for label in labels
     ):
         return None
+    if opened is not True and not any(label.part == "instruction" for label in labels):
+        labels = _with_numbered_lines(lines, labels)
     starts = _starts(labels)
     first_part = min(
         (label.line for label in labels if label.part != "instruction"), default=len(lines)
@@ -207,6 +209,41 @@ def _outside_fences(lines: Sequence[str], labels: list[Label]) -> list[Label]:
             fenced.update(range(opened_at + 1, index))
             opened_at, mark = -1, ""
     return [label for label in labels if label.line not in fenced]
+
+
+_NUMBERED = regex.compile(
+    r"[^\S\n]*+#{0,6}[^\S\n]*+[*_]{0,3}(?P<number>\p{Nd}{1,4})[.):．）、][*_]{0,3}[^\S\n]*+(?P<rest>\S[^\n]*)$"
+)
+
+
+def _with_numbered_lines(lines: Sequence[str], labels: list[Label]) -> list[Label]:
+    """The labels, with an instruction's where only a number stands before it: "4. Sing.", "Input: ...", "Output: ..."."""
+    found: list[Label] = []
+    begin, wants = 0, True
+    for label in labels:
+        if wants:
+            numbered = [
+                (line, match)
+                for line in range(begin, label.line)
+                if (match := _NUMBERED.match(lines[line]))
+            ]
+            if numbered:
+                # lists in the answer before come first
+                line, match = numbered[-1]
+                found.append(
+                    Label(
+                        line=line,
+                        part="instruction",
+                        number=_value(match["number"]),
+                        style=label.style,
+                        weak=False,
+                        rest=match["rest"].strip("*_ "),
+                    )
+                )
+        found.append(label)
+        wants = label.part == "output"
+        begin = label.line + 1
+    return found
 
 
 def _starts(labels: Sequence[Label]) -> list[Label]:

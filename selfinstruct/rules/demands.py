@@ -53,7 +53,7 @@ _INTERJECTION = 20
 
 def beyond_text(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001
     """An instruction that asks for images, sound, files, the web or the present moment; programs may."""
-    if _code_task().search(task.instruction):
+    if _code_task().search(task.instruction) or _how_to().search(task.instruction):
         return None
     # what a quotation or a speaker of a dialogue asks is not asked of the model
     asked = _SPOKEN.sub(" ", task.instruction)
@@ -71,6 +71,11 @@ def _pattern(table: str, language: str) -> "regex.Pattern[str]":
     own = getattr(phrases, table)
     chosen = [own["en"], *([own[language]] if language != "en" and language in own else [])]
     return regex.compile("|".join(f"(?:{pattern})" for pattern in chosen), flags=regex.IGNORECASE)
+
+
+@cache
+def _how_to() -> "regex.Pattern[str]":
+    return regex.compile(phrases.HOW_TO, flags=regex.IGNORECASE)
 
 
 @cache

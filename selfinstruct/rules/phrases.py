@@ -69,6 +69,14 @@ BEYOND: Mapping[str, str] = {
 }
 """What a model of text alone lacks: pictures, sound, files, the web, the present moment."""
 
+HOW_TO = (
+    r"^\W*(?:how (?:do|does|can|could|should|would|to|is|are)\b|why\b|¿?(?:cómo|por qué)\b|comment\b|pourquoi\b|"
+    r"wie (?:kann|können|macht|man|nimmt|funktioniert|schreib|öffne|zeichne)|warum\b|wieso\b|como\b|por que\b|bagaimana (?:cara|proses)|mengapa\b|"
+    r"как (?!\w+ сегодня|сейчас)\w+|почему|làm (?:thế nào|sao)|vì sao|tại sao|كيف (?:يمكن|أ|ن|ت)|لماذا|왜)|"
+    r"方法|やり方|どうやって|どのように|なぜ|방법|어떻게 하|어떻게 해|วิธี|ทำไม|cách để|cách "
+)
+"""Questions about how something is done, which a text answers."""
+
 CODE_TASK = (
     r"\b(?:code|coding|program|programme|function|script|python|java(?:script)?|html|css|sql|php|ruby|bash|shell|command|algorithm|api|ascii|regex|excel|"
     r"c[óo]digo|función|programa|função|algoritmo|fonction|algorithme|funktion|programm|befehl|skript|kode|fungsi|perintah|mã|hàm|chương trình|lệnh|svg|latex)\b|"

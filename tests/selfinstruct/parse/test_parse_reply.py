@@ -84,6 +84,16 @@ def test_an_example_with_input_and_output_stays_in_a_numbered_instruction():
     assert parsed(text) == [("Double it.\nInput: 2\nOutput: 4", "", "def f(x): return 2 * x")]
 
 
+def test_a_number_alone_can_open_a_task():
+    text = "1. **Sing.**\n   - Input: <noinput>\n   - Output: La:\n1. la\n2. la\n2. Dance\nInput: a waltz\nOutput: 1, 2, 3"
+    assert parsed(text) == [("Sing.", "", "La:\n1. la\n2. la"), ("Dance", "a waltz", "1, 2, 3")]
+
+
+def test_labels_inside_the_last_part_of_a_plain_task_are_text():
+    text = "Instruction: a\nInput: b\nOutput: see\nInput: 3\nOutput: 4\n\nInstruction: c\nOutput: d"
+    assert parsed(text) == [("a", "b", "see\nInput: 3\nOutput: 4"), ("c", "", "d")]
+
+
 def test_a_recipes_instructions_are_no_new_task():
     text = "### Instruction:\nBake.\n\n### Response:\nIngredients:\n- flour\nInstructions:\n1. Mix\n2. Bake"
     assert parsed(text) == [("Bake.", "", "Ingredients:\n- flour\nInstructions:\n1. Mix\n2. Bake")]
@@ -236,7 +246,7 @@ LAYOUTS = {
 }
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     tasks=st.lists(st.tuples(TEXTS, st.one_of(st.just(""), TEXTS), TEXTS), min_size=1, max_size=4),
     language=st.sampled_from(sorted(languages())),
@@ -317,7 +327,7 @@ PIECES_OF_A_MEGABYTE = ["a", "1. Instruction: a\n", "1. ", "{", "[{", '{"a":', "
 @pytest.mark.parametrize("piece", PIECES_OF_A_MEGABYTE)
 def test_a_long_reply_of_one_piece_over_and_over_is_read(piece):
     # quadratic time would be hours here
-    found = parse_reply(piece * (400_000 // len(piece)))
+    found = parse_reply(piece * (150_000 // len(piece)))
     assert found.tasks or found.dropped
 
 

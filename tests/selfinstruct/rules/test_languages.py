@@ -25,6 +25,9 @@ GOOD = [
     ("en", "Which chatbot reply is a refusal?", "As an AI language model, I cannot help with that."),
     ("es", "Da tres razones para caminar cada mañana.", "Fortalece el corazón, mejora el ánimo y ayuda a dormir."),
     ("es", "¿Por qué se amarillean las fotos antiguas?", "El papel se oxida poco a poco con la luz y el aire."),
+    ("es", "¿Cómo se escucha un podcast en el móvil?", "Abre la aplicación de audio, busca el programa y pulsa el botón redondo."),
+    ("en", "How do I take a picture of the moon?", "Use a tripod and a short exposure."),
+    ("ja", "月の写真を撮る方法は？", "三脚を使い、露出を短くします。"),
     ("es", "Rechaza una invitación a cenar.", "Lo siento, no puedo ir el sábado, pero gracias por pensar en mí."),
     ("fr", "Donne trois raisons de marcher chaque matin.", "La marche renforce le cœur, améliore l'humeur et aide à dormir."),
     ("fr", "Comment réussir une photo de nuit ?", "Posez l'appareil, allongez le temps de pose et évitez le flash."),
@@ -160,7 +163,7 @@ def test_what_a_model_of_text_lacks_is_told_in_every_language(language, instruct
     assert reason(language, instruction, GOOD_OUTPUT[language]) == "beyond_text"
 
 
-GOOD_OUTPUT = {language: output for language, _, output, *_ in reversed(GOOD[:31])}
+GOOD_OUTPUT = {language: output for language, _, output, *_ in reversed(GOOD)}
 
 
 @pytest.mark.parametrize("language", sorted(ASKED))
