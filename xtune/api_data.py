@@ -3,13 +3,17 @@
 Importing this module is cheap; torch and transformers come with the first verb that needs them.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xtune.api import NamedRecipe, Overrides, as_words, read
 
 if TYPE_CHECKING:
+    from xtune.report.compression import TokensReport
+    from xtune.report.data_check import DataCheck
     from xtune.report.data_view import DataView
+    from xtune.report.sets_view import SetsView
 
 RECIPE = "recipe.yaml"
 """The recipe's name in a run folder, as `xtune.run.folder` has it, which imports more than this module may."""
@@ -49,6 +53,60 @@ def data_show(
         count=count,
         row=row,
     )
+
+
+def data_check(
+    recipe: NamedRecipe | str | Path, overrides: Overrides = (), *, data: str | None = None
+) -> "DataCheck":
+    """All that is known of a recipe's data: rows, formats, tokens, lengths, drops, repeats, languages, and the verdict.
+
+    Args:
+        recipe: A recipe's name or file, what `read` returned, or a run folder; with `data`, a model.
+        overrides: Changes to the recipe, as in `read`.
+        data: A file of rows for the model, in the place of a recipe.
+
+    Raises:
+        XtuneError: The recipe or the model's tokenizer is wrong. What would keep the data or this
+            machine from training is in the result.
+    """
+    named = _named(recipe, overrides, data)
+    from xtune.report.data_check import check_data  # noqa: PLC0415 - torch is imported late
+    from xtune.report.opened import open_data  # noqa: PLC0415
+
+    return check_data(open_data(named.recipe, name=named.name), name=named.name)
+
+
+def data_tokens(models: str | Sequence[str], files: str | Sequence[str]) -> "TokensReport":
+    """How many characters of a text make a token, to choose a base model for a language by.
+
+    Args:
+        models: One model or several: folders, hub ids, `bundled:demo`. No weights are loaded.
+        files: Texts, data files, XML files (their text alone), folders, globs.
+
+    Raises:
+        XtuneError: A tokenizer or a file cannot be read.
+    """
+    from xtune.report.compression import compare_tokenizers  # noqa: PLC0415 - torch is imported late
+
+    return compare_tokenizers(
+        [models] if isinstance(models, str) else models,
+        [files] if isinstance(files, str) else files,
+    )
+
+
+def data_sets(name: str | None = None, *, language: str | None = None) -> "SetsView":
+    """The data sets that recipes may name as `set:NAME`: one in full, all, or those in a language.
+
+    Args:
+        name: One set.
+        language: ISO 639-1 code: `th`.
+
+    Raises:
+        XtuneError: No set has that name; the nearest are told.
+    """
+    from xtune.report.sets_view import known_sets  # noqa: PLC0415 - torch is imported late
+
+    return known_sets(name, language)
 
 
 def _named(

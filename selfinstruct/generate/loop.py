@@ -9,14 +9,15 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from selfinstruct.errors import LimitReached, LLMError, RequestRefused, Stopped
 from selfinstruct.generate.answers import Judge
 from selfinstruct.generate.draw import Drawer, parse_prompt_id
 from selfinstruct.generate.paid import PaidLLM
 from selfinstruct.pool.pool import LanguagePool
-from selfinstruct.types import Reply, Request, Usage
+from selfinstruct.pool.tally import Tally
+from selfinstruct.types import Reply, Request
 from xtune.errors import Interrupted, XtuneError
 
 _GUESSED_YIELD = 8.0
@@ -24,25 +25,6 @@ _GUESSED_YIELD = 8.0
 
 _SPARE = 1.25
 """Near a target, this many times the prompts that seem needed are under way. A design choice."""
-
-
-@dataclass(kw_only=True)
-class Tally:
-    """How a run stands, for whoever shows it."""
-
-    kept: dict[str, int] = field(default_factory=dict)
-    drops: Counter[str] = field(default_factory=Counter)
-    replies: int = 0
-    expected: int = 0
-    """Replies that all rounds come to."""
-
-    target: int | None = None
-    """Tasks to keep over all languages, if there is a target."""
-
-    usage: Usage = field(default_factory=Usage)
-    usd: float | None = None
-    concurrency: int = 0
-    in_flight: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

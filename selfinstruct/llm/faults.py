@@ -105,7 +105,7 @@ def _read_reply(body: bytes) -> Reply | Fault:
         return Fault(kind="again", what="the answer is empty")
     model = value.get("model")
     return Reply(
-        text=text,
+        text=text.encode("utf-8", "replace").decode(),  # half a surrogate pair fits no file
         finish_reason=reason,
         usage=_usage(value.get("usage")),
         model=model if isinstance(model, str) else "",

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from selfinstruct.errors import AccountError, LLMError, RequestRefused, ServerFailing, Stopped
@@ -14,7 +14,7 @@ from selfinstruct.llm.limiter import Limiter
 from selfinstruct.llm.settings import LLMSettings
 from selfinstruct.llm.tokens import estimate_messages, estimate_tokens, most_tokens
 from selfinstruct.llm.wire import DirectWire, OpenAIWire, Wire, WireError
-from selfinstruct.types import Reply, Request, Usage
+from selfinstruct.types import LLM, Reply, Request, Usage
 
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 60.0
@@ -108,7 +108,7 @@ class ServerLLM:
             if fault.kind == "parameter" and self._adapt(fault):
                 continue
             if fault.kind in {"request", "parameter"}:
-                raise self._refuse(fault)
+                raise self._refuse(fault, request)
             if fault.status == 429:
                 busy += 1
             else:
@@ -124,9 +124,9 @@ class ServerLLM:
         self.limiter.stop()
         self._stopping.set()
 
-    def forget_refusal(self) -> None:
-        """Do not hold a refusal that was to be expected against the server."""
-        self._refused = 0
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, estimated."""
+        return estimate_tokens(text)
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -138,7 +138,9 @@ class ServerLLM:
         await self.limiter.acquire(reserved)
         outcome: Reply | Fault | None = None
         try:
-            answer = await self._wire.post("/chat/completions", self._body(request))
+            answer = await self._wire.post(
+                "/chat/completions", request_body(self.settings, request, self._without)
+            )
             outcome = read_answer(answer)
         except WireError as error:
             outcome = Fault(
@@ -174,28 +176,6 @@ class ServerLLM:
             model=self._key.hide(reply.model),
         )
 
-    def _body(self, request: Request) -> dict[str, Any]:
-        body: dict[str, Any] = {
-            "model": self.settings.model,
-            "messages": [dict(message) for message in request.messages],
-            "temperature": request.temperature,
-            "top_p": request.top_p,
-        }
-        limit = "max_completion_tokens" if "max_tokens" in self._without else "max_tokens"
-        body[limit] = request.max_tokens
-        if request.seed is not None:
-            body["seed"] = request.seed
-        if request.stop:
-            body["stop"] = list(request.stop)
-        if request.schema is not None:
-            body["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": "answer", "strict": True, "schema": dict(request.schema)},
-            }
-        for name in self._without - {"max_tokens"}:
-            body.pop(name, None)
-        return body
-
     def _adapt(self, fault: Fault) -> bool:
         """Leave out what the model refuses; False if that was tried already."""
         name = fault.parameter
@@ -230,8 +210,8 @@ class ServerLLM:
             await asyncio.wait_for(self._stopping.wait(), seconds)
             raise Stopped
 
-    def _refuse(self, fault: Fault) -> Exception:
-        self._refused += 1
+    def _refuse(self, fault: Fault, request: Request) -> Exception:
+        self._refused += request is not _PROBE  # many servers refuse that one
         if not self._replied and self._refused >= _REFUSALS_TO_STOP:
             return LLMError(
                 f"The server at {self.url} refuses every request ({self._hidden(fault)}).",
@@ -295,6 +275,30 @@ class ServerLLM:
 _EMPTY = ("the answer has no choices", "the answer is empty", "the answer's content is no text")
 
 
+def request_body(
+    settings: LLMSettings, request: Request, without: Collection[str] = ()
+) -> dict[str, Any]:
+    """A request as the chat-completions protocol has it, without parameters that the model refuses."""
+    limit = "max_completion_tokens" if "max_tokens" in without else "max_tokens"
+    body: dict[str, Any] = {
+        "model": settings.model,
+        "messages": [dict(message) for message in request.messages],
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        limit: request.max_tokens,
+    }
+    if request.seed is not None:
+        body["seed"] = request.seed
+    if request.stop:
+        body["stop"] = list(request.stop)
+    if request.schema is not None:
+        body["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {"name": "answer", "strict": True, "schema": dict(request.schema)},
+        }
+    return {name: value for name, value in body.items() if name == limit or name not in without}
+
+
 def _wire(settings: LLMSettings, url: str, key: Key) -> Wire:
     chosen = settings.client
     if chosen == "auto":
@@ -317,8 +321,8 @@ async def _model_names(url: str, key: Key) -> list[str]:
         return []
 
 
-async def probe_json(llm: ServerLLM) -> tuple[bool, Reply | None]:
-    """Whether a server holds its answers to a JSON schema, asked once, and the reply that was paid for.
+async def probe_json(llm: LLM) -> bool:
+    """Whether a server holds its answers to a JSON schema, asked once.
 
     Raises:
         LLMError: The server cannot be asked at all.
@@ -326,10 +330,9 @@ async def probe_json(llm: ServerLLM) -> tuple[bool, Reply | None]:
     try:
         reply = await llm.complete(_PROBE)
     except RequestRefused:
-        llm.forget_refusal()
-        return False, None
+        return False
     try:
         value = json.loads(reply.text)
     except ValueError:
-        return False, reply
-    return isinstance(value, dict) and isinstance(value.get("number"), int), reply
+        return False
+    return isinstance(value, dict) and isinstance(value.get("number"), int)

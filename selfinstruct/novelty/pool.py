@@ -11,11 +11,12 @@ common subsequence and the float formula of `rouge_score`. Bits that collide cos
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import numpy as np
 
 from selfinstruct.novelty.search import Nearest, fastest_nearest
-from xtune.text import tokenize
+from xtune.text import tokenizer
 
 _TEXTS_AT_ONCE = 4096
 """Texts handed to the compiled search together: enough that calling it costs nothing."""
@@ -31,6 +32,9 @@ class Verdict:
 
     score: float
     """ROUGE-L F with it; 0 if all are below the threshold."""
+
+
+_NEW = Verdict(kept=True, nearest=None, score=0.0)
 
 
 class NoveltyPool:
@@ -57,10 +61,10 @@ class NoveltyPool:
         """
         if not 0 < threshold <= 1:
             raise ValueError(f"the threshold is {threshold}; it must be above 0 and at most 1")
-        tokenize("", language)
         self.language = language
         self.threshold = threshold
         self.keep_ties = keep_ties
+        self._tokenize = tokenizer(language)
         self._vocabulary = _Vocabulary()
         self._pool = (nearest or fastest_nearest())(threshold, keep_ties)
 
@@ -73,26 +77,26 @@ class NoveltyPool:
         return self.offer_many([text])[0]
 
     def offer_many(self, texts: Iterable[str]) -> list[Verdict]:
-        """Offer texts one after the other; the same verdicts as `offer`, in less time."""
+        """Offer texts one after the other; the same verdicts as `offer`, in less time.
+
+        A pool is rebuilt from the texts it kept in the same way; all of them are kept again.
+        """
         verdicts: list[Verdict] = []
-        batch: list[list[int]] = []
-        ids = self._vocabulary
-        for text in texts:
-            batch.append([ids[token] for token in tokenize(text, self.language)])
-            if len(batch) == _TEXTS_AT_ONCE:
-                verdicts += self._offer(batch)
-                batch = []
-        return verdicts + self._offer(batch)
+        remaining = iter(texts)
+        while batch := list(islice(remaining, _TEXTS_AT_ONCE)):
+            ids, tokenize = self._vocabulary, self._tokenize
+            verdicts += self._offer([[ids[token] for token in tokenize(text)] for text in batch])
+        return verdicts
 
     def _offer(self, batch: Sequence[Sequence[int]]) -> list[Verdict]:
-        if not batch:
-            return []
-        lengths = np.array([len(tokens) for tokens in batch], np.int64)
-        tokens = np.fromiter((token for text in batch for token in text), np.int32, lengths.sum())
+        lengths = np.fromiter(map(len, batch), np.int64, len(batch))
+        tokens = np.fromiter(chain.from_iterable(batch), np.int32, lengths.sum())
         kept, nearest, scores = self._pool.offer(tokens, lengths, len(self._vocabulary))
         return [
-            Verdict(kept=bool(keep), nearest=int(index) if index >= 0 else None, score=float(score))
-            for keep, index, score in zip(kept, nearest, scores, strict=True)
+            _NEW if index < 0 else Verdict(kept=keep, nearest=index, score=score)
+            for keep, index, score in zip(
+                kept.tolist(), nearest.tolist(), scores.tolist(), strict=True
+            )
         ]
 
 

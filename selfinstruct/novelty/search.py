@@ -12,6 +12,7 @@ from xtune.text import f_measure
 Ints: TypeAlias = npt.NDArray[np.int32]
 Longs: TypeAlias = npt.NDArray[np.int64]
 Words: TypeAlias = npt.NDArray[np.uint64]
+Bytes: TypeAlias = npt.NDArray[np.uint8]
 Found: TypeAlias = tuple[npt.NDArray[np.bool_], Longs, npt.NDArray[np.float64]]
 """For each text: whether it was kept, the index of the nearest in the pool or -1, its F or 0."""
 

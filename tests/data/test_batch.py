@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 from xtune.data.batch import Assembly, Batches, EvaluationBatches, collate
+from xtune.data.layout import EpochLayout, efficiency
 from xtune.data.packing import pack
+from xtune.data.store import lengths_of
 from xtune.data.types import IGNORED, Batch, Origin, Sequence
 
 PAD = 63
@@ -40,12 +42,36 @@ def make(sequences: list[Sequence], **changes: Any) -> Batches:
         "batch_size": 4, "micro_batch_size": 2, "max_tokens": 32, "packing": False, "seed": 0, "rank": 0, "world_size": 1,
         **changes,
     }  # fmt: skip
-    assembly = Assembly(
+    return Batches(sequences, lay_out(sequences, **choices), assembly(**choices))
+
+
+def assembly(
+    *, packing: bool, micro_batch_size: int, rank: int, world_size: int, **_: Any
+) -> Assembly:
+    return Assembly(
         pad_token_id=PAD,
-        packed=choices.pop("packing"),
-        **{name: choices.pop(name) for name in ("micro_batch_size", "rank", "world_size")},
+        packed=packing,
+        micro_batch_size=micro_batch_size,
+        rank=rank,
+        world_size=world_size,
     )
-    return Batches(sequences, assembly, **choices)
+
+
+def lay_out(
+    sequences: list[Sequence],
+    *,
+    batch_size: int,
+    max_tokens: int,
+    packing: bool,
+    seed: int,
+    **_: Any,
+) -> EpochLayout:
+    return EpochLayout(
+        lengths_of(sequences),
+        batch_size=batch_size,
+        capacity=max_tokens if packing else None,
+        seed=seed,
+    )
 
 
 LENGTHS = st.lists(st.integers(2, 32), min_size=1, max_size=40)
@@ -205,8 +231,11 @@ def test_half_a_million_rows_pack_in_seconds_above_98_percent() -> None:
 
 def test_grouping_by_length_wastes_little_and_keeps_the_order_random() -> None:
     lengths = np.clip(np.random.default_rng(1).lognormal(3, 0.7, 2000).astype(int), 2, 200).tolist()
-    batches = make(samples(lengths), batch_size=8, micro_batch_size=4, max_tokens=200)
-    assert batches.efficiency() > 0.9
+    choices = {"batch_size": 8, "micro_batch_size": 4, "max_tokens": 200}
+    batches = make(samples(lengths), **choices)
+    layout = EpochLayout(np.array(lengths), batch_size=8, capacity=None, seed=0)
+    cut = Assembly(micro_batch_size=4, pad_token_id=PAD, packed=False).micro_batches
+    assert efficiency(layout, layout.steps_per_epoch, cut) > 0.9
     sizes = [batches.step(index).tokens for index in range(batches.steps_per_epoch - 1)]
     assert abs(np.corrcoef(sizes[:-1], sizes[1:])[0, 1]) < 0.3
 

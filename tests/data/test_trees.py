@@ -1,12 +1,15 @@
 """Message trees: the best-ranked path, by a brute force over all paths, nested and flat; and what is wrong with a tree."""
 
+import json
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from xtune.data.problems import Problems
-from xtune.data.rows import Recogniser
+from xtune.data.rows import Recogniser, RowReader
+from xtune.data.sources import find_files
 from xtune.data.types import Conversation, Origin, Record
 from xtune.errors import DataError
 
@@ -81,6 +84,23 @@ def test_roles_are_ours() -> None:
     assert read(tree) == [[("user", "Q"), ("assistant", "A")]]
 
 
+def test_what_is_left_out_of_trees_is_counted(tmp_path: Path) -> None:
+    replies = [{"role": "assistant", "text": f"A{n}", "rank": n, "replies": []} for n in range(3)]
+    trees = [
+        {"message_id": "1", "role": "prompter", "text": "Q", "replies": replies},
+        {"message_id": "2", "role": "prompter", "text": "bad", "deleted": True, "replies": replies},
+    ]
+    path = tmp_path / "t.jsonl"
+    path.write_text("".join(json.dumps(tree) + "\n" for tree in trees))
+    (file,) = find_files([str(path)])
+    reader = RowReader(file, Problems())
+    assert len(list(reader)) == 1
+    assert reader.left_out == {
+        "replies beside the best-ranked path": 2,
+        "trees whose prompt was turned down": 1,
+    }
+
+
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
@@ -93,6 +113,10 @@ def test_roles_are_ours() -> None:
         ([{"message_id": "1", "role": "prompter", "text": "T", "replies": ["x"]}], r"`replies\[0\]` is the text"),
         ([{"message_id": "2", "parent_id": "1", "role": "assistant", "text": "T"}], "`parent_id` '1' is the id of no message"),
         ([{"message_id": "1", "role": "prompter", "text": "T"}] * 2, "`message_id` '1' was there before"),
+        (
+            [{"message_id": "1", "parent_id": "2", "role": "prompter", "text": "T"}, {"message_id": "2", "parent_id": "1", "role": "assistant", "text": "T"}],
+            "2 messages reply to one another in a circle",
+        ),
         ([{"message_id": 1, "role": "prompter", "text": "T"}], "`message_id` is the number 1"),
     ],
 )  # fmt: skip

@@ -100,7 +100,12 @@ def _deepseek(turns: Turns) -> Segments:
         if role == "assistant":
             last = index == len(turns) - 1
             kept = content if last else content.split("</think>")[-1]
-            segments += [("<|Assistant|>", False), (f"{kept}<eos>", True)]
+            # the generation prompt is <|Assistant|><think> and a line break: written in an answer, they are supplied
+            supplied = "<think>\n" if kept.startswith("<think>\n") else ""
+            segments += [
+                (f"<|Assistant|>{supplied}", False),
+                (f"{kept.removeprefix(supplied)}<eos>", True),
+            ]
         else:
             segments.append((f"<|User|>{content}" if role == "user" else content, False))
     return segments

@@ -9,6 +9,8 @@ from accelerate import Accelerator
 from factories import make_model, make_plan, random_batch
 
 from xtune.data.batch import Assembly, Batches
+from xtune.data.layout import EpochLayout
+from xtune.data.store import lengths_of
 from xtune.data.types import Batch, Origin, Sequence
 from xtune.errors import DivergedError
 from xtune.run.checkpoint import CheckpointStore
@@ -35,10 +37,8 @@ def make_job(folder: Path, model: torch.nn.Module, *, scaling: bool, steps: int)
         model=model.train(),
         batches=Batches(
             rows,
+            EpochLayout(lengths_of(rows), batch_size=2, capacity=None, seed=0),
             Assembly(micro_batch_size=2, pad_token_id=0, packed=False),
-            batch_size=2,
-            max_tokens=16,
-            seed=0,
         ),
         evaluation=[
             Batch(

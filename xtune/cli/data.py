@@ -1,5 +1,6 @@
 """`xtune data`: look at what is trained on, check it, compare tokenizers, list known data sets; nothing is trained here."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +8,6 @@ from typing import Annotated
 import typer
 
 from xtune import api_data
-from xtune.errors import EXIT_USER
 
 data_app = typer.Typer(
     help="Look at the data: what is trained on, what was dropped and why, which tokenizer suits a language.",
@@ -79,3 +79,56 @@ def show(
             print(line)
     elif html is None:
         view.print(table=row is not None)
+
+
+@data_app.command(context_settings=SETTINGS)
+def check(
+    recipe: RecipeArgument,
+    overrides: OverridesArgument = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Rows, formats, tokens, lengths, drops, repeats and languages; exit code 2 if training would refuse."""
+    found = api_data.data_check(recipe, overrides or (), data=data)
+    if as_json:
+        print(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
+    else:
+        found.print(reasons=False)
+    found.raise_any()
+
+
+@data_app.command()
+def tokens(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A folder, a hub id, or `bundled:demo`.")
+    ],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="Texts, data files, XML files, folders.")
+    ],
+    more: Annotated[
+        list[str] | None, typer.Option("--model", metavar="MODEL", help="One more; repeatable.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How well a model's tokenizer fits a language: characters a token, byte tokens, unknown tokens."""
+    report = api_data.data_tokens([model, *(more or ())], files)
+    if as_json:
+        print(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
+    else:
+        report.print()
+
+
+@data_app.command()
+def sets(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One set, in full.")] = None,
+    language: Annotated[
+        str | None, typer.Option("--language", metavar="CODE", help="Those in a language: `th`.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The data sets that recipes may name as `set:NAME`."""
+    found = api_data.data_sets(name, language=language)
+    if as_json:
+        print(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
+    else:
+        found.print()

@@ -12,15 +12,13 @@ from typing import overload
 import numpy as np
 import torch
 
-from xtune.data.packing import Groups, Indices, cut, length_groups, pack
+from xtune.data.layout import Layout
+from xtune.data.packing import Indices, cut
 from xtune.data.store import lengths_of
 from xtune.data.types import IGNORED, Batch, Origin, Sequence, Step
 
 _Samples = Many[Sequence]
 """The samples that share one row of a batch; one alone unless rows are packed."""
-
-_STEPS_MEASURED = 1000
-"""Steps of an epoch whose padding is measured: the share is known to a per mille, within a second."""
 
 _FILLER_TOKENS = 2
 """Length of the batch of a rank without rows: the shortest in which a token has a successor."""
@@ -65,102 +63,41 @@ class Assembly:
 
 
 class Batches:
-    """All optimizer steps of a training set, each row once an epoch."""
+    """All optimizer steps of a training set, with random access."""
 
-    def __init__(
-        self,
-        sequences: Many[Sequence],
-        assembly: Assembly,
-        *,
-        batch_size: int,
-        max_tokens: int,
-        seed: int,
-    ) -> None:
-        """Prepare the order of rows.
+    def __init__(self, sequences: Many[Sequence], layout: Layout, assembly: Assembly) -> None:
+        """Join what is known.
 
         Args:
             sequences: The training set.
+            layout: Which of them are in which step.
             assembly: What becomes of the rows of a step.
-            batch_size: Sequences (rows, or packs of rows) in a step, over all ranks.
-            max_tokens: Tokens in a pack.
-            seed: Decides packs and order.
-
-        Raises:
-            ValueError: There are no sequences, or one does not fit into a pack.
         """
-        if not sequences:
-            raise ValueError("there are no sequences to make batches of")
         self._sequences = sequences
-        self._lengths = lengths_of(sequences)
-        if assembly.packed and self._lengths.max() > max_tokens:
-            raise ValueError(
-                f"a sequence of {self._lengths.max()} tokens does not fit into a pack of {max_tokens}"
-            )
+        self._layout = layout
         self._assembly = assembly
-        self._batch_size = batch_size
-        self._max_tokens = max_tokens
-        self._seed = seed
-        self._bins = pack(self._lengths, max_tokens, _generator(seed, 0)) if self.packed else None
-        self._row_lengths = self._bins.sums(self._lengths) if self._bins else self._lengths
-        self._rows = len(self._row_lengths)
-        self._epoch: tuple[int, Groups] | None = None
-
-    @property
-    def packed(self) -> bool:
-        """Whether several rows share one sequence."""
-        return self._assembly.packed
 
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps in one pass over the data; the last may be smaller than the others."""
-        return math.ceil(self._rows / self._batch_size)
-
-    @property
-    def rows(self) -> int:
-        """Rows of batches in one epoch: sequences, or packs of them."""
-        return self._rows
+        return self._layout.steps_per_epoch
 
     def epoch(self, step: int) -> float:
         """Passes over the data after so many steps."""
-        return step / self.steps_per_epoch
+        return step / self._layout.steps_per_epoch
+
+    def position(self) -> None:
+        """Nothing: a step is a function of its number."""
+
+    def resume(self, step: int, position: object) -> None:
+        """Nothing is to be done before any step."""
 
     def step(self, index: int) -> Step:
         """The micro-batches of step `index`, counted over all epochs from 0."""
-        return self._assembly.step([self._samples(row) for row in self._rows_of(index)])
-
-    def efficiency(self) -> float:
-        """Real tokens over all positions of an epoch's batches; of many steps, some are looked at."""
-        steps = np.unique(
-            np.linspace(0, self.steps_per_epoch - 1, min(self.steps_per_epoch, _STEPS_MEASURED)).astype(int)
-        )  # fmt: skip
-        tokens = positions = 0
-        for step in steps:
-            sizes = self._row_lengths[self._rows_of(int(step))]
-            tokens += int(sizes.sum())
-            for part in self._assembly.micro_batches(sizes):
-                positions += len(part) * int(sizes[part].max(initial=0))
-        return tokens / positions
-
-    def _rows_of(self, index: int) -> Indices:
-        epoch, position = divmod(index, self.steps_per_epoch)
-        if self._epoch is None or self._epoch[0] != epoch:
-            self._epoch = (epoch, self._order(_generator(self._seed, 1, epoch)))
-        return self._epoch[1][position]
-
-    def _order(self, generator: np.random.Generator) -> Groups:
-        """The rows of each step of an epoch."""
-        if self._bins is None:
-            return length_groups(self._lengths, self._batch_size, generator)
-        return cut(generator.permutation(self._rows), self._batch_size)
+        return self._assembly.step([self._samples(int(row)) for row in self._layout.step(index)])
 
     def _samples(self, row: int) -> _Samples:
-        if self._bins is None:
-            return [self._sequences[row]]
-        return [self._sequences[int(index)] for index in self._bins[row]]
-
-
-def _generator(*seed: int) -> np.random.Generator:
-    return np.random.default_rng(seed)
+        return [self._sequences[int(index)] for index in self._layout.members(row)]
 
 
 class EvaluationBatches(Many[Batch]):

@@ -12,7 +12,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import xtune
 from xtune.data.rows import fingerprint
 from xtune.data.sources import SourceFile
 from xtune.data.store import FORMAT
@@ -152,7 +151,7 @@ def _tokenizer_facts(tokenizer: Any) -> dict[str, Any]:
 @lru_cache(maxsize=1)
 def _code() -> str:
     """What our own code that reads and encodes is: its very text, so that no change is forgotten."""
-    digest = hashlib.sha256(xtune.__version__.encode())
+    digest = hashlib.sha256(str(package_version("xtune")).encode())
     for path in sorted(Path(__file__).parent.rglob("*")):
         if path.suffix in {".py", ".yaml", ".json"} and path.is_file():
             digest.update(path.name.encode() + b"\0" + path.read_bytes())

@@ -1,8 +1,8 @@
 """Refuses data of which too much would be lost, and says what to do about it; it drops nothing itself."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from xtune.data.problems import refuse
+from xtune.data.problems import Problems, refuse
 from xtune.recipe import Data
 
 Losses = Mapping[str, tuple[int, tuple[str, ...]]]
@@ -42,6 +42,36 @@ def check_losses(read: int, kept: int, dropped: Losses, field: str, data: Data) 
         allowed=f"`data.max_dropped` is {data.max_dropped:g}: more than {data.max_dropped:.0%} are not dropped unasked",
         advice=_way_out(lost, data),
     )
+
+
+def check_shares(data: Data, kept: Sequence[int]) -> list[tuple[float, float]]:
+    """The weights of the sources, if there are rows to draw by them.
+
+    Args:
+        data: What the recipe says.
+        kept: Sequences of each source.
+
+    Raises:
+        DataError: All weights are 0 at the beginning or at the end, or a source with a weight is empty.
+    """
+    shares = [source.weight or (0.0, 0.0) for source in data.train]
+    problems = Problems()
+    for side, when in ((0, "beginning"), (1, "end")):
+        if not any(share[side] for share in shares):
+            problems.add(
+                f"The weights of all sources are 0 at the {when} of training",
+                where="data.train",
+                allowed="at least one must be above 0",
+            )
+    for source, share, count in zip(data.train, shares, kept, strict=True):
+        if not count and any(share):
+            problems.add(
+                f"`{source.source}` has a weight, and none of its rows is left to train on",
+                where="data.train",
+                advice="mend the file, or take the source out.",
+            )
+    problems.raise_any()
+    return shares
 
 
 def _example(lost: Losses) -> str:

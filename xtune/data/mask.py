@@ -1,10 +1,9 @@
-"""Finds the tokens of a span of characters and its end-of-turn token; it knows no messages.
+"""Finds the tokens of a span of characters; it knows no messages.
 
-Trained on are the tokens that overlap the characters a message's author wrote (see `spans`) and the
-end-of-turn token behind them: white space up to and including the next special token, without which a
-model never learns to stop. A token that straddles the border counts as the message's if any of its
-characters is, since the model has to produce it; a special token of the template that swallowed white
-space of the content does not.
+Trained on are the tokens that overlap the characters a message's author has to write (see `spans`), the
+last of which is the end token, without which a model never learns to stop. A token that straddles the
+border counts as the message's if any of its characters is, since the model has to produce it; a special
+token of the template that swallowed white space of the content does not.
 """
 
 from typing import TYPE_CHECKING, TypeAlias
@@ -39,42 +38,23 @@ def covered(edges: Characters) -> tuple[Characters, Characters]:
     return starts, edges[:, 1]
 
 
-def tokens_of(
-    span: Span,
-    covered: tuple[Characters, Characters],
-    special: Flags,
-    text: str,
-) -> tuple[int, int, bool]:
-    """First and behind-last token of a span with its end of turn, and whether it has one."""
+def tokens_of(span: Span, covered: tuple[Characters, Characters], special: Flags) -> Flags:
+    """Whether each token is the span's, (tokens,)."""
     starts, ends = covered
-    inside = np.flatnonzero(
-        (starts < span.end) & (ends > span.start) & ~(special & (starts < span.start))
-    )
-    if len(inside):
-        first, stop = int(inside[0]), int(inside[-1]) + 1
-        if span.stated and _ends_itself((starts, ends), special, text, stop):
-            return first, stop, True
-    else:
-        first = stop = int(np.searchsorted(starts, span.start))
-    behind = stop
-    while behind < len(starts):
-        if special[behind]:
-            return first, behind + 1, True
-        if text[starts[behind] : ends[behind]].strip():
-            break
-        behind += 1
-    return first, stop, False
+    chosen = np.zeros(len(starts), np.bool_)
+    for start, end in span.parts():
+        chosen |= (starts < end) & (ends > start) & ~(special & (starts < start))
+    return chosen
 
 
-def _ends_itself(
-    covered: tuple[Characters, Characters],
-    special: Flags,
-    text: str,
-    stop: int,
-) -> bool:
-    """Whether the last token before `stop` that is no white space is a special one."""
+def ends_in_token(span: Span, covered: tuple[Characters, Characters], special: Flags) -> bool:
+    """Whether the end of a span is the end of a special token, as the tokenizer cut the text."""
     starts, ends = covered
-    last = stop - 1
-    while last > 0 and not special[last] and not text[starts[last] : ends[last]].strip():
-        last -= 1
-    return bool(special[last])
+    last = int(np.searchsorted(starts, span.end)) - 1
+    return last >= 0 and bool(special[last]) and int(ends[last]) >= span.end
+
+
+def joins_prompt(span: Span, covered: tuple[Characters, Characters], special: Flags) -> bool:
+    """Whether the first token of a span also holds the end of what comes before it."""
+    starts, ends = covered
+    return bool(((starts < span.start) & (ends > span.start) & ~special).any())

@@ -36,6 +36,13 @@ class Groups(Sequence[Indices]):
             raise IndexError(f"group {index} of {len(self)}")
         return self.rows[self.starts[index] : self.starts[index + 1]]
 
+    def take(self, order: Indices) -> "Groups":
+        """The groups at these places, in this order."""
+        sizes = np.diff(self.starts)[order]
+        starts = np.concatenate(([0], np.cumsum(sizes)))
+        inside = np.arange(starts[-1]) - np.repeat(starts[:-1], sizes)
+        return Groups(self.rows[np.repeat(self.starts[order], sizes) + inside], starts)
+
     def sums(self, values: Indices) -> Indices:
         """Sum of the members' values in each group, (groups,)."""
         if not len(self):

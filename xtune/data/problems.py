@@ -47,6 +47,13 @@ class Problems:
         if len(same.places) < PLACES and where:
             same.places.append(where)
 
+    def include(self, error: DataError) -> None:
+        """Record what made one file or source fail, so that it is told together with the others'."""
+        for problem in error.problems:
+            self.add(
+                problem.what, where=problem.where, allowed=problem.allowed, advice=problem.advice
+            )
+
     def raise_any(self) -> None:
         """End here if anything was recorded.
 

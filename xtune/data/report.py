@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from xtune.data.identity import Identified
+from xtune.data.layout import Layout, MixedLayout
 from xtune.data.losses import Losses
 from xtune.data.packing import Indices
 from xtune.data.store import Stored
+from xtune.recipe import Data
 
 _EXAMPLES = 3
 """Rows named of those that are repeated."""
@@ -76,24 +78,49 @@ class SetReport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SourceReport:
+    """One source of the training set, as the recipe names it."""
+
+    name: str
+    rows_read: int
+    sequences: int
+    tokens: int
+    trained_tokens: int
+    weight: tuple[float, float] | None
+    """Its weight at the beginning and at the end; None: all its rows, once an epoch."""
+
+    drawn: int | None
+    """Sequences of it in the whole training; None without weights."""
+
+    @property
+    def repeats(self) -> float | None:
+        """How often each of its sequences comes, on average; None without weights."""
+        return None if self.drawn is None else self.drawn / max(self.sequences, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataReport:
     """All that is worth knowing about the data of a run."""
 
     files: tuple[FileReport, ...]
     train: SetReport
     evaluate: SetReport | None
+    sources: tuple[SourceReport, ...]
     packing: bool
     efficiency: float
     """Real tokens over all positions of the training batches; the rest is padding."""
 
     batch_rows: int
-    """Rows of batches in an epoch: sequences, or packs of them."""
+    """Rows of batches in an epoch: sequences, or packs of them; 0 where it is not known."""
 
     evaluation_rows_also_trained: int
     """Evaluation sequences whose very tokens are in the training set too."""
 
     evaluation_prompts_also_trained: int = 0
     """Evaluation sequences that begin, up to the first trained token, as a training sequence does."""
+
+    streaming: bool = False
+    """Whether rows are read while they are trained on; the numbers are then those of the first rows."""
 
     from_cache: bool = False
     """Whether the training rows had been encoded before."""
@@ -108,12 +135,17 @@ class DataReport:
     def lines(self) -> list[str]:
         """The report for people."""
         lines = [_file_line(file) for file in self.files]
+        if self.streaming:
+            lines.append(
+                "streamed while training; what follows is of the first rows of each source"
+            )
         lines += _set_lines("train", self.train)
+        if len(self.sources) > 1:
+            lines += [_source_line(source) for source in self.sources]
         if self.packing:
             filled = f"{self.efficiency:.1%} full"
-            lines.append(
-                f"packed: {self.train.sequences:,} sequences in {self.batch_rows:,} packs, {filled}"
-            )
+            packs = f" in {self.batch_rows:,} packs" if self.batch_rows else ""
+            lines.append(f"packed: {self.train.sequences:,} sequences{packs}, {filled}")
         else:
             lines.append(f"padding: {1 - self.efficiency:.1%} of all positions")
         if self.evaluate is not None:
@@ -196,9 +228,46 @@ def file_reports(stored: Stored, files: Many[Identified]) -> list[FileReport]:
     return reports
 
 
+def source_reports(data: Data, stored: Stored, layout: Layout | None) -> tuple[SourceReport, ...]:
+    """What each source of the training set gives."""
+    count = len(data.train)
+    of = stored.sources
+    drawn = None
+    if isinstance(layout, MixedLayout):
+        drawn = np.bincount(of[layout.drawn], minlength=count)
+    rows = np.zeros(count, np.int64)
+    for file in stored.about.files:
+        rows[file["source"]] += file["rows"]
+    sums = {
+        name: np.bincount(of, stored.field(name), minlength=count) for name in ("length", "trained")
+    }
+    sequences = np.bincount(of, minlength=count)
+    return tuple(
+        SourceReport(
+            name=source.source,
+            rows_read=int(rows[number]),
+            sequences=int(sequences[number]),
+            tokens=int(sums["length"][number]),
+            trained_tokens=int(sums["trained"][number]),
+            weight=source.weight,
+            drawn=None if drawn is None else int(drawn[number]),
+        )
+        for number, source in enumerate(data.train)
+    )
+
+
+def _source_line(source: SourceReport) -> str:
+    line = f"  {source.name}: {source.sequences:,} sequences, {source.tokens:,} tokens"
+    if source.weight is None or source.drawn is None:
+        return line
+    first, last = source.weight
+    weight = f"{first:g}" if first == last else f"{first:g} to {last:g}"
+    return f"{line}; weight {weight}: {source.drawn:,} drawn, each {source.repeats:.2f} times"
+
+
 def _file_line(file: FileReport) -> str:
     if not file.rows:
-        return f"{file.name}: not read, the rows before it are enough"
+        return f"{file.name}: not read yet, or the rows before it are enough"
     if len(file.formats) == 1:
         return f"{file.name}: {_rows(file.rows)}, format {file.format}"
     mixed = ", ".join(f"{count:,} {name}" for name, count in Counter(file.formats).most_common())

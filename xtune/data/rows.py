@@ -12,11 +12,11 @@ from xtune.data.formats import Row, check_columns, convert, fits, format_of
 from xtune.data.others import Other, other_of, unknown
 from xtune.data.problems import Problems, listed, refuse
 from xtune.data.sources import SourceFile
-from xtune.data.trees import MessageTable, is_flat
+from xtune.data.trees import MessageTable, Tree, is_flat, is_turned_down, tree_size
 from xtune.data.turns import Misfit
 from xtune.data.types import Conversation, Origin, Record
 
-__all__ = ["Recogniser", "RowReader", "fingerprint", "read_rows"]
+__all__ = ["Recogniser", "RowReader", "fingerprint"]
 
 HEAD = 1000
 """Rows that a file's format is recognised from; ours: a mixed file shows itself in fewer."""
@@ -34,6 +34,8 @@ class RowReader:
         """Name of a format to the rows found in it so far."""
         self.rows = 0
         """Rows given out so far."""
+        self.left_out: Counter[str] = Counter()
+        """What belongs to rows given out and was not taken, by reason: replies of message trees."""
         self._problems = problems
 
     def __iter__(self) -> Iterator[Row]:
@@ -49,6 +51,7 @@ class RowReader:
         head = _head(records)
         if head:
             rows = Recogniser(head, file.name, file.format, file.columns)
+            self.left_out = rows.left_out
             for format, row in rows.convert_all(chain(head, records), problems):
                 self.formats[format] += 1
                 self.rows += 1
@@ -102,7 +105,8 @@ class Recogniser:
         self._columns = columns
         self._pinned = format != "auto"
         self._known: dict[tuple[frozenset[str], bool], _Known] = {}
-        self._of: dict[str, frozenset[str]] = {}
+        self.left_out: Counter[str] = Counter()
+        """What belongs to rows and is not taken, by reason: replies of message trees."""
         _check_mapping(columns, head, name)
         self.format = format if self._pinned else self._main(head, name)
         """Format of most rows."""
@@ -115,17 +119,34 @@ class Recogniser:
         for record in records:
             try:
                 format = self._format_of(record.value)
-                if format == "oasst" and is_flat(record.value):
+                if format != "oasst":
+                    yield format, convert(record.value, format, record.origin, self._columns)
+                elif is_flat(record.value):
                     table.add(record)
                 else:
-                    yield format, convert(record.value, format, record.origin, self._columns)
+                    for row in self._of_tree(record.value, record.origin):
+                        yield format, row
             except Misfit as misfit:
                 _report(problems, record.origin, misfit)
-        for found in table.conversations():
-            if isinstance(found, Conversation):
-                yield "oasst", found
-            else:
-                _report(problems, *found)
+        for found in table.trees():
+            try:
+                if not isinstance(found, Tree):
+                    raise found[1]
+                for row in self._of_tree(found.root, found.origin):
+                    yield "oasst", row
+            except Misfit as misfit:
+                _report(problems, found[0], misfit)
+
+    def _of_tree(self, tree: Any, origin: Origin) -> Iterator[Row]:
+        if isinstance(tree, Mapping) and is_turned_down(tree):
+            self.left_out["trees whose prompt was turned down"] += 1
+            return
+        row = convert(tree, "oasst", origin, self._columns)
+        if isinstance(row, Conversation):
+            self.left_out["replies beside the best-ranked path"] += tree_size(tree) - len(
+                row.messages
+            )
+        yield row
 
     def _format_of(self, value: Any) -> str:
         if self._pinned:
@@ -205,15 +226,3 @@ def _check_mapping(columns: Mapping[str, str], head: Sequence[Record], name: str
                 allowed=f"its columns are {listed(sorted(found))}",
                 advice=f"did you mean `{near[0]}`?" if near else "",
             )
-
-
-def read_rows(files: Iterable[SourceFile]) -> list[Row]:
-    """All rows of all files, for data that fits in memory.
-
-    Raises:
-        DataError: Everything that is wrong with the files and rows.
-    """
-    problems = Problems()
-    rows = [row for file in files for row in RowReader(file, problems)]
-    problems.raise_any()
-    return rows

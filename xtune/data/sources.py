@@ -8,15 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from xtune.data.files import ENDINGS, fingerprint, kind_of, read_records
+from xtune.data.files import ENDINGS, kind_of
 from xtune.data.folders import files_in
 from xtune.data.formats import check_columns
 from xtune.data.hubs import HUBS, Wanted, fetch_files
-from xtune.data.problems import Problems, listed, refuse
+from xtune.data.problems import Problems, listed
 from xtune.data.sets import DataSet, find_set, set_of
-from xtune.data.types import Record
 from xtune.demo.bundled import bundled_path
-from xtune.errors import DataError, XtuneError
+from xtune.errors import DataError, MissingPackageError, XtuneError
 from xtune.recipe import Data, Source
 
 log = logging.getLogger("xtune")
@@ -49,58 +48,19 @@ def find_files(sources: Sequence[Source | str], data: Data | None = None) -> lis
     """The files that sources stand for, in the order named; files of a folder or glob in the order of their names.
 
     What a source does not say of format and columns, a known set says, else `data`. Files of a hub
-    are fetched into its cache. What a folder holds besides is logged with its number.
+    are fetched into its cache. What a folder holds besides is told with its number.
 
     Raises:
         DataError: Everything that is wrong with the sources: absent, empty, of an unknown kind, not to be fetched.
-        MissingPackageError: `modelscope:` without the package `modelscope`.
     """
     problems = Problems()
     files: list[SourceFile] = []
     for index, source in enumerate(sources):
-        given = Source(source=source) if isinstance(source, str) else source
+        given = Source.model_construct(source=source) if isinstance(source, str) else source
         finder = _Finder(index, given, data, problems)
         files += finder.files()
     problems.raise_any()
     return files
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadedFile:
-    """One file that was read as a whole."""
-
-    name: str
-    sha256: str
-    bytes: int
-    records: list[Record]
-
-
-def read_sources(sources: Sequence[str]) -> list[Record]:
-    """All rows of sources as their files hold them.
-
-    Raises:
-        DataError: Everything that is wrong with the sources and files.
-    """
-    return [record for file in load(sources) for record in file.records]
-
-
-def load(sources: Sequence[str]) -> list[LoadedFile]:
-    """All files of sources as a whole, each with its fingerprint.
-
-    Raises:
-        DataError: Everything that is wrong with the sources and files.
-    """
-    problems = Problems()
-    loaded = []
-    for file in find_files(sources):
-        digest, size = fingerprint(file.path)
-        before = problems.count
-        records = list(read_records(file.path, file.name, file.kind, problems))
-        if not records and problems.count == before:
-            refuse("The file holds no rows", where=file.name)
-        loaded.append(LoadedFile(name=file.name, sha256=digest, bytes=size, records=records))
-    problems.raise_any()
-    return loaded
 
 
 class _Finder:
@@ -117,6 +77,11 @@ class _Finder:
 
     def files(self) -> list[SourceFile]:
         name = self._source.source
+        if not name:
+            self._problems.add(
+                "A source is an empty text", where=_WHERE, allowed="it must name files"
+            )
+            return []
         try:
             check_columns(self._file.columns)
             if name.startswith("set:"):
@@ -125,17 +90,23 @@ class _Finder:
                 self._adopt(set_of(name))
                 return self._hub(Wanted.of(self._source))
         except DataError as error:
-            for problem in error.problems:
-                self._problems.add(
-                    problem.what,
-                    where=problem.where,
-                    allowed=problem.allowed,
-                    advice=problem.advice,
-                )
+            self._problems.include(error)
             return []
-        if name.startswith("bundled:"):
-            return self._bundled(name)
-        return self._local(name)
+        except MissingPackageError as error:
+            self._problems.add(error.message.rstrip("."), where=_WHERE, advice=error.advice)
+            return []
+        of_hubs = [
+            key for key in ("split", "subset", "revision") if key in self._source.model_fields_set
+        ]
+        if of_hubs:
+            self._problems.add(
+                f"{listed(of_hubs)} of `{name}` {'is' if len(of_hubs) == 1 else 'are'} given",
+                where=_WHERE,
+                allowed="only data sets of a hub have that",
+                advice="leave it out.",
+            )
+            return []
+        return self._bundled(name) if name.startswith("bundled:") else self._local(name)
 
     def _known_set(self, name: str) -> list[SourceFile]:
         known = find_set(name.removeprefix("set:"))
@@ -212,12 +183,13 @@ class _Finder:
         ]
 
     def _made(self, path: Path, name: str, kind: str) -> SourceFile:
-        return replace(self._file, path=path, name=name, kind=kind)
+        printable = name.encode("utf-8", "backslashreplace").decode()  # a file's name is any bytes
+        return replace(self._file, path=path, name=printable, kind=kind)
 
 
 def _log_left_out(name: str, left_out: Counter[str]) -> None:
     if left_out:
-        log.info("%s: %s", name, _besides(left_out).strip(" ()"))
+        log.warning("%s: %s", name, _besides(left_out).strip(" ()"))
 
 
 def _besides(left_out: Counter[str]) -> str:

@@ -1,53 +1,53 @@
-"""Proves which characters of a rendered conversation each message's author wrote; it does not tokenise.
+"""Proves which characters of a rendered conversation the assistant has to write; it does not tokenise.
 
-The proof assumes nothing about a template but that it copies a message's content somewhere. Above all
-it does not assume that the rendering of the first messages is a prefix of the rendering of all, which
-many templates break. A message's content is replaced by a sentinel; in that second rendering the
-sentinel stands between a head and a tail, and if the true rendering is `head + f + tail` with f out of
-the content, then f is the content as the template wrote it (trimmed, without its reasoning, ...). If
-the equation does not hold there is no span, and the row is refused rather than guessed at.
+Nothing is assumed of a template but that it copies the letters of a message somewhere, once and in order.
+Above all it is not assumed that the rendering of the first messages is a prefix of the rendering of all,
+which many templates break. `provenance` traces each letter to its message, `borders` finds where the
+generation prompt ends before it and where the end token stands behind it. Where the template itself says
+what the assistant writes, with `{% generation %}`, its blocks are taken, but checked against that proof.
+What cannot be proven is refused rather than guessed at.
 
-A shortcut serves nearly all rows: for one sequence of roles the rendering of sentinels alone, the
-skeleton, is made once; a row whose true rendering is exactly the skeleton with the contents in place of
-the sentinels is proven without a second rendering. If that can be done in two ways, the slow proof decides.
+A shortcut serves nearly all rows: see `skeleton`.
 
-What the model has to write begins where the generation prompt ends, which may be before the content: a
-space, or an empty `<think>` block. That lead-in belongs to the span where the generation prompt is a
-prefix of the rendering.
+What belongs to a message: all that the model has to write, which is what stands between the generation
+prompt and the end token. An empty `<think></think>` that the prompt does not supply is the model's to
+write; a `<think>` that the prompt supplies is not.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from xtune.data.template import ChatTemplate, Unrenderable
+from xtune.data.borders import Borders
+from xtune.data.ends import Ends, learn_ends
+from xtune.data.provenance import Traced, Unproven, trace
+from xtune.data.template import ChatTemplate
+from xtune.data.trie import any_of
 from xtune.data.types import Conversation, Message
 
-_SENTINEL = "\ue000{}\ue001"
-"""Private-use characters around a number: no template treats them specially, hardly any text holds them."""
-
-_SENTINELS = re.compile("\ue000([0-9]+)\ue001")
-_SKELETONS = 4096
-"""Skeletons kept; data sets have tens of role sequences, a long tail costs only time."""
-
-_THINK, _THINK_END = "<think>", "</think>"
-
-
-class Unproven(Exception):  # noqa: N818 - becomes a DataError with the row's place where that is known
-    """It cannot be proven where the template wrote a message; the text says why."""
+__all__ = ["Rendered", "Span", "SpanProver", "Unproven"]
 
 
 @dataclass(frozen=True)
 class Span:
-    """Characters of the rendering that one message's author wrote, with its lead-in, without its end of turn."""
+    """Characters of the rendering that one message's author has to write, the end token included."""
 
     message: int
     start: int
     end: int
-    stated: bool = False
-    """The template's own `{% generation %}` block, which may hold the end-of-turn token already."""
+    ended: bool = True
+    """Whether the last of them is an end token."""
+
+    missing: str = ""
+    """What the generation prompt supplies at its start, but this rendering lacks: an opening `<think>`, say."""
+
+    pieces: tuple[tuple[int, int], ...] = ()
+    """The parts of it that the template's `{% generation %}` blocks hold; empty: all of it."""
+
+    def parts(self) -> tuple[tuple[int, int], ...]:
+        """The characters to train on."""
+        return self.pieces or ((self.start, self.end),)
 
 
 @dataclass(kw_only=True)
@@ -59,285 +59,203 @@ class Rendered:
     notes: set[str] = field(default_factory=set)
 
 
-@dataclass(frozen=True)
-class _Skeleton:
-    literals: tuple[str, ...]
-    order: tuple[int, ...]
-    """Message whose sentinel stands between literal i and literal i + 1."""
-
-    leads: tuple[int, ...]
-    """For each message, characters between the end of its generation prompt and its content."""
-
-
-class SpanFinder:
-    """Renders conversations with one template and finds the spans of their messages."""
+class SpanProver:
+    """Proves the spans of messages in renderings of one template."""
 
     def __init__(self, template: ChatTemplate) -> None:
         self.template = template
-        self._skeletons: dict[tuple[tuple[str, ...], str], _Skeleton | None] = {}
+        self.special = _pattern(template.tokenizer)
+        self._ends: dict[tuple[str, bool], Ends] = {}
 
-    def find(self, conversation: Conversation, wanted: Sequence[int]) -> Rendered:
-        """Render a conversation and prove the spans of the messages `wanted`.
+    def ends(self, tools: Sequence[Mapping[str, Any]] = ()) -> Ends:
+        """How the template ends an assistant's turn, learned once.
 
         Raises:
-            Unrenderable: The template refuses the conversation.
-            Unproven: A wanted message cannot be located beyond doubt.
+            DataError: There is no template.
         """
-        messages = [message.for_template() for message in conversation.messages]
-        tools = conversation.tools
-        if self.template.marks_generation(tools):
-            marked = self._marked(conversation, messages, wanted)
-            if marked is not None:
-                return marked
-        rendered = Rendered(text=self.template.render(messages, tools), spans=[])
-        if not all(_tool_name(tool) in rendered.text for tool in tools):
-            rendered.notes.add("tool descriptions are left out by the template")
-        found = self._by_skeleton(conversation, rendered.text)
-        if found is not None:
-            rendered.spans = [found[index] for index in wanted]
-            return rendered
-        rendered.spans = [
-            self._by_sentinel(conversation, messages, rendered.text, index) for index in wanted
-        ]
-        _note_losses(conversation, rendered)
-        return rendered
+        key = self.template.text(tools), bool(tools)
+        if key not in self._ends:
+            self._ends[key] = learn_ends(self.template, self.special, tools)
+        return self._ends[key]
 
-    def _marked(
-        self, conversation: Conversation, messages: list[dict[str, Any]], wanted: Sequence[int]
-    ) -> Rendered | None:
-        """Spans as the template's own `{% generation %}` blocks state them, if each holds its message."""
-        assistants = [
-            index
-            for index, message in enumerate(conversation.messages)
-            if message.role == "assistant"
-        ]
-        if not set(wanted) <= set(assistants):
-            return None
-        text, blocks = self.template.render_marked(messages, conversation.tools)
-        if len(blocks) != len(assistants):
-            return None
-        spans = {
-            index: Span(index, start, end, stated=True)
-            for index, (start, end) in zip(assistants, blocks, strict=True)
-        }
-        for index in wanted:
-            if (
-                conversation.messages[index].content.strip()
-                not in text[spans[index].start : spans[index].end]
-            ):
-                return None
-        return Rendered(text=text, spans=[spans[index] for index in wanted])
-
-    def _by_skeleton(self, conversation: Conversation, text: str) -> dict[int, Span] | None:
-        if any(message.extra for message in conversation.messages):
-            return None
-        roles = tuple(message.role for message in conversation.messages)
-        key = (roles, json.dumps(conversation.tools, sort_keys=True) if conversation.tools else "")
-        if key not in self._skeletons:
-            if len(self._skeletons) >= _SKELETONS:
-                self._skeletons.clear()
-            self._skeletons[key] = self._skeleton(roles, conversation.tools)
-        skeleton = self._skeletons[key]
-        return None if skeleton is None else _aligned(skeleton, conversation.messages, text)
-
-    def _skeleton(
-        self, roles: tuple[str, ...], tools: Sequence[Mapping[str, Any]]
-    ) -> _Skeleton | None:
-        messages = [
-            {"role": role, "content": _SENTINEL.format(index)} for index, role in enumerate(roles)
-        ]
-        try:
-            pieces = _SENTINELS.split(self.template.render(messages, tools))
-        except Unrenderable:
-            return None
-        literals, order = tuple(pieces[::2]), tuple(int(index) for index in pieces[1::2])
-        if sorted(order) != list(range(len(roles))):
-            return None
-        text, leads = "", [0] * len(roles)
-        for literal, index in zip(literals, order, strict=False):
-            text += literal
-            if roles[index] == "assistant":
-                lead = len(text) - self._prompt_end(messages, tools, index, text)
-                leads[index] = lead if lead <= len(literal) else 0
-            text += messages[index]["content"]
-        return _Skeleton(literals, order, tuple(leads))
-
-    def _prompt_end(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        tools: Sequence[Mapping[str, Any]],
-        index: int,
-        text: str,
-    ) -> int:
-        """Where the generation prompt for message `index` ends in `text`, or the length of `text` if it is no prefix."""
-        if index == 0:
-            return len(text)
-        try:
-            prompt = self.template.render(messages[:index], tools, prompt=True)
-        except Unrenderable:
-            return len(text)
-        return len(prompt) if text.startswith(prompt) else len(text)
-
-    def _by_sentinel(
+    def prove(
         self,
         conversation: Conversation,
-        messages: list[dict[str, Any]],
+        messages: Sequence[Mapping[str, Any]],
+        wanted: Sequence[int],
         text: str,
-        index: int,
-    ) -> Span:
-        message = conversation.messages[index]
-        sentinel = _fresh(text)
-        variant = self._variant(conversation, messages, index, sentinel)
-        if variant.count(sentinel) != 1:
-            raise Unproven(
-                f"the template writes message {index + 1} ({message.role}) {variant.count(sentinel)} times"
-            )
-        head, tail = variant.split(sentinel)
-        start, end = len(head), len(text) - len(tail)
-        prompt_end = (
-            self._prompt_end(messages, conversation.tools, index, text)
-            if message.role == "assistant"
-            else start
-        )
-        if message.extra.get("tool_calls"):
-            return _span_with_calls(text, (head, tail), prompt_end, message, index)
-        copied = (
-            text.startswith(head)
-            and text.endswith(tail)
-            and start <= end
-            and text[start:end] in message.content
-        )
-        if copied and (text[start:end].strip() or not message.content.strip()):
-            return Span(index, min(start, prompt_end), end)
-        start, end = self._by_two_sentinels(conversation, messages, text, index)
-        return Span(index, min(start, prompt_end), end)
-
-    def _variant(
-        self, conversation: Conversation, messages: list[dict[str, Any]], index: int, content: str
-    ) -> str:
-        """The rendering with another content for one message, and without its tool calls.
+        blocks: list[tuple[int, int]] | None,
+    ) -> Rendered:
+        """Prove the spans of a text that has been rendered.
 
         Raises:
-            Unproven: The template refuses it.
+            DataError: There is no template.
+            Unproven: A wanted message cannot be located beyond doubt.
         """
-        changed = {key: value for key, value in messages[index].items() if key != "tool_calls"} | {
-            "content": content
-        }
+        rendered = Rendered(text=text, spans=[])
+        _note_tools(conversation.tools, rendered)
+        if not wanted:
+            return rendered
         try:
-            return self.template.render(
-                [*messages[:index], changed, *messages[index + 1 :]], conversation.tools
+            traced = trace(self.template, messages, conversation.tools, text)
+        except Unproven:
+            if blocks is None:
+                raise
+            rendered.spans = _by_blocks_alone(conversation, wanted, text, blocks, self)
+            return rendered
+        ends = self.ends(conversation.tools)
+        borders = Borders(self.template, conversation.tools, traced, self.special, ends)
+        _check_fields(conversation.messages, wanted, traced, rendered)
+        for index in wanted:
+            if conversation.messages[index].role != "assistant":
+                rendered.spans.append(Span(index, *borders.of_other(index)))
+                continue
+            span = Span(index, *borders.of_assistant(index))
+            _check_calls(conversation.messages[index], index, text[span.start : span.end])
+            rendered.spans.append(
+                span if blocks is None else _within_blocks(span, blocks, traced, rendered)
             )
-        except Unrenderable as error:
-            raise Unproven(
-                f"the template refuses a stand-in for message {index + 1}: {error}"
-            ) from error
-
-    def _by_two_sentinels(
-        self, conversation: Conversation, messages: list[dict[str, Any]], text: str, index: int
-    ) -> tuple[int, int]:
-        """The span of a message whose reasoning, inside its content, the template writes anew."""
-        content = conversation.messages[index].content
-        reasoning, found, answer = content.rpartition(_THINK_END)
-        fault = Unproven(
-            f"the template rewrites message {index + 1} ({conversation.messages[index].role})"
-        )
-        if not found:
-            raise fault
-        before, _, reasoning = reasoning.rpartition(_THINK)
-        first, second = _fresh(text), _fresh(text, skip=1)
-        stand_in = f"{before}{_THINK}\n{first}\n{_THINK_END}\n\n{second}"
-        variant = self._variant(conversation, messages, index, stand_in)
-        if variant.count(first) != 1 or variant.count(second) != 1:
-            raise fault
-        head, rest = variant.split(first)
-        middle, _, tail = rest.partition(second)
-        for thought in _trims(reasoning):
-            for reply in _trims(answer):
-                if head + thought + middle + reply + tail == text:
-                    bare = head.rstrip()
-                    start = len(bare) - len(_THINK) if bare.endswith(_THINK) else len(head)
-                    return start, len(text) - len(tail)
-        raise fault
+        return rendered
 
 
-def _note_losses(conversation: Conversation, rendered: Rendered) -> None:
-    spans = {span.message: rendered.text[span.start : span.end] for span in rendered.spans}
-    for index, message in enumerate(conversation.messages):
-        if message.content.strip() not in spans.get(index, rendered.text):
-            rendered.notes.add(
-                f"part of a message ({message.role}) is left out or rewritten by the template"
-            )
+def _pattern(tokenizer: Any) -> "re.Pattern[str]":
+    """Matches the added and special tokens of a tokenizer, the longest first."""
+    names = {token.content for token in tokenizer.added_tokens_decoder.values()}
+    names |= set(tokenizer.all_special_tokens)
+    return any_of(name for name in names if name.strip())
 
 
-def _aligned(skeleton: _Skeleton, messages: Sequence[Message], text: str) -> dict[int, Span] | None:
-    """Spans of all messages if the text is the skeleton filled with the contents, in one way only."""
-    if not text.startswith(skeleton.literals[0]):
-        return None
-    spans = {}
-    position = len(skeleton.literals[0])
-    for literal, index in zip(skeleton.literals[1:], skeleton.order, strict=True):
-        fits = [
-            content
-            for content in _trims(messages[index].content)
-            if text.startswith(content, position)
-            and text.startswith(literal, position + len(content))
-        ]
-        if len(fits) != 1:
-            return None
-        end = position + len(fits[0])
-        spans[index] = Span(index, position - skeleton.leads[index], end)
-        position = end + len(literal)
-    return spans if position == len(text) else None
-
-
-def _span_with_calls(
-    text: str, around: tuple[str, str], prompt_end: int, message: Message, index: int
-) -> Span:
-    """The span of a message with tool calls: all between its generation prompt and its end of turn.
+def _check_fields(
+    messages: Sequence[Message], wanted: Sequence[int], traced: Traced, rendered: Rendered
+) -> None:
+    """Refuse wanted messages that are written twice, out of order or not at all; note what else is left out.
 
     Raises:
-        Unproven: The calls are left out, or the turn ends otherwise than one without calls.
+        Unproven: A wanted message is.
     """
-    head, tail = around
-    start = min(len(head), prompt_end)
-    end = len(text) - len(tail)
-    if not text.startswith(head[:start]) or not text.endswith(tail) or start > end:
-        raise Unproven(
-            f"the template ends message {index + 1} otherwise than one without tool calls"
-        )
-    names = [call["function"]["name"] for call in message.extra["tool_calls"]]
-    if not all(name in text[start:end] for name in names):
+    lost: dict[int, set[str]] = {}
+    for number, part in enumerate(traced.swap.fields):
+        written = traced.written.get(number, "")
+        if written == part.letters:
+            continue
+        index, role = part.message, messages[part.message].role
+        if not _subsequence(written, part.letters):
+            if index in wanted:
+                times = len(written) / max(1, len(part.letters))
+                how = f"{times:g} times" if times == int(times) else "more than once in part"
+                raise Unproven(f"the template writes message {index + 1} ({role}) {how}")
+            continue
+        lost.setdefault(index, set()).add("all" if not written else "part")
+        if part.key not in {"content", "tool_calls"}:
+            rendered.notes.add(
+                "the reasoning of an assistant's message is left out by the template"
+            )
+        elif written or role == "assistant":
+            rendered.notes.add(
+                f"part of a message ({role}) is left out or rewritten by the template"
+            )
+        else:
+            rendered.notes.add(f"a message ({role}) is left out by the template")
+    for index in wanted:
+        if index in lost and index not in traced.places:
+            _check_calls(messages[index], index, "")
+            raise Unproven(
+                f"the template leaves out message {index + 1} ({messages[index].role}); it may want its content "
+                "as a list of parts"
+            )
+
+
+def _subsequence(part: str, whole: str) -> bool:
+    rest = iter(whole)
+    return all(letter in rest for letter in part)
+
+
+def _check_calls(message: Message, index: int, written: str) -> None:
+    calls = message.extra.get("tool_calls") or ()
+    if not all(call["function"]["name"] in written for call in calls):
         raise Unproven(f"the template leaves out the tool calls of message {index + 1}")
-    return Span(index, start, end)
 
 
-def _trims(content: str) -> list[str]:
-    """The content and the ways templates trim it, each once."""
-    bare = content.strip()
-    if len(bare) == len(content):
-        return [content]
-    ways = (
-        content,
-        bare,
-        content.lstrip(),
-        content.rstrip(),
-        content.strip("\n"),
-        content.lstrip("\n"),
-        content.rstrip("\n"),
-    )
-    return list(dict.fromkeys(ways))
+def _within_blocks(
+    span: Span, blocks: Sequence[tuple[int, int]], traced: Traced, rendered: Rendered
+) -> Span:
+    """The span as the template's own blocks cut it, which must hold all that the author wrote.
+
+    Raises:
+        Unproven: They do not, or hold what somebody else wrote.
+    """
+    own = [block for block in blocks if block[0] < span.end and block[1] > span.start]
+    if not own:
+        raise Unproven(
+            f"no {{% generation %}} block of the template holds message {span.message + 1}"
+        )
+    for letter in range(min(block[0] for block in own), max(block[1] for block in own)):
+        number = traced.swap.owner.get(traced.variant[letter])
+        if number is None:
+            continue
+        inside = any(start <= letter < end for start, end in own)
+        if inside != (traced.swap.fields[number].message == span.message):
+            raise Unproven(_wrong_block(span.message))
+    first, last = traced.places.get(span.message, (own[0][0], own[-1][1] - 1))
+    if first < own[0][0] or last >= own[-1][1]:
+        raise Unproven(_wrong_block(span.message))
+    if own[0][0] < span.start:
+        rendered.notes.add(
+            "a {% generation %} block holds text that the generation prompt supplies, which is not trained on"
+        )
+    pieces = [(max(start, span.start), min(end, span.end)) for start, end in own]
+    pieces[-1] = (pieces[-1][0], span.end)
+    return replace(span, start=pieces[0][0], pieces=tuple(pieces))
 
 
-def _fresh(text: str, skip: int = 0) -> str:
-    """A sentinel that the text does not hold, the next one for each `skip`."""
-    number = 0
-    while True:
-        sentinel = _SENTINEL.format(number)
-        if sentinel not in text:
-            if not skip:
-                return sentinel
-            skip -= 1
-        number += 1
+def _wrong_block(message: int) -> str:
+    return f"the {{% generation %}} blocks of the template do not hold message {message + 1}, or not it alone"
+
+
+def _by_blocks_alone(
+    conversation: Conversation,
+    wanted: Sequence[int],
+    text: str,
+    blocks: Sequence[tuple[int, int]],
+    prover: SpanProver,
+) -> list[Span]:
+    """Spans of a template that rewrites some message, from one block for each assistant's message.
+
+    Raises:
+        DataError: There is no template.
+        Unproven: A block does not hold its message.
+    """
+    messages = conversation.messages
+    assistants = [index for index, message in enumerate(messages) if message.role == "assistant"]
+    if len(blocks) != len(assistants) or not set(wanted) <= set(assistants):
+        raise Unproven(
+            "the template rewrites messages, and its {% generation %} blocks are not one a message"
+        )
+    spans = []
+    for index, (start, end) in zip(assistants, blocks, strict=True):
+        if index not in wanted:
+            continue
+        written, content = text[start:end], messages[index].content.strip()
+        if written.count(content or " ") != 1 and content:
+            raise Unproven(_wrong_block(index))
+        behind = start + written.find(content) + len(content)
+        ended = next(
+            (
+                found
+                for found in prover.special.finditer(text, behind)
+                if found.group() in prover.ends(conversation.tools).tokens
+            ),
+            None,
+        )
+        if ended is None or text[max(end, behind) : ended.start()].strip():
+            raise Unproven(_wrong_block(index))
+        spans.append(Span(index, start, ended.end()))
+    return spans
+
+
+def _note_tools(tools: Sequence[Mapping[str, Any]], rendered: Rendered) -> None:
+    if not all(_tool_name(tool) in rendered.text for tool in tools):
+        rendered.notes.add("tool descriptions are left out by the template")
 
 
 def _tool_name(tool: Mapping[str, Any]) -> str:

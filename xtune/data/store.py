@@ -215,6 +215,7 @@ class Stored(Many[Sequence]):
         Raises:
             DamagedStoreError: It is not finished, or not what was written.
         """
+        self.folder = folder
         self.about = _read_index(folder)
         arrays = {name: _mapped(folder, name, self.about, verify=verify) for name in _FILES}
         self._tokens, self._runs = arrays["tokens"], arrays["runs"]
@@ -267,6 +268,12 @@ class Stored(Many[Sequence]):
     def lengths(self) -> npt.NDArray[np.int64]:
         """Tokens of every sequence, (sequences,)."""
         return self.field("length").astype(np.int64)
+
+    @property
+    def sources(self) -> npt.NDArray[np.int64]:
+        """Number of the source of every sequence, (sequences,)."""
+        of_file = np.array([file["source"] for file in self.about.files] or [0], np.int64)
+        return of_file[self.field("file")]
 
     @property
     def loss_weights(self) -> npt.NDArray[np.float64]:
@@ -337,10 +344,3 @@ def lengths_of(sequences: Many[Sequence]) -> npt.NDArray[np.int64]:
     if isinstance(sequences, Stored):
         return sequences.lengths
     return np.array([len(sequence) for sequence in sequences], np.int64)
-
-
-def loss_weights_of(sequences: Many[Sequence]) -> npt.NDArray[np.float64]:
-    """`Sequence.loss_weight` of every sequence, (sequences,)."""
-    if isinstance(sequences, Stored):
-        return sequences.loss_weights
-    return np.array([sequence.loss_weight for sequence in sequences], np.float64)

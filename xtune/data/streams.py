@@ -20,6 +20,9 @@ COMPRESSED = (".gz", ".zst")
 PIECE_BYTES = 1 << 20
 """Bytes read at a time: large enough that Python's share of the work is small, small enough for any memory."""
 
+_LONGEST_MARK = 4
+"""Bytes of the longest byte order mark, UTF-32's; the first piece has as many if the file does."""
+
 _FOREIGN_MARKS = (
     (codecs.BOM_UTF32_LE, "UTF-32"),
     (codecs.BOM_UTF32_BE, "UTF-32"),
@@ -38,8 +41,12 @@ def byte_pieces(path: Path, name: str) -> Iterator[bytes]:
     """
     try:
         with _opened(path) as stream:
-            while piece := stream.read(PIECE_BYTES):
+            piece = stream.read(PIECE_BYTES)
+            while 0 < len(piece) < _LONGEST_MARK and (more := stream.read(PIECE_BYTES)):
+                piece += more
+            while piece:
                 yield piece
+                piece = stream.read(PIECE_BYTES)
     except (EOFError, zlib.error, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
         _refuse_damaged(path, name, error)
     except OSError as error:

@@ -153,6 +153,8 @@ def _records(batches: Iterator[Any], path: Path, name: str, kind: str) -> Iterat
                 yield Record(value=without_nulls(value), origin=Origin(source=name, row=row))
                 row += 1
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            refuse(f"The file cannot be read: {error.strerror or error}", where=name)
         fault = shortened((str(error).splitlines() or [type(error).__name__])[0], 160)
         refuse(
             f"The {kind} file is damaged or cut off: {fault}", where=name, advice="fetch it again."

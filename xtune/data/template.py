@@ -1,12 +1,13 @@
 """Renders conversations with a chat template, exactly as inference does; it does not know what is trained on."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jinja2 import nodes
 from jinja2.exceptions import TemplateError
-from transformers.utils.chat_template_utils import render_jinja_template
+from transformers.utils.chat_template_utils import _compile_jinja_template, render_jinja_template
 
 from xtune.data.problems import refuse
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _render: Any = render_jinja_template  # its annotations are narrower than what it accepts
+_compiled: Any = _compile_jinja_template
 _GENERATION = re.compile(r"\{%-?\+?\s*generation\s*-?%\}")
 _RENDER_FAULTS = (
     TemplateError,
@@ -25,6 +27,14 @@ _RENDER_FAULTS = (
     RecursionError,
 )
 """What templates raise: on purpose (raise_exception), or stumbling over a message they do not expect."""
+
+
+_NAMES = frozenset({
+    "role", "content", "user", "assistant", "system", "developer", "tool", "function", "ipython", "model",
+    "name", "type", "text", "string", "object", "array", "tool_calls", "arguments", "parameters",
+    "reasoning_content", "thinking", "reasoning", "image", "video",
+})  # fmt: skip
+"""Words that templates compare roles, types and keys with; texts hold them by chance."""
 
 
 class Unrenderable(Exception):  # noqa: N818 - becomes a DataError with the row's place where that is known
@@ -53,6 +63,13 @@ class ChatTemplate:
         self._tokenizer: Any = tokenizer
         self._source = source
         self.name = "the given chat template" if source else "the tokenizer's chat template"
+        self._marks: dict[str, bool] = {}
+        self._reactions: dict[str, re.Pattern[str]] = {}
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer whose special tokens the template uses."""
+        return self._tokenizer
 
     def text(self, tools: Sequence[Mapping[str, Any]] = ()) -> str:
         """The template itself; tokenizers may have another one for conversations with tools.
@@ -71,7 +88,22 @@ class ChatTemplate:
 
     def marks_generation(self, tools: Sequence[Mapping[str, Any]] = ()) -> bool:
         """Whether the template itself says what the assistant writes, with `{% generation %}`."""
-        return _GENERATION.search(self.text(tools)) is not None
+        text = self.text(tools)
+        if text not in self._marks:
+            self._marks[text] = _GENERATION.search(text) is not None
+        return self._marks[text]
+
+    def reactions(self, tools: Sequence[Mapping[str, Any]] = ()) -> "re.Pattern[str]":
+        """Matches what the template may look for in a message's text: `</think>`, say, or `/no_think`.
+
+        Raises:
+            DataError: There is no template.
+        """
+        text = self.text(tools)
+        if text not in self._reactions:
+            found = sorted(_looked_for(text), key=lambda name: (-len(name), name))
+            self._reactions[text] = re.compile("|".join(map(re.escape, found)) or "(?!)")
+        return self._reactions[text]
 
     def render(
         self,
@@ -118,6 +150,40 @@ class ChatTemplate:
             raise Unrenderable(_fault(error)) from error
         texts, blocks = rendered
         return texts[0], [(int(start), int(end)) for start, end in blocks[0]]
+
+
+def _looked_for(template: str) -> set[str]:
+    """Constants that a template compares, splits or replaces with, rather than only writes."""
+    try:
+        tree = _compiled(template).environment.parse(template)
+    except TemplateError:
+        return set()
+    users = (
+        nodes.Compare,
+        nodes.Operand,
+        nodes.Call,
+        nodes.Filter,
+        nodes.Test,
+        nodes.Assign,
+        nodes.List,
+        nodes.Tuple,
+    )
+    found = {
+        constant.value
+        for user in tree.find_all(users)
+        for constant in _constants(user)
+        if isinstance(constant.value, str)
+    }
+    return {name for name in found if name.strip() and name not in _NAMES}
+
+
+def _constants(node: nodes.Node) -> Iterator[nodes.Const]:
+    """Constants in a node that are not merely written as part of a longer text."""
+    for child in node.iter_child_nodes():
+        if isinstance(child, nodes.Const):
+            yield child
+        elif isinstance(child, nodes.CondExpr):
+            yield from _constants(child)
 
 
 def _fault(error: Exception) -> str:

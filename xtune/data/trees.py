@@ -3,15 +3,16 @@
 A tree holds several answers to a prompt. Trained on every path, the turns near the root would be
 seen many times over; so one conversation is taken from a tree: at each turn the reply that people
 ranked best (rank 0; the first one where none is ranked), until a turn has no reply. Replies that
-were deleted or failed review are passed over.
+were deleted or failed review are passed over, and so is a tree whose prompt was. What is left out
+is counted.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from xtune.data.problems import described
 from xtune.data.turns import ROLES, Misfit, reject, text_of
-from xtune.data.types import Conversation, Message, Origin, Record
+from xtune.data.types import Message, Origin, Record
 
 MOST_MESSAGES = 2_000_000
 """Messages of one flat table, which are in memory together; the largest published one has about 160,000."""
@@ -57,7 +58,7 @@ def _best(replies: list[Any], place: str) -> tuple[Mapping[str, Any] | None, str
         at = _field(place, f"replies[{index}]")
         if not isinstance(reply, Mapping):
             reject(at, reply, "a message")
-        if reply.get("deleted") is True or reply.get("review_result") is False:
+        if is_turned_down(reply):
             continue
         if best is None or _rank(reply, at) < _rank(*best):
             best = reply, at
@@ -85,6 +86,33 @@ def _field(place: str, name: str) -> str:
     return f"{place}.{name}" if place else name
 
 
+def is_turned_down(tree: Mapping[str, Any]) -> bool:
+    """Whether a tree's prompt, or a reply, was deleted or failed review."""
+    prompt = tree.get("prompt")
+    node = prompt if isinstance(prompt, Mapping) else tree
+    return node.get("deleted") is True or node.get("review_result") is False
+
+
+def tree_size(tree: Mapping[str, Any]) -> int:
+    """How many messages a tree has."""
+    prompt = tree.get("prompt")
+    size, todo = 0, [prompt if isinstance(prompt, Mapping) else tree]
+    while todo:
+        node = todo.pop()
+        size += 1
+        replies = node.get("replies")
+        if isinstance(replies, list):
+            todo += [reply for reply in replies if isinstance(reply, Mapping)]
+    return size
+
+
+class Tree(NamedTuple):
+    """A tree that was put together, with the place of its prompt."""
+
+    origin: Origin
+    root: Mapping[str, Any]
+
+
 class MessageTable:
     """Messages of a flat table, kept until the file ends: a reply may stand anywhere in it."""
 
@@ -92,6 +120,7 @@ class MessageTable:
         self._nodes: dict[str, dict[str, Any]] = {}
         self._roots: list[tuple[Origin, dict[str, Any]]] = []
         self._waiting: list[tuple[Origin, str, dict[str, Any]]] = []
+        self._orphans = 0
 
     def add(self, record: Record) -> None:
         """Keep one message.
@@ -123,11 +152,12 @@ class MessageTable:
         else:
             self._roots.append((record.origin, node))
 
-    def conversations(self) -> Iterator[Conversation | tuple[Origin, Misfit]]:
-        """One conversation of each tree in the order of their prompts, or what is wrong with it."""
+    def trees(self) -> Iterator["Tree | tuple[Origin, Misfit]"]:
+        """The trees in the order of their prompts, and what is wrong with the table."""
         for origin, parent, node in self._waiting:
             above = self._nodes.get(parent)
             if above is None:
+                self._orphans += 1
                 misfit = Misfit(
                     f"`parent_id` {parent!r} is the id of no message",
                     "a table holds whole trees",
@@ -135,10 +165,13 @@ class MessageTable:
                 yield origin, misfit
             else:
                 above.setdefault("replies", []).append(node)
+        reached = 0
         for origin, root in self._roots:
-            if root.get("deleted") is True or root.get("review_result") is False:
-                continue
-            try:
-                yield Conversation(messages=tuple(tree_messages(root)), origin=origin)
-            except Misfit as misfit:
-                yield origin, misfit
+            reached += tree_size(root)
+            yield Tree(origin, root)
+        if reached < len(self._nodes) and not self._orphans:
+            count = len(self._nodes) - reached
+            misfit = Misfit(
+                f"{count} messages reply to one another in a circle", "a tree has a root"
+            )
+            yield self._waiting[-1][0], misfit

@@ -178,6 +178,8 @@ def tools_of(value: Any, field: str) -> tuple[Mapping[str, Any], ...]:
         return ()
     tools = parsed_list(value, field)
     for index, tool in enumerate(tools):
+        if isinstance(tool, str):  # each of them may be JSON text as well
+            tools[index] = tool = _from_json(tool, f"{field}[{index}]") or tool
         if not isinstance(tool, dict):
             reject(f"{field}[{index}]", tool, "an object that describes a tool")
     return tuple(tools)

@@ -13,6 +13,8 @@ from xtune.recipe.models import Model
 _LOGGER = "huggingface_hub"
 """It tells of every retry where there is no network; the error at the end says it once."""
 
+_MODELSCOPE_LOGGER = "modelscope_hub"
+
 OFFLINE_ADVICE = (
     "Without a network, give a folder as `model.name`, or a model that is already in the hub's cache; "
     "HF_ENDPOINT names a mirror, and `model.hub: modelscope` another hub."
@@ -131,8 +133,7 @@ def _problem(model: Model, file: str, error: Exception) -> ModelError:
             advice='An id looks like "owner/name".',
         )
     # a mirror may say no more than 401, and so does Hugging Face to those who are not logged in
-    status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else None
-    if isinstance(error, errors.RepositoryNotFoundError) or status in {401, 404}:
+    if isinstance(error, errors.RepositoryNotFoundError) or _status(error) in {401, 404}:
         return ModelError(
             f"There is no model {name} on Hugging Face, no folder of that name here, or it is private.",
             advice="Check the spelling; for a private model log in: hf auth login.",
@@ -157,30 +158,57 @@ def _is_unreachable(error: Exception) -> bool:
 def _from_modelscope(model: Model, patterns: Sequence[str]) -> Path:
     try:
         from modelscope import snapshot_download
+        from modelscope.hub import errors
     except ImportError:
         raise MissingPackageError(
             "modelscope",
             purpose="`model.hub: modelscope`",
             command='pip install "xtune[modelscope]"',
         ) from None
-    from modelscope.hub import errors
-
     # their common base class changed between releases
-    own = (value for value in vars(errors).values() if isinstance(value, type))
-    failures: tuple[type[Exception], ...] = (
+    own = [value for value in vars(errors).values() if isinstance(value, type)]
+    failures: Any = (
         OSError,
         ValueError,
         *(value for value in own if issubclass(value, Exception)),
     )
-    try:
-        return Path(
-            snapshot_download(model.name, revision=model.revision, allow_patterns=list(patterns))
+    options = {
+        "revision": model.revision,
+        "allow_patterns": list(patterns),
+        "ignore_patterns": ["*/*"],
+    }
+    with errors_only(_MODELSCOPE_LOGGER):
+        try:
+            return Path(snapshot_download(model.name, **options))
+        except ConnectionError as error:
+            try:
+                return Path(snapshot_download(model.name, **options, local_files_only=True))
+            except failures:
+                raise ModelError(
+                    f"{model.name} is neither a folder here nor in ModelScope's cache, and ModelScope cannot be reached.",
+                    advice="Without a network, give a folder as `model.name`; MODELSCOPE_ENDPOINT names a mirror.",
+                ) from error
+        except failures as error:
+            raise _modelscope_problem(model, error) from error
+
+
+def _modelscope_problem(model: Model, error: Exception) -> ModelError:
+    if _status(error) in {401, 403, 404}:
+        revision = "" if model.revision is None else f" with the revision {model.revision}"
+        return ModelError(
+            f"There is no model {model.name}{revision} on ModelScope, no folder of that name here, or it is private.",
+            advice="Check the spelling; for a private model log in: modelscope login.",
         )
-    except failures as error:
-        raise ModelError(
-            f"{model.name} could not be fetched from ModelScope: {_first_line(error)}.",
-            advice=f"Check the id and the network; for a private model: modelscope login. {OFFLINE_ADVICE}",
-        ) from error
+    return ModelError(
+        f"{model.name} could not be fetched from ModelScope: {_first_line(error)}.",
+        advice="Check the network; for a private model log in: modelscope login.",
+    )
+
+
+def _status(error: Exception) -> int | None:
+    """The HTTP status that an error of either hub carries."""
+    status: int | None = getattr(getattr(error, "response", None), "status_code", None)
+    return status
 
 
 def _first_line(error: Exception) -> str:

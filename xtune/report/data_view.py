@@ -1,23 +1,22 @@
 """The rows that a recipe trains on, chosen to be looked at, and the forms they are shown in: terminal, JSON, page."""
 
 import json
-from collections import Counter
 from collections.abc import Iterator
-from collections.abc import Sequence as Many
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Literal
 
 import numpy as np
+import numpy.typing as npt
 from rich.console import Console
 
 from xtune.data.problems import refuse
-from xtune.data.types import Origin, Sequence
+from xtune.data.report import DataReport
+from xtune.data.store import Stored
 from xtune.errors import XtuneError
-from xtune.report.lengths import Histogram, histogram
+from xtune.report.lengths import histogram
 from xtune.report.opened import OpenedData
-from xtune.report.pieces import Reader, ShownRow
+from xtune.report.pieces import Reader, ShownRow, visible
 from xtune.report.row_text import Marks, row_lines, table_lines
 from xtune.report.rows_page import Page, cards_html, page_html
 
@@ -26,38 +25,58 @@ SetName = Literal["train", "evaluate"]
 
 @dataclass(frozen=True, kw_only=True)
 class DataView:
-    """Some rows of a training or evaluation set, as training sees them."""
+    """Some rows of a training or evaluation set, as training sees them; each is decoded when it is shown."""
 
     name: str
     """The recipe's name."""
 
     set: SetName
-    rows: tuple[ShownRow, ...]
-    total: int
-    """Sequences of the whole set."""
+    stored: Stored
+    """The whole set."""
 
-    whole_row: int | None
-    """The row of the file that was asked for; None for the first rows."""
+    places: npt.NDArray[np.int64]
+    """Which of its sequences are shown."""
 
+    row: int | None
+    """The row of a file that was asked for; None for the first rows."""
+
+    reader: Reader
     notes: tuple[str, ...]
     """What a person should know of the set: packed, shuffled, refused by this machine."""
 
-    lengths: Histogram | None
-    """Tokens of all sequences of the set."""
-
     facts: tuple[tuple[str, str], ...]
     """Numbers of the whole set, each with its name."""
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __iter__(self) -> Iterator[ShownRow]:
+        keys = self.stored.field("file").astype(np.int64) << 48 | self.stored.field("row")
+        # the sequences of a row stand together
+        _, first, which, sizes = np.unique(
+            keys, return_index=True, return_inverse=True, return_counts=True
+        )
+        for place in self.places.tolist():
+            sequence = self.stored[place]
+            yield ShownRow(
+                sequence=sequence,
+                pieces=tuple(self.reader.pieces(sequence)),
+                part=place - int(first[which[place]]) + 1,
+                parts=int(sizes[which[place]]),
+                notes=_happened(self.stored, "note", keys[place]),
+            )
 
     @property
     def heading(self) -> str:
         """Which rows these are, in words."""
         kind = "training" if self.set == "train" else "evaluation"
-        every = f"{self.total:,} {kind} sequence{'' if self.total == 1 else 's'}"
-        if self.whole_row is not None:
-            return f"{self.name}: row {self.whole_row} of its file, {len(self.rows)} of {every}"
-        if len(self.rows) == self.total:
+        total = len(self.stored)
+        every = f"{total:,} {kind} sequence{'' if total == 1 else 's'}"
+        if self.row is not None:
+            return f"{self.name}: row {self.row} of its file, {len(self):,} of {every}"
+        if len(self) == total:
             return f"{self.name}: all {every}, in the order of the files"
-        return f"{self.name}: the first {len(self.rows):,} of {every}, in the order of the files"
+        return f"{self.name}: the first {len(self):,} of {every}, in the order of the files"
 
     def print(self, stream: IO[str] | None = None, *, table: bool = False) -> None:
         """Show the rows on a terminal in colour, elsewhere in brackets.
@@ -70,8 +89,9 @@ class DataView:
         marks = Marks.for_console(console)
         for line in (self.heading, *self.notes):
             console.print(line, markup=False, soft_wrap=True)
-        console.print(marks.legend(self.rows), soft_wrap=True)
-        for row in self.rows:
+        rows = list(self)
+        console.print(marks.legend(rows), soft_wrap=True)
+        for row in rows:
             console.print()
             for text in row_lines(row, marks):
                 console.print(text, soft_wrap=True)
@@ -82,8 +102,8 @@ class DataView:
 
     def json_lines(self) -> Iterator[str]:
         """One JSON object a row."""
-        for row in self.rows:
-            yield json.dumps(row.to_json(), ensure_ascii=False)
+        for place in self.places.tolist():
+            yield json.dumps(self.reader.to_json(self.stored[place]), ensure_ascii=False)
 
     def html(self) -> str:
         """The rows as one page that needs nothing but itself."""
@@ -119,8 +139,8 @@ class DataView:
             heading=self.heading,
             notes=self.notes,
             facts=self.facts,
-            lengths=self.lengths,
-            rows=self.rows,
+            lengths=histogram(self.stored.lengths),
+            rows=tuple(self),
         )
 
 
@@ -139,81 +159,57 @@ def view(
     Raises:
         DataError: What would keep the data from being trained on; or there are no such rows.
     """
-    if opened.refusal is not None:
-        raise opened.refusal
-    if opened.prepared is None:
-        raise ValueError("data that was neither prepared nor refused")  # noqa: DOC501 - cannot be
-    sequences = opened.prepared.train if set == "train" else opened.prepared.evaluate
-    if not sequences:
+    prepared = opened.trained()
+    stored = prepared.train if set == "train" else prepared.evaluate
+    if not len(stored):
         refuse("The recipe has no evaluation rows", where="data.evaluate")
-    chosen = _chosen(sequences, count, row)
-    if not chosen:
-        _refuse_absent(opened, set, row, sequences)
-    reader, cut = Reader(opened.tokenizer), _cut_note(opened)
-    parts = Counter(_key(sequence.origin) for sequence in sequences)
-    seen: Counter[tuple[str, int]] = Counter()
-    shown = []
-    for sequence in chosen:
-        key = _key(sequence.origin)
-        seen[key] += 1
-        notes = (cut[1],) if cut is not None and len(sequence) == cut[0] else ()
-        shown.append(reader.row(sequence, part=seen[key], parts=parts[key], notes=notes))
-    lengths = np.array([len(sequence) for sequence in sequences], np.int64)
+    places = np.arange(len(stored))[:count]
+    if row is not None:
+        places = np.flatnonzero(stored.field("row") == row)
+        if not len(places):
+            _refuse_absent(stored, set, row)
     return DataView(
         name=name,
         set=set,
-        rows=tuple(shown),
-        total=len(sequences),
-        whole_row=row,
-        notes=tuple(_notes(opened, set)),
-        lengths=histogram(lengths),
-        facts=_facts(opened, set),
+        stored=stored,
+        places=places,
+        row=row,
+        reader=Reader(opened.tokenizer),
+        notes=tuple(_notes(opened, prepared.report, set)),
+        facts=_facts(prepared.report, set),
     )
 
 
-def _chosen(sequences: Many[Sequence], count: int | None, row: int | None) -> list[Sequence]:
-    if row is not None:
-        return [sequence for sequence in sequences if sequence.origin.row == row]
-    return list(islice(sequences, count))
-
-
-def _key(origin: Origin) -> tuple[str, int]:
-    return origin.source, origin.row
-
-
-def _refuse_absent(
-    opened: OpenedData, set: SetName, row: int | None, sequences: Many[Sequence]
-) -> None:
-    """Say why a row is not there, as far as that is known.
+def _refuse_absent(stored: Stored, set: SetName, row: int) -> None:
+    """Say why nothing of a row is trained on.
 
     Raises:
         DataError: Always.
     """
-    last = max(sequence.origin.row for sequence in sequences)
-    report = opened.prepared.report if opened.prepared is not None else None
-    part = None if report is None else report.train if set == "train" else report.evaluate
-    dropped = ", ".join(part.dropped) if part is not None else ""
+    reasons = []
+    for number, file in enumerate(stored.about.files):
+        key = np.int64(number) << 48 | row
+        reasons += [f"{file['name']}: {what}" for what in _happened(stored, "drop", key)]
+    last = int(stored.field("row").max())
     refuse(
-        f"No sequence of `data.{set}` comes from row {row}",
-        allowed=f"rows are counted from 0 in each file, and the last one in use is row {last:,}",
-        advice=f"rows were dropped, too ({dropped}); `xtune data check` tells which."
-        if dropped
-        else "",
+        f"Nothing of row {row} is in `data.{set}`",
+        where="; ".join(reasons),
+        allowed="it was dropped"
+        if reasons
+        else f"rows are counted from 0 in each file, and the last one in use is row {last:,}",
     )
 
 
-def _cut_note(opened: OpenedData) -> tuple[int, str] | None:
-    """The length of a row that was cut, and what to say of it; None if rows are not cut."""
-    if opened.plan.over_length.value != "truncate":
-        return None
-    longest = opened.plan.recipe.data.max_tokens
-    return longest, f"fills data.max_tokens ({longest:,}): what was longer has been cut off here"
+def _happened(stored: Stored, sort: str, key: np.int64) -> tuple[str, ...]:
+    """What was noted of a row, or why it was dropped; its key is its file's number and its own."""
+    events = stored.events
+    mine = events[(events["file"] == key >> 48) & (events["row"] == key & ((1 << 48) - 1))]
+    kinds = [stored.about.kinds[kind] for kind in mine["kind"].tolist()]
+    return tuple(what for kind, what in kinds if kind == sort)
 
 
-def _notes(opened: OpenedData, set: SetName) -> Iterator[str]:
-    if opened.prepared is None:
-        return
-    report, data = opened.prepared.report, opened.plan.recipe.data
+def _notes(opened: OpenedData, report: DataReport, set: SetName) -> Iterator[str]:
+    data = opened.plan.recipe.data
     if set == "train" and report.packing:
         yield (
             f"packed: in training {report.train.sequences:,} sequences share {report.batch_rows:,} packs of "
@@ -222,17 +218,19 @@ def _notes(opened: OpenedData, set: SetName) -> Iterator[str]:
     if set == "train":
         yield f"training takes them in another order in every epoch, by run.seed ({opened.plan.recipe.run.seed})"
     part = report.train if set == "train" else report.evaluate
-    for what, count in (part.notes if part is not None else {}).items():
-        yield f"note: {what}: {count.rows:,} rows (such as {', '.join(count.examples)})"
-    for what, count in (part.dropped if part is not None else {}).items():
-        yield f"dropped: {what}: {count.rows:,} rows (such as {', '.join(count.examples)})"
+    if part is not None:
+        for heading, counts in (("note", part.notes), ("dropped", part.dropped)):
+            for what, count in counts.items():
+                rows = "1 row" if count.rows == 1 else f"{count.rows:,} rows"
+                yield f"{heading}: {what}: {rows}, such as {visible(', '.join(count.examples))}"
     if opened.machine is not None:
-        yield f"This machine could not train it: {opened.machine}"
+        yield f"this machine could not train it: {opened.machine}"
 
 
-def _facts(opened: OpenedData, set: SetName) -> tuple[tuple[str, str], ...]:
-    report: Any = opened.prepared.report if opened.prepared is not None else None
+def _facts(report: DataReport, set: SetName) -> tuple[tuple[str, str], ...]:
     part = report.train if set == "train" else report.evaluate
+    if part is None:
+        return ()
     share = part.trained_tokens / part.tokens if part.tokens else 0.0
     facts = [
         ("rows read", f"{part.rows_read:,}"),

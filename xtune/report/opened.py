@@ -36,6 +36,16 @@ class OpenedData:
     refusal: DataError | None = None
     """Why this data is not trained on."""
 
+    def trained(self) -> Prepared:
+        """The data, if training would take it.
+
+        Raises:
+            DataError: Why it would not.
+        """
+        if self.prepared is None or self.refusal is not None:
+            raise self.refusal or DataError([])
+        return self.prepared
+
 
 def open_data(recipe: Recipe, *, name: str) -> OpenedData:
     """Encode a recipe's data as training would; what keeps this machine or this data from training is kept beside.
@@ -54,13 +64,11 @@ def open_data(recipe: Recipe, *, name: str) -> OpenedData:
     except HardwareError as error:
         plan, machine = resolve(recipe, _ample(hardware), shape, recipe_name=name), error
     tokenizer = load_tokenizer(recipe.model, recipe.data.template)
+    opened = OpenedData(plan=plan, tokenizer=tokenizer, prepared=None, machine=machine)
     try:
-        prepared, refusal = prepare(plan, tokenizer), None
+        return replace(opened, prepared=prepare(plan, tokenizer))
     except DataError as error:
-        prepared, refusal = _prepared_anyway(plan, tokenizer), error
-    return OpenedData(
-        plan=plan, tokenizer=tokenizer, prepared=prepared, machine=machine, refusal=refusal
-    )
+        return replace(opened, prepared=_prepared_anyway(plan, tokenizer), refusal=error)
 
 
 def recipe_for(model: str, data: str, overrides: Sequence[str] = ()) -> Recipe:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xtune.data.mask import membership
-from xtune.data.types import Origin, Sequence
+from xtune.data.types import IGNORED, Sequence
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -37,48 +38,38 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True)
 class ShownRow:
-    """One encoded row: the ids and labels that training uses, and their text."""
+    """One encoded row as training uses it, and its text in pieces."""
 
-    origin: Origin
-    part: int
+    sequence: Sequence
+    pieces: tuple[Piece, ...]
+    part: int = 1
     """This sequence among those of its row, from 1."""
 
-    parts: int
+    parts: int = 1
     """Sequences that the row became: several if it was split."""
 
-    input_ids: tuple[int, ...]
-    labels: tuple[int, ...]
-    """Not shifted: the token itself, or -100 where it is not trained on."""
-
-    weights: tuple[float, ...]
-    text: str
-    trained_text: str
-    pieces: tuple[Piece, ...]
     notes: tuple[str, ...] = ()
     """What was done to the row: cut, split."""
 
     @property
     def trained_tokens(self) -> int:
         """Tokens with a weight in the loss; the first of a row predicts nothing and has none."""
-        return sum(weight > 0 for weight in self.weights[1:])
+        return int(np.count_nonzero(self.sequence.weights[1:]))
 
     @property
     def title(self) -> str:
         """Where the row came from, in words."""
-        line = f" (line {self.origin.line})" if self.origin.line is not None else ""
+        origin = self.sequence.origin
+        line = f" (line {origin.line})" if origin.line is not None else ""
         part = f", part {self.part} of {self.parts}" if self.parts > 1 else ""
-        return f"{self.origin.source}, row {self.origin.row}{line}{part}"
+        return f"{visible(origin.source)}, row {origin.row}{line}{part}"
 
-    def to_json(self) -> dict[str, Any]:
-        """The row as plain JSON types: where from, ids, labels, and both decoded."""
-        return {
-            "source": self.origin.source,
-            "row": self.origin.row,
-            "input_ids": list(self.input_ids),
-            "labels": list(self.labels),
-            "text": self.text,
-            "trained_text": self.trained_text,
-        }
+    @property
+    def size(self) -> str:
+        """Its tokens and how many are trained on, in words."""
+        tokens = len(self.sequence)
+        words = "token" if tokens == 1 else "tokens"
+        return f"{tokens:,} {words}, {self.trained_tokens:,} trained on"
 
 
 class Reader:
@@ -88,22 +79,16 @@ class Reader:
         self._tokenizer: Any = tokenizer
         self._added = membership(tokenizer)
 
-    def row(
-        self, sequence: Sequence, *, part: int = 1, parts: int = 1, notes: tuple[str, ...] = ()
-    ) -> ShownRow:
-        """One sequence, ready to be shown."""
-        return ShownRow(
-            origin=sequence.origin,
-            part=part,
-            parts=parts,
-            input_ids=tuple(sequence.input_ids.tolist()),
-            labels=tuple(sequence.labels.tolist()),
-            weights=tuple(sequence.weights.tolist()),
-            text=self.decode(sequence.input_ids.tolist()),
-            trained_text=self.decode(sequence.input_ids[sequence.labels >= 0].tolist()),
-            pieces=tuple(self.pieces(sequence)),
-            notes=notes,
-        )
+    def to_json(self, sequence: Sequence) -> dict[str, Any]:
+        """A row as plain JSON types: where it is from, ids, labels (not shifted), and both decoded."""
+        return {
+            "source": sequence.origin.source,
+            "row": sequence.origin.row,
+            "input_ids": sequence.input_ids.tolist(),
+            "labels": sequence.labels.tolist(),
+            "text": self.decode(sequence.input_ids.tolist()),
+            "trained_text": self.decode(sequence.input_ids[sequence.labels != IGNORED].tolist()),
+        }
 
     def decode(self, ids: list[int]) -> str:
         """The text of tokens, special ones by their names, nothing cleaned up."""
@@ -111,6 +96,13 @@ class Reader:
             ids, skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
         return text
+
+    def between_special(self, ids: list[int]) -> list[str]:
+        """The texts between special and added tokens."""
+        special = self._added[np.array(ids, np.int64)]
+        borders = [-1, *np.flatnonzero(special).tolist(), len(ids)]
+        runs = [ids[before + 1 : after] for before, after in pairwise(borders)]
+        return [self._decode(run) for run in runs if run]
 
     def pieces(self, sequence: Sequence) -> Iterator[Piece]:
         """The row in pieces, in order; every token is in exactly one.

@@ -89,10 +89,7 @@ class Marks:
 
 def row_lines(row: ShownRow, marks: Marks) -> Iterator[Text]:
     """A heading and the row's text; every token, special token and white space can be seen."""
-    yield Text.assemble(
-        (row.title, "bold"),
-        f"  {_count(len(row.input_ids), 'token')}, {row.trained_tokens:,} trained on",
-    )
+    yield Text.assemble((row.title, "bold"), f"  {row.size}")
     for note in row.notes:
         yield Text(f"  {note}", style="yellow" if marks.palette else "")
     yield from _wrapped(_inked(row, marks), marks.width or _WIDEST)
@@ -100,9 +97,9 @@ def row_lines(row: ShownRow, marks: Marks) -> Iterator[Text]:
 
 def table_lines(row: ShownRow, marks: Marks) -> Iterator[Text]:
     """One line a token: position, id, text, label and weight in the loss; labels are not shifted."""
-    ids = max((len(str(token)) for token in row.input_ids), default=0)
-    wide = max(len(str(len(row.input_ids))), len("position"))
-    ids = max(ids, len("label"))
+    sequence = row.sequence
+    ids = max(len("label"), *(len(str(token)) for token in sequence.input_ids.tolist()))
+    wide = len("position")
     yield Text(
         f"{'position':>{wide}}  {'id':>{ids}}  {'label':>{ids}}  weight  token", style="bold"
     )
@@ -110,9 +107,11 @@ def table_lines(row: ShownRow, marks: Marks) -> Iterator[Text]:
         style = _style(piece, number, marks)
         for offset, token in enumerate(piece.ids):
             at = piece.start + offset
-            label = row.labels[at]
+            label = int(sequence.labels[at])
             shown = "-" if label == IGNORED else str(label)
-            line = Text(f"{at:>{wide}}  {token:>{ids}}  {shown:>{ids}}  {row.weights[at]:>6g}  ")
+            line = Text(
+                f"{at:>{wide}}  {token:>{ids}}  {shown:>{ids}}  {sequence.weights[at]:>6g}  "
+            )
             text = visible(piece.text, space=marks.space)
             more = f" (token {offset + 1} of {len(piece.ids)})" if len(piece.ids) > 1 else ""
             yield line.append(text, style=style).append(more)
@@ -166,7 +165,3 @@ def _style(piece: Piece, number: int, marks: Marks) -> str:
     return (full if piece.weight else palette.plain)[number % 2] + (
         _SPECIAL if piece.special else ""
     )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

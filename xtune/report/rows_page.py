@@ -95,23 +95,23 @@ def _controls(page: Page) -> str:
 
 
 def _sources(page: Page) -> list[str]:
-    return list(dict.fromkeys(row.origin.source for row in page.rows))
+    return list(dict.fromkeys(row.sequence.origin.source for row in page.rows))
 
 
 def _cards(page: Page) -> str:
     sources = {source: number for number, source in enumerate(_sources(page))}
     return "".join(
-        _card(row, number, sources[row.origin.source]) for number, row in enumerate(page.rows)
+        _card(row, number, sources[row.sequence.origin.source])
+        for number, row in enumerate(page.rows)
     )
 
 
 def _card(row: ShownRow, number: int, source: int) -> str:
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in row.notes)
     text = "".join(_token(piece, index) for index, piece in enumerate(row.pieces))
-    numbers = f"{len(row.input_ids):,} tokens, {row.trained_tokens:,} trained on"
     return (
-        f'<article tabindex="0" id="row-{number}" data-source="{source}" aria-label="{escape(visible(row.title))}">'
-        f'<h2><bdi>{escape(visible(row.title))}</bdi><span>{numbers}</span></h2>{notes}<pre dir="auto">{text}</pre></article>\n'
+        f'<article tabindex="0" id="row-{number}" data-source="{source}" aria-label="{escape(row.title)}">'
+        f'<h2><bdi>{escape(row.title)}</bdi><span>{row.size}</span></h2>{notes}<pre dir="auto">{text}</pre></article>\n'
     )
 
 

@@ -3,7 +3,7 @@
 from xtune.text.language import detect_language, language_fits
 from xtune.text.rouge import f_measure, rouge_l, rouge_l_of
 from xtune.text.scripts import letters_by_script, scripts_of, scripts_of_language
-from xtune.text.segment import tokenize, tokenizer_name
+from xtune.text.segment import segmenter_notice, tokenize, tokenizer, tokenizer_name
 
 __all__ = [
     "detect_language",
@@ -14,6 +14,8 @@ __all__ = [
     "rouge_l_of",
     "scripts_of",
     "scripts_of_language",
+    "segmenter_notice",
     "tokenize",
+    "tokenizer",
     "tokenizer_name",
 ]

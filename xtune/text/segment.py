@@ -2,7 +2,8 @@
 
 Languages that put spaces between words use `wordpunct` (runs of word characters, runs of the rest), as the
 MultiAlpaca paper did. Japanese, Thai and Korean need a segmenter, an optional package whose data lies in the
-wheel; without it, as in other scripts without spaces, character bigrams come closest to words.
+wheel; without it, as in other scripts without spaces, character bigrams come closest to words. No text raises:
+a lone surrogate or a NUL, which the segmenters' C code cannot take, counts as one unknown character.
 """
 
 import importlib.util
@@ -10,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from functools import cache
+from itertools import chain
 from typing import TypeAlias
 
 Tokenizer: TypeAlias = Callable[[str], list[str]]
@@ -17,8 +19,35 @@ Tokenizer: TypeAlias = Callable[[str], list[str]]
 _WORDPUNCT = re.compile(r"\w+|[^\w\s]+")
 """nltk's wordpunct tokeniser, the paper's (arXiv 2307.06018, section 5.1)."""
 
+_INDIC = re.compile(r"[\w\u0900-\u0963\u0966-\u0dff]+|[^\w\s\u0900-\u0963\u0966-\u0dff]+")
+"""The same for the scripts from Devanagari to Sinhala, whose vowel signs are no word characters to `re`."""
+
+_UNSPEAKABLE = re.compile("[\x00\ud800-\udfff]")
+_LONGEST_PIECE = 10_000
+"""Characters handed to a segmenter at once; MeCab refuses texts of megabytes, and all of them slow down."""
+
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
 _WITHOUT_SPACES = frozenset({"bo", "dz", "km", "lo", "my", "wuu", "yue", "zh"})
+_WITH_INDIC_SIGNS = frozenset(
+    {
+        "as",
+        "bn",
+        "gu",
+        "hi",
+        "kn",
+        "kok",
+        "mai",
+        "ml",
+        "mr",
+        "ne",
+        "or",
+        "pa",
+        "sa",
+        "si",
+        "ta",
+        "te",
+    }
+)
 _BIGRAMS = "character bigrams"
 _SEGMENTERS = {
     "ja": ("unidic-lite", ("fugashi", "unidic_lite")),
@@ -38,12 +67,23 @@ def tokenize(text: str, language: str) -> list[str]:
     Raises:
         ValueError: The language is not a BCP-47 code.
     """
-    return _tokenizer(tokenizer_name(language))(unicodedata.normalize("NFC", text))
+    return tokenizer(language)(text)
+
+
+@cache
+def tokenizer(language: str) -> Tokenizer:
+    """What `tokenize` does in one language, for many texts.
+
+    Raises:
+        ValueError: The language is not a BCP-47 code.
+    """
+    cut, normalize = _tokenizer(tokenizer_name(language)), unicodedata.normalize
+    return lambda text: cut(normalize("NFC", text))
 
 
 @cache
 def tokenizer_name(language: str) -> str:
-    """What cuts texts of a language here: `wordpunct`, `unidic-lite`, `kiwi`, `newmm` or `character bigrams`.
+    """What cuts texts of a language here: `wordpunct`, `indic words`, `unidic-lite`, `kiwi`, `newmm` or `character bigrams`.
 
     Raises:
         ValueError: The language is not a BCP-47 code.
@@ -54,7 +94,24 @@ def tokenizer_name(language: str) -> str:
     if main in _SEGMENTERS:
         name, modules = _SEGMENTERS[main]
         return name if all(map(importlib.util.find_spec, modules)) else _BIGRAMS
-    return _BIGRAMS if main in _WITHOUT_SPACES else "wordpunct"
+    if main in _WITHOUT_SPACES:
+        return _BIGRAMS
+    return "indic words" if main in _WITH_INDIC_SIGNS else "wordpunct"
+
+
+def segmenter_notice(language: str) -> str | None:
+    """A line to tell the user where bigrams stand in for a segmenter that could be installed.
+
+    Raises:
+        ValueError: The language is not a BCP-47 code.
+    """
+    main = language.partition("-")[0].lower()
+    if tokenizer_name(language) != _BIGRAMS or main not in _SEGMENTERS:
+        return None
+    return (
+        f"`{language}`: no segmenter is installed, so texts are compared by {_BIGRAMS}; "
+        f"for words: pip install 'xtune[{main}]'"
+    )
 
 
 @cache
@@ -70,7 +127,7 @@ def _japanese() -> Tokenizer:
     tagger = fugashi.GenericTagger(
         f'-Owakati -d "{unidic_lite.DICDIR}" -r "{unidic_lite.DICDIR}/mecabrc"'
     )
-    return lambda text: tagger.parse(text).split()
+    return _in_pieces(lambda text: tagger.parse(text).split())
 
 
 def _korean() -> Tokenizer:
@@ -78,13 +135,26 @@ def _korean() -> Tokenizer:
 
     # one worker: threads would make the first call slow and the rest no faster on short texts
     kiwi = kiwipiepy.Kiwi(num_workers=1)
-    return lambda text: [token.form for token in kiwi.tokenize(text)]
+    return _in_pieces(lambda text: [token.form for token in kiwi.tokenize(text)])
 
 
 def _thai() -> Tokenizer:
     from newmm_tokenizer.tokenizer import word_tokenize  # noqa: PLC0415 - an optional package
 
-    return lambda text: [token for token in word_tokenize(text) if not token.isspace()]
+    return _in_pieces(lambda text: [token for token in word_tokenize(text) if not token.isspace()])
+
+
+def _in_pieces(cut: Tokenizer) -> Tokenizer:
+    """The segmenter for texts of any length and with any character."""
+
+    def cut_any(text: str) -> list[str]:
+        text = _UNSPEAKABLE.sub("\ufffd", text)
+        if len(text) <= _LONGEST_PIECE:
+            return cut(text)
+        starts = range(0, len(text), _LONGEST_PIECE)
+        return list(chain.from_iterable(cut(text[at : at + _LONGEST_PIECE]) for at in starts))
+
+    return cut_any
 
 
 def _bigrams(text: str) -> list[str]:
@@ -94,6 +164,7 @@ def _bigrams(text: str) -> list[str]:
 
 _MAKERS: dict[str, Callable[[], Tokenizer]] = {
     "wordpunct": lambda: _WORDPUNCT.findall,
+    "indic words": lambda: _INDIC.findall,
     "unidic-lite": _japanese,
     "kiwi": _korean,
     "newmm": _thai,

@@ -1,0 +1,275 @@
+"""Compares the masks of a folder of chat templates with an oracle: right, refused (why) or wrong; it trains nothing.
+
+    python benchmarks/chat_templates.py FOLDER [TOKENIZER ...]
+
+FOLDER holds *.jinja files; they are other people's and not part of this repository. Every template is tried
+with a byte-level tokenizer and with each TOKENIZER (a folder), to which the template's special tokens are
+added. The oracle is in tests/support: characters tracked through Jinja, end tokens by name.
+"""
+
+import argparse
+import collections
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from mask_oracle import FREE, YES, OracleUnsureError, Verdict, judge
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tracked import TrackedTemplate
+from transformers import PreTrainedTokenizerFast
+from transformers.utils import logging as transformers_logging
+
+from xtune.data.encode import Encoder
+from xtune.data.turns import messages_of
+from xtune.data.types import Conversation, Origin
+from xtune.errors import DataError
+
+SPECIAL = re.compile(
+    r"<\|[^|<>\s{}']{1,40}\|>|<｜[^｜<>]+｜>|\[/?[A-Z_]{2,}\]|<(?:start|end|begin)_of_\w+>|</?(?:think|tool_call|tool_response|s)>"
+    r"|<\|\w+>|<\w+\|>|\[e~\[|\]~b\]|<seed:\w+>|<sep>|<_end>|\[EOS\]|\[\|\w+\|\]|<SPECIAL_\d+>|</?(?:assistant|user|system)>"
+)
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "town_weather",
+        "description": "Tells the weather of a town",
+        "parameters": {
+            "type": "object",
+            "properties": {"town": {"type": "string", "description": "Its name"}},
+            "required": ["town"],
+        },
+    },
+}
+
+
+def call(**arguments: Any) -> dict[str, Any]:
+    """A tool call."""
+    function = {"name": "town_weather", "arguments": arguments}
+    return {"id": "abcde1234", "type": "function", "function": function}
+
+
+def turns(*contents: str | dict[str, Any], first: str = "user") -> list[dict[str, Any]]:
+    """Messages of alternating roles."""
+    roles = ["user", "assistant"] if first == "user" else ["system", "user", "assistant"]
+    rows = []
+    for n, content in enumerate(contents):
+        role = (
+            roles[n % 2]
+            if first == "user"
+            else ("system" if n == 0 else ["user", "assistant"][(n - 1) % 2])
+        )
+        rows.append(
+            {"role": role, **content}
+            if isinstance(content, dict)
+            else {"role": role, "content": content}
+        )
+    return rows
+
+
+RESULT = {
+    "role": "tool",
+    "content": '{"sky": "clear"}',
+    "name": "town_weather",
+    "tool_call_id": "abcde1234",
+}
+CONVERSATIONS: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]] | None]] = {
+    "single": (turns("Which river?", "The Oder."), None),
+    "multi": (turns("One?", "Uno.", "Two?", "Due.", "Three?", "Tre."), None),
+    "system": (turns("Be terse.", "Hi", "Yo", "Bye", "Ciao", first="system"), None),
+    "tools": (turns("Weather?", "Which town?"), [TOOL]),
+    "call": (
+        [*turns("Weather in Oslo?", {"content": "", "tool_calls": [call(town="Oslo")]}), RESULT,
+         {"role": "assistant", "content": "Clear."}],
+        [TOOL],
+    ),
+    "call with text": (
+        [*turns("Oslo?", {"content": "I look it up.", "tool_calls": [call(town="Oslo \"x\"")]}), RESULT,
+         {"role": "assistant", "content": "Clear."}, *turns("Thanks", "Welcome")],
+        [TOOL],
+    ),
+    "call last": (turns("Oslo?", {"content": "", "tool_calls": [call(town="Oslo")]}), [TOOL]),
+    "two calls": (
+        [*turns("Oslo, Rome?", {"content": "", "tool_calls": [call(town="Oslo"), call(town="Rome", days=3)]}),
+         RESULT, RESULT, {"role": "assistant", "content": "Clear."}],
+        [TOOL],
+    ),
+    "reasoning": (turns("2+2?", {"content": "Four.", "reasoning_content": "Two and two."}), None),
+    "reasoning twice": (
+        turns("2+2?", {"content": "Four.", "reasoning_content": "Two and two."}, "3+3?",
+              {"content": "Six.", "reasoning_content": "Three and three."}),
+        None,
+    ),
+    "inline reasoning": (turns("2+2?", "<think>\nTwo and two.\n</think>\n\nFour."), None),
+    "inline twice": (
+        turns("2+2?", "<think>\nTwo.\n</think>\n\nFour.", "3?", "<think>\nThree.\n</think>\n\nSix."), None),
+    "reasoning and call": (
+        [*turns("Oslo?", {"content": "", "reasoning_content": "Ask.", "tool_calls": [call(town="Oslo")]}), RESULT,
+         {"role": "assistant", "content": "Clear.", "reasoning_content": "Read it."}],
+        [TOOL],
+    ),
+    "white space": (turns("  Hi \n", "\n  Yo  \n", " Bye", " Ciao"), None),
+    "newlines": (turns("Hi\n\n", "\n\nYo\n\n"), None),
+    "same": (turns("Echo", "Echo", "Echo", "Echo"), None),
+    "specials": (turns("Say <|im_end|> or </s>", "<|im_end|>\n<|im_start|>user\nfoo</s>", "[INST] x [/INST]", "<|eot_id|>"), None),
+    "literals": (turns("user assistant system", "assistant", "{{ messages }}{% if %}", "{% generation %}<|user|>"), None),
+    "unicode": (turns("Привет 👩‍👩‍👧", "สวัสดี é e\u0301 한국어 日本語"), None),
+    "user last": (turns("Hi", "Yo", "Bye"), None),
+    "no think": (turns("Hi /no_think", "Yo"), None),
+    "empty": (turns("Hi", "", "Bye", "Ciao"), None),
+    "blank": (turns("Hi", " ", "", "Ciao"), None),
+    "numbers": (turns("1", "2", "3", "4"), None),
+    "json": (turns('{"a": 1}', '{"b": [1, "x"]}'), None),
+    "code": (turns("Code?", "```python\nprint('hi')\n```\n"), None),
+    "assistant first": ([{"role": "assistant", "content": "Hello?"}, *turns("Hi", "Yo")], None),
+    "two users": ([*turns("A"), *turns("B", "C")], None),
+    "two answers": ([*turns("A", "B"), {"role": "assistant", "content": "C"}], None),
+}  # fmt: skip
+
+
+def byte_tokenizer() -> Tokenizer:
+    """One token for each byte."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    made = Tokenizer(models.BPE(vocab={letter: n for n, letter in enumerate(alphabet)}, merges=[]))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    return made
+
+
+def fitted(base: Path | None, template: str) -> PreTrainedTokenizerFast:
+    """A tokenizer that knows the special tokens of a template."""
+    made = byte_tokenizer() if base is None else Tokenizer.from_file(str(base / "tokenizer.json"))
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+    )
+    names = set(SPECIAL.findall(template))
+    for rows, tools in CONVERSATIONS.values():
+        try:
+            plain = fast.apply_chat_template(
+                rows[:2],
+                tools=tools,
+                chat_template=template,
+                tokenize=False,
+                add_generation_prompt=True,
+            )
+        except Exception:  # noqa: BLE001 - whatever a template raises
+            continue
+        names |= set(SPECIAL.findall(plain)) - set(
+            SPECIAL.findall(json.dumps(rows, ensure_ascii=False))
+        )
+    fast.add_tokens([AddedToken(name, special=True, normalized=False) for name in sorted(names)])
+    fast.chat_template = template
+    return fast
+
+
+def compare(verdict: Verdict, encoder: Encoder, row: Conversation, tokenizer: Any) -> str:
+    """Empty, or what is wrong: "refused: ..." or "wrong: ..."."""
+    try:
+        encoded = encoder.encode_rows([row])
+    except DataError as error:
+        return f"refused: {error.problems[0].what}"
+    if not encoded.sequences:
+        return f"refused: dropped, {encoded.drops[0].reason}"
+    sequence = encoded.sequences[0]
+    made = tokenizer(
+        verdict.text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+    )
+    if made["input_ids"] != sequence.input_ids.tolist():
+        return "wrong: other token ids"
+    special = {*tokenizer.added_tokens_decoder}
+    position = 0
+    for number, (start, end) in enumerate(made["offset_mapping"]):
+        first = min(start, position)
+        position = max(position, end)
+        kinds = set(verdict.kinds[first:end])
+        trained = bool(sequence.weights[number] > 0)
+        if made["input_ids"][number] in special and verdict.kinds[first : first + 1] != YES:
+            kinds -= {YES}
+        expected = True if YES in kinds else None if FREE in kinds else False
+        if kinds and expected is not None and trained != expected:
+            context = (
+                verdict.text[max(0, start - 30) : start],
+                verdict.text[start:end],
+                verdict.text[end : end + 30],
+            )
+            return f"wrong: token {number} {context} trained {trained}"
+    if not verdict.ended:
+        return "wrong: no end token, yet accepted"
+    return ""
+
+
+def try_template(text: str, bases: list[Path | None], results: Any, name: str) -> None:
+    """Compare one template's masks with the oracle's on all conversations."""
+    for base in bases:
+        tokenizer = fitted(base, text)
+        encoder = Encoder(tokenizer, max_tokens=10**6)
+        tracked = TrackedTemplate(text, tokenizer.special_tokens_map)
+        for label, (messages, tools) in CONVERSATIONS.items():
+            row = Conversation(
+                messages=tuple(messages_of(messages, "messages", {})),
+                tools=tuple(tools or ()),
+                origin=Origin(source=label, row=0),
+            )
+            rows = [message.for_template() for message in row.messages]
+            wanted = [n for n, message in enumerate(rows) if message["role"] == "assistant"]
+            try:
+                plain = tokenizer.apply_chat_template(rows, tools=tools, tokenize=False)
+            except Exception as error:  # noqa: BLE001 - whatever a template raises
+                outcome = f"template: {str(error)[:80]}"
+                results[outcome.split(":")[0]].append((name, label, outcome))
+                continue
+            try:
+                verdict = judge(tracked, rows, tools, wanted, marked="generation" in text)
+                same = verdict.text == plain
+                outcome = (
+                    compare(verdict, encoder, row, tokenizer) if same else "unsure: other text"
+                )
+                outcome = outcome or "right"
+            except OracleUnsureError as error:
+                outcome = f"unsure: {error}"
+                try:
+                    encoder.encode_rows([row])
+                    outcome += " (accepted)"
+                except DataError as refusal:
+                    outcome += f" (refused: {refusal.problems[0].what})"
+            results[outcome.split(":")[0]].append((name, label, outcome))
+
+
+def main() -> None:
+    """Compare all templates of a folder and tell what came out."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("tokenizers", type=Path, nargs="*")
+    parser.add_argument("--list", nargs="*", default=["wrong"], help="outcomes to list one by one")
+    parser.add_argument("--only", default="", help="part of a template's name")
+    options = parser.parse_args()
+    transformers_logging.set_verbosity_error()
+    results: dict[str, list[tuple[str, str, str]]] = collections.defaultdict(list)
+    files = [path for path in sorted(options.folder.glob("*.jinja")) if options.only in path.name]
+    for path in files:
+        try_template(
+            path.read_text(encoding="utf-8"), [None, *options.tokenizers], results, path.stem
+        )
+    for outcome in options.list:
+        for found in results[outcome]:
+            print(*found, sep=" | ")
+    reasons = collections.Counter(
+        re.sub(r"message \d+", "message N", found[2]) for found in results["refused"]
+    )
+    for reason, count in reasons.most_common(20):
+        print(f"{count:6} {reason[:150]}")
+    print(f"{len(files)} templates:", {outcome: len(found) for outcome, found in results.items()})
+    for outcome in ("wrong", "right"):
+        print(f"templates with {outcome}:", len({found[0] for found in results[outcome]}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The command `selfinstruct`: it parses, calls one function, prints."""

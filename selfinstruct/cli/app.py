@@ -1,0 +1,102 @@
+"""The `selfinstruct` command: its verbs; how one ends is in `xtune.cli.ending`."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from xtune.cli.ending import Verbs, run_to_end
+
+app = typer.Typer(
+    name="selfinstruct",
+    cls=Verbs,
+    help="Make instruction data in any language from a few seed tasks.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+FolderArgument = Annotated[str, typer.Argument(metavar="FOLDER", help="The folder of a run.")]
+
+
+@app.callback()
+def root() -> None:
+    """Make instruction data in any language from a few seed tasks."""
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def run(
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A YAML file, or `demo` or `multialpaca`.")
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...", help="Overrides: `llm.model=gpt-4o-mini run.folder=out/x`."
+        ),
+    ] = None,
+    target: Annotated[
+        int | None, typer.Option(min=1, help="Tasks to keep in each language.")
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds in each language.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Most to spend: `5USD`.")] = None,
+    max_tokens_total: Annotated[
+        int | None, typer.Option(min=1, help="Most tokens, prompts and answers.")
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Requests at a time, at most.")
+    ] = None,
+    batch: Annotated[bool, typer.Option("--batch", help="Ask through the batch API.")] = False,
+) -> None:
+    """Grow the pools of all languages; the same command goes on where it stopped."""
+    from selfinstruct.run.verbs import Options, run_recipe
+
+    options = Options(
+        target=target,
+        rounds=rounds,
+        budget=budget,
+        max_tokens_total=max_tokens_total,
+        concurrency=concurrency,
+        batch=batch,
+    )
+    print(run_recipe(recipe, overrides or (), options))
+
+
+@app.command()
+def status(folder: FolderArgument) -> None:
+    """How a run stands: kept, dropped, replies, tokens, cost."""
+    from selfinstruct.run import verbs
+
+    print(verbs.status(folder))
+
+
+@app.command()
+def stats(
+    folder: FolderArgument,
+    examples: Annotated[int, typer.Option(min=0, help="Dropped texts to show of each reason.")] = 1,
+) -> None:
+    """The numbers of a run: by language, reason and round."""
+    from selfinstruct.run import verbs
+
+    verbs.stats(folder, examples=examples)
+
+
+@app.command()
+def export(
+    folder: FolderArgument,
+    out: Annotated[
+        str, typer.Argument(metavar="OUT", help="The data set's folder; must not exist.")
+    ],
+    form: Annotated[
+        Literal["alpaca", "messages", "sharegpt"],
+        typer.Option("--format", help="Shape of the rows."),
+    ] = "alpaca",
+    split: Annotated[float, typer.Option(help="Part of each language to hold out: `0.05`.")] = 0.0,
+) -> None:
+    """Write the kept tasks as a data set with a card; xtune trains on it as it is."""
+    from selfinstruct.run import verbs
+
+    print(verbs.export_run(folder, out, form=form, split=split))
+
+
+def main() -> None:
+    """Run the command line."""
+    run_to_end(app)

@@ -1,0 +1,1 @@
+"""The verbs of selfinstruct, for the command line and for Python."""

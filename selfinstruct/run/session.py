@@ -1,0 +1,266 @@
+"""One sitting of a run: the folder taken, the LLM opened, every language grown until it is done or something stops it."""
+
+import asyncio
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from selfinstruct.errors import LimitReached
+from selfinstruct.generate.answers import Judge
+from selfinstruct.generate.draw import Drawer
+from selfinstruct.generate.loop import Language, Loop
+from selfinstruct.generate.paid import PaidLLM, StoppableLLM
+from selfinstruct.generate.pieces import Rules, read_seeds, render
+from selfinstruct.llm.meter import Meter
+from selfinstruct.llm.open import open_llm
+from selfinstruct.llm.prices import tariff
+from selfinstruct.llm.server import probe_json
+from selfinstruct.novelty import NoveltyPool
+from selfinstruct.pool.disk import Appender
+from selfinstruct.pool.folder import INPUTS, NOTES, RECIPE, Folder
+from selfinstruct.pool.journal import Journal
+from selfinstruct.pool.pool import LanguagePool
+from selfinstruct.pool.tally import Tally
+from selfinstruct.report.progress import Shower
+from selfinstruct.settings import Settings, changes, dump_settings, read_dump
+from selfinstruct.types import Seed
+from xtune.errors import Interrupted, RunError, XtuneError
+
+_STOPPING = "Stopping: waiting for the replies that are under way; Ctrl-C again leaves them."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a sitting ended."""
+
+    folder: Path
+    tally: Tally
+    limit: str = ""
+    """The limit that ended it; empty if the run is complete."""
+
+    def __str__(self) -> str:
+        kept = sum(self.tally.kept.values())
+        by_language = ", ".join(f"{name} {count:,}" for name, count in self.tally.kept.items())
+        tokens = self.tally.usage.prompt_tokens + self.tally.usage.completion_tokens
+        cost = f", {self.tally.usd:.2f} USD" if self.tally.usd else ""
+        lines = [
+            f"{kept:,} tasks kept ({by_language}), {sum(self.tally.drops.values()):,} dropped, "
+            f"{self.tally.replies:,} replies, {tokens:,} tokens{cost}: {self.folder}"
+        ]
+        if self.limit:
+            lines.append(f"{self.limit} The same command with a higher limit goes on from here.")
+        else:
+            lines.append(f"Next: selfinstruct export {self.folder} DATASET")
+        return "\n".join(lines)
+
+
+def run(settings: Settings, shower: Shower) -> Outcome:
+    """Run, or go on with the run that the folder holds.
+
+    Raises:
+        XtuneError: Anything that the person can mend; what is done is kept.
+        Interrupted: Ctrl-C or SIGTERM.
+    """
+    price = tariff(settings.llm, batch=settings.run.batch)
+    if settings.limits.budget_usd is not None and price.price is None:
+        raise XtuneError(
+            f"A budget needs a price, and that of {settings.llm.model} is not known.",
+            advice="Give it: llm.price={prompt: USD, completion: USD}, per million tokens.",
+        )
+    with Folder(Path(settings.run.folder)) as folder:
+        seeds = _check_same_run(folder, settings)
+        return asyncio.run(_Sitting(settings, folder, seeds, shower).run())
+
+
+def _check_same_run(folder: Folder, settings: Settings) -> dict[str, list[Seed]]:
+    """Refuse to go on with other settings, seeds or prompts; returns the seeds of each language.
+
+    Raises:
+        RunError: Names what is different.
+    """
+    text = dump_settings(settings)
+    if folder.holds_run:
+        old = read_dump(folder.path / RECIPE)
+        different = changes(old, settings.model_dump(mode="json"))
+        if different:
+            raise RunError(
+                f"The run in {folder.path} was started with another recipe; different now: {', '.join(different)}.",
+                advice="Go on with the recipe it was started with, or start a new run with run.folder=...",
+            )
+    seeds = {language: _seeds_of(language, settings, folder) for language in settings.languages}
+    inputs = folder.read(INPUTS) or {}
+    for language in settings.languages:
+        now = _fingerprint(language, seeds[language], settings)
+        if inputs.setdefault(language, now) != now:
+            raise RunError(
+                f"The seeds or the prompt of {language} have changed since the run in {folder.path} was started.",
+                advice="Bring the old ones back, or start a new run with run.folder=...",
+            )
+    folder.write(INPUTS, inputs)
+    folder.write_recipe(text)
+    return seeds
+
+
+def _seeds_of(language: str, settings: Settings, folder: Folder) -> list[Seed]:
+    return read_seeds(settings.seeds or language)
+
+
+def _fingerprint(language: str, seeds: Sequence[Seed], settings: Settings) -> str:
+    told = [render(language, [seed.task], settings.generate.tasks_per_prompt) for seed in seeds]
+    return sha256("\0".join([*told, *(seed.id for seed in seeds)]).encode()).hexdigest()[:16]
+
+
+class _Sitting:
+    """What one sitting holds while it lasts."""
+
+    def __init__(
+        self, settings: Settings, folder: Folder, seeds: dict[str, list[Seed]], shower: Shower
+    ) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._seeds = seeds
+        self._shower = shower
+        self._loop: Loop | None = None
+
+    async def run(self) -> Outcome:
+        """Open everything, grow, close everything.
+
+        Raises:
+            XtuneError: What stopped the run.
+            Interrupted: Ctrl-C or SIGTERM.
+        """
+        journal = Journal(self._folder.path)
+        self._say_torn(journal.path, journal.torn_bytes)
+        llm = open_llm(
+            self._settings.llm,
+            self._folder.path,
+            batch=self._settings.run.batch,
+            say=self._shower.say,
+        )
+        appender = Appender(asyncio.get_running_loop())
+        limits = self._settings.limits
+        meter = Meter(
+            tariff(self._settings.llm, batch=self._settings.run.batch),
+            budget_usd=limits.budget_usd,
+            max_tokens_total=limits.max_tokens_total,
+            spent=journal.spent,
+        )
+        paid = PaidLLM(llm, journal, meter, appender)
+        try:
+            return await self._grow(paid, llm)
+        finally:
+            self._shower.close()
+            appender.close()
+            await llm.close()
+
+    async def _grow(self, paid: PaidLLM, llm: StoppableLLM) -> Outcome:
+        with self._interruptible(paid):
+            as_json = await self._output(paid)
+            languages = [self._language(name, as_json, llm) for name in self._settings.languages]
+            self._loop = loop = Loop(languages, paid, show=self._shower.show)
+            try:
+                await loop.run()
+            except asyncio.CancelledError:
+                if loop.reason is None:
+                    raise
+        reason = loop.reason
+        if isinstance(reason, Interrupted):
+            kept = sum(loop.tally.kept.values())
+            raise Interrupted(
+                f"Interrupted; {kept:,} tasks are kept in {self._folder.path}. The same command goes on from here."
+            )
+        if reason is not None and not isinstance(reason, LimitReached):
+            raise reason
+        return Outcome(folder=self._folder.path, tally=loop.tally, limit=str(reason or ""))
+
+    async def _output(self, paid: PaidLLM) -> bool:
+        """Whether answers come as JSON: as the recipe says, or as the server was seen to do."""
+        asked = self._settings.llm.output
+        if asked != "auto":
+            return asked == "json"
+        notes = self._folder.read(NOTES) or {}
+        if "output" not in notes:
+            can = (
+                not self._settings.llm.is_local
+                and not self._settings.run.batch
+                and await probe_json(paid)
+            )
+            notes["output"] = "json" if can else "text"
+            self._folder.write(NOTES, notes)
+        return bool(notes["output"] == "json")
+
+    def _language(self, name: str, as_json: bool, llm: StoppableLLM) -> Language:
+        settings = self._settings
+        seeds = self._seeds[name]
+        drawer = Drawer(
+            language=name,
+            seeds=seeds,
+            render=lambda shown: render(name, shown, settings.generate.tasks_per_prompt),
+            settings=settings.generate,
+            llm=settings.llm,
+            json=as_json,
+            count=llm.count_tokens,
+        )
+        if too_long := drawer.too_long():
+            self._shower.say(
+                f"{name}: {too_long} of {len(seeds)} seeds are too long for llm.context_tokens and are never shown."
+            )
+        novelty = NoveltyPool(
+            name, settings.novelty.threshold, keep_ties=settings.novelty.keep_ties
+        )
+        instructions = [(seed.id, seed.task.instruction) for seed in seeds]
+        pool = LanguagePool(self._folder.pool(name), novelty, instructions)
+        self._say_torn(pool.path, pool.torn_bytes)
+        judge = Judge(language=name, rules=Rules(name, settings.rules), json=as_json)
+        return Language(drawer=drawer, judge=judge, pool=pool)
+
+    def _say_torn(self, path: Path, torn_bytes: int) -> None:
+        if torn_bytes:
+            self._shower.say(
+                f"{path}: an unfinished end of {torn_bytes:,} bytes was cut off (the last sitting was killed)."
+            )
+
+    @contextlib.contextmanager
+    def _interruptible(self, paid: PaidLLM) -> Iterator[None]:
+        """Let Ctrl-C and SIGTERM end the run in good order; a second one leaves what is under way.
+
+        Raises:
+            Interrupted: It came before anything was asked.
+            CancelledError: It came twice.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        task = asyncio.current_task()
+        for number in before:
+            loop.add_signal_handler(number, self._stop, paid, task)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if self._loop is None:
+                raise Interrupted("Interrupted; nothing was generated in this sitting.") from None
+            raise
+        finally:
+            for number, handler in before.items():
+                loop.remove_signal_handler(number)
+                if handler is not None:
+                    signal.signal(number, handler)
+
+    def _stop(self, paid: PaidLLM, task: "asyncio.Task[Any] | None") -> None:
+        growing = self._loop
+        if growing is not None and growing.reason is None:
+            if paid.in_flight:
+                self._shower.say(_STOPPING)
+            growing.halt(Interrupted())
+            return
+        if growing is not None:
+            growing.reason = Interrupted()
+        if task is not None:
+            task.cancel()

@@ -1,0 +1,130 @@
+"""The verbs, each a function: what the command line calls, and what Python code may call as well."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from selfinstruct.llm.prices import tariff
+from selfinstruct.llm.settings import LLMSettings
+from selfinstruct.pool.folder import RECIPE
+from selfinstruct.pool.journal import spent
+from selfinstruct.report.export import Exported, Format, export
+from selfinstruct.report.progress import Shower, shower
+from selfinstruct.report.stats import LanguageStats, is_running, print_stats, read_stats
+from selfinstruct.run.session import Outcome, run
+from selfinstruct.settings import read_dump, read_settings
+from xtune.errors import XtuneError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Settings that have an option of their own on the command line."""
+
+    target: int | None = None
+    rounds: int | None = None
+    budget: str | None = None
+    """`5USD`, `5`, `$5`."""
+
+    max_tokens_total: int | None = None
+    concurrency: int | None = None
+    batch: bool = False
+
+    def overrides(self) -> list[str]:
+        """The same as overrides of the recipe.
+
+        Raises:
+            XtuneError: The budget is no sum of dollars.
+        """
+        given = {
+            "generate.target": self.target,
+            "generate.rounds": self.rounds,
+            "limits.budget_usd": _dollars(self.budget) if self.budget is not None else None,
+            "limits.max_tokens_total": self.max_tokens_total,
+            "llm.concurrency": self.concurrency,
+            "run.batch": "true" if self.batch else None,
+        }
+        return [f"{name}={value}" for name, value in given.items() if value is not None]
+
+
+def _dollars(text: str) -> str:
+    found = re.fullmatch(r"\s*(?:\$|USD)?\s*(\d+(?:\.\d+)?)\s*(?:\$|USD)?\s*", text, re.IGNORECASE)
+    if found is None:
+        raise XtuneError(f"`--budget {text}` is no sum of dollars.", advice="Write --budget 5USD.")
+    return found.group(1)
+
+
+def run_recipe(
+    recipe: str,
+    overrides: Sequence[str] = (),
+    options: Options | None = None,
+    *,
+    show: Shower | None = None,
+) -> Outcome:
+    """Run a recipe, or go on with its run.
+
+    Args:
+        recipe: A YAML file, or the name of a recipe that ships.
+        overrides: `section.key=value`.
+        options: What has an option of its own.
+        show: Told how it goes; standard error when left out.
+
+    Raises:
+        XtuneError: Anything that the person can mend; what is done is kept.
+        Interrupted: Ctrl-C or SIGTERM.
+    """
+    options = options or Options()
+    settings = read_settings(recipe, [*overrides, *options.overrides()])
+    return run(settings, show or shower())
+
+
+def status(folder: str) -> str:
+    """How a run stands, in a few lines.
+
+    Raises:
+        RunError: The folder holds no run.
+    """
+    path = Path(folder)
+    stats = read_stats(path)
+    asked = read_dump(path / RECIPE)
+    generate = asked["generate"]
+    expected = (
+        generate["first_round_prompts"] + (generate["rounds"] - 1) * generate["prompts_per_round"]
+    )
+    lines = [
+        f"{path}: {'running' if is_running(path) else 'not running'}, model {asked['llm']['model']}"
+    ]
+    for language in asked["languages"]:
+        one = stats.get(language, LanguageStats())
+        target = f" of {generate['target']:,}" if generate["target"] else ""
+        lines.append(
+            f"{language:>6}  kept {one.kept:,}{target}  dropped {sum(one.drops.values()):,}  replies {one.replies:,} of {expected:,}"
+        )
+    usage = spent(path)
+    settings = LLMSettings.model_validate(asked["llm"])
+    usd = tariff(settings, batch=asked["run"]["batch"]).usd(usage)
+    cost = f", {usd:.2f} USD" if usd else ""
+    lines.append(
+        f"{usage.prompt_tokens:,} prompt and {usage.completion_tokens:,} answer tokens{cost}"
+    )
+    return "\n".join(lines)
+
+
+def stats(folder: str, *, examples: int = 0) -> None:
+    """Print the numbers of a run.
+
+    Raises:
+        RunError: The folder holds no run.
+    """
+    print_stats(read_stats(Path(folder), examples=examples), Console())
+
+
+def export_run(folder: str, out: str, *, form: Format = "alpaca", split: float = 0.0) -> Exported:
+    """Write a run's tasks as a data set; see `selfinstruct.report.export`.
+
+    Raises:
+        XtuneError: There is no run, or `out` is in use.
+    """
+    return export(Path(folder), Path(out), form=form, split=split)

@@ -1,0 +1,154 @@
+"""Reads seed files into seeds; what is wrong is told with its line, all together."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from selfinstruct.seeds.rows import Tell, seed_of
+from selfinstruct.types import Seed
+from xtune.errors import DataError, Problem, XtuneError
+
+_FOLDER = Path(__file__).parent
+
+
+def shipped_seeds(language: str) -> Path | None:
+    """The file of seeds in a language that lies in this package, if there is one."""
+    path = _FOLDER / f"{language}.jsonl"
+    return path if language and Path(language).name == language and path.is_file() else None
+
+
+def read_seeds(language_or_path: str | Path) -> tuple[Seed, ...]:
+    """The seeds of a language that ships, or of a file.
+
+    Raises:
+        DataError: The file is not readable as seeds; all problems together.
+        XtuneError: There is no such file, and no seeds in a language of that name.
+    """
+    path = _file_of(language_or_path)
+    problems: list[Problem] = []
+    seeds: list[Seed] = []
+    for _, seed in numbered_seeds(
+        path, lambda kind, it: problems.append(it) if kind == "problem" else None
+    ):
+        seeds.append(seed)
+    if problems:
+        raise DataError(problems)
+    return tuple(seeds)
+
+
+def seed_row(seed: Seed) -> dict[str, Any]:
+    """A seed as a row of a file, the inverse of reading."""
+    return {
+        "id": seed.id,
+        "category": seed.category,
+        "instruction": seed.task.instruction,
+        "input": seed.task.input,
+        "output": seed.task.output,
+        "translate": seed.translate,
+        "keep": list(seed.keep),
+        "why": seed.why,
+    }
+
+
+def numbered_seeds(path: Path, tell: Tell, *, unique: bool = True) -> Iterator[tuple[str, Seed]]:
+    """Each readable seed of a file with its place ("en.jsonl:3"); the rest goes to `tell`.
+
+    Args:
+        path: The file.
+        tell: Hears what is wrong.
+        unique: Whether two seeds of one id are wrong.
+
+    Raises:
+        XtuneError: The file cannot be opened.
+    """
+    first: dict[str, str] = {}
+    rows = 0
+    for where, row in _rows(path, tell):
+        rows += 1
+        seed = seed_of(row, where, tell)
+        if seed is None:
+            continue
+        if unique and seed.id in first:
+            what = f"`id` is {seed.id}, which {first[seed.id]} has too"
+            tell("problem", Problem(what=what, where=where, allowed="each seed has its own"))
+        first.setdefault(seed.id, where)
+        yield where, seed
+    if not rows:
+        tell("problem", Problem(what="the file holds no seeds", where=str(path)))
+
+
+def _file_of(language_or_path: str | Path) -> Path:
+    name = str(language_or_path)
+    shipped = shipped_seeds(name)
+    if shipped is not None:
+        return shipped
+    path = Path(language_or_path)
+    if path.exists() or path.suffix or len(path.parts) > 1:
+        return path
+    there = ", ".join(sorted(file.stem for file in _FOLDER.glob("*.jsonl")))
+    raise XtuneError(
+        f"There are no seeds in `{name}`, and no file of that name; those that ship: {there}.",
+        advice=f"Make them with: selfinstruct translate --to {name}",
+    )
+
+
+def _rows(path: Path, tell: Tell) -> Iterator[tuple[str, object]]:
+    """The JSON values of a file, one a line or all in one list."""
+    text = _text(path, tell)
+    if text.lstrip()[:1] == "[":
+        value = _parsed(text, path.name, tell)
+        if isinstance(value, list):
+            yield from ((f"{path.name}, row {number}", row) for number, row in enumerate(value, 1))
+        return
+    # not splitlines(): a text may hold U+2028, which JSON need not escape
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            where = f"{path.name}:{number}"
+            value = _parsed(line, where, tell)
+            if value is not _UNREADABLE:
+                yield where, value
+
+
+_UNREADABLE = object()
+
+
+def _parsed(text: str, where: str, tell: Tell) -> object:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in pairs]
+        for key in sorted({key for key in keys if keys.count(key) > 1}):
+            what = f"the row has `{key[:80]}` twice"
+            tell("problem", Problem(what=what, where=where, allowed="each field stands once"))
+        return dict(pairs)
+
+    try:
+        return json.loads(text, object_pairs_hook=unique)
+    except json.JSONDecodeError as error:
+        what = f"the row is no JSON: {error.msg} at column {error.colno}"
+    except (RecursionError, ValueError):
+        what = "the row is no JSON that can be read: it nests too deep or has a number of too many digits"
+    tell("problem", Problem(what=what, where=where, allowed="each line is one object"))
+    return _UNREADABLE
+
+
+def _text(path: Path, tell: Tell) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise XtuneError(f"{path} cannot be read: {error.strerror or error}.") from None
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        what, advice = "the file is in UTF-16", "Save it as UTF-8."
+        tell(
+            "problem",
+            Problem(what=what, where=str(path), allowed="it must be UTF-8", advice=advice),
+        )
+        return ""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        what = f"the byte 0x{data[error.start]:02x} is not UTF-8"
+        advice = f"Save the file as UTF-8; `iconv -f latin1 -t utf-8 {path.name}` may do it."
+        where = f"{path.name}:{line}"
+        tell("problem", Problem(what=what, where=where, allowed="it must be UTF-8", advice=advice))
+        return ""

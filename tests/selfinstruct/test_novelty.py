@@ -1,0 +1,260 @@
+"""The novelty pool decides as rouge_score would, in both searches, whatever is offered."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rouge_score.rouge_scorer import _score_lcs
+
+from selfinstruct.novelty import NoveltyPool, Verdict
+from selfinstruct.novelty.compiled import CompiledNearest
+from selfinstruct.novelty.search import Nearest, NumpyNearest
+from xtune.text import tokenize
+
+SEARCHES = [NumpyNearest, CompiledNearest]
+SHARED = Path(__file__).parents[3] / "shared" / "data" / "selfinstruct"
+
+
+def verdicts_of_rouge_score(
+    texts: list[str], threshold: float = 0.7, keep_ties: bool = False
+) -> list[Verdict]:
+    """Every text against every kept one, with rouge_score's own dynamic programme."""
+    pool: list[list[str]] = []
+    verdicts = []
+    for text in texts:
+        tokens = tokenize(text, "es")
+        scores = [_score_lcs(other, tokens).fmeasure for other in pool]
+        best = max(scores, default=0.0)
+        near = best >= threshold
+        kept = not near or (keep_ties and best == threshold)
+        verdicts.append(
+            Verdict(
+                kept=kept, nearest=scores.index(best) if near else None, score=best if near else 0.0
+            )
+        )
+        if kept:
+            pool.append(tokens)
+    return verdicts
+
+
+def near_duplicates(count: int, seed: int) -> list[str]:
+    """Texts of 1 to 24 words, half of them an earlier one with a few words changed, moved or cut."""
+    draw = random.Random(seed)
+    words = [f"w{number}" for number in range(40)]
+    texts = [draw.choices(words, k=draw.randint(1, 24)) for _ in range(count // 2)]
+    while len(texts) < count:
+        text = list(draw.choice(texts))
+        for _ in range(draw.randint(0, 8)):
+            at = draw.randrange(len(text) + 1)
+            match draw.randrange(3):
+                case 0:
+                    text.insert(at, draw.choice(words))
+                case 1:
+                    del text[at : at + 1]
+                case _:
+                    draw.shuffle(text[:2])
+                    text.insert(at, text.pop() if text else "w0")
+        texts.append(text)
+    draw.shuffle(texts)
+    return [" ".join(text) for text in texts]
+
+
+@cache
+def verdicts_of_four_hundred(keep_ties: bool) -> list[Verdict]:
+    """Computed once for both searches."""
+    return verdicts_of_rouge_score(near_duplicates(400, seed=0), keep_ties=keep_ties)
+
+
+def tie(common: int, m: int, n: int, name: str) -> list[str]:
+    """Two texts of m and n words with `common` in common."""
+    shared = [f"{name}s{number}" for number in range(common)]
+    return [
+        " ".join([*shared, *(f"{name}a{number}" for number in range(m - common))]),
+        " ".join([*(f"{name}b{number}" for number in range(n - common)), *shared]),
+    ]
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("keep_ties", [False, True])
+def test_forty_thousand_pairs_get_the_verdict_of_rouge_score(
+    search: type[Nearest], keep_ties: bool
+) -> None:
+    texts = near_duplicates(400, seed=0)
+    expected = verdicts_of_four_hundred(keep_ties)
+    assert 200 < sum(verdict.kept for verdict in expected) < 350
+    pool = NoveltyPool("es", keep_ties=keep_ties, nearest=search)
+    assert pool.offer_many(texts) == expected
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_all_ties_up_to_sixty_words_get_the_verdict_of_rouge_score(search: type[Nearest]) -> None:
+    """Every (common, m, n) with 2 common / (m + n) = 0.7 exactly; the doubles fall on both sides."""
+    ties = [
+        (7 * (m + n) // 20, m, n)
+        for m in range(1, 61)
+        for n in range(1, 61)
+        if (m + n) % 20 == 0 and 7 * (m + n) // 20 <= min(m, n)
+    ]
+    assert (21, 23, 37) in ties
+    assert (7, 7, 13) in ties
+    kept = []
+    for keep_ties in (False, True):
+        for number, (common, m, n) in enumerate(ties):
+            pair = tie(common, m, n, f"t{number}")
+            a, b = (text.split() for text in pair)
+            score = _score_lcs(a, b).fmeasure if number % 20 == 0 else None
+            pool = NoveltyPool("es", keep_ties=keep_ties, nearest=search)
+            verdict = pool.offer_many(pair)[1]
+            precision, recall = common / n, common / m
+            expected = 2 * precision * recall / (precision + recall)
+            assert score is None or score == expected
+            assert verdict.kept is (expected <= 0.7 if keep_ties else expected < 0.7)
+            assert verdict.score == (expected if expected >= 0.7 else 0.0)
+            kept.append(verdict.kept)
+    assert {True, False} == set(kept)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.lists(st.sampled_from("abcdefg"), max_size=9).map(" ".join), max_size=40),
+    st.sampled_from([0.01, 0.3, 0.5, 2 / 3, 0.7, 0.95, 1.0]),
+    st.booleans(),
+)
+def test_both_searches_give_the_verdict_of_rouge_score_at_any_threshold(
+    texts: list[str], threshold: float, keep_ties: bool
+) -> None:
+    expected = verdicts_of_rouge_score(texts, threshold, keep_ties)
+    for search in SEARCHES:
+        pool = NoveltyPool("es", threshold, keep_ties=keep_ties, nearest=search)
+        assert pool.offer_many(texts) == expected
+        assert len(pool) == sum(verdict.kept for verdict in expected)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.text(max_size=40), max_size=30), st.sampled_from(["es", "zh", "hi"]))
+def test_both_searches_agree_on_any_text(texts: list[str], language: str) -> None:
+    numpy, compiled = (NoveltyPool(language, nearest=search) for search in SEARCHES)
+    assert numpy.offer_many(texts) == compiled.offer_many(texts)
+
+
+def test_both_searches_agree_on_thousands_of_texts_offered_in_uneven_batches() -> None:
+    texts = near_duplicates(6000, seed=3)
+    expected = NoveltyPool("es", nearest=NumpyNearest).offer_many(texts)
+    pool = NoveltyPool("es", nearest=CompiledNearest)
+    draw, verdicts, start = random.Random(4), [], 0
+    while start < len(texts):
+        size = draw.choice([1, 2, 17, 500])
+        verdicts += pool.offer_many(texts[start : start + size])
+        start += size
+    assert verdicts == expected
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("length", [63, 64, 65, 128, 1000])
+def test_long_texts_are_compared_beyond_one_word_of_bits(
+    search: type[Nearest], length: int
+) -> None:
+    draw = random.Random(length)
+    words = draw.choices([f"w{number}" for number in range(50)], k=length)
+    changed = [word if draw.random() < 0.8 else "x" for word in words]
+    texts = [
+        " ".join(words),
+        " ".join(changed),
+        " ".join(sorted(words)),
+        " ".join(words[: length // 2]),
+    ]
+    assert NoveltyPool("es", nearest=search).offer_many(texts) == verdicts_of_rouge_score(texts)
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_a_text_of_a_hundred_thousand_words_is_compared(search: type[Nearest]) -> None:
+    text = " ".join(f"w{number % 30_000}" for number in range(100_000))
+    pool = NoveltyPool("es", nearest=search)
+    assert pool.offer(text).kept
+    assert pool.offer(text) == Verdict(kept=False, nearest=0, score=1.0)
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_texts_without_a_token_resemble_nothing(search: type[Nearest]) -> None:
+    pool = NoveltyPool("es", nearest=search)
+    texts = ["", " ", "hola", "\n", "hola"]
+    assert [verdict.kept for verdict in pool.offer_many(texts)] == [True, True, True, True, False]
+    assert pool.offer_many([]) == []
+    assert pool.offer("hola") == Verdict(kept=False, nearest=2, score=1.0)
+
+
+def test_the_nearest_is_the_first_of_the_highest() -> None:
+    pool = NoveltyPool(language="es", threshold=0.7)
+    texts = ["a b c d e f g x y z", "a b c d e f g u v w", "a b c d e f g h u i"]
+    assert [pool.offer(text).kept for text in texts] == [True, False, False]
+    pool = NoveltyPool(language="es", threshold=0.9)
+    assert all(pool.offer(text).kept for text in texts)
+    # 8 of 10 in common with both, then 10 of 10
+    assert pool.offer(texts[2]) == Verdict(kept=False, nearest=2, score=1.0)
+    assert NoveltyPool("es", 0.5).offer("").nearest is None
+
+
+def test_equal_letters_in_other_normal_forms_are_duplicates() -> None:
+    pool = NoveltyPool("vi")
+    assert pool.offer("Vi\u1ebft m\u1ed9t c\u00e2u th\u01a1").kept
+    assert pool.offer("Vie\u0302\u0301t mo\u0323\u0302t ca\u0302u tho\u031b").score == 1.0
+
+
+@pytest.mark.parametrize("threshold", [0, -0.1, 1.01, float("nan")])
+def test_a_threshold_outside_zero_to_one_is_refused(threshold: float) -> None:
+    with pytest.raises(ValueError, match="above 0 and at most 1"):
+        NoveltyPool("es", threshold)
+
+
+def test_a_language_that_is_no_code_is_refused() -> None:
+    with pytest.raises(ValueError, match="no language code"):
+        NoveltyPool("Spanish!")
+
+
+def test_a_pool_is_rebuilt_from_what_it_kept() -> None:
+    texts = near_duplicates(2000, seed=5)
+    pool = NoveltyPool("es")
+    kept = [
+        text for text, verdict in zip(texts, pool.offer_many(texts), strict=True) if verdict.kept
+    ]
+    rebuilt = NoveltyPool("es")
+    assert all(verdict.kept for verdict in rebuilt.offer_many(iter(kept)))
+    more = near_duplicates(500, seed=6)
+    assert rebuilt.offer_many(more) == pool.offer_many(more)
+
+
+def test_the_search_compiles_where_no_cache_can_be_written(tmp_path: Path) -> None:
+    """Folders that are files stand for a read-only file system, which even root cannot write."""
+    blocked = tmp_path / "file"
+    blocked.touch()
+    code = (
+        "import numba.core.caching as caching\n"
+        "caching.CacheImpl._locator_classes = []\n"
+        "from selfinstruct.novelty.compiled import popcount, compiled\n"
+        "import numpy as np\n"
+        "print(compiled(lambda word: popcount(word))(np.uint64(255)))\n"
+    )
+    environment = {**os.environ, "HOME": str(blocked), "NUMBA_CACHE_DIR": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
+    )
+    assert (done.stdout, done.returncode) == ("8\n", 0), done.stderr
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not SHARED.exists(), reason="third-party files are not beside the repository")
+def test_published_spanish_instructions_are_all_new() -> None:
+    lines = (SHARED / "multialpaca_es.jsonl").read_text(encoding="utf-8").splitlines()
+    pool = NoveltyPool("es")
+    assert all(
+        verdict.kept
+        for verdict in pool.offer_many(json.loads(line)["instruction"] for line in lines)
+    )
+    assert len(pool) == 9958

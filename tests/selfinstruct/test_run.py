@@ -1,0 +1,279 @@
+"""`selfinstruct run` as a process against a server on loopback: kills, faults, limits, and the pool that must not change."""
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from scripted_llm import Say, ScriptedLLM, completion, serving
+
+KEY = "sk-a-very-secret-key-1234567890"
+
+
+def recipe(folder, server, **more):
+    """A small run in two languages, as arguments of the command."""
+    path = folder / "recipe.yaml"
+    path.write_text(
+        "languages: [en, es]\n"
+        f"llm: {{model: scripted, base_url: '{server.url}', output: text}}\n"
+        "generate: {rounds: 3, first_round_prompts: 4, prompts_per_round: 8}\n"
+        f"run: {{folder: {folder / 'run'}}}\n",
+        encoding="utf-8",
+    )
+    return [str(path), *(f"{name.replace('__', '.')}={value}" for name, value in more.items())]
+
+
+def start(arguments, **more):
+    environment = {**os.environ, "OPENAI_API_KEY": KEY, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "selfinstruct", "run", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        **more,
+    )
+
+
+def finish(process, timeout=60):
+    out, err = process.communicate(timeout=timeout)
+    return process.returncode, out, err
+
+
+def run(arguments, **more):
+    return finish(start(arguments, **more))
+
+
+def pools(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / "run" / "pool").iterdir())}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The pool of a run that nobody disturbed, one request at a time."""
+    folder = tmp_path_factory.mktemp("whole")
+    with serving(ScriptedLLM()) as server:
+        code, out, err = run(recipe(folder, server, llm__concurrency=1))
+    assert code == 0, err
+    assert "tasks kept" in out
+    return pools(folder)
+
+
+def test_the_pool_holds_every_piece_of_every_reply(whole):
+    rows = [json.loads(line) for line in whole["es.jsonl"].splitlines()]
+    counts = Counter(row["event"] for row in rows)
+
+    assert counts["reply"] == 4 + 8 + 8
+    assert counts["kept"] + counts["dropped"] == 20 * 17
+    assert counts["kept"] > 200
+    assert Counter(row["reason"] for row in rows if row["event"] == "dropped")["too_similar"] > 20
+    ids = [row["id"] for row in rows if row["event"] == "kept"]
+    assert ids == [f"es-{number:06}" for number in range(1, len(ids) + 1)]
+    assert [row["prompt"] for row in rows if row["event"] == "reply"] == sorted(
+        {row["prompt"] for row in rows}
+    )
+
+
+def test_the_pool_is_the_same_at_any_concurrency_and_through_faults(whole, tmp_path):
+    def faulty(number, _):
+        return [Say(status=500, body="x"), Say(body=completion("cut"), cut_after=9), None][
+            min(number % 7, 2)
+        ]
+
+    jitter = random.Random(5)
+    with serving(ScriptedLLM(faulty)) as server:
+        server.script = lambda number, body: (
+            faulty(number, body)
+            or Say(
+                body=completion(
+                    __import__("scripted_llm").tasks_text(body["messages"][0]["content"])
+                ),
+                delay_s=jitter.random() / 10,
+            )
+        )
+        code, _, err = run(recipe(tmp_path, server, llm__concurrency=64))
+    assert code == 0, err
+    assert pools(tmp_path) == whole
+
+
+def killed_often(folder, kills, *, delay_s, least_s, most_s, seed):
+    """Run to the end with SIGKILLs at random times; returns the server."""
+    draw = random.Random(seed)
+    with serving(ScriptedLLM(delay_s=delay_s)) as server:
+        arguments = recipe(folder, server, llm__concurrency=4)
+        done = 0
+        while done < kills:
+            process = start(arguments)
+            # from the first request on: before that there is nothing to lose
+            before, limit = len(server.requests), time.monotonic() + 30
+            while (
+                len(server.requests) == before
+                and process.poll() is None
+                and time.monotonic() < limit
+            ):
+                time.sleep(0.005)
+            time.sleep(draw.uniform(least_s, most_s))
+            if process.poll() is not None:
+                finish(process)
+                break
+            process.send_signal(signal.SIGKILL)
+            finish(process)
+            done += 1
+        code, _, err = run(arguments)
+        assert code == 0, err
+        return server, done
+
+
+def test_a_run_killed_three_times_ends_with_the_same_pool_and_pays_for_no_written_reply_twice(
+    whole, tmp_path
+):
+    server, kills = killed_often(tmp_path, 3, delay_s=0.15, least_s=0.05, most_s=0.4, seed=1)
+
+    assert kills == 3
+    assert pools(tmp_path) == whole
+    lines = (tmp_path / "run" / "replies.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == len({json.loads(line)["id"] for line in lines}) == 40
+    assert sum(server.paid.values()) <= 40 + 4 * kills  # four were under way at each kill
+
+
+@pytest.mark.slow
+def test_fifty_kills_over_one_run_leave_the_same_pool(whole, tmp_path):
+    _, kills = killed_often(tmp_path, 50, delay_s=0.3, least_s=0.0, most_s=0.5, seed=2)
+
+    assert kills >= 10
+    assert pools(tmp_path) == whole
+
+
+@pytest.mark.parametrize("cut_bytes", [1, 100, 5000])
+def test_a_torn_end_is_mended_and_said(whole, tmp_path, cut_bytes):
+    with serving(ScriptedLLM()) as server:
+        arguments = recipe(tmp_path, server)
+        assert run(arguments)[0] == 0
+        asked = len(server.requests)
+        for path in (tmp_path / "run" / "pool" / "es.jsonl", tmp_path / "run" / "replies.jsonl"):
+            os.truncate(path, path.stat().st_size - cut_bytes)
+        code, _, err = run(arguments)
+        assert code == 0
+        assert len(server.requests) - asked in {1, 2}  # the replies that were torn
+
+    assert "was cut off" in err
+    assert pools(tmp_path) == whole
+
+
+def test_a_run_goes_on_to_more_rounds_as_if_it_had_been_asked_for_them_at_first(whole, tmp_path):
+    with serving(ScriptedLLM()) as server:
+        assert run(recipe(tmp_path, server, generate__rounds=1))[0] == 0
+        assert run(recipe(tmp_path, server, generate__target=50))[0] == 0
+        assert run(recipe(tmp_path, server))[0] == 0
+    assert pools(tmp_path) == whole
+
+
+def test_a_target_stops_with_the_reply_that_reaches_it(whole, tmp_path):
+    with serving(ScriptedLLM()) as server:
+        code, out, _ = run([*recipe(tmp_path, server), "--target", "60"])
+        assert code == 0
+        assert len(server.requests) <= 20
+    for name, data in pools(tmp_path).items():
+        assert whole[name].startswith(data)
+        assert 60 <= data.count(b'"event": "kept"') <= 60 + 16
+
+
+def test_a_budget_and_a_token_limit_are_kept_and_the_run_goes_on_later(whole, tmp_path):
+    with serving(ScriptedLLM()) as server:
+        arguments = recipe(tmp_path, server, llm__price="{prompt: 1, completion: 2}")
+        code, out, _ = run([*arguments, "--budget", "0.03USD"])
+        assert code == 0
+        assert "The budget of 0.03 USD is used up" in out
+        paid = sum(server.paid.values()) * (500 * 1 + 700 * 2) / 1e6
+        assert 0.01 < paid <= 0.03
+        code, out, _ = run([*arguments, "--max-tokens-total", "40000"])
+        assert "limit of 40,000 tokens" in out
+        assert sum(server.paid.values()) * 1200 <= 40000
+        assert run(arguments)[0] == 0
+    assert pools(tmp_path) == whole
+
+
+def test_ctrl_c_keeps_what_is_under_way_and_says_how_to_go_on(whole, tmp_path):
+    with serving(ScriptedLLM(delay_s=0.3)) as server:
+        arguments = recipe(tmp_path, server, llm__concurrency=4)
+        process = start(arguments)
+        while len(server.requests) < 6:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        code, _, err = finish(process)
+        assert code == 130
+        assert "The same command goes on from here." in err
+        assert "Traceback" not in err
+        lines = (tmp_path / "run" / "replies.jsonl").read_bytes().count(b"\n")
+        assert lines == sum(server.paid.values())
+        assert run(arguments)[0] == 0
+    assert pools(tmp_path) == whole
+
+
+def test_a_second_run_on_the_folder_is_refused(tmp_path):
+    with serving(ScriptedLLM(delay_s=0.5)) as server:
+        arguments = recipe(tmp_path, server)
+        first = start(arguments)
+        while not server.requests:
+            time.sleep(0.01)
+        code, _, err = run(arguments)
+        assert code == 2
+        assert f"is in use by another run (process {first.pid})" in err
+        first.send_signal(signal.SIGKILL)
+        finish(first)
+
+
+def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(whole, tmp_path):
+    def little_room():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+
+    with serving(ScriptedLLM()) as server:
+        arguments = recipe(tmp_path, server)
+        code, _, err = run(arguments, preexec_fn=little_room)
+        assert code == 2
+        assert "the disk is full" in err
+        assert "Traceback" not in err
+        assert run(arguments)[0] == 0
+    assert pools(tmp_path) == whole
+
+
+def test_the_key_is_in_no_file_and_no_output(tmp_path):
+    with serving(
+        ScriptedLLM(
+            lambda number, _: (
+                Say(body=completion(f"1. Instruction: {KEY}")) if number == 1 else None
+            )
+        )
+    ) as server:
+        process = start(recipe(tmp_path, server))
+        title = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        _, out, err = finish(process)
+        server.script = lambda *_: Say(status=401, body={"error": {"message": f"bad key {KEY}"}})
+        code, more_out, more_err = run(recipe(tmp_path, server, generate__rounds=4))
+    assert code == 2
+    assert f"bearer {KEY}" in server.keys
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert KEY.encode() not in written + title
+    assert KEY not in out + err + more_out + more_err
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (401, {"error": {"message": "no"}}, "does not accept the API key"),
+        (402, "", "no money or quota left"),
+    ],
+)
+def test_a_wrong_key_or_an_empty_account_is_one_line(tmp_path, status, body, words):
+    with serving(ScriptedLLM(lambda *_: Say(status=status, body=body))) as server:
+        code, out, err = run(recipe(tmp_path, server))
+    assert code == 2
+    assert words in err.splitlines()[-1]
+    assert "Traceback" not in err

@@ -1,0 +1,331 @@
+"""The client against a real server on loopback that fails in every way that servers fail."""
+
+import asyncio
+import json
+import time
+from datetime import datetime, timezone
+
+import pytest
+from scripted_llm import Say, ScriptedLLM, completion, serving
+
+from selfinstruct.errors import AccountError, LLMError, RequestRefused, ServerFailing
+from selfinstruct.llm.faults import Fault, read_answer, retry_after_s
+from selfinstruct.llm.server import ServerLLM, probe_json
+from selfinstruct.llm.settings import LLMSettings
+from selfinstruct.llm.wire import Answer
+from selfinstruct.types import Reply, Request
+
+KEY = "sk-a-very-secret-key-1234567890"
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setattr("selfinstruct.llm.server._FIRST_WAIT_S", 0.01)
+
+
+def request(number=0, **more):
+    return Request(
+        id=f"en/01/{number:04}",
+        messages=({"role": "user", "content": f"prompt {number} ü"},),
+        max_tokens=100,
+        **more,
+    )
+
+
+def ask(server, count=1, *, requests=None, **settings):
+    """Ask `count` requests at once; returns replies or errors, in order."""
+    chosen = {"model": "scripted", "base_url": server.url, "timeout_s": 5, **settings}
+
+    async def all_of_them():
+        llm = ServerLLM(LLMSettings(**chosen))
+        try:
+            asked = requests or [request(number) for number in range(count)]
+            return await asyncio.gather(*map(llm.complete, asked), return_exceptions=True)
+        finally:
+            await llm.close()
+
+    return asyncio.run(all_of_them())
+
+
+def first(*said):
+    """Say these first, one to a request, then answer well."""
+    return lambda number, _: said[number] if number < len(said) else None
+
+
+def answered(script, **settings):
+    with serving(ScriptedLLM(script, tasks=1)) as server:
+        (outcome,) = ask(server, **settings)
+    return outcome, server
+
+
+@pytest.mark.parametrize("client", ["direct", "openai"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Say(status=429, body={"error": {"message": "slow down", "code": "rate_limit_exceeded"}}),
+        Say(status=429, body="", headers={"Retry-After": "0"}),
+        Say(status=500, body="<html>oops</html>"),
+        Say(status=503, body={"error": "overloaded"}),
+        Say(body=completion("good but cut"), cut_after=40),
+        Say(body=completion("reset at once"), cut_after=-1),
+        Say(body={"choices": []}),
+        Say(body='{"choices": [{"mess'),
+        Say(body="not JSON at all"),
+        Say(body=completion("")),
+        Say(body=[1, 2, 3]),
+    ],
+    ids=[
+        "429",
+        "429-after",
+        "500",
+        "503",
+        "cut",
+        "reset",
+        "empty-choices",
+        "torn",
+        "text",
+        "empty",
+        "list",
+    ],
+)
+def test_what_may_pass_is_asked_again(fault, client):
+    outcome, server = answered(first(fault, fault), client=client)
+
+    assert isinstance(outcome, Reply)
+    assert outcome.text.startswith("4. Instruction: ")
+    assert len(server.requests) == 3
+
+
+def test_a_slow_stream_is_waited_for_and_one_that_takes_too_long_is_asked_again():
+    slow = Say(body=completion("x" * 4000), bytes_per_s=20_000)
+    outcome, _ = answered(first(slow))
+    assert outcome.text == "x" * 4000
+
+    outcome, server = answered(first(Say(body=completion("late"), delay_s=3)), timeout_s=0.3)
+    assert outcome.text.startswith("4. Instruction: ")
+    assert len(server.requests) == 2
+
+
+def test_a_chunked_answer_with_trailers_is_read():
+    outcome, _ = answered(first(Say(body=completion("žluťoučký kůň"), chunked=True)))
+    assert outcome.text == "žluťoučký kůň"
+
+
+def test_retry_after_holds_back_everybody():
+    with serving(
+        ScriptedLLM(first(Say(status=429, body="", headers={"Retry-After": "1"})), tasks=1)
+    ) as server:
+        start = time.monotonic()
+        outcomes = ask(server, 8, concurrency=1)
+        assert all(isinstance(outcome, Reply) for outcome in outcomes)
+        assert time.monotonic() - start >= 1
+        assert len(server.requests) == 9
+
+
+def test_retry_after_is_read_as_seconds_as_a_date_and_as_openai_writes_it():
+    now = datetime(2026, 11, 24, 12, 0, 0, tzinfo=timezone.utc)
+    assert retry_after_s({"retry-after": "7"}, now) == 7
+    assert retry_after_s({"retry-after": "Tue, 24 Nov 2026 12:01:30 GMT"}, now) == 90
+    assert retry_after_s({"retry-after": "Tue, 24 Nov 2026 11:00:00 GMT"}, now) == 0
+    assert retry_after_s({"retry-after": "7", "retry-after-ms": "250"}, now) == 0.25
+    assert retry_after_s({"retry-after": "soon"}, now) is None
+    assert retry_after_s({}, now) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (
+            Say(status=401, body={"error": {"message": f"Incorrect API key provided: {KEY}."}}),
+            "does not accept the API key",
+        ),
+        (
+            Say(status=402, body={"error": {"message": "Payment required"}}),
+            "no money or quota left",
+        ),
+        (
+            Say(
+                status=429,
+                body={
+                    "error": {"code": "insufficient_quota", "message": "You exceeded your quota"}
+                },
+            ),
+            "no money or quota left",
+        ),
+        (Say(status=403, body={"error": {"message": "no"}}), "does not let this key use scripted"),
+        (Say(status=404, body={"error": {"message": "no such model"}}), "it has scripted"),
+        (Say(status=302, body="", headers={"Location": "/"}), "usually ends in /v1"),
+    ],
+    ids=["401", "402", "quota", "403", "404", "302"],
+)
+def test_what_cannot_be_mended_by_asking_stops_at_once_and_says_what_to_do(said, words):
+    outcome, server = answered(lambda *_: said)
+
+    assert isinstance(outcome, AccountError)
+    assert len(server.requests) == 1
+    assert words in f"{outcome}"
+    assert "\n" not in f"{outcome}"
+    assert KEY not in f"{outcome!r} {outcome}"
+
+
+def test_a_server_that_goes_on_failing_ends_the_run_after_a_bound():
+    outcome, server = answered(lambda *_: Say(status=500, body="down"), retries=3)
+
+    assert isinstance(outcome, ServerFailing)
+    assert len(server.requests) == 4
+    assert "HTTP 500" in f"{outcome}"
+
+
+def test_nobody_at_the_address_is_said_so():
+    with serving(ScriptedLLM()) as server:
+        url = server.url
+    server.port = int(url.split(":")[2].partition("/")[0])
+    (outcome,) = ask(server, retries=1)
+
+    assert isinstance(outcome, LLMError)
+    assert "Nothing answers at" in f"{outcome}"
+
+
+def test_a_long_retry_after_is_not_waited_for():
+    outcome, _ = answered(lambda *_: Say(status=429, body="", headers={"Retry-After": "86400"}))
+    assert "asks to wait 1440 minutes" in f"{outcome}"
+
+
+def test_one_request_that_is_refused_does_not_end_the_run_but_five_without_a_reply_do():
+    refusal = Say(
+        status=400, body={"error": {"message": "too long", "code": "context_length_exceeded"}}
+    )
+    with serving(ScriptedLLM(first(refusal))) as server:
+        outcomes = ask(server, 3, concurrency=1)
+    assert [type(outcome) for outcome in outcomes] == [RequestRefused, Reply, Reply]
+
+    with serving(ScriptedLLM(lambda *_: refusal)) as server:
+        outcomes = ask(server, 6, concurrency=1)
+    assert "refuses every request" in f"{outcomes[4]}"
+
+
+def test_a_parameter_that_the_model_refuses_is_left_out_or_renamed():
+    def script(_, body):
+        for name in ("max_tokens", "temperature"):
+            if name in body:
+                message = f"Unsupported parameter: '{name}' is not supported with this model."
+                return Say(
+                    status=400,
+                    body={
+                        "error": {
+                            "message": message,
+                            "param": name,
+                            "code": "unsupported_parameter",
+                        }
+                    },
+                )
+        return None
+
+    outcome, server = answered(script)
+
+    assert isinstance(outcome, Reply)
+    assert server.requests[-1]["max_completion_tokens"] == 100
+    assert "temperature" not in server.requests[-1]
+
+
+def test_tokens_are_estimated_where_the_server_counts_none():
+    outcome, _ = answered(first(Say(body=completion("a" * 300, usage=False))))
+    assert 75 <= outcome.usage.completion_tokens <= 150
+
+
+def test_a_key_that_the_server_echoes_is_hidden():
+    outcome, server = answered(first(Say(body=completion(f"your key is {KEY}!"))))
+    assert outcome.text == "your key is ***!"
+    assert set(server.keys) == {f"bearer {KEY}"}
+
+
+def test_concurrency_keeps_its_ceiling_and_falls_when_pushed_back():
+    with serving(ScriptedLLM(delay_s=0.02, tasks=1)) as server:
+        ask(server, 60, concurrency=8)
+        assert server.most_at_once == 8
+
+    def crowded(_, body):
+        return Say(status=429, body="") if server.at_once > 4 else None
+
+    with serving(ScriptedLLM(crowded, delay_s=0.01, tasks=1)) as server:
+        outcomes = ask(server, 200, concurrency=32)
+    assert all(isinstance(outcome, Reply) for outcome in outcomes)
+    late = server.requests[-50:]
+    assert (
+        len({body["messages"][0]["content"] for body in late}) > 25
+    )  # half of them at least were answered at once
+
+
+def test_requests_per_minute_are_spread():
+    with serving(ScriptedLLM(tasks=1)) as server:
+        start = time.monotonic()
+        ask(server, 15, requests_per_minute=600)  # ten a second, and as many at once
+        assert time.monotonic() - start >= 0.4
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (Say(body=completion('{"number": 7}')), True),
+        (Say(body=completion("Seven.")), False),
+        (
+            Say(
+                status=400,
+                body={
+                    "error": {
+                        "message": "response_format is not supported",
+                        "param": "response_format",
+                    }
+                },
+            ),
+            False,
+        ),
+    ],
+    ids=["json", "text", "refused"],
+)
+def test_a_server_is_asked_once_whether_it_keeps_to_a_schema(said, expected):
+    with serving(ScriptedLLM(lambda *_: said)) as server:
+
+        async def probe():
+            llm = ServerLLM(LLMSettings(model="scripted", base_url=server.url))
+            try:
+                return await probe_json(llm)
+            finally:
+                await llm.close()
+
+        assert asyncio.run(probe()) is expected
+        assert server.requests[0]["response_format"]["type"] == "json_schema"
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'{"choices": null}',
+        b'{"choices": [null]}',
+        b'{"choices": [{"message": {"content": 3}}]}',
+        b"\xff\xfe",
+        b"[" * 5000,
+    ],
+)
+def test_no_body_raises(body):
+    for status in (200, 400, 401, 429, 500, 999):
+        assert isinstance(read_answer(Answer(status=status, body=body)), Fault)
+
+
+def test_a_surrogate_in_an_answer_does_not_break_a_file():
+    body = json.dumps(completion("bad \ud800 half")).encode()
+    reply = read_answer(Answer(status=200, body=body))
+    assert isinstance(reply, Reply)
+    reply.text.encode("utf-8")
+
+
+def test_no_key_is_one_line_and_a_server_on_this_machine_needs_none(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(AccountError, match="OPENAI_API_KEY is not set"):
+        ServerLLM(LLMSettings(model="x"))
+    ServerLLM(LLMSettings(model="x", base_url="http://localhost:1/v1"))

@@ -1,0 +1,156 @@
+"""Learns how a chat template ends an assistant's turn, by trying it on plain conversations; it reads no data."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from xtune.data.template import ChatTemplate, Unrenderable
+
+_REPLIES = ("\ue000q\ue001", "\ue000a\ue001", "\ue000n\ue001", "\ue000z\ue001")
+_SUCCESSIONS = (
+    ("user", "assistant"),
+    ("user", "assistant", "user"),
+    ("user", "assistant", "user", "assistant"),
+    ("user", "assistant", "assistant"),
+    ("user", "assistant", "system"),
+    ("user", "assistant", "tool"),
+)
+"""Conversations whose second message ends before nothing, or before another role."""
+
+_LONGEST = _SUCCESSIONS[2]
+
+
+@dataclass(frozen=True)
+class Ends:
+    """How a template ends an assistant's turn."""
+
+    tokens: frozenset[str] = frozenset()
+    """Special tokens that end a plain answer."""
+
+    closings: tuple[str, ...] = ()
+    """What stands behind a plain answer up to and including such a token, the longest first."""
+
+    openers: frozenset[str] = frozenset()
+    """Special tokens that open a message, as the generation prompt does, and end none."""
+
+    unconditional: bool = False
+    """The generation prompt is always written, asked for or not; or there is none."""
+
+    prompt: str | None = None
+    """What the generation prompt adds to a conversation that ends with the user; None: cannot be told."""
+
+
+def learn_ends(
+    template: ChatTemplate, special: "re.Pattern[str]", tools: Sequence[Mapping[str, Any]] = ()
+) -> Ends:
+    """Try the template on plain conversations.
+
+    What closes an answer is what stands behind it whatever follows: nothing, or a message of another role.
+    Where the last answer of a conversation is closed otherwise than the ones before, both closings count.
+    """
+    behind: dict[str, str] = {}
+    for roles in _SUCCESSIONS:
+        text = _plain(template, roles, tools)
+        if text is None or text.count(_REPLIES[1]) != 1:
+            continue
+        rest = text.partition(_REPLIES[1])[2]
+        following = roles[2] if len(roles) > 2 else ""
+        behind.setdefault(following, rest.partition(_REPLIES[2])[0] if following else rest)
+    ended = _plain(template, ("user", "assistant"), tools)
+    unconditional = ended is not None and ended == _plain(
+        template, ("user", "assistant"), tools, prompt=True
+    )
+    asked, silent = (_plain(template, ("user",), tools, prompt=asks) for asks in (True, False))
+    prompt = None
+    if asked is not None and silent is not None and asked.startswith(silent):
+        prompt = asked[len(silent) :]
+    openers = frozenset(special.findall(prompt or "")[:1])
+    openers |= _first_opener(_plain(template, _LONGEST, tools) or "", special)
+    openers -= {template.tokenizer.eos_token}
+    closings = _closings(behind, special, openers, unconditional=unconditional)
+    eos = str(template.tokenizer.eos_token or "")
+    if not closings and eos:
+        closings = [
+            rest[: found.end()]
+            for rest in behind.values()
+            if (found := re.match(rf"\s*{re.escape(eos)}", rest))
+        ]
+    tokens = {special.findall(closing)[-1] for closing in closings}
+    ordered = tuple(sorted(dict.fromkeys(closings), key=len, reverse=True))
+    return Ends(frozenset(tokens), ordered, openers, unconditional, prompt)
+
+
+def _first_opener(text: str, special: "re.Pattern[str]") -> frozenset[str]:
+    """The first special token of a conversation that comes again: it opens messages, as nothing is closed there yet."""
+    head = special.findall(text.partition(_REPLIES[0])[0])
+    return frozenset([token for token in head if text.count(token) > 1][:1])
+
+
+def _closings(
+    behind: Mapping[str, str],
+    special: "re.Pattern[str]",
+    openers: frozenset[str],
+    *,
+    unconditional: bool,
+) -> list[str]:
+    every = [tokens_of_text(rest, special) for rest in behind.values()]
+    middle = [tokens_of_text(rest, special) for following, rest in behind.items() if following]
+    shared = up_to_special(_shared(every), special, openers) if len(every) > 1 else ""
+    if shared:
+        return [shared]
+    found = []
+    if len(middle) > 1:
+        found.append(up_to_special(_shared(middle), special, openers))
+    if "" in behind and not unconditional:
+        found.append(up_to_special(tokens_of_text(behind[""], special), special, openers))
+    return [closing for closing in found if closing]
+
+
+def tokens_of_text(text: str, special: "re.Pattern[str]") -> list[str]:
+    """A text cut into special tokens and what is between them."""
+    pieces, position = [], 0
+    for found in special.finditer(text):
+        pieces += [text[position : found.start()], found.group()]
+        position = found.end()
+    return [*pieces, text[position:]]
+
+
+def _shared(lists: Sequence[Sequence[str]]) -> list[str]:
+    """The pieces that all lists begin with."""
+    shared = []
+    for pieces in zip(*lists, strict=False):
+        if len(set(pieces)) > 1:
+            break
+        shared.append(pieces[0])
+    return shared
+
+
+def up_to_special(
+    pieces: Sequence[str], special: "re.Pattern[str]", openers: frozenset[str]
+) -> str:
+    """The text up to and including the last special token before one that opens a message; empty without one."""
+    kept = []
+    for piece in pieces:
+        if piece in openers:
+            break
+        kept.append(piece)
+    while kept and not special.fullmatch(kept[-1]):
+        kept.pop()
+    return "".join(kept)
+
+
+def _plain(
+    template: ChatTemplate,
+    roles: Sequence[str],
+    tools: Sequence[Mapping[str, Any]],
+    *,
+    prompt: bool = False,
+) -> str | None:
+    messages = [
+        {"role": role, "content": reply} for role, reply in zip(roles, _REPLIES, strict=False)
+    ]
+    try:
+        return template.render(messages, tools, prompt=prompt)
+    except Unrenderable:
+        return None
