@@ -17,9 +17,9 @@ from selfinstruct.labels import Part, is_weak, label_of
 
 _LABEL_LINE = regex.compile(
     r"""
-    [^\S\n]*+ (?:>[^\S\n]*+)?
+    (?:[^\S\n]|\p{Cf})*+ (?:>[^\S\n]*+)?
     (?P<heading>\#{1,6}[^\S\n]*+)?
-    (?:[-•*+][^\S\n]++)?
+    (?:(?:[-–•*+▪●◦►]|\p{So}\ufe0f?)[^\S\n]++)?
     (?P<bold>[*_]{0,3})
     (?P<bracket>[【\[［〔「『〈<(（]?)
     (?:(?P<task>(?:Task|Tarea|Aufgabe|Tâche|Tarefa|Tugas|Задание|Задача|タスク|과제|งาน)[^\S\n]*+)?
@@ -31,13 +31,14 @@ _LABEL_LINE = regex.compile(
     (?P<close>[】\]］〕」』〉>)）]?)
     (?P<bold_close>[*_]{0,3})
     [^\S\n]*
-    (?P<colon>[:：︰﹕∶]?)
+    (?P<colon>[:：︰﹕∶]|(?<=[^\S\n])[-–—](?=[^\S\n])|)
     (?P<bold_end>[*_]{0,3})
-    (?P<rest>(?<=[:：︰﹕∶*_】\]］〕」』〉>)）])[^\n]*|[^\S\n]*+)
+    (?P<rest>(?<=[:：︰﹕∶\-–—*_】\]］〕」』〉>)）])[^\n]*|[^\S\n]*+)
     $
     """,
     flags=regex.VERBOSE | regex.IGNORECASE,
 )
+_DASHES = "-–—"
 _LONGEST_HEAD = 120
 """Characters of a line that are looked at: no label is longer."""
 
@@ -165,7 +166,7 @@ def _label(line: str, index: int, language: str | None) -> Label | None:
     bold = match["bold"] or match["bold_after"]
     digits = match["number"] or match["number_after"]
     rest = match["rest"] + line[match.end() :]
-    if part is None:
+    if part is None or (match["colon"] in _DASHES and match["colon"] and not digits):
         return None
     if not match["colon"] and not (
         bracketed or ((match["heading"] or bold or digits) and not rest.strip())
@@ -196,11 +197,13 @@ def _outside_fences(lines: Sequence[str], labels: list[Label]) -> list[Label]:
         label.line for label in instructions if (label.style, label.number is None) == usual[0][0]
     }
     fenced: set[int] = set()
+    rests = {label.line: label.rest for label in labels}
     opened_at, mark = -1, ""
     for index, line in enumerate(lines):
         if index in marked:
             opened_at, mark = -1, ""
-        match = _FENCE.match(line)
+        # a fence may open on the line of a label
+        match = _FENCE.match(rests.get(index, line))
         if not match:
             continue
         if opened_at < 0:

@@ -60,6 +60,17 @@ def test_words_before_the_first_task_are_dropped_by_name():
         ("- Instruction: 歌って\n- Output: ラララ", "en"),
         ("1. Instruction: 歌って\r\n1. Input: <noinput>\r\n1. Output: ラララ\r\n###\r\n", "en"),
         ("```\n1. Instruction: 歌って\n1. Input: <noinput>\n1. Output: ラララ\n```", "en"),
+        ("4. Instruccion: 歌って\n4. Entrada: ninguna\n4. Salida: ラララ", "en"),
+        ("1. Huong dan: 歌って\n1. Dau vao: khong co\n1. Dau ra: ラララ", "vi"),
+        (
+            "\u200f٤. التعليمات: 歌って\n\u200f٤. المدخلات: <لا يوجد>\n\u200f٤. المخرجات: ラララ",
+            "ar",
+        ),
+        ("🔹 **Instruction:** 歌って\n🔹 **Input:** none\n🔹 **Output:** ラララ", "en"),
+        ("> 1. Instruction: 歌って\n> 1. Output: ラララ", "en"),
+        ("4. Instruction - 歌って\n4. Input - none\n4. Output - ラララ", "en"),
+        ("４ ． 指示 ： 歌って\n４ ． 入力 ： なし\n４ ． 出力 ： ラララ", "ja"),
+        ('Sure!\n[{"instruction": "歌って", "output": "ラララ"}]\nI hope that helps.', "en"),
         ('[{"instruction": "歌って", "input": "", "output": "ラララ"}]', "en"),
         (
             'Here:\n```json\n{"tasks": [{"instruction": "歌って", "input": null, "output": "ラララ"}]}\n```',
@@ -77,6 +88,21 @@ def test_what_looks_like_a_label_inside_a_text_is_text():
     output = "The list:\n1. one\n2020. a year\n### a heading\n14. Output: not a label\n```\nInput: 3\nOutput: 4\n```"
     text = f"4. Instruction: Do.\n4. Input: <noinput>\n4. Output: {output}\n7. Instruction: Go.\n7. Output: gone"
     assert parsed(text) == [("Do.", "", output), ("Go.", "", "gone")]
+
+
+def test_labels_in_a_fence_are_text_even_where_the_fence_opens_beside_a_label():
+    code = "```\nInstruction: x\nOutput: y\n```\nDone"
+    text = f"4. Instruction: a\n4. Input: <noinput>\n4. Output: {code}\n5. Instruction: b\n5. Output: c"
+    assert parsed(text) == [("a", "", code), ("b", "", "c")]
+
+
+def test_a_reply_may_mix_languages():
+    text = "4. Instrucción: a\n4. Entrada: b\n4. Salida: c\n5. Instruction: d\n5. Input: e\n5. Output: f"
+    assert (
+        parsed(text, language="en")
+        == parsed(text, language="th")
+        == [("a", "b", "c"), ("d", "e", "f")]
+    )
 
 
 def test_an_example_with_input_and_output_stays_in_a_numbered_instruction():
