@@ -1,15 +1,12 @@
 """Stands in for parsing, rules, prompts and seeds until they are here: the smallest thing that works."""
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from selfinstruct.types import Dropped, Seed, Task
-from xtune.errors import XtuneError
+from selfinstruct.types import Dropped, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,21 +69,3 @@ def render(language: str, demonstrations: Sequence[Task], last: int) -> str:
         ]
     lines.append(f"{len(demonstrations) + 1}. Instruction:")
     return "\n".join(lines)
-
-
-def read_seeds(language_or_path: str) -> list[Seed]:
-    path = Path(language_or_path)
-    if not path.suffix:
-        path = Path(__file__).parents[1] / "seeds" / "en.jsonl"
-    try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except OSError as error:
-        raise XtuneError(f"{path} cannot be read: {error.strerror}.") from None
-    return [
-        Seed(
-            id=r["id"],
-            category=r["category"],
-            task=Task(instruction=r["instruction"], input=r["input"], output=r["output"]),
-        )
-        for r in rows
-    ]
