@@ -10,9 +10,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
-from selfinstruct.generate.pieces import RuleSettings
 from selfinstruct.generate.settings import GenerateSettings, LimitSettings, NoveltySettings
 from selfinstruct.llm.settings import LLMSettings
+from selfinstruct.rules.settings import RuleSettings
 from xtune.catalog.recipes import recipes_folder
 from xtune.errors import Problem, RecipeError, XtuneError
 from xtune.recipe.document import Kind, dotted, one_line, shown

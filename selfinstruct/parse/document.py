@@ -6,7 +6,7 @@ from typing import Any
 
 import regex
 
-from selfinstruct.parse.labels import Part, label_of, without_no_input
+from selfinstruct.labels import Part, label_of, without_no_input
 from selfinstruct.types import Dropped, Task
 
 _FENCED = regex.compile(

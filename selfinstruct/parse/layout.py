@@ -13,7 +13,7 @@ from itertools import zip_longest
 
 import regex
 
-from selfinstruct.parse.labels import Part, is_weak, label_of
+from selfinstruct.labels import Part, is_weak, label_of
 
 _LABEL_LINE = regex.compile(
     r"""

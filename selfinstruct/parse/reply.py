@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import regex
 
+from selfinstruct.labels import without_no_input
 from selfinstruct.parse.document import read_documents
-from selfinstruct.parse.labels import without_no_input
 from selfinstruct.parse.layout import Block, read_layout
 from selfinstruct.parse.listing import read_list
 from selfinstruct.types import Dropped, Task

@@ -15,7 +15,7 @@ from selfinstruct.generate.answers import Judge
 from selfinstruct.generate.draw import Drawer
 from selfinstruct.generate.loop import Language, Loop
 from selfinstruct.generate.paid import PaidLLM, StoppableLLM
-from selfinstruct.generate.pieces import Rules, render
+from selfinstruct.generate.pieces import render
 from selfinstruct.llm.meter import Meter
 from selfinstruct.llm.open import open_llm
 from selfinstruct.llm.prices import tariff
@@ -27,6 +27,7 @@ from selfinstruct.pool.journal import Journal
 from selfinstruct.pool.pool import LanguagePool
 from selfinstruct.pool.tally import Tally
 from selfinstruct.report.progress import Shower
+from selfinstruct.rules import Rules
 from selfinstruct.run.seeds import find_seeds
 from selfinstruct.settings import Settings, changes, dump_settings, read_dump
 from selfinstruct.types import Seed
@@ -222,7 +223,7 @@ class _Sitting:
         instructions = [(seed.id, seed.task.instruction) for seed in seeds]
         pool = LanguagePool(self._folder.pool(name), novelty, instructions)
         self._say_torn(pool.path, pool.torn_bytes)
-        judge = Judge(language=name, rules=Rules(name, settings.rules), json=as_json)
+        judge = Judge(language=name, rules=Rules(name, settings.rules))
         return Language(drawer=drawer, judge=judge, pool=pool)
 
     def _say_torn(self, path: Path, torn_bytes: int) -> None:

@@ -10,6 +10,7 @@ from selfinstruct.errors import LLMError
 from selfinstruct.pool.disk import line_of
 from selfinstruct.report.progress import Lines
 from selfinstruct.run.verbs import Options, run_recipe
+from selfinstruct.seeds import shipped_seeds
 
 
 class Silent(Lines):
@@ -40,6 +41,8 @@ def grow(folder, url, *overrides, batch=True):
     recipe = folder / "recipe.yaml"
     recipe.write_text(
         "languages: [en, es]\n"
+        f"seeds: {shipped_seeds('en')}\n"
+        "rules: {wrong_language: false}\n"
         f"llm: {{model: scripted, base_url: '{url}', output: text}}\n"
         "generate: {rounds: 2, first_round_prompts: 3, prompts_per_round: 5}\n"
         f"run: {{folder: {folder / 'run'}}}\n",

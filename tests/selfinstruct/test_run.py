@@ -17,8 +17,10 @@ from scripted_llm import Say, ScriptedLLM, completion, serving, tasks_text
 
 from selfinstruct.report.progress import Lines
 from selfinstruct.run.verbs import run_recipe
+from selfinstruct.seeds import shipped_seeds
 from xtune.errors import XtuneError
 
+SEEDS = shipped_seeds("en")
 KEY = "sk-a-very-secret-key-1234567890"
 
 
@@ -29,6 +31,8 @@ def recipe(folder, server, **more):
         "languages: [en, es]\n"
         f"llm: {{model: scripted, base_url: '{server.url}', output: text}}\n"
         "generate: {rounds: 3, first_round_prompts: 4, prompts_per_round: 8}\n"
+        f"seeds: {SEEDS}\n"
+        "rules: {wrong_language: false}\n"
         f"run: {{folder: {folder / 'run'}}}\n",
         encoding="utf-8",
     )

@@ -126,8 +126,7 @@ _RARE = frozenset(
         "ga",
         "so",
         "gl",
-        "ms",
-    }
+        "ms", "ca"}
 )
 """Languages a short text is often taken for and seldom is in; they must be far ahead."""
 
@@ -162,7 +161,7 @@ _GENRE_WORDS = {
     "en": "write create generate describe summarize translate",
     "de": "schreibe schreiben erkläre beschreibe nenne erstelle gib liste übersetze fasse",
     "fr": "écris écrivez explique expliquez décris décrivez donne donnez créez liste",
-    "es": "escribe escriba explica describe crea genera enumera dame proporciona lista muestra",
+    "es": "escribe escriba redacta redacte proporcione genere compose identifica clasifica traduce explica describe crea genera enumera dame proporciona lista muestra",
     "pt": "escreva explique descreva crie gere liste dê exibe mostra faça inicia lista procura",
     "it": "scrivi spiega descrivi crea elenca genera fornisci",
     "nl": "schrijf beschrijf maak noem geef",
