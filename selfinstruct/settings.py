@@ -136,6 +136,14 @@ def read_settings(name_or_path: str, overrides: Sequence[str] = ()) -> Settings:
     if path.suffix not in {".yaml", ".yml"} and "/" not in name_or_path and shipped.is_file():
         path = shipped
     settings: Settings = read_document(path, overrides, SELFINSTRUCT, name=str(path))
+    shown = settings.generate.seeds_shown + settings.generate.generated_shown
+    if settings.generate.tasks_per_prompt <= shown:
+        problem = Problem(
+            what=f"`generate.tasks_per_prompt` is {settings.generate.tasks_per_prompt}",
+            where=str(path),
+            allowed=f"it must be above the {shown} tasks that are shown",
+        )
+        raise RecipeError([problem])
     return settings
 
 

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ from selfinstruct.generate.answers import Judge
 from selfinstruct.generate.draw import Drawer
 from selfinstruct.generate.loop import Language, Loop
 from selfinstruct.generate.paid import PaidLLM, StoppableLLM
-from selfinstruct.generate.pieces import render
 from selfinstruct.llm.meter import Meter
 from selfinstruct.llm.open import open_llm
 from selfinstruct.llm.prices import tariff
@@ -26,11 +26,12 @@ from selfinstruct.pool.folder import INPUTS, NOTES, RECIPE, Folder
 from selfinstruct.pool.journal import Journal
 from selfinstruct.pool.pool import LanguagePool
 from selfinstruct.pool.tally import Tally
+from selfinstruct.prompts import render
 from selfinstruct.report.progress import Shower
 from selfinstruct.rules import Rules
 from selfinstruct.run.seeds import find_seeds
 from selfinstruct.settings import Settings, changes, dump_settings, read_dump
-from selfinstruct.types import Seed
+from selfinstruct.types import Seed, Task
 from xtune.errors import Interrupted, RunError, XtuneError
 
 _STOPPING = "Stopping: waiting for the replies that are under way; Ctrl-C again leaves them."
@@ -116,8 +117,19 @@ def _check_same_inputs(
 
 
 def _fingerprint(language: str, seeds: Sequence[Seed], settings: Settings) -> str:
-    told = [render(language, [seed.task], settings.generate.tasks_per_prompt) for seed in seeds]
+    told = [_prompt(settings, language, [seed.task]) for seed in seeds]
     return sha256("\0".join([*told, *(seed.id for seed in seeds)]).encode()).hexdigest()[:16]
+
+
+def _prompt(settings: Settings, language: str, shown: Sequence[Task]) -> str:
+    generate = settings.generate
+    return render(
+        shown,
+        language,
+        last_number=generate.tasks_per_prompt,
+        native=generate.native,
+        file=Path(generate.prompt) if generate.prompt else None,
+    )
 
 
 class _Sitting:
@@ -207,7 +219,7 @@ class _Sitting:
         drawer = Drawer(
             language=name,
             seeds=seeds,
-            render=lambda shown: render(name, shown, settings.generate.tasks_per_prompt),
+            render=partial(_prompt, settings, name),
             settings=settings.generate,
             llm=settings.llm,
             json=as_json,
