@@ -18,11 +18,11 @@ from xtune.demo.sentences import Order, order, templates_of
 from xtune.demo.world import Share
 
 PROMPT = "Go on with this list of tasks in {language}, from task {first} to task {last}.\n\n{demonstrations}\n"
-SHOWN, LAST_NUMBER = 3, 6
-"""Tasks shown and the last one asked for: three new ones fit 400 of the model's tokens."""
+SHOWN, LAST_NUMBER = 2, 4
+"""Tasks shown and the last one asked for: short rows, so that two cores learn from many."""
 
 ROWS = 1200
-"""What two cores learn from in about two minutes."""
+"""More than the training recipe reads once."""
 
 SEEDS = 40
 

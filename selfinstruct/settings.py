@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -157,7 +158,8 @@ def _refuse_secrets(overrides: Sequence[str]) -> None:
     for override in overrides:
         left, _, right = override.partition("=")
         name = left.strip().lower().lstrip("-").replace("-", "_").rpartition(".")[2]
-        if name in _SECRETS or right.strip().startswith("sk-"):
+        secret = right.strip().startswith("sk-") or re.search(r"://[^/\s]*@", right)
+        if name in _SECRETS or secret:
             what = f"`{one_line(left.strip())}` would show a key to everyone who lists processes"
             problems.append(Problem(what=what, where="command line", advice=_KEY_ADVICE))
     if problems:

@@ -240,7 +240,7 @@ def test_ctrl_c_keeps_what_is_under_way_and_says_how_to_go_on(whole, tmp_path):
 
 
 def test_a_second_run_on_the_folder_is_refused(tmp_path):
-    with serving(ScriptedLLM(delay_s=0.5)) as server:
+    with serving(ScriptedLLM(delay_s=60)) as server:
         arguments = recipe(tmp_path, server)
         first = start(arguments)
         while not server.requests:
