@@ -64,6 +64,8 @@ ADAPTERS = {
     "pissa-rslora": {"init": "pissa", "rslora": True},
     "pissa-dora": {"init": "pissa", "dora": True},
     "olora": {"init": "olora"},
+    "mica": {"init": "mica"},
+    "mica-rslora": {"init": "mica", "rslora": True},
     "two-targets": {"targets": ["q_proj", "mlp.down_proj"]},
     "head": {"modules_to_save": ["lm_head"]},
     "norm": {"modules_to_save": ["norm"]},

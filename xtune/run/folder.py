@@ -65,11 +65,10 @@ class RunFolder:
             resume: Whether an unfinished run in it is to be continued.
 
         Raises:
-            RunError: Another process holds it; it holds a run and `resume` is off; it holds other things.
+            RunError: Another process holds it; it holds a run and `resume` is off; it holds other things; it is a file.
         """
         folder = cls(path)
-        if path.exists() and not path.is_dir():
-            raise RunError(f"The run folder {path} is a file.", advice="Choose another run.folder.")
+        folder.check_free(resume=resume)
         with explained(path, kept=lambda: "Nothing was changed."):
             path.mkdir(parents=True, exist_ok=True)
             folder._acquire()
@@ -90,6 +89,23 @@ class RunFolder:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def check_free(self, *, resume: bool) -> None:
+        """Refuse a folder that cannot be taken, and make nothing; `open` asks again.
+
+        Raises:
+            RunError: As in `open`.
+        """
+        if self.path.is_dir():
+            if (self.path / LOCK).exists():
+                with explained(self.path, kept=lambda: "Nothing was changed."):
+                    self._acquire()
+                self.close()
+            self._check_contents(resume=resume)
+        elif self.path.exists():
+            raise RunError(
+                f"The run folder {self.path} is a file.", advice="Choose another run.folder."
+            )
 
     def close(self) -> None:
         """Let the folder go."""
