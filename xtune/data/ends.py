@@ -82,9 +82,14 @@ def learn_ends(
 
 
 def _first_opener(text: str, special: "re.Pattern[str]") -> frozenset[str]:
-    """The first special token of a conversation that comes again: it opens messages, as nothing is closed there yet."""
-    head = special.findall(text.partition(_REPLIES[0])[0])
-    return frozenset([token for token in head if text.count(token) > 1][:1])
+    """The first special token of a conversation that comes again, before any text: nothing is there to be closed yet."""
+    for piece in tokens_of_text(text.partition(_REPLIES[0])[0], special):
+        if special.fullmatch(piece):
+            if text.count(piece) > 1:
+                return frozenset([piece])
+        elif piece.strip():
+            break
+    return frozenset()
 
 
 def _closings(
@@ -103,7 +108,10 @@ def _closings(
     if len(middle) > 1:
         found.append(up_to_special(_shared(middle), special, openers))
     if "" in behind and not unconditional:
-        found.append(up_to_special(tokens_of_text(behind[""], special), special, openers))
+        last = tokens_of_text(behind[""], special)
+        found.append(up_to_special(last, special, openers))
+        if len(last) == 3 and not found[-1]:  # a single token, and be it the next speaker's name
+            found.append("".join(last[:2]))
     return [closing for closing in found if closing]
 
 
