@@ -105,6 +105,8 @@ class DataCheck:
 
     def _lines(self, report: DataReport, width: int) -> Iterator[str]:
         yield ""
+        if report.streaming:
+            yield f"streamed: counted are the first {report.train.rows_read:,} rows; training reads on behind them"
         if report.packing:
             yield (
                 f"packed: {report.train.sequences:,} sequences share {report.batch_rows:,} packs, {report.efficiency:.1%} full"
