@@ -156,3 +156,45 @@ def test_the_bundled_orders_are_ready_to_train_on() -> None:
     prepared = run({"train": "bundled:orders/test.jsonl", "max_tokens": 400})
     assert prepared.report.train.rows_kept == prepared.report.train.rows_read > 100
     assert prepared.report.files[0].format == "messages"
+
+
+def test_repeats_and_shared_prompts_are_counted_and_named(tmp_path: Path) -> None:
+    train = write(tmp_path / "a.jsonl", [qa(n) for n in range(20)] + [qa(3), qa(3), qa(7)])
+    evaluate = write(tmp_path / "b.jsonl", [qa(5), qa(7, "no"), qa(99)])
+    report = run({"train": train, "evaluate": evaluate}).report
+    assert report.train.duplicates.rows == 3
+    assert report.train.duplicates.examples == (f"{train}:21", f"{train}:22", f"{train}:23")
+    assert report.evaluation_rows_also_trained == 1
+    assert report.evaluation_prompts_also_trained == 2
+    lines = "\n".join(report.lines())
+    assert "exact repeats of an earlier row: 3" in lines
+    assert "1 more evaluation rows ask what a training row asks" in lines
+
+
+def test_the_histogram_counts_every_sequence_once(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.jsonl", [{"text": "t" * length} for length in (2, 3, 4, 7, 8, 30)])
+    report = run({"train": source}, stage="pretrain", over_length="split").report
+    # each with its end-of-text token: 3, 4, 5, 8, 9 and 31 tokens
+    assert report.train.histogram == ((4, 2), (8, 2), (16, 1), (32, 1))
+
+
+def test_the_limit_of_losses_is_the_recipes(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.jsonl", [qa(n, "" if n < 5 else "y") for n in range(20)])
+    with pytest.raises(DataError, match=r"5 of 20 rows .*`data.max_dropped` is 0.2"):
+        run({"train": source, "max_dropped": 0.2})
+    assert len(run({"train": source, "max_dropped": 0.25}).train) == 15
+
+
+def test_sources_are_told_apart_with_their_weights_and_limits(tmp_path: Path) -> None:
+    one = write(tmp_path / "a.jsonl", [qa(n) for n in range(30)])
+    two = write(tmp_path / "b.jsonl", [{"messages": [{"role": "user", "content": "m"}, {"role": "assistant", "content": "w"}]} for _ in range(9)])  # fmt: skip
+    sources = [
+        {"source": one, "weight": [0.75, 0.25], "max_rows": 10},
+        {"source": two, "weight": [0.25, 0.75]},
+    ]
+    report = run({"train": sources}).report  # 4 steps of 2 rows
+    assert [(s.rows_read, s.sequences, s.drawn) for s in report.sources] == [(10, 10, 4), (9, 9, 4)]
+    assert report.sources[0].repeats == 0.4
+    assert "weight 0.75 to 0.25: 4 drawn" in "\n".join(report.lines())
+    with pytest.raises(DataError, match="weights of all sources are 0 at the end"):
+        run({"train": [{"source": one, "weight": [1, 0]}, {"source": two, "weight": [1, 0]}]})
