@@ -132,7 +132,7 @@ class LocalLLM:
         return replies
 
     def _reply(self, prompt: Sequence[int], ids: list[int], room: int) -> Reply:
-        from xtune.models.tokenizer import stop_token_ids  # noqa: PLC0415 - loads torch
+        from xtune.data.stops import stop_token_ids  # noqa: PLC0415 - loads transformers
 
         stop = stop_token_ids(self._tokenizer, _inner(self._model))
         end = next((place for place, token in enumerate(ids) if token in stop), None)
@@ -173,7 +173,8 @@ def _generate(
     from transformers.generation.logits_process import LogitsProcessorList  # noqa: PLC0415
 
     from xtune.evaluate.generate import Decoding  # noqa: PLC0415
-    from xtune.models.tokenizer import pad_token_id, stop_token_ids  # noqa: PLC0415
+    from xtune.data.stops import stop_token_ids  # noqa: PLC0415
+    from xtune.models.tokenizer import pad_token_id  # noqa: PLC0415
 
     inner = _inner(model)
     width = max(len(prompt) for prompt in prompts)

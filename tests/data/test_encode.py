@@ -257,3 +257,39 @@ def test_a_system_prompt_of_the_template_is_told_for_rows_without_their_own() ->
     note = "the template adds a system prompt: 'You are a kind clerk.'"
     assert list(encoded.notes) == [note]
     assert len(encoded.notes[note]) == 1
+
+
+def test_an_end_token_that_is_the_padding_token_too_is_trained_on_all_the_same() -> None:
+    tokenizer = make_tokenizer(FAMILIES["chatml"])
+    tokenizer.pad_token = tokenizer.eos_token = "<|im_end|>"
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id
+    (sequence,) = Encoder(tokenizer).encode(make_conversation(CHAT))
+    assert trained_text(sequence, tokenizer) == "Hello there<|im_end|>So long<|im_end|>"
+    ends = sequence.labels[sequence.labels == tokenizer.eos_token_id]
+    assert len(ends) == 2
+
+
+def test_an_encoder_can_be_sent_to_another_process_and_made_again() -> None:
+    import pickle
+
+    encoder = Encoder(TOKENIZERS["chatml"])
+    before = encoder.encode(make_conversation(CHAT))[0]
+    after = pickle.loads(pickle.dumps(encoder)).encode(make_conversation(CHAT))[0]
+    np.testing.assert_array_equal(before.weights, after.weights)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    names=st.lists(st.text(st.sampled_from("ab<|>()*."), min_size=1, max_size=5), max_size=12),
+    text=st.text(st.sampled_from("ab<|>()*."), max_size=30),
+)
+def test_the_search_for_many_names_finds_the_longest_at_each_place(
+    names: list[str], text: str
+) -> None:
+    import re
+
+    from xtune.data.trie import any_of
+
+    longest_first = sorted(names, key=len, reverse=True)
+    plain = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+    assert any_of(names).findall(text) == plain.findall(text)

@@ -63,6 +63,9 @@ def test_a_template_file_replaces_the_tokenizers_own(tmp_path: Path) -> None:
         [{"role": "user", "content": "x"}], tokenize=False
     )
     assert text == "Ünïcode x"
+    load(folder, str(path)).save_pretrained(tmp_path / "saved")
+    saved = (tmp_path / "saved" / "chat_template.jinja").read_text(encoding="utf-8")
+    assert saved == path.read_text(encoding="utf-8")
     with pytest.raises(ModelError, match=r"`data\.template` is .*nothing.jinja"):
         load(folder, str(tmp_path / "nothing.jinja"))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -268,7 +268,8 @@ class Encoder:
         if not text.spans:
             return weights
         row = text.row
-        edges = np.array(offsets, np.int64).reshape(-1, 2)  # (tokens, 2)
+        flat = np.fromiter(chain.from_iterable(offsets), np.int64, 2 * len(offsets))
+        edges = flat.reshape(-1, 2)  # (tokens, 2)
         cover = covered(edges)
         special = self._added[ids]
         for span in text.spans:
