@@ -14,6 +14,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+seeds_app = typer.Typer(no_args_is_help=True, help="Check, show and count seeds.")
 FolderArgument = Annotated[str, typer.Argument(metavar="FOLDER", help="The folder of a run.")]
 
 
@@ -95,6 +96,58 @@ def export(
     from selfinstruct.run import verbs
 
     print(verbs.export_run(folder, out, form=form, split=split))
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def translate(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Whose LLM translates.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides of the recipe.")
+    ] = None,
+    to: Annotated[str, typer.Option(help="Languages: `ar,de,es`.")] = "",
+    out: Annotated[str, typer.Option(help="Folder of the translated files.")] = "seeds",
+    seeds: Annotated[str, typer.Option(help="The English seeds; default: those that ship.")] = "en",
+) -> None:
+    """Translate the seeds; checked, resumable, never over a task that was edited by hand."""
+    from selfinstruct.run import verbs
+
+    languages = [name.strip() for name in to.split(",") if name.strip()]
+    print(verbs.translate_seeds(recipe, languages, overrides or (), out=out, seeds=seeds))
+
+
+@seeds_app.command("check")
+def check(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A seed file of either layout.")],
+) -> None:
+    """Check a seed file; exit code 2 if anything is wrong."""
+    from selfinstruct.run import verbs
+
+    print(verbs.check_seeds(file))
+
+
+@seeds_app.command("show")
+def show(
+    lang: Annotated[str, typer.Option(help="A language that ships, or a file.")] = "en",
+) -> None:
+    """Print seeds as JSON lines."""
+    import sys
+
+    from selfinstruct.run import verbs
+
+    verbs.show_seeds(lang, sys.stdout)
+
+
+@seeds_app.command("stats")
+def seeds_stats(
+    lang: Annotated[str, typer.Option(help="A language that ships, or a file.")] = "en",
+) -> None:
+    """Count seeds by kind and category."""
+    from selfinstruct.run import verbs
+
+    print(verbs.check_seeds(lang))
+
+
+app.add_typer(seeds_app, name="seeds")
 
 
 def main() -> None:

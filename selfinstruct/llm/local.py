@@ -172,8 +172,8 @@ def _generate(
     import torch  # noqa: PLC0415 - 1.4 s
     from transformers.generation.logits_process import LogitsProcessorList  # noqa: PLC0415
 
-    from xtune.evaluate.generate import Decoding  # noqa: PLC0415
     from xtune.data.stops import stop_token_ids  # noqa: PLC0415
+    from xtune.evaluate.generate import Decoding  # noqa: PLC0415
     from xtune.models.tokenizer import pad_token_id  # noqa: PLC0415
 
     inner = _inner(model)

@@ -105,7 +105,7 @@ class ServerLLM:
             fault = outcome
             if fault.kind == "account":
                 raise await self._stop(fault)
-            if fault.kind == "parameter" and self._adapt(fault):
+            if fault.kind == "parameter" and request is not _PROBE and self._adapt(fault):
                 continue
             if fault.kind in {"request", "parameter"}:
                 raise self._refuse(fault, request)
@@ -179,7 +179,7 @@ class ServerLLM:
     def _adapt(self, fault: Fault) -> bool:
         """Leave out what the model refuses; False if that was tried already."""
         name = fault.parameter
-        if name in self._without or name == "response_format":
+        if name in self._without:
             return False
         self._without.add(name)
         done = "it is sent as `max_completion_tokens`" if name == "max_tokens" else "it is left out"

@@ -203,12 +203,17 @@ def test_without_a_network_what_was_fetched_before_is_read(
 ) -> None:
     assert answers
     again = ask(
-        [QUESTIONS[0][0], {"source": "hf:ann/other"}, {"source": "hf:ann/plain", "split": "test"}],
+        [
+            QUESTIONS[0][0],
+            {"source": "set:no-robots"},
+            {"source": "hf:ann/plain", "split": "test"},
+        ],
         cache,
         **variables,
     )
     assert again[0].get("rows") == ["one", "two", "three"], again
     assert "could not be fetched" in again[1]["error"]
+    assert "On ModelScope it is `modelscope:swift/no_robots`." in again[1]["error"]
     assert again[2].get("rows") == ["held out"]
 
 

@@ -4,26 +4,29 @@ import json
 
 import pytest
 from batch_server import BatchServer, serving_batches
-from scripted_llm import Say, ScriptedLLM, serving
+from scripted_llm import ScriptedLLM, serving
 
 from selfinstruct.errors import LLMError
 from selfinstruct.pool.disk import line_of
 from selfinstruct.report.progress import Lines
 from selfinstruct.run.verbs import Options, run_recipe
+from selfinstruct.seeds import shipped_seeds
 
 
 class Silent(Lines):
+    """Shows nothing, remembers what was said."""
+
     def __init__(self):
         super().__init__(None)
         self.said = []
 
-    def show(self, tally):
+    def show(self, tally):  # noqa: D102
         self.tally = tally
 
-    def say(self, text):
+    def say(self, text):  # noqa: D102
         self.said.append(text)
 
-    def close(self):
+    def close(self):  # noqa: D102
         pass
 
 
@@ -38,6 +41,8 @@ def grow(folder, url, *overrides, batch=True):
     recipe = folder / "recipe.yaml"
     recipe.write_text(
         "languages: [en, es]\n"
+        f"seeds: {shipped_seeds('en')}\n"
+        "rules: {wrong_language: false}\n"
         f"llm: {{model: scripted, base_url: '{url}', output: text}}\n"
         "generate: {rounds: 2, first_round_prompts: 3, prompts_per_round: 5}\n"
         f"run: {{folder: {folder / 'run'}}}\n",
@@ -100,10 +105,6 @@ def test_requests_that_a_batch_left_unanswered_go_into_another(tmp_path):
 
 
 def test_a_server_without_a_batch_api_is_one_line(tmp_path):
-    not_found = Say(status=404, body={"error": {"message": "Not Found"}})
-    with serving(ScriptedLLM()) as server:
-        server._answer = lambda *_: None  # whatever is posted there
-        server.script = lambda *_: not_found
     with (
         serving_batches(BatchServer()) as server,
         pytest.raises(LLMError, match="run without --batch"),

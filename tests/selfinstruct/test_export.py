@@ -13,6 +13,7 @@ from selfinstruct.report.progress import Lines
 from selfinstruct.report.stats import read_stats
 from selfinstruct.run import verbs
 from selfinstruct.run.verbs import run_recipe
+from selfinstruct.seeds import shipped_seeds
 from xtune.errors import RunError, XtuneError
 
 
@@ -22,6 +23,8 @@ def grown(tmp_path_factory):
     with serving(ScriptedLLM()) as server:
         (folder / "recipe.yaml").write_text(
             "languages: [en, es]\n"
+            f"seeds: {shipped_seeds('en')}\n"
+            "rules: {wrong_language: false}\n"
             f"llm: {{model: scripted, base_url: '{server.url}', output: text, price: {{prompt: 1, completion: 2}}}}\n"
             "generate: {rounds: 2, first_round_prompts: 4, prompts_per_round: 6}\n"
             f"run: {{folder: {folder / 'run'}}}\n",

@@ -24,6 +24,9 @@ from xtune.run.durable import explained, write_json, write_text
 
 LOCK = ".lock"
 RECIPE = "recipe.yaml"
+PLAN = "plan.json"
+DATA = "data.json"
+ENVIRONMENT = "environment.json"
 STATUS = "status.json"
 
 # A run may go on with other values of these: they change neither weights nor metrics.
@@ -147,9 +150,9 @@ class RunFolder:
         with explained(self.path, kept=lambda: "Nothing was trained."):
             # of an earlier start that came to nothing
             (self.path / STATUS).unlink(missing_ok=True)
-            write_json(self.path / "plan.json", plan)
-            write_json(self.path / "environment.json", environment)
-            write_json(self.path / "data.json", data)
+            write_json(self.path / PLAN, plan)
+            write_json(self.path / ENVIRONMENT, environment)
+            write_json(self.path / DATA, data)
             write_text(self.path / RECIPE, recipe_yaml)
 
     def data_files(self) -> dict[str, str]:
@@ -159,7 +162,7 @@ class RunFolder:
             RunError: The note of them is damaged or gone.
         """
         try:
-            data = json.loads((self.path / "data.json").read_text(encoding="utf-8"))
+            data = json.loads((self.path / DATA).read_text(encoding="utf-8"))
             return {file["name"]: file["sha256"] for file in data["files"]}
         except (OSError, ValueError, KeyError, TypeError):
             raise RunError(
@@ -232,7 +235,7 @@ class RunFolder:
         if (self.path / RECIPE).exists():
             return
         # what a start that was killed early may leave behind is ours; anything else is not
-        ours = {LOCK, "plan.json", "environment.json", "data.json", "log.txt"}
+        ours = {LOCK, PLAN, ENVIRONMENT, DATA, "log.txt"}
         others = sorted(
             entry.name
             for entry in self.path.iterdir()

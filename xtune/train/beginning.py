@@ -15,7 +15,7 @@ from xtune.errors import HardwareError, ModelError, RunError
 from xtune.hardware import Hardware, Launch
 from xtune.kernels.packing import isolates_packed_rows
 from xtune.plan import Choice, Plan
-from xtune.run.folder import RunFolder
+from xtune.run.folder import PLAN, RunFolder
 
 EIGHT_BIT_STATE_BYTES = {"adamw": 2.25, "lion": 1.125}
 """Bytes of optimizer state for a parameter: one a moment, an eighth more for scales and for what stays in 32 bits."""
@@ -48,7 +48,7 @@ def _started(plan: Plan) -> dict[str, Choice[Any]] | None:
     if not folder.holds_run:
         return None
     try:
-        old = json.loads((folder.path / "plan.json").read_text(encoding="utf-8"))
+        old = json.loads((folder.path / PLAN).read_text(encoding="utf-8"))
         choices = {name: Choice(**choice) for name, choice in old["choices"].items()}
         return {"device": plan.device, "world_size": Choice(old["world_size"], ""), **choices}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
