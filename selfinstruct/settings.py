@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,9 +11,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
-from selfinstruct.generate.pieces import RuleSettings
 from selfinstruct.generate.settings import GenerateSettings, LimitSettings, NoveltySettings
 from selfinstruct.llm.settings import LLMSettings
+from selfinstruct.rules.settings import RuleSettings
 from xtune.catalog.recipes import recipes_folder
 from xtune.errors import Problem, RecipeError, XtuneError
 from xtune.recipe.document import Kind, dotted, one_line, shown
@@ -136,6 +137,14 @@ def read_settings(name_or_path: str, overrides: Sequence[str] = ()) -> Settings:
     if path.suffix not in {".yaml", ".yml"} and "/" not in name_or_path and shipped.is_file():
         path = shipped
     settings: Settings = read_document(path, overrides, SELFINSTRUCT, name=str(path))
+    shown = settings.generate.seeds_shown + settings.generate.generated_shown
+    if settings.generate.tasks_per_prompt <= shown:
+        problem = Problem(
+            what=f"`generate.tasks_per_prompt` is {settings.generate.tasks_per_prompt}",
+            where=str(path),
+            allowed=f"it must be above the {shown} tasks that are shown",
+        )
+        raise RecipeError([problem])
     return settings
 
 
@@ -149,7 +158,8 @@ def _refuse_secrets(overrides: Sequence[str]) -> None:
     for override in overrides:
         left, _, right = override.partition("=")
         name = left.strip().lower().lstrip("-").replace("-", "_").rpartition(".")[2]
-        if name in _SECRETS or right.strip().startswith("sk-"):
+        secret = right.strip().startswith("sk-") or re.search(r"://[^/\s]*@", right)
+        if name in _SECRETS or secret:
             what = f"`{one_line(left.strip())}` would show a key to everyone who lists processes"
             problems.append(Problem(what=what, where="command line", advice=_KEY_ADVICE))
     if problems:

@@ -26,6 +26,8 @@ def test_the_wheel_carries_recipes_demo_model_and_rows(tmp_path: Path) -> None:
         "xtune/demo/model/model.safetensors",
         "xtune/demo/model/tokenizer.json",
         "xtune/demo/data/train.jsonl",
+        "xtune/report/page/rows.css",
+        "xtune/report/page/rows.js",
         "xtune/py.typed",
     } <= names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "runs/"))]

@@ -20,7 +20,9 @@ def commands() -> list[tuple[str, ...]]:
     for line in re.findall(r"xtune [a-z][^`#\n|]*", README):
         words = line.replace("[", " ").replace("]", " ").split()[1:]
         verb = [words[0]]
-        if words[0] == "recipes" and len(words) > 1 and words[1] in {"show", "schema"}:
+        if len(words) > 1 and (
+            words[0] == "data" or (words[0] == "recipes" and words[1] in {"show", "schema"})
+        ):
             verb.append(words[1])
         options = [word.rstrip(",") for word in words if word.startswith("--")]
         found.add((*verb, *options))

@@ -87,9 +87,10 @@ def check(recipe: NamedRecipe | str | Path, overrides: Overrides = ()) -> Check:
         XtuneError: What would keep it from training.
     """
     named = _named(recipe, overrides)
-    from xtune.train.session import get_ready  # noqa: PLC0415 - torch is imported late
+    from xtune.report.preparing import preparing  # noqa: PLC0415 - torch is imported late
+    from xtune.train.session import get_ready  # noqa: PLC0415
 
-    ready = get_ready(named.recipe, name=named.name)
+    ready = get_ready(named.recipe, name=named.name, listener=preparing())
     return Check(plan=ready.plan, report=ready.report)
 
 
@@ -114,6 +115,7 @@ def train(
     """
     named = _named(recipe, overrides)  # first: a mistake in the recipe must not wait for torch
     from xtune.report.observers import observers_for  # noqa: PLC0415
+    from xtune.report.preparing import preparing  # noqa: PLC0415
     from xtune.run.observer import Observers  # noqa: PLC0415
     from xtune.train.session import train_session  # noqa: PLC0415
 
@@ -122,6 +124,7 @@ def train(
         name=named.name,
         resume=resume,
         observe=lambda plan: Observers([*observers_for(plan), *observers]),
+        listener=preparing(),
     )
     return TrainedRun(folder=finished.folder, result=finished.result, end=finished.end)
 

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xtune.api import NamedRecipe, Overrides, as_words, read
+from xtune.errors import XtuneError
 
 if TYPE_CHECKING:
     from xtune.report.compression import TokensReport
     from xtune.report.data_check import DataCheck
     from xtune.report.data_view import DataView
     from xtune.report.sets_view import SetsView
+    from xtune.report.template_view import TemplateView
 
 RECIPE = "recipe.yaml"
 """The recipe's name in a run folder, as `xtune.run.folder` has it, which imports more than this module may."""
@@ -44,8 +46,9 @@ def data_show(
     named = _named(recipe, overrides, data)
     from xtune.report.data_view import view  # noqa: PLC0415 - torch is imported late
     from xtune.report.opened import open_data  # noqa: PLC0415
+    from xtune.report.preparing import preparing  # noqa: PLC0415
 
-    opened = open_data(named.recipe, name=named.name)
+    opened = open_data(named.recipe, name=named.name, listener=preparing())
     return view(
         opened,
         name=named.name,
@@ -72,8 +75,10 @@ def data_check(
     named = _named(recipe, overrides, data)
     from xtune.report.data_check import check_data  # noqa: PLC0415 - torch is imported late
     from xtune.report.opened import open_data  # noqa: PLC0415
+    from xtune.report.preparing import preparing  # noqa: PLC0415
 
-    return check_data(open_data(named.recipe, name=named.name), name=named.name)
+    opened = open_data(named.recipe, name=named.name, listener=preparing())
+    return check_data(opened, name=named.name)
 
 
 def data_tokens(models: str | Sequence[str], files: str | Sequence[str]) -> "TokensReport":
@@ -94,6 +99,22 @@ def data_tokens(models: str | Sequence[str], files: str | Sequence[str]) -> "Tok
     )
 
 
+def data_template(template: str | Path, *, model: str | None = None) -> "TemplateView":
+    """What a chat template can do, tried on invented conversations: masks, end token, system prompt, tools, reasoning.
+
+    Args:
+        template: A model, whose own template is tried, or a Jinja file.
+        model: For a file, the model whose tokenizer it is tried with; default: the demo's, which is
+            given the special tokens that the template writes.
+
+    Raises:
+        XtuneError: There is no such model or file, or no template.
+    """
+    from xtune.report.template_view import try_template  # noqa: PLC0415 - torch is imported late
+
+    return try_template(str(template), model)
+
+
 def data_sets(name: str | None = None, *, language: str | None = None) -> "SetsView":
     """The data sets that recipes may name as `set:NAME`: one in full, all, or those in a language.
 
@@ -112,7 +133,11 @@ def data_sets(name: str | None = None, *, language: str | None = None) -> "SetsV
 def _named(
     recipe: NamedRecipe | str | Path, overrides: Overrides, data: str | None = None
 ) -> NamedRecipe:
-    """The recipe that is meant: by name, by file, by run folder, or made of a model and a file of rows."""
+    """The recipe that is meant: by name, by file, by run folder, or made of a model and a file of rows.
+
+    Raises:
+        XtuneError: It is a model, and there is no file of rows.
+    """
     if isinstance(recipe, NamedRecipe):
         return recipe
     if data is not None:
@@ -123,4 +148,9 @@ def _named(
     folder = Path(recipe).expanduser()
     if (folder / RECIPE).is_file():
         return NamedRecipe(name=str(recipe), recipe=read(folder / RECIPE, overrides).recipe)
+    if str(recipe).startswith("bundled:") or (folder / "config.json").is_file():
+        raise XtuneError(
+            f"`{recipe}` is a model, not a recipe.",
+            advice="Name rows for it: --data FILE (data=...).",
+        )
     return read(recipe, overrides)

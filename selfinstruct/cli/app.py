@@ -1,6 +1,6 @@
 """The `selfinstruct` command: its verbs; how one ends is in `xtune.cli.ending`."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,6 +14,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+seeds_app = typer.Typer(no_args_is_help=True, help="Check, show and count seeds.")
 FolderArgument = Annotated[str, typer.Argument(metavar="FOLDER", help="The folder of a run.")]
 
 
@@ -58,6 +59,95 @@ def run(
         batch=batch,
     )
     print(run_recipe(recipe, overrides or (), options))
+
+
+@app.command()
+def status(folder: FolderArgument) -> None:
+    """How a run stands: kept, dropped, replies, tokens, cost."""
+    from selfinstruct.run import verbs
+
+    print(verbs.status(folder))
+
+
+@app.command()
+def stats(
+    folder: FolderArgument,
+    examples: Annotated[int, typer.Option(min=0, help="Dropped texts to show of each reason.")] = 1,
+) -> None:
+    """The numbers of a run: by language, reason and round."""
+    from selfinstruct.run import verbs
+
+    verbs.stats(folder, examples=examples)
+
+
+@app.command()
+def export(
+    folder: FolderArgument,
+    out: Annotated[
+        str, typer.Argument(metavar="OUT", help="The data set's folder; must not exist.")
+    ],
+    form: Annotated[
+        Literal["alpaca", "messages", "sharegpt"],
+        typer.Option("--format", help="Shape of the rows."),
+    ] = "alpaca",
+    split: Annotated[float, typer.Option(help="Part of each language to hold out: `0.05`.")] = 0.0,
+) -> None:
+    """Write the kept tasks as a data set with a card; xtune trains on it as it is."""
+    from selfinstruct.run import verbs
+
+    print(verbs.export_run(folder, out, form=form, split=split))
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def translate(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Whose LLM translates.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides of the recipe.")
+    ] = None,
+    to: Annotated[str, typer.Option(help="Languages: `ar,de,es`.")] = "",
+    out: Annotated[str, typer.Option(help="Folder of the translated files.")] = "seeds",
+    seeds: Annotated[str, typer.Option(help="The English seeds; default: those that ship.")] = "en",
+) -> None:
+    """Translate the seeds; checked, resumable, never over a task that was edited by hand."""
+    from selfinstruct.run import verbs
+
+    languages = [name.strip() for name in to.split(",") if name.strip()]
+    print(verbs.translate_seeds(recipe, languages, overrides or (), out=out, seeds=seeds))
+
+
+@seeds_app.command("check")
+def check(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A seed file of either layout.")],
+) -> None:
+    """Check a seed file; exit code 2 if anything is wrong."""
+    from selfinstruct.run import verbs
+
+    print(verbs.check_seeds(file))
+
+
+@seeds_app.command("show")
+def show(
+    lang: Annotated[str, typer.Option(help="A language that ships, or a file.")] = "en",
+) -> None:
+    """Print seeds as JSON lines."""
+    import sys
+
+    from selfinstruct.run import verbs
+
+    verbs.show_seeds(lang, sys.stdout)
+
+
+@seeds_app.command("stats")
+def seeds_stats(
+    lang: Annotated[str, typer.Option(help="A language that ships, or a file.")] = "en",
+) -> None:
+    """Count seeds by kind and category."""
+    from selfinstruct.run import verbs
+
+    print(verbs.check_seeds(lang))
+
+
+app.add_typer(seeds_app, name="seeds")
 
 
 def main() -> None:

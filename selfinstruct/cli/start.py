@@ -6,6 +6,6 @@ from xtune.cli.start import catch_signals
 def main() -> None:
     """Run the command line, interruptible while it loads."""
     catch_signals()
-    from selfinstruct.cli.app import main as run_verb  # noqa: PLC0415 - after the signals
+    from selfinstruct.cli.app import main as run_verb
 
     run_verb()

@@ -1,13 +1,13 @@
 """What an answer holds, as events of the pool: parse, rules, novelty, in this order. It writes nothing itself."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from selfinstruct.errors import RequestRefused
-from selfinstruct.generate.pieces import Rules, parse_reply
+from selfinstruct.parse import parse_reply
 from selfinstruct.pool.pool import LanguagePool
+from selfinstruct.rules import Rules
 from selfinstruct.types import Dropped, Reply, Request, Task
 
 _LONGEST_TEXT = 2000
@@ -20,14 +20,13 @@ class Judge:
 
     language: str
     rules: Rules
-    json: bool = False
 
     def events(self, request: Request, reply: Reply, pool: LanguagePool) -> list[dict[str, Any]]:
         """The events of one reply, its own last; instructions that are kept are in the pool's novelty from here on."""
-        tasks, dropped = self._parse(reply)
-        events = [_dropped(request.id, drop) for drop in dropped]
+        parsed = parse_reply(reply.text, reply.finish_reason, self.language)
+        events = [_dropped(request.id, drop) for drop in parsed.dropped]
         kept = 0
-        for task in tasks:
+        for task in parsed.tasks:
             judgement = self.rules.judge(task)
             if judgement.dropped is not None:
                 events.append(_dropped(request.id, judgement.dropped))
@@ -42,14 +41,6 @@ class Judge:
         drop = Dropped(reason=refused.reason, detail=refused.detail)
         reply = Reply(text="", finish_reason="content_filter")
         return [_dropped(request.id, drop), _ending(request.id, reply, 0, 1)]
-
-    def _parse(self, reply: Reply) -> tuple[Sequence[Task], Sequence[Dropped]]:
-        if self.json:
-            found = read_json_tasks(reply.text)
-            if found is not None:
-                return found
-        parsed = parse_reply(reply.text, reply.finish_reason, self.language)
-        return parsed.tasks, parsed.dropped
 
     def _offer(
         self, prompt: str, task: Task, changes: Sequence[str], pool: LanguagePool, kept: int
@@ -98,47 +89,3 @@ def _dropped(prompt: str, drop: Dropped) -> dict[str, Any]:
         "detail": drop.detail,
         "text": drop.text[:_LONGEST_TEXT],
     }
-
-
-def read_json_tasks(text: str) -> tuple[list[Task], list[Dropped]] | None:
-    """Tasks of an answer in JSON, whole or cut off; None if it is none, so that it is read as text."""
-    start = text.find("[", text.find('"tasks"'))
-    if '"tasks"' not in text or start < 0:
-        return None
-    decoder = json.JSONDecoder()
-    tasks: list[Task] = []
-    dropped: list[Dropped] = []
-    place = start + 1
-    while True:
-        while place < len(text) and text[place] in " \t\r\n,":
-            place += 1
-        if place >= len(text) or text[place] == "]":
-            return tasks, dropped
-        try:
-            value, place = decoder.raw_decode(text, place)
-        except (ValueError, RecursionError):
-            dropped.append(
-                Dropped(reason="cut_off", detail="the JSON ends within it", text=text[place:])
-            )
-            return tasks, dropped
-        _take(value, tasks, dropped)
-
-
-def _take(value: Any, tasks: list[Task], dropped: list[Dropped]) -> None:
-    fields = (
-        [value.get(name) for name in ("instruction", "input", "output")]
-        if isinstance(value, dict)
-        else []
-    )
-    texts = [field for field in fields if isinstance(field, str)]
-    if len(texts) != 3:
-        shown = json.dumps(value, ensure_ascii=False)
-        dropped.append(Dropped(reason="malformed_json", detail="not three texts", text=shown))
-        return
-    instruction, given, output = (text.strip() for text in texts)
-    if not instruction or not output:
-        missing = "instruction" if not instruction else "output"
-        dropped.append(Dropped(reason=f"missing_{missing}", text=instruction or output))
-        return
-    no_input = given.lower() in {"<noinput>", "noinput", "none", "n/a"}
-    tasks.append(Task(instruction=instruction, input="" if no_input else given, output=output))

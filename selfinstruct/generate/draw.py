@@ -37,6 +37,8 @@ TASKS_SCHEMA: dict[str, Any] = {
     "additionalProperties": False,
 }
 
+_AS_JSON = 'Answer with one JSON object: {"tasks": [{"instruction": ..., "input": ..., "output": ...}, ...]}.'
+
 Render = Callable[[Sequence[Task]], str]
 """The prompt that shows these demonstrations."""
 
@@ -76,6 +78,9 @@ class Drawer:
         name = prompt_id(self.language, round_number, index)
         draw = random.Random(f"{self.settings.seed}/{name}")
         prompt = self.render(self._demonstrations(draw, pool_size, task))
+        if self.json:
+            # a prompt ends with the label of the task to go on with, which an object cannot
+            prompt = f"{prompt.rpartition(chr(10))[0].rstrip()}\n\n{_AS_JSON}"
         room = self.llm.context_tokens - self.count(prompt) - _MARGIN_TOKENS
         return Request(
             id=name,

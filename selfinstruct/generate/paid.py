@@ -20,6 +20,10 @@ class StoppableLLM(LLM, Protocol):
         """Send nothing any more; what is under way comes to its end."""
         ...
 
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, exactly or rather too many."""
+        ...
+
     async def close(self) -> None:
         """Let go of whatever is held."""
         ...

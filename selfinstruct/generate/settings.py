@@ -26,6 +26,12 @@ class GenerateSettings(BaseModel):
     tasks_per_prompt: Positive = 20
     """Number of the last task asked for, demonstrations included: 3 shown and 17 new."""
 
+    prompt: str | None = None
+    """A prompt file of your own, with {language}, {first}, {last} and {demonstrations}; left out: the paper's, in English."""
+
+    native: bool = False
+    """Ask in the language itself, where such a prompt ships."""
+
     target: Positive | None = None
     """Stop a language at this many kept tasks; what the last reply holds beyond is kept too."""
 

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from selfinstruct.llm.batch import BatchLLM
+from selfinstruct.llm.local import LocalLLM
 from selfinstruct.llm.server import ServerLLM
 from selfinstruct.llm.settings import LLMSettings
-from xtune.errors import XtuneError
 
 
 def open_llm(
@@ -14,7 +15,7 @@ def open_llm(
     *,
     batch: bool = False,
     say: Callable[[str], None] = lambda _: None,
-) -> ServerLLM:
+) -> "ServerLLM | LocalLLM | BatchLLM":
     """The LLM of a recipe.
 
     Args:
@@ -26,7 +27,8 @@ def open_llm(
     Raises:
         XtuneError: It cannot be opened.
     """
-    del folder
-    if batch or settings.is_local:
-        raise XtuneError("not here yet")
+    if settings.is_local:
+        return LocalLLM(settings)
+    if batch:
+        return BatchLLM(settings, folder, say=say)
     return ServerLLM(settings, say=say)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from selfinstruct.errors import AccountError, LLMError, RequestRefused, ServerFailing, Stopped
@@ -105,7 +105,7 @@ class ServerLLM:
             fault = outcome
             if fault.kind == "account":
                 raise await self._stop(fault)
-            if fault.kind == "parameter" and self._adapt(fault):
+            if fault.kind == "parameter" and request is not _PROBE and self._adapt(fault):
                 continue
             if fault.kind in {"request", "parameter"}:
                 raise self._refuse(fault, request)
@@ -124,6 +124,10 @@ class ServerLLM:
         self.limiter.stop()
         self._stopping.set()
 
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, estimated."""
+        return estimate_tokens(text)
+
     async def close(self) -> None:
         """Let go of the connections."""
         await self._wire.close()
@@ -134,7 +138,9 @@ class ServerLLM:
         await self.limiter.acquire(reserved)
         outcome: Reply | Fault | None = None
         try:
-            answer = await self._wire.post("/chat/completions", self._body(request))
+            answer = await self._wire.post(
+                "/chat/completions", request_body(self.settings, request, self._without)
+            )
             outcome = read_answer(answer)
         except WireError as error:
             outcome = Fault(
@@ -170,32 +176,10 @@ class ServerLLM:
             model=self._key.hide(reply.model),
         )
 
-    def _body(self, request: Request) -> dict[str, Any]:
-        body: dict[str, Any] = {
-            "model": self.settings.model,
-            "messages": [dict(message) for message in request.messages],
-            "temperature": request.temperature,
-            "top_p": request.top_p,
-        }
-        limit = "max_completion_tokens" if "max_tokens" in self._without else "max_tokens"
-        body[limit] = request.max_tokens
-        if request.seed is not None:
-            body["seed"] = request.seed
-        if request.stop:
-            body["stop"] = list(request.stop)
-        if request.schema is not None:
-            body["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": "answer", "strict": True, "schema": dict(request.schema)},
-            }
-        for name in self._without - {"max_tokens"}:
-            body.pop(name, None)
-        return body
-
     def _adapt(self, fault: Fault) -> bool:
         """Leave out what the model refuses; False if that was tried already."""
         name = fault.parameter
-        if name in self._without or name == "response_format":
+        if name in self._without:
             return False
         self._without.add(name)
         done = "it is sent as `max_completion_tokens`" if name == "max_tokens" else "it is left out"
@@ -289,6 +273,30 @@ class ServerLLM:
 
 
 _EMPTY = ("the answer has no choices", "the answer is empty", "the answer's content is no text")
+
+
+def request_body(
+    settings: LLMSettings, request: Request, without: Collection[str] = ()
+) -> dict[str, Any]:
+    """A request as the chat-completions protocol has it, without parameters that the model refuses."""
+    limit = "max_completion_tokens" if "max_tokens" in without else "max_tokens"
+    body: dict[str, Any] = {
+        "model": settings.model,
+        "messages": [dict(message) for message in request.messages],
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        limit: request.max_tokens,
+    }
+    if request.seed is not None:
+        body["seed"] = request.seed
+    if request.stop:
+        body["stop"] = list(request.stop)
+    if request.schema is not None:
+        body["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {"name": "answer", "strict": True, "schema": dict(request.schema)},
+        }
+    return {name: value for name, value in body.items() if name == limit or name not in without}
 
 
 def _wire(settings: LLMSettings, url: str, key: Key) -> Wire:

@@ -6,14 +6,14 @@ from typing import Any
 
 import regex
 
-from selfinstruct.parse.labels import Part, label_of, without_no_input
+from selfinstruct.labels import Part, label_of, without_no_input
 from selfinstruct.types import Dropped, Task
 
 _FENCED = regex.compile(
     r"(?:^|\n)[^\S\n]*+```(?:json[lc5]?|JSON[L]?)?[^\S\n]*+\n(?P<body>.*?)(?:\n[^\S\n]*+```|\Z)",
     flags=regex.DOTALL,
 )
-_OBJECT_START = regex.compile(r"\{")
+_OWN_LINE = regex.compile(r"\n[^\S\n]*+(?P<body>[\[{].*)", flags=regex.DOTALL)
 _DEEPEST = 50
 """Levels of nesting a task may have: Python's decoder recurses, and no task is deeper than three."""
 
@@ -49,6 +49,8 @@ def _json_text(text: str) -> str | None:
     if stripped.startswith(("[", "{")):
         return stripped
     fenced = _FENCED.search(text)
+    if not fenced:
+        fenced = _OWN_LINE.search(text)
     if fenced and fenced["body"].lstrip().startswith(("[", "{")):
         # labels before a fence mean that the fence is part of an answer
         before = text[: fenced.start()]
@@ -57,7 +59,8 @@ def _json_text(text: str) -> str | None:
             for line in before.split("\n")
             if ":" in line
         ):
-            return str(fenced["body"]).strip()
+            # a second fenced block goes on after the first
+            return text[fenced.start("body") :].strip()
     return None
 
 

@@ -13,13 +13,13 @@ from itertools import zip_longest
 
 import regex
 
-from selfinstruct.parse.labels import Part, is_weak, label_of
+from selfinstruct.labels import Part, is_weak, label_of
 
 _LABEL_LINE = regex.compile(
     r"""
-    [^\S\n]*+ (?:>[^\S\n]*+)?
+    (?:[^\S\n]|\p{Cf})*+ (?:>[^\S\n]*+)?
     (?P<heading>\#{1,6}[^\S\n]*+)?
-    (?:[-•*+][^\S\n]++)?
+    (?:(?:[-–•*+▪●◦►]|\p{So}\ufe0f?)[^\S\n]++)?
     (?P<bold>[*_]{0,3})
     (?P<bracket>[【\[［〔「『〈<(（]?)
     (?:(?P<task>(?:Task|Tarea|Aufgabe|Tâche|Tarefa|Tugas|Задание|Задача|タスク|과제|งาน)[^\S\n]*+)?
@@ -31,13 +31,14 @@ _LABEL_LINE = regex.compile(
     (?P<close>[】\]］〕」』〉>)）]?)
     (?P<bold_close>[*_]{0,3})
     [^\S\n]*
-    (?P<colon>[:：︰﹕∶]?)
+    (?P<colon>[:：︰﹕∶]|(?<=[^\S\n])[-–—](?=[^\S\n])|)
     (?P<bold_end>[*_]{0,3})
-    (?P<rest>(?<=[:：︰﹕∶*_】\]］〕」』〉>)）])[^\n]*|[^\S\n]*+)
+    (?P<rest>(?<=[:：︰﹕∶\-–—*_】\]］〕」』〉>)）])[^\n]*|[^\S\n]*+)
     $
     """,
     flags=regex.VERBOSE | regex.IGNORECASE,
 )
+_DASHES = "-–—"
 _LONGEST_HEAD = 120
 """Characters of a line that are looked at: no label is longer."""
 
@@ -106,6 +107,8 @@ def read_layout(text: str, language: str | None, opened: bool | None) -> Layout 
         label.part == "instruction" and label.marked for label in labels
     ):
         return None
+    if opened is not True and not any(label.part == "instruction" for label in labels):
+        labels = _with_numbered_lines(lines, labels)
     starts = _starts(labels)
     first_part = min(
         (label.line for label in labels if label.part != "instruction"), default=len(lines)
@@ -163,7 +166,7 @@ def _label(line: str, index: int, language: str | None) -> Label | None:
     bold = match["bold"] or match["bold_after"]
     digits = match["number"] or match["number_after"]
     rest = match["rest"] + line[match.end() :]
-    if part is None:
+    if part is None or (match["colon"] in _DASHES and match["colon"] and not digits):
         return None
     if not match["colon"] and not (
         bracketed or ((match["heading"] or bold or digits) and not rest.strip())
@@ -194,11 +197,13 @@ def _outside_fences(lines: Sequence[str], labels: list[Label]) -> list[Label]:
         label.line for label in instructions if (label.style, label.number is None) == usual[0][0]
     }
     fenced: set[int] = set()
+    rests = {label.line: label.rest for label in labels}
     opened_at, mark = -1, ""
     for index, line in enumerate(lines):
         if index in marked:
             opened_at, mark = -1, ""
-        match = _FENCE.match(line)
+        # a fence may open on the line of a label
+        match = _FENCE.match(rests.get(index, line))
         if not match:
             continue
         if opened_at < 0:
@@ -207,6 +212,41 @@ def _outside_fences(lines: Sequence[str], labels: list[Label]) -> list[Label]:
             fenced.update(range(opened_at + 1, index))
             opened_at, mark = -1, ""
     return [label for label in labels if label.line not in fenced]
+
+
+_NUMBERED = regex.compile(
+    r"[^\S\n]*+#{0,6}[^\S\n]*+[*_]{0,3}(?P<number>\p{Nd}{1,4})[.):．）、][*_]{0,3}[^\S\n]*+(?P<rest>\S[^\n]*)$"
+)
+
+
+def _with_numbered_lines(lines: Sequence[str], labels: list[Label]) -> list[Label]:
+    """The labels, with an instruction's where only a number stands before it: "4. Sing.", "Input: ...", "Output: ..."."""
+    found: list[Label] = []
+    begin, wants = 0, True
+    for label in labels:
+        if wants:
+            numbered = [
+                (line, match)
+                for line in range(begin, label.line)
+                if (match := _NUMBERED.match(lines[line]))
+            ]
+            if numbered:
+                # lists in the answer before come first
+                line, match = numbered[-1]
+                found.append(
+                    Label(
+                        line=line,
+                        part="instruction",
+                        number=_value(match["number"]),
+                        style=label.style,
+                        weak=False,
+                        rest=match["rest"].strip("*_ "),
+                    )
+                )
+        found.append(label)
+        wants = label.part == "output"
+        begin = label.line + 1
+    return found
 
 
 def _starts(labels: Sequence[Label]) -> list[Label]:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import regex
 
+from selfinstruct.labels import without_no_input
 from selfinstruct.parse.document import read_documents
-from selfinstruct.parse.labels import without_no_input
 from selfinstruct.parse.layout import Block, read_layout
 from selfinstruct.parse.listing import read_list
 from selfinstruct.types import Dropped, Task
@@ -39,7 +39,7 @@ def parse_reply(
     Args:
         text: The reply, as it came.
         finish_reason: `length` or `content_filter` drop the last task, which was cut; anything else keeps it.
-        language: BCP-47 code; its labels and English ones are looked for first, then those of every language.
+        language: BCP-47 code; where the labels of all languages make no sense of the reply, its own and English ones do.
         opened: Whether the prompt ended with a task's first label, so that the reply begins with an
             instruction's text; None looks at the reply.
     """
@@ -64,10 +64,11 @@ def parse_reply(
 def _labelled(
     text: str, language: str, opened: bool | None
 ) -> tuple[list[Task | Dropped], list[Dropped]]:
-    layout = read_layout(text, language, opened)
-    if layout is None or layout.incomplete:
-        other = read_layout(text, None, opened)
-        layout = other if layout is None or (other and other.complete > layout.complete) else layout
+    # a model mixes languages; its own alone are looked for where every language's words make no sense of the reply
+    layout = read_layout(text, None, opened)
+    if layout is not None and layout.incomplete:
+        own = read_layout(text, language, opened)
+        layout = own if own and own.complete > layout.complete else layout
     if layout is None:
         return _listed(text, opened)
     dropped = (

@@ -1,5 +1,6 @@
 """The replies of a run as they arrived, each paid for once; read back when the run goes on. It knows no tasks."""
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
@@ -112,6 +113,18 @@ def read_lines(path: Path) -> Iterator[tuple[Mapping[str, Any], int, int]]:
                 )
             yield row, start, len(line)
             start += len(line)
+
+
+def spent(folder: Path) -> Usage:
+    """What all replies of a run folder cost in tokens; a run may be under way in it."""
+    total = Usage()
+    path = folder / FILE
+    if path.exists():
+        with path.open("rb") as stream:
+            for line in stream:
+                with contextlib.suppress(ValueError, TypeError):
+                    total += _usage(json.loads(line))
+    return total
 
 
 def _usage(row: Mapping[str, Any]) -> Usage:

@@ -4,17 +4,18 @@ import asyncio
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from selfinstruct.errors import LimitReached
 from selfinstruct.generate.answers import Judge
 from selfinstruct.generate.draw import Drawer
 from selfinstruct.generate.loop import Language, Loop
 from selfinstruct.generate.paid import PaidLLM, StoppableLLM
-from selfinstruct.generate.pieces import Rules, read_seeds, render
 from selfinstruct.llm.meter import Meter
 from selfinstruct.llm.open import open_llm
 from selfinstruct.llm.prices import tariff
@@ -25,9 +26,12 @@ from selfinstruct.pool.folder import INPUTS, NOTES, RECIPE, Folder
 from selfinstruct.pool.journal import Journal
 from selfinstruct.pool.pool import LanguagePool
 from selfinstruct.pool.tally import Tally
+from selfinstruct.prompts import render
 from selfinstruct.report.progress import Shower
+from selfinstruct.rules import Rules
+from selfinstruct.run.seeds import find_seeds
 from selfinstruct.settings import Settings, changes, dump_settings, read_dump
-from selfinstruct.types import Seed
+from selfinstruct.types import Seed, Task
 from xtune.errors import Interrupted, RunError, XtuneError
 
 _STOPPING = "Stopping: waiting for the replies that are under way; Ctrl-C again leaves them."
@@ -72,17 +76,16 @@ def run(settings: Settings, shower: Shower) -> Outcome:
             advice="Give it: llm.price={prompt: USD, completion: USD}, per million tokens.",
         )
     with Folder(Path(settings.run.folder)) as folder:
-        seeds = _check_same_run(folder, settings)
-        return asyncio.run(_Sitting(settings, folder, seeds, shower).run())
+        _check_same_recipe(folder, settings)
+        return asyncio.run(_Sitting(settings, folder, shower).run())
 
 
-def _check_same_run(folder: Folder, settings: Settings) -> dict[str, list[Seed]]:
-    """Refuse to go on with other settings, seeds or prompts; returns the seeds of each language.
+def _check_same_recipe(folder: Folder, settings: Settings) -> None:
+    """Refuse to go on with settings under which the run would have come to something else.
 
     Raises:
         RunError: Names what is different.
     """
-    text = dump_settings(settings)
     if folder.holds_run:
         old = read_dump(folder.path / RECIPE)
         different = changes(old, settings.model_dump(mode="json"))
@@ -91,7 +94,17 @@ def _check_same_run(folder: Folder, settings: Settings) -> dict[str, list[Seed]]
                 f"The run in {folder.path} was started with another recipe; different now: {', '.join(different)}.",
                 advice="Go on with the recipe it was started with, or start a new run with run.folder=...",
             )
-    seeds = {language: _seeds_of(language, settings, folder) for language in settings.languages}
+    folder.write_recipe(dump_settings(settings))
+
+
+def _check_same_inputs(
+    folder: Folder, settings: Settings, seeds: Mapping[str, Sequence[Seed]]
+) -> None:
+    """Refuse to go on with other seeds or another prompt.
+
+    Raises:
+        RunError: Names the language.
+    """
     inputs = folder.read(INPUTS) or {}
     for language in settings.languages:
         now = _fingerprint(language, seeds[language], settings)
@@ -101,28 +114,30 @@ def _check_same_run(folder: Folder, settings: Settings) -> dict[str, list[Seed]]
                 advice="Bring the old ones back, or start a new run with run.folder=...",
             )
     folder.write(INPUTS, inputs)
-    folder.write_recipe(text)
-    return seeds
-
-
-def _seeds_of(language: str, settings: Settings, folder: Folder) -> list[Seed]:
-    return read_seeds(settings.seeds or language)
 
 
 def _fingerprint(language: str, seeds: Sequence[Seed], settings: Settings) -> str:
-    told = [render(language, [seed.task], settings.generate.tasks_per_prompt) for seed in seeds]
+    told = [_prompt(settings, language, [seed.task]) for seed in seeds]
     return sha256("\0".join([*told, *(seed.id for seed in seeds)]).encode()).hexdigest()[:16]
+
+
+def _prompt(settings: Settings, language: str, shown: Sequence[Task]) -> str:
+    generate = settings.generate
+    return render(
+        shown,
+        language,
+        last_number=generate.tasks_per_prompt,
+        native=generate.native,
+        file=Path(generate.prompt) if generate.prompt else None,
+    )
 
 
 class _Sitting:
     """What one sitting holds while it lasts."""
 
-    def __init__(
-        self, settings: Settings, folder: Folder, seeds: dict[str, list[Seed]], shower: Shower
-    ) -> None:
+    def __init__(self, settings: Settings, folder: Folder, shower: Shower) -> None:
         self._settings = settings
         self._folder = folder
-        self._seeds = seeds
         self._shower = shower
         self._loop: Loop | None = None
 
@@ -160,7 +175,11 @@ class _Sitting:
     async def _grow(self, paid: PaidLLM, llm: StoppableLLM) -> Outcome:
         with self._interruptible(paid):
             as_json = await self._output(paid)
-            languages = [self._language(name, as_json, llm) for name in self._settings.languages]
+            seeds = await find_seeds(self._settings, self._folder, paid, self._shower)
+            _check_same_inputs(self._folder, self._settings, seeds)
+            languages = [
+                self._language(name, seeds[name], as_json, llm) for name in self._settings.languages
+            ]
             self._loop = loop = Loop(languages, paid, show=self._shower.show)
             try:
                 await loop.run()
@@ -193,16 +212,18 @@ class _Sitting:
             self._folder.write(NOTES, notes)
         return bool(notes["output"] == "json")
 
-    def _language(self, name: str, as_json: bool, llm: StoppableLLM) -> Language:
+    def _language(
+        self, name: str, seeds: Sequence[Seed], as_json: bool, llm: StoppableLLM
+    ) -> Language:
         settings = self._settings
-        seeds = self._seeds[name]
         drawer = Drawer(
             language=name,
             seeds=seeds,
-            render=lambda shown: render(name, shown, settings.generate.tasks_per_prompt),
+            render=partial(_prompt, settings, name),
             settings=settings.generate,
             llm=settings.llm,
             json=as_json,
+            count=llm.count_tokens,
         )
         if too_long := drawer.too_long():
             self._shower.say(
@@ -214,7 +235,7 @@ class _Sitting:
         instructions = [(seed.id, seed.task.instruction) for seed in seeds]
         pool = LanguagePool(self._folder.pool(name), novelty, instructions)
         self._say_torn(pool.path, pool.torn_bytes)
-        judge = Judge(language=name, rules=Rules(name, settings.rules), json=as_json)
+        judge = Judge(language=name, rules=Rules(name, settings.rules))
         return Language(drawer=drawer, judge=judge, pool=pool)
 
     def _say_torn(self, path: Path, torn_bytes: int) -> None:
@@ -225,36 +246,40 @@ class _Sitting:
 
     @contextlib.contextmanager
     def _interruptible(self, paid: PaidLLM) -> Iterator[None]:
-        """Let Ctrl-C and SIGTERM end the run in good order; a second Ctrl-C leaves what is under way."""
+        """Let Ctrl-C and SIGTERM end the run in good order; a second one leaves what is under way.
+
+        Raises:
+            Interrupted: It came before anything was asked.
+            CancelledError: It came twice.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
         loop = asyncio.get_running_loop()
-        task = asyncio.current_task()
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-        def stop() -> None:
-            growing = self._loop
-            if growing is None or growing.reason is not None:
-                if growing is not None:
-                    growing.reason = Interrupted()
-                if task is not None:
-                    task.cancel()
-                return
-            if paid.in_flight:
-                self._shower.say(_STOPPING)
-            growing.halt(Interrupted())
-
+        task = asyncio.current_task()
         for number in before:
-            loop.add_signal_handler(number, stop)
+            loop.add_signal_handler(number, self._stop, paid, task)
         try:
             yield
         except asyncio.CancelledError:
             if self._loop is None:
-                raise Interrupted("Interrupted; nothing was asked yet.") from None
+                raise Interrupted("Interrupted; nothing was generated in this sitting.") from None
             raise
         finally:
             for number, handler in before.items():
                 loop.remove_signal_handler(number)
                 if handler is not None:
                     signal.signal(number, handler)
+
+    def _stop(self, paid: PaidLLM, task: "asyncio.Task[Any] | None") -> None:
+        growing = self._loop
+        if growing is not None and growing.reason is None:
+            if paid.in_flight:
+                self._shower.say(_STOPPING)
+            growing.halt(Interrupted())
+            return
+        if growing is not None:
+            growing.reason = Interrupted()
+        if task is not None:
+            task.cancel()

@@ -1,12 +1,28 @@
 """The verbs, each a function: what the command line calls, and what Python code may call as well."""
 
+import asyncio
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
 
+from rich.console import Console
+
+from selfinstruct.llm.open import open_llm
+from selfinstruct.llm.prices import tariff
+from selfinstruct.llm.settings import LLMSettings
+from selfinstruct.pool.folder import RECIPE
+from selfinstruct.pool.journal import spent
+from selfinstruct.report.export import Exported, Format, export
 from selfinstruct.report.progress import Shower, shower
+from selfinstruct.report.stats import LanguageStats, is_running, print_stats, read_stats
 from selfinstruct.run.session import Outcome, run
-from selfinstruct.settings import read_settings
+from selfinstruct.seeds import check_file, read_seeds, seed_row, shipped_seeds
+from selfinstruct.settings import Settings, read_dump, read_settings
+from selfinstruct.translate import TranslationReport, translate
+from selfinstruct.types import Seed
 from xtune.errors import XtuneError
 
 
@@ -69,3 +85,108 @@ def run_recipe(
     options = options or Options()
     settings = read_settings(recipe, [*overrides, *options.overrides()])
     return run(settings, show or shower())
+
+
+def status(folder: str) -> str:
+    """How a run stands, in a few lines.
+
+    Raises:
+        RunError: The folder holds no run.
+    """
+    path = Path(folder)
+    stats = read_stats(path)
+    asked = read_dump(path / RECIPE)
+    generate = asked["generate"]
+    expected = (
+        generate["first_round_prompts"] + (generate["rounds"] - 1) * generate["prompts_per_round"]
+    )
+    lines = [
+        f"{path}: {'running' if is_running(path) else 'not running'}, model {asked['llm']['model']}"
+    ]
+    for language in asked["languages"]:
+        one = stats.get(language, LanguageStats())
+        target = f" of {generate['target']:,}" if generate["target"] else ""
+        lines.append(
+            f"{language:>6}  kept {one.kept:,}{target}  dropped {sum(one.drops.values()):,}  replies {one.replies:,} of {expected:,}"
+        )
+    usage = spent(path)
+    settings = LLMSettings.model_validate(asked["llm"])
+    usd = tariff(settings, batch=asked["run"]["batch"]).usd(usage)
+    cost = f", {usd:.2f} USD" if usd else ""
+    lines.append(
+        f"{usage.prompt_tokens:,} prompt and {usage.completion_tokens:,} answer tokens{cost}"
+    )
+    return "\n".join(lines)
+
+
+def stats(folder: str, *, examples: int = 0) -> None:
+    """Print the numbers of a run.
+
+    Raises:
+        RunError: The folder holds no run.
+    """
+    print_stats(read_stats(Path(folder), examples=examples), Console())
+
+
+def export_run(folder: str, out: str, *, form: Format = "alpaca", split: float = 0.0) -> Exported:
+    """Write a run's tasks as a data set; see `selfinstruct.report.export`.
+
+    Raises:
+        XtuneError: There is no run, or `out` is in use.
+    """
+    return export(Path(folder), Path(out), form=form, split=split)
+
+
+def translate_seeds(
+    recipe: str,
+    to: Sequence[str],
+    overrides: Sequence[str] = (),
+    *,
+    out: str = "seeds",
+    seeds: str = "en",
+    show: Shower | None = None,
+) -> str:
+    """Translate seeds into languages with a recipe's LLM; returns the report.
+
+    Raises:
+        XtuneError: Seeds failed, a language is unknown, the LLM gave up; what is translated is kept.
+    """
+    settings = read_settings(recipe, overrides)
+    report = asyncio.run(_translate(settings, to, Path(out), read_seeds(seeds), show or shower()))
+    text = "\n".join(report.lines())
+    if not report.ok:
+        raise XtuneError(text, advice="The same command tries the failed ones again.")
+    return text
+
+
+async def _translate(
+    settings: Settings, to: Sequence[str], out: Path, seeds: Sequence[Seed], show: Shower
+) -> TranslationReport:
+    llm = open_llm(settings.llm, out, say=show.say)
+    try:
+        return await translate(seeds, to=to, folder=out, llm=llm)
+    finally:
+        await llm.close()
+
+
+def check_seeds(language_or_file: str) -> str:
+    """Check a seed file of either layout, or a set that ships; returns the report.
+
+    Raises:
+        XtuneError: The file has problems; the report is the message.
+    """
+    report = check_file(shipped_seeds(language_or_file) or language_or_file)
+    text = "\n".join(report.lines())
+    if not report.ok:
+        raise XtuneError(text)
+    return text
+
+
+def show_seeds(language: str, out: TextIO) -> None:
+    """Print the seeds of a language that ships, or of a file, as JSON lines.
+
+    Raises:
+        XtuneError: There are none.
+    """
+    for seed in read_seeds(language):
+        out.write(json.dumps(seed_row(seed), ensure_ascii=False) + "\n")

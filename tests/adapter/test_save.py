@@ -64,6 +64,8 @@ ADAPTERS = {
     "pissa-rslora": {"init": "pissa", "rslora": True},
     "pissa-dora": {"init": "pissa", "dora": True},
     "olora": {"init": "olora"},
+    "mica": {"init": "mica"},
+    "mica-rslora": {"init": "mica", "rslora": True},
     "two-targets": {"targets": ["q_proj", "mlp.down_proj"]},
     "head": {"modules_to_save": ["lm_head"]},
     "norm": {"modules_to_save": ["norm"]},
@@ -143,6 +145,11 @@ def test_an_adapter_folder_is_small_and_names_its_base(tmp_path: Path) -> None:
     )
     names = {path.name for path in (tmp_path / "adapter").iterdir()}
     assert names >= {"adapter_model.safetensors", "tokenizer.json", "chat_template.jinja"}
+    generation = json.loads((tmp_path / "adapter" / "generation_config.json").read_text())
+    assert generation["eos_token_id"] == [
+        258,
+        256,
+    ]  # <|im_end|>, which training ends turns with, first
     tensors = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
     assert len(tensors) == 2 * 7 * 2  # two factors, seven linear layers, two blocks

@@ -47,6 +47,15 @@ def test_a_tied_tensor_is_stored_once() -> None:
     assert "model.embed_tokens.weight" in state
 
 
+def test_a_factor_that_mica_freezes_is_stored_too() -> None:
+    first, second = (made({"type": "lora", "init": "mica"}) for _ in range(2))
+    factor = next(p for name, p in second.named_parameters() if ".lora_B." in name)
+    factor.data.neg_()  # the same directions, as another machine may find them
+    load_trainable_state(second, trainable_state(first))
+    for (name, a), (_, b) in zip(first.named_parameters(), second.named_parameters(), strict=True):
+        assert torch.equal(a, b), name
+
+
 def test_types_are_kept() -> None:
     plan = make_plan({"method": "full"})
     model = attach(make_model().to(torch.bfloat16), plan, make_tokenizer())

@@ -171,6 +171,8 @@ def test_a_finished_run_in_the_folder_is_not_advised_to_be_resumed(
 ) -> None:
     ended = xtune("train", recipe, f"run.folder={finished_run}")
     assert_refused(ended, "already holds a run, finished at step 2 of 2. Choose another folder")
+    ended = xtune("train", "quickstart", "data.train=gone.jsonl", f"run.folder={finished_run}")
+    assert_refused(ended, "already holds a run")  # before anybody looked for the data
 
 
 @pytest.mark.parametrize("note", ["recipe.yaml", "data.json"])

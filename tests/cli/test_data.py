@@ -219,6 +219,27 @@ def test_tokens_are_counted_as_another_library_counts_them(
     assert (code, "does not exist" in err) == (2, True)
 
 
+def test_a_template_is_tried_and_one_without_an_end_is_refused(say: Say, tmp_path: Path) -> None:
+    code, out, _ = say("template", "bundled:demo", "--json")
+    trials = {one["conversation"]: one for one in json.loads(out)["trials"]}
+    assert code == 0
+    assert trials["several turns"]["trained"] == ["Uno.<|im_end|>", "Due.<|im_end|>"]
+    file = tmp_path / "open.jinja"
+    file.write_text(
+        "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}", encoding="utf-8"
+    )
+    code, out, err = say("template", file)
+    assert (code, "masks: refused" in out, "would never learn to stop" in err) == (2, True, True)
+    file.write_text(
+        "{% for m in messages %}<|a|>{{ m.content }}<|stop|>{% endfor %}", encoding="utf-8"
+    )
+    code, out, _ = say("template", file, "--json")
+    assert (code, json.loads(out)["added_tokens"]) == (0, ["<|a|>", "<|stop|>"])
+    assert json.loads(out)["end_tokens"] == ["<|stop|>"]
+    code, _, err = say("template", tmp_path / "none.jinja")
+    assert (code, "cannot be read" in err) == (2, True)
+
+
 def test_known_sets_are_listed_by_language_and_in_full(say: Say) -> None:
     code, out, _ = say("sets", "--json")
     every = json.loads(out)

@@ -1,6 +1,7 @@
 """`xtune recipes` and `xtune init` as a person types them."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -54,3 +55,15 @@ def test_neither_recipes_nor_the_reader_import_torch():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+def test_the_shell_completes_the_names_of_recipes():
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.argv[0] = 'xtune'; from xtune.cli.app import main; main()"],
+        env={**os.environ, "COMP_WORDS": "xtune train qui", "COMP_CWORD": "2", "_XTUNE_COMPLETE": "complete_bash"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+
+    assert done.stdout.split() == ["quickstart"]

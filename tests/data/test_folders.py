@@ -4,8 +4,8 @@ import logging
 from pathlib import Path
 
 import pytest
+from file_rows import read_rows
 
-from xtune.data.rows import read_rows
 from xtune.data.sources import find_files
 from xtune.data.types import Document
 from xtune.errors import DataError
@@ -43,7 +43,7 @@ def test_a_folder_without_rows_is_a_corpus_of_its_texts_and_code(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     fill(tmp_path, CORPUS)
-    with caplog.at_level(logging.INFO, "xtune"):
+    with caplog.at_level(logging.WARNING, "xtune"):
         assert names(tmp_path) == ["README.md", "docs/a.txt", "src/lib.rs", "src/main.py"]
     (told,) = caplog.messages
     for part in ("1 hidden", "1 .png", "1 without an ending", "1 empty", "1 binary"):
@@ -68,6 +68,23 @@ def test_format_text_makes_a_corpus_of_any_folder(tmp_path: Path) -> None:
     fill(tmp_path, {**CORPUS, "package.json": b'{"name": "x"}', "table.csv": b"a,b\n1,2\n"})
     source = Source(source=str(tmp_path), format="text")
     assert names(tmp_path, source) == ["README.md", "docs/a.txt", "src/lib.rs", "src/main.py"]
+
+
+@pytest.mark.parametrize(
+    ("json", "is_rows"),
+    [
+        (b'{\n "name": "x",\n "files": [1]\n}\n', False),
+        (b'{"name": "x"}', False),
+        (b' [\n{"text": "T"}]', True),
+        (b'{"text": "T"}\n{"text": "U"}\n', True),
+        (b'{"text": "' + b"T" * 9000 + b'"}\n{"text": "U"}\n', True),
+    ],
+)
+def test_settings_in_json_make_no_data_set_of_a_program(
+    json: bytes, is_rows: bool, tmp_path: Path
+) -> None:
+    fill(tmp_path, {"main.py": b"print()\n", "some.json": json})
+    assert names(tmp_path) == (["some.json"] if is_rows else ["main.py"])
 
 
 def test_a_folder_of_rows_alone_is_read_as_texts_where_that_is_pinned(tmp_path: Path) -> None:

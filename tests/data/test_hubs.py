@@ -16,7 +16,7 @@ from hub_server import Hub, running
 
 READ = """
 import json, sys
-from xtune.data.rows import read_rows
+from file_rows import read_rows
 from xtune.data.sources import find_files
 from xtune.errors import XtuneError
 from xtune.recipe import Data, Source
@@ -73,6 +73,44 @@ REPOSITORIES = {
         "long/x.jsonl": lines({"question": "Q3", "answer": "A3"}),
         "long/notes.txt": b"no row",
     },
+    "databricks/databricks-dolly-15k": {
+        "databricks-dolly-15k.jsonl": lines(
+            {"instruction": "Q", "context": "C", "response": "A", "category": "qa"}
+        )
+    },
+    "OpenAssistant/oasst1": {
+        "2023-04-12_oasst_all.trees.jsonl.gz": b"not read",
+        "data/train-00000-of-00001-abc.parquet": table(
+            {
+                "message_id": "1",
+                "parent_id": None,
+                "text": "Q",
+                "role": "prompter",
+                "rank": None,
+                "message_tree_id": "1",
+            },
+            {
+                "message_id": "2",
+                "parent_id": "1",
+                "text": "worse",
+                "role": "assistant",
+                "rank": 1.0,
+                "message_tree_id": "1",
+            },
+            {
+                "message_id": "3",
+                "parent_id": "1",
+                "text": "A",
+                "role": "assistant",
+                "rank": 0.0,
+                "message_tree_id": "1",
+            },
+        ),
+    },
+    "DAMO-NLP-MT/multialpaca": {
+        f"{code}.jsonl": lines({"instruction": f"Q {code}", "input": None, "output": "A"})
+        for code in ("es", "ko")
+    },
     "ann/script": {"script.py": b"raise SystemExit", "archive.zip": b"PK"},
 }
 QUESTIONS: list[tuple[dict[str, Any], Any]] = [
@@ -80,6 +118,11 @@ QUESTIONS: list[tuple[dict[str, Any], Any]] = [
     ({"source": "hf:ann/plain", "split": "test", "revision": "main"}, ["held out"]),
     ({"source": "hf:ann/card", "subset": "short"}, [[["user", "Q"], ["assistant", "A"]]]),
     ({"source": "hf:ann/card", "subset": "short", "split": "held_out"}, [[["user", "Q2"], ["assistant", "A2"]]]),
+    ({"source": "set:dolly-15k"}, [[["user", "Q\nC"], ["assistant", "A"]]]),
+    ({"source": "hf:databricks/databricks-dolly-15k"}, [[["user", "Q\nC"], ["assistant", "A"]]]),
+    ({"source": "set:oasst1"}, [[["user", "Q"], ["assistant", "A"]]]),
+    ({"source": "set:multialpaca", "subset": "ko"}, [[["user", "Q ko"], ["assistant", "A"]]]),
+    ({"source": "set:multialpaca"}, [[["user", "Q es"], ["assistant", "A"]], [["user", "Q ko"], ["assistant", "A"]]]),
     (
         {"source": "hf:ann/card", "columns": {"prompt": "question", "completion": "answer"}},
         [[["user", "Q3"], ["assistant", "A3"]]],
@@ -105,6 +148,7 @@ def ask(questions: list[dict[str, Any]], cache: Path, **variables: str) -> list[
         "HF_HOME": str(cache),
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        "PYTHONPATH": os.pathsep.join(sys.path),
         **variables,
     }
     done = subprocess.run(
@@ -159,12 +203,17 @@ def test_without_a_network_what_was_fetched_before_is_read(
 ) -> None:
     assert answers
     again = ask(
-        [QUESTIONS[0][0], {"source": "hf:ann/other"}, {"source": "hf:ann/plain", "split": "test"}],
+        [
+            QUESTIONS[0][0],
+            {"source": "set:no-robots"},
+            {"source": "hf:ann/plain", "split": "test"},
+        ],
         cache,
         **variables,
     )
     assert again[0].get("rows") == ["one", "two", "three"], again
     assert "could not be fetched" in again[1]["error"]
+    assert "On ModelScope it is `modelscope:swift/no_robots`." in again[1]["error"]
     assert again[2].get("rows") == ["held out"]
 
 

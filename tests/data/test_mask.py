@@ -11,12 +11,12 @@ from chat_families import (
     make_conversation,
     make_tokenizer,
 )
+from file_rows import read_rows
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from xtune.data.encode import Encoder
-from xtune.data.formats import to_rows
-from xtune.data.sources import read_sources
+from xtune.data.sources import find_files
 from xtune.data.types import Conversation
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
@@ -115,7 +115,7 @@ def test_real_rows_with_real_vocabularies_give_back_their_answers(folder: str, n
     tokenizer.bos_token = family.bos
     tokenizer.chat_template = family.template
     source = str(SHARED / "formats" / "fastchat" / "dummy_conversation.json")
-    rows = [row for row in to_rows(read_sources([source]))[:40] if isinstance(row, Conversation)]
+    rows = [row for row in read_rows(find_files([source]))[:40] if isinstance(row, Conversation)]
     encoded = Encoder(tokenizer, max_tokens=100_000).encode_rows(rows)
     for row, sequence in zip(rows, encoded.sequences, strict=True):
         segments = family.oracle([(message.role, message.content) for message in row.messages])

@@ -104,6 +104,12 @@ def test_a_mapping_says_what_the_rows_are(tmp_path: Path) -> None:
     assert row.messages[-1].content == "A"
 
 
+def test_a_mapped_question_does_not_choose_an_answer(tmp_path: Path) -> None:
+    row = {"talk": CHAT["messages"][:1], "chosen": "A", "rejected": "B"}
+    with pytest.raises(DataError, match="preference pairs"):
+        list(reader(write(tmp_path / "a.jsonl", [row]), columns={"messages": "talk"}))
+
+
 def test_a_column_of_tool_calls_is_an_answer(tmp_path: Path) -> None:
     row = {"query": "Q", "answers": '[{"name": "f", "arguments": {"x": 1}}]', "tools": '[{"name": "f"}]'}  # fmt: skip
     columns = {"query": "query", "tool_calls": "answers", "tools": "tools"}

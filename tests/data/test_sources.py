@@ -10,12 +10,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from file_rows import read_rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xtune.data.files import read_records
 from xtune.data.problems import Problems
-from xtune.data.rows import fingerprint, read_rows
+from xtune.data.rows import fingerprint
 from xtune.data.sources import find_files
 from xtune.data.types import Record
 from xtune.errors import DataError
@@ -323,6 +324,21 @@ def test_a_foreign_byte_far_into_a_file_is_told_by_its_place(tmp_path: Path) -> 
     (tmp_path / "b.txt").write_bytes(data[:at] + b"\0" + data[at + 1 :])
     with pytest.raises(DataError, match=rf"NUL byte.*b\.txt:150000, byte {at}\)"):
         records(str(tmp_path / "b.txt"))
+
+
+@pytest.mark.parametrize("size", [1, 5, 1 << 20])
+def test_a_fault_in_a_list_has_its_line_and_column_wherever_the_file_is_cut(
+    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xtune.data.streams.PIECE_BYTES", size)
+    for text in ('[{"text": "a"}, {"text": "b"}, {"text": }]', '[{"text": "a"},\n\n {"text": "b"},  {"text": }]'):  # fmt: skip
+        (tmp_path / "a.json").write_text(text)
+        with pytest.raises(json.JSONDecodeError) as expected:
+            json.loads(text)
+        place = f"column {expected.value.colno}, near"
+        with pytest.raises(DataError, match=place) as caught:
+            records(str(tmp_path / "a.json"))
+        assert ("line 3" in str(caught.value)) == (expected.value.lineno == 3)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64])

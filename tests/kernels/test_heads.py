@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM
 
 from xtune.kernels.heads import PLAIN_HEADS, find_head, hidden_states
 
@@ -27,8 +27,12 @@ OWN = {
 }  # fmt: skip
 
 
+# transformers 5.17 scripts a function of gpt_bigcode, which torch 2.13 deprecates
+@pytest.mark.filterwarnings(r"ignore:`torch\.jit\.script`:DeprecationWarning")
 @pytest.mark.parametrize("kind", sorted(PLAIN_HEADS))
 def test_backbone_head_and_transform_give_the_models_own_logits(kind: str) -> None:
+    if kind not in CONFIG_MAPPING:
+        pytest.skip(f"this transformers does not know {kind}")
     known = AutoConfig.for_model(kind)
     wanted = {**SIZES, **OWN.get(kind, {})}
     settings = {

@@ -212,7 +212,7 @@ def test_xtune_trains_a_model_from_the_hub(hub: Hub, tmp_path: Path) -> None:
         text=True,
         check=False,
         env=environment,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert not done.stderr

@@ -1,16 +1,13 @@
-"""Tokenizers: padding that is not the end token, and where a turn ends."""
+"""Tokenizers: padding that is not the end token, and their templates."""
 
 from pathlib import Path
 
 import pytest
-from factories import CHATML, make_model, make_tokenizer, save_model
-from tokenizers import AddedToken
+from factories import make_tokenizer, save_model
 
 from xtune.errors import ModelError
-from xtune.models.tokenizer import end_of_turn_id, load_tokenizer, pad_token_id, stop_token_ids
+from xtune.models.tokenizer import load_tokenizer, pad_token_id
 from xtune.recipe.models import Model
-
-LLAMA3 = "{{ bos_token }}{% for m in messages %}<|im_start|>{{ m.role }}<|im_start|>\n\n{{ m.content }}<|im_end|>{% endfor %}"
 
 
 def load(folder: Path, template: str | None = None):
@@ -58,33 +55,6 @@ def test_without_a_spare_token_rows_are_padded_with_id_zero(tmp_path: Path) -> N
     assert pad_token_id(tokenizer) == 0
 
 
-@pytest.mark.parametrize(
-    ("template", "expected"),
-    [
-        (CHATML, "<|im_end|>"),
-        (LLAMA3, "<|im_end|>"),
-        ("{% for m in messages %}{{ m.content }} <|endoftext|>{% endfor %}", "<|endoftext|>"),
-        ("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}", None),
-        ("{% for m in messages %}{{ m.content | trim }}{% endfor %}", None),
-        ("{{ raise_exception('no') }}", None),
-        (None, None),
-    ],
-)
-def test_the_end_of_a_turn_is_what_the_template_puts_after_a_reply(
-    template: str | None, expected: str | None
-) -> None:
-    tokenizer = make_tokenizer(template=template)
-    wanted = None if expected is None else tokenizer.convert_tokens_to_ids(expected)
-    assert end_of_turn_id(tokenizer) == wanted
-
-
-def test_generation_stops_at_the_turn_the_tokenizers_end_and_the_models_end() -> None:
-    tokenizer, model = make_tokenizer(), make_model()
-    model.generation_config.eos_token_id = [256, 5]
-    assert stop_token_ids(tokenizer, model) == [258, 256, 5]
-    assert stop_token_ids(tokenizer) == [258, 256]
-
-
 def test_a_template_file_replaces_the_tokenizers_own(tmp_path: Path) -> None:
     folder = save_model(tmp_path / "base")
     path = tmp_path / "own.jinja"
@@ -93,6 +63,9 @@ def test_a_template_file_replaces_the_tokenizers_own(tmp_path: Path) -> None:
         [{"role": "user", "content": "x"}], tokenize=False
     )
     assert text == "Ünïcode x"
+    load(folder, str(path)).save_pretrained(tmp_path / "saved")
+    saved = (tmp_path / "saved" / "chat_template.jinja").read_text(encoding="utf-8")
+    assert saved == path.read_text(encoding="utf-8")
     with pytest.raises(ModelError, match=r"`data\.template` is .*nothing.jinja"):
         load(folder, str(tmp_path / "nothing.jinja"))
 
@@ -103,9 +76,3 @@ def test_a_folder_without_tokenizer_is_named(tmp_path: Path) -> None:
         (folder / name).unlink()
     with pytest.raises(ModelError, match=r"tokenizer"):
         load(folder)
-
-
-def test_added_tokens_do_not_confuse_the_end_of_a_turn() -> None:
-    tokenizer = make_tokenizer(template="{% for m in messages %}{{ m.content }}</turn>{% endfor %}")
-    tokenizer.add_tokens([AddedToken("</turn>", normalized=False)])
-    assert end_of_turn_id(tokenizer) == len(tokenizer) - 1

@@ -62,7 +62,7 @@ recipes = st.builds(
         st.builds(LoRA, **low_rank),
         st.builds(
             QLoRA,
-            **low_rank,
+            **{**low_rank, "init": st.sampled_from(["default", "gaussian"])},
             quantization=st.sampled_from(["nf4", "fp4"]),
             double_quantization=maybe(st.booleans()),
         ),

@@ -211,6 +211,41 @@ def test_settings_that_do_not_agree_are_told_together_with_wrong_ones(base, prob
     ]
 
 
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [
+        (
+            "{type: qlora, init: pissa}",
+            "`method.init` is pissa with qlora (recipes/x.yaml:3); "
+            "it starts from the base's own weights, which are quantised: use `method: lora`.",
+        ),
+        (
+            "{type: lora, rank: 5, init: orthogonal}",
+            "`method.rank` is 5 with `init: orthogonal` (recipes/x.yaml:3); it must be even.",
+        ),
+        (
+            "{type: lora, init: mica, dora: true}",
+            "`method.dora` is true with `init: mica` (recipes/x.yaml:3); PEFT has no such combination.",
+        ),
+        (
+            "{type: lora, init: mica, lora_plus_ratio: 16}",
+            "`method.lora_plus_ratio` is set with `init: mica` (recipes/x.yaml:3); "
+            "it is the learning rate of B, which mica does not train.",
+        ),
+        (
+            "{type: lora, init: eva}",
+            '`method.init` is "eva" (recipes/x.yaml:3); it must be `default`, `gaussian`, `orthogonal`, `pissa`, '
+            "`olora`, `mica` or `pissa_niter_N` (N from 1 to 99).",
+        ),
+    ],
+)
+def test_a_start_that_does_not_fit_the_method_is_refused_before_anything_is_loaded(
+    base, problems, method, told
+):
+    text = base.replace("method:\n  type: lora\n  rank: 8\n", f"method: {method}\n")
+    assert problems(text) == [told]
+
+
 def test_a_disagreement_with_a_setting_that_is_itself_wrong_is_not_guessed_at(base, problems):
     text = base.replace("rows.jsonl", "rows.jsonl\n  evaluate: -1") + "  finish_with: best\n"
 

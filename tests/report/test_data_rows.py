@@ -13,7 +13,8 @@ import pytest
 from factories import make_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from xtune.data.types import IGNORED, Origin, Sequence
 from xtune.demo.bundled import bundled_path
@@ -29,6 +30,31 @@ CHROMIUM = (
 @cache
 def demo() -> PreTrainedTokenizerBase:
     return AutoTokenizer.from_pretrained(bundled_path("bundled:demo"))
+
+
+@cache
+def sentencepiece() -> PreTrainedTokenizerBase:
+    """In the manner of Llama 2: a space is a letter, unknown characters are spelt in bytes, the first space is taken off."""
+    letters = ["▁", *"abcdefgnrstu\n", *(f"<0x{byte:02X}>" for byte in range(256))]
+    names = ["<unk>", "<|im_start|>", "<|im_end|>", *letters]
+    model = models.BPE(
+        vocab={name: place for place, name in enumerate(names)},
+        merges=[],
+        unk_token="<unk>",
+        byte_fallback=True,
+    )
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    tokenizer.decoder = decoders.Sequence(
+        [
+            decoders.Replace("▁", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
+    tokenizer.add_special_tokens(names[:3])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")
 
 
 def sequence(
@@ -52,9 +78,9 @@ def sequence(
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.text(min_size=1, max_size=60), st.sampled_from(["bytes", "demo"]))
+@given(st.text(min_size=1, max_size=60), st.sampled_from(["bytes", "demo", "sentencepiece"]))
 def test_the_pieces_of_a_row_are_its_text_and_its_tokens(text: str, which: str) -> None:
-    tokenizer = demo() if which == "demo" else make_tokenizer()
+    tokenizer = {"demo": demo, "bytes": make_tokenizer, "sentencepiece": sentencepiece}[which]()
     encoded = sequence(tokenizer, f"<|im_start|>{text}<|im_end|>\nกา🎉")
     pieces = list(Reader(tokenizer).pieces(encoded))
     assert "".join(piece.text for piece in pieces) == tokenizer.decode(encoded.input_ids.tolist())

@@ -33,6 +33,8 @@ def test_a_folder_in_use_by_another_process_is_refused_until_that_process_is_kil
         assert child.stdout.readline() == "held\n"
         with pytest.raises(RunError, match=f"in use by another run .process {child.pid}"):
             RunFolder.open(tmp_path / "r", resume=True)
+        with pytest.raises(RunError, match="in use by another run"):
+            RunFolder(tmp_path / "r").check_free(resume=False)
     finally:
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
@@ -46,6 +48,11 @@ def test_a_second_run_in_a_folder_is_refused_and_told_how_to_resume(tmp_path: Pa
     with pytest.raises(RunError, match=r"already holds a run, running at step 3 of 9.*--resume"):
         RunFolder.open(tmp_path / "r", resume=False)
     RunFolder.open(tmp_path / "r", resume=True).close()
+
+
+def test_asking_whether_a_folder_is_free_makes_nothing(tmp_path: Path) -> None:
+    RunFolder(tmp_path / "r").check_free(resume=False)
+    assert not (tmp_path / "r").exists()
 
 
 def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:

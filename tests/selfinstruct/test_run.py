@@ -1,5 +1,6 @@
 """`selfinstruct run` as a process against a server on loopback: kills, faults, limits, and the pool that must not change."""
 
+import io
 import json
 import os
 import random
@@ -12,8 +13,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from scripted_llm import Say, ScriptedLLM, completion, serving
+from scripted_llm import Say, ScriptedLLM, completion, serving, tasks_text
 
+from selfinstruct.report.progress import Lines
+from selfinstruct.run.verbs import run_recipe
+from selfinstruct.seeds import shipped_seeds
+from xtune.errors import XtuneError
+
+SEEDS = shipped_seeds("en")
 KEY = "sk-a-very-secret-key-1234567890"
 
 
@@ -24,6 +31,8 @@ def recipe(folder, server, **more):
         "languages: [en, es]\n"
         f"llm: {{model: scripted, base_url: '{server.url}', output: text}}\n"
         "generate: {rounds: 3, first_round_prompts: 4, prompts_per_round: 8}\n"
+        f"seeds: {SEEDS}\n"
+        "rules: {wrong_language: false}\n"
         f"run: {{folder: {folder / 'run'}}}\n",
         encoding="utf-8",
     )
@@ -49,6 +58,21 @@ def finish(process, timeout=60):
 
 def run(arguments, **more):
     return finish(start(arguments, **more))
+
+
+def inside(arguments):
+    """The same in this process, which is faster where no signal is sent."""
+    stream = io.StringIO()
+    try:
+        outcome = run_recipe(arguments[0], arguments[1:], show=Lines(stream))
+    except XtuneError as error:
+        return 2, "", f"{stream.getvalue()}{error}"
+    return 0, str(outcome), stream.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
 
 def pools(folder: Path) -> dict[str, bytes]:
@@ -92,13 +116,11 @@ def test_the_pool_is_the_same_at_any_concurrency_and_through_faults(whole, tmp_p
         server.script = lambda number, body: (
             faulty(number, body)
             or Say(
-                body=completion(
-                    __import__("scripted_llm").tasks_text(body["messages"][0]["content"])
-                ),
+                body=completion(tasks_text(body["messages"][0]["content"])),
                 delay_s=jitter.random() / 10,
             )
         )
-        code, _, err = run(recipe(tmp_path, server, llm__concurrency=64))
+        code, _, err = inside(recipe(tmp_path, server, llm__concurrency=64))
     assert code == 0, err
     assert pools(tmp_path) == whole
 
@@ -155,11 +177,11 @@ def test_fifty_kills_over_one_run_leave_the_same_pool(whole, tmp_path):
 def test_a_torn_end_is_mended_and_said(whole, tmp_path, cut_bytes):
     with serving(ScriptedLLM()) as server:
         arguments = recipe(tmp_path, server)
-        assert run(arguments)[0] == 0
+        assert inside(arguments)[0] == 0
         asked = len(server.requests)
         for path in (tmp_path / "run" / "pool" / "es.jsonl", tmp_path / "run" / "replies.jsonl"):
             os.truncate(path, path.stat().st_size - cut_bytes)
-        code, _, err = run(arguments)
+        code, _, err = inside(arguments)
         assert code == 0
         assert len(server.requests) - asked in {1, 2}  # the replies that were torn
 
@@ -169,15 +191,15 @@ def test_a_torn_end_is_mended_and_said(whole, tmp_path, cut_bytes):
 
 def test_a_run_goes_on_to_more_rounds_as_if_it_had_been_asked_for_them_at_first(whole, tmp_path):
     with serving(ScriptedLLM()) as server:
-        assert run(recipe(tmp_path, server, generate__rounds=1))[0] == 0
-        assert run(recipe(tmp_path, server, generate__target=50))[0] == 0
-        assert run(recipe(tmp_path, server))[0] == 0
+        assert inside(recipe(tmp_path, server, generate__rounds=1))[0] == 0
+        assert inside(recipe(tmp_path, server, generate__target=50))[0] == 0
+        assert inside(recipe(tmp_path, server))[0] == 0
     assert pools(tmp_path) == whole
 
 
 def test_a_target_stops_with_the_reply_that_reaches_it(whole, tmp_path):
     with serving(ScriptedLLM()) as server:
-        code, out, _ = run([*recipe(tmp_path, server), "--target", "60"])
+        code, _, _ = inside(recipe(tmp_path, server, generate__target=60))
         assert code == 0
         assert len(server.requests) <= 20
     for name, data in pools(tmp_path).items():
@@ -193,10 +215,10 @@ def test_a_budget_and_a_token_limit_are_kept_and_the_run_goes_on_later(whole, tm
         assert "The budget of 0.03 USD is used up" in out
         paid = sum(server.paid.values()) * (500 * 1 + 700 * 2) / 1e6
         assert 0.01 < paid <= 0.03
-        code, out, _ = run([*arguments, "--max-tokens-total", "40000"])
+        code, out, _ = inside([*arguments, "limits.max_tokens_total=40000"])
         assert "limit of 40,000 tokens" in out
         assert sum(server.paid.values()) * 1200 <= 40000
-        assert run(arguments)[0] == 0
+        assert inside(arguments)[0] == 0
     assert pools(tmp_path) == whole
 
 
@@ -218,7 +240,7 @@ def test_ctrl_c_keeps_what_is_under_way_and_says_how_to_go_on(whole, tmp_path):
 
 
 def test_a_second_run_on_the_folder_is_refused(tmp_path):
-    with serving(ScriptedLLM(delay_s=0.5)) as server:
+    with serving(ScriptedLLM(delay_s=60)) as server:
         arguments = recipe(tmp_path, server)
         first = start(arguments)
         while not server.requests:
@@ -273,7 +295,7 @@ def test_the_key_is_in_no_file_and_no_output(tmp_path):
 )
 def test_a_wrong_key_or_an_empty_account_is_one_line(tmp_path, status, body, words):
     with serving(ScriptedLLM(lambda *_: Say(status=status, body=body))) as server:
-        code, out, err = run(recipe(tmp_path, server))
+        code, _, err = inside(recipe(tmp_path, server))
     assert code == 2
     assert words in err.splitlines()[-1]
     assert "Traceback" not in err

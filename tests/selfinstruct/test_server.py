@@ -245,7 +245,7 @@ def test_concurrency_keeps_its_ceiling_and_falls_when_pushed_back():
         ask(server, 60, concurrency=8)
         assert server.most_at_once == 8
 
-    def crowded(_, body):
+    def crowded(*_):
         return Say(status=429, body="") if server.at_once > 4 else None
 
     with serving(ScriptedLLM(crowded, delay_s=0.01, tasks=1)) as server:

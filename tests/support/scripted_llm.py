@@ -12,11 +12,54 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-WORDS = (
-    "river lamp stone violin market garden letter winter engine forest mirror bridge candle teacher island window planet "
-    "harbour ticket basket copper thunder meadow pencil saddle lantern orchard pepper velvet anchor button circus "
-    "describe compare summarise invent explain count rewrite classify review imagine sort defend question measure"
-).split()
+WORDS = [
+    "river",
+    "lamp",
+    "stone",
+    "violin",
+    "market",
+    "garden",
+    "letter",
+    "winter",
+    "engine",
+    "forest",
+    "mirror",
+    "bridge",
+    "candle",
+    "teacher",
+    "island",
+    "window",
+    "planet",
+    "harbour",
+    "ticket",
+    "basket",
+    "copper",
+    "thunder",
+    "meadow",
+    "pencil",
+    "saddle",
+    "lantern",
+    "orchard",
+    "pepper",
+    "velvet",
+    "anchor",
+    "button",
+    "circus",
+    "describe",
+    "compare",
+    "summarise",
+    "invent",
+    "explain",
+    "count",
+    "rewrite",
+    "classify",
+    "review",
+    "imagine",
+    "sort",
+    "defend",
+    "question",
+    "measure",
+]
 
 
 def tasks_text(prompt: str, tasks: int = 17, first: int = 4) -> str:

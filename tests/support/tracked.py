@@ -27,7 +27,7 @@ class Tracked(str):
 
     owners: tuple[Owner, ...]
 
-    def __new__(cls, text: str, owners: Iterable[Owner] | None = None) -> "Tracked":  # noqa: D102
+    def __new__(cls, text: str, owners: Iterable[Owner] | None = None) -> "Tracked":
         made = super().__new__(cls, text)
         made.owners = (None,) * len(text) if owners is None else tuple(owners)
         assert len(made.owners) == len(text)

@@ -8,11 +8,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 from factories import make_plan
+from machines import CPU, OLD_CPU
 
 from xtune.errors import RunError
+from xtune.hardware import Hardware
 from xtune.plan import Choice
 from xtune.run.folder import RunFolder
-from xtune.train.beginning import as_started, check_disk, has_moved
+from xtune.train.beginning import as_started, check_disk, has_moved, weakest
 
 
 def start(folder: Path, **choices: object) -> None:
@@ -76,3 +78,34 @@ def test_the_disk_must_hold_checkpoints_and_result_but_not_twice(
     kept.mkdir(parents=True)
     (kept / "weights.safetensors").write_bytes(b"x" * 10)
     check_disk(tmp_path, model, plan)
+
+
+def test_of_unlike_devices_the_plan_is_made_for_what_every_one_can() -> None:
+    old = Hardware(
+        device="cuda",
+        name="old",
+        vram_bytes=24,
+        ram_bytes=9,
+        cpu_count=1,
+        compute_capability=(7, 5),
+        has_bfloat16=False,
+        packages=frozenset({"bitsandbytes"}),
+    )
+    small = replace(
+        old,
+        name="small",
+        vram_bytes=8,
+        compute_capability=(8, 6),
+        has_bfloat16=True,
+        packages=frozenset({"bitsandbytes", "flash_attn"}),
+    )
+    for machines in ([old, small], [small, old]):
+        found = weakest(machines)
+        assert (found.vram_bytes, found.has_bfloat16, found.compute_capability) == (
+            8,
+            False,
+            (7, 5),
+        )
+        assert found.packages == {"bitsandbytes"}
+    assert weakest([CPU, OLD_CPU]).ram_bytes == OLD_CPU.ram_bytes
+    assert weakest([CPU]) == CPU

@@ -9,13 +9,12 @@ from xtune.errors import ModelError, RunError
 from xtune.models.source import CONFIG, fetch, read_json_object
 from xtune.recipe import Recipe, read_recipe
 from xtune.recipe.models import Data, Full, LoRA, Model, Source, Train
+from xtune.run.folder import PLAN, RECIPE
 
 ADAPTER = "adapter"
 MODEL = "model"
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
-RECIPE = "recipe.yaml"
-PLAN = "plan.json"
 TOKENIZER = "tokenizer_config.json"
 
 

@@ -14,10 +14,11 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from xtune.adapter.attach import initial_factors
 from xtune.adapter.find import ADAPTER_WEIGHTS
+from xtune.data.stops import model_stops, stop_token_ids
 from xtune.errors import ModelError
 from xtune.models.quiet import quiet
 from xtune.models.source import local_folder, read_config
-from xtune.models.tokenizer import pad_token_id, stop_token_ids
+from xtune.models.tokenizer import pad_token_id
 from xtune.plan import Plan
 from xtune.recipe.models import Model
 
@@ -32,12 +33,17 @@ def save_final(
     A full model is written in the type that its base's files have, which rounds float32 master weights;
     one trained from random weights, in the type that its config.json names. An adapter stays float32.
 
+    Either folder has the tokenizer with the chat template of training, and a generation_config that stops
+    where training ended turns.
+
     Raises:
         ModelError: The model is neither a PEFT model nor a transformers model.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(model, PeftModel):
         _save_adapter(model, folder, plan.recipe.model)
+        base: Any = model.get_base_model()
+        _generation_config(base, tokenizer).save_pretrained(folder)
     elif isinstance(model, PreTrainedModel):
         save_whole(model, tokenizer, folder, dtype=stored_dtype(read_config(plan.recipe.model)))
     else:
@@ -92,6 +98,9 @@ def _save_adapter(model: PeftModel, folder: Path, source: Model) -> None:
     if first is not None:
         state = _to_plain_lora(state, {_plain_name(name): factor for name, factor in first.items()})
         _double(config)
+    config.init_lora_weights = (
+        True  # how the factors began is past; PEFT would compute it again at every loading
+    )
     config.base_model_name_or_path = base_name(source)
     config.revision = source.revision
     config.inference_mode = True
@@ -128,7 +137,6 @@ def _to_plain_lora(
 def _double(config: LoraConfig) -> None:
     """Twice the rank with the same scale: alpha / r, or alpha / sqrt(r)."""
     untyped: Any = config
-    config.init_lora_weights = True
     config.r *= 2
     untyped.lora_alpha *= 2**0.5 if config.use_rslora else 2
 
@@ -181,6 +189,13 @@ def _generation_config(
         log.warning("The base's generation_config contradicts itself and is not kept: %s", reason)
         config = empty()
     stops = stop_token_ids(tokenizer, model)
+    added = [token for token in stops if token not in model_stops(model)]
+    if added and model_stops(model):
+        names: Any = tokenizer.convert_ids_to_tokens(added)
+        log.info(
+            "generation_config.json: also stops at %s, which training ends turns with; the base's did not.",
+            ", ".join(names),
+        )
     if stops:
         config.eos_token_id = stops if len(stops) > 1 else stops[0]
     config.pad_token_id = pad_token_id(tokenizer)

@@ -1,4 +1,4 @@
-"""The trained tensors of a model as a dict and back, exactly: what a checkpoint stores of it."""
+"""The trained tensors of a model as a dict and back, exactly: what a checkpoint stores of it. Not what a run ends with."""
 
 from collections.abc import Mapping
 
@@ -11,12 +11,15 @@ from xtune.errors import ModelError
 def trainable_state(model: nn.Module) -> dict[str, torch.Tensor]:
     """Every trainable parameter once (a tied tensor under its first name), and all saved buffers in a full fine-tune.
 
+    An adapter's factors are in it also where they are frozen: MiCA's B comes from a decomposition of the
+    weights, which another machine, or another number of threads, may compute with other signs.
+
     The tensors share the model's memory and keep its types; copy them to keep a moment's values.
     """
     state = {
         name: parameter.detach()
         for name, parameter in model.named_parameters()
-        if parameter.requires_grad
+        if parameter.requires_grad or ".lora_B." in name
     }
     if all(parameter.requires_grad for parameter in model.parameters()):
         stored = model.state_dict()

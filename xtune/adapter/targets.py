@@ -8,7 +8,7 @@ from transformers.pytorch_utils import Conv1D
 
 from xtune.errors import ModelError
 from xtune.kernels.heads import output_layer
-from xtune.recipe.models import LowRank, QLoRA
+from xtune.recipe.models import LowRank
 
 ALL_LINEAR = "all-linear"
 
@@ -92,23 +92,13 @@ def saves_embeddings(model: PreTrainedModel, method: LowRank) -> bool:
 
 
 def check_start(model: PreTrainedModel, method: LowRank) -> None:
-    """Refuses an initialisation that does not fit the base or the rank.
+    """Refuses an initialisation that takes more directions than the base's weights have.
 
     Raises:
-        ModelError: PiSSA or OLoRA on a quantised base or above a layer's rank; orthogonal with an odd rank.
+        ModelError: PiSSA, OLoRA or MiCA above a layer's rank.
     """
-    if method.init == "orthogonal" and method.rank % 2:
-        raise ModelError(
-            f"`method.init: orthogonal` needs an even rank; `method.rank` is {method.rank}.",
-            advice=f"Set `method.rank: {method.rank + 1}`.",
-        )
-    if not changes_base(method):
+    if not (changes_base(method) or method.init == "mica"):
         return
-    if isinstance(method, QLoRA):
-        raise ModelError(
-            f"`method.init: {method.init}` changes the base's weights, and a quantised base cannot hold the change exactly.",
-            advice="Use it with `method: lora`, or `init: default` with `qlora`.",
-        )
     smallest = min(min(parameter.shape) for parameter in _matrices(model))
     if method.rank > smallest:
         raise ModelError(

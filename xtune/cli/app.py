@@ -9,7 +9,7 @@ from xtune import __version__, api
 from xtune.cli.data import data_app
 from xtune.cli.doctor import doctor
 from xtune.cli.ending import Verbs, run_to_end
-from xtune.cli.recipes import init, recipes_app
+from xtune.cli.recipes import init, recipe_names, recipes_app
 
 app = typer.Typer(
     name="xtune",
@@ -22,7 +22,9 @@ app = typer.Typer(
 RecipeArgument = Annotated[
     str,
     typer.Argument(
-        metavar="RECIPE", help="A shipped recipe's name (`xtune recipes`) or a YAML file."
+        metavar="RECIPE",
+        help="A shipped recipe's name (`xtune recipes`) or a YAML file.",
+        autocompletion=recipe_names,
     ),
 ]
 OverridesArgument = Annotated[

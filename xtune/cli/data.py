@@ -119,6 +119,26 @@ def tokens(
 
 
 @data_app.command()
+def template(
+    name: Annotated[
+        str, typer.Argument(metavar="MODEL|FILE", help="A model, or a Jinja file of a template.")
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="MODEL", help="For a file: the tokenizer to try it with."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What a chat template can do and what is trained on with it; exit code 2 if nothing can be."""
+    view = api_data.data_template(name, model=model)
+    if as_json:
+        print(json.dumps(view.to_json(), ensure_ascii=False, indent=2))
+    else:
+        view.print()
+    view.raise_refused()
+
+
+@data_app.command()
 def sets(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One set, in full.")] = None,
     language: Annotated[

@@ -14,6 +14,11 @@ from xtune.recipe.read import recipe_schema
 recipes_app = typer.Typer(help="List the recipes that come with xtune.", no_args_is_help=False)
 
 
+def recipe_names(incomplete: str) -> list[str]:
+    """The shipped recipes that begin so, for the shell's completion."""
+    return [entry.name for entry in list_recipes() if entry.name.startswith(incomplete)]
+
+
 @recipes_app.callback(invoke_without_command=True)
 def list_all(context: typer.Context) -> None:
     """List the recipes that come with xtune."""
@@ -34,7 +39,12 @@ def list_all(context: typer.Context) -> None:
 
 @recipes_app.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A recipe's name, or a YAML file.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="A recipe's name, or a YAML file.", autocompletion=recipe_names
+        ),
+    ],
 ) -> None:
     """Print a recipe."""
     print(read_text(find_recipe(name)), end="")
@@ -48,7 +58,12 @@ def schema() -> None:
 
 def init(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A recipe that `xtune recipes` lists.")
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="A recipe that `xtune recipes` lists.",
+            autocompletion=recipe_names,
+        ),
     ],
     file: Annotated[
         Path | None, typer.Argument(metavar="[FILE]", help="The new file; default: NAME.yaml here.")

@@ -86,6 +86,12 @@ class Batches:
         """Passes over the data after so many steps."""
         return step / self._layout.steps_per_epoch
 
+    def position(self) -> None:
+        """Nothing: a step is a function of its number."""
+
+    def resume(self, step: int, position: object) -> None:
+        """Nothing is to be done before any step."""
+
     def step(self, index: int) -> Step:
         """The micro-batches of step `index`, counted over all epochs from 0."""
         return self._assembly.step([self._samples(int(row)) for row in self._layout.step(index)])

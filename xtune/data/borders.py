@@ -107,7 +107,10 @@ class Borders:
 
     def _start(self, index: int, anchor: int, first: int | None) -> tuple[int, str]:
         text, variant = self._traced.text, self._traced.variant
-        prompt = self._prompt(index, variant[anchor] if anchor >= 0 else "")
+        sent = self._rendered(self._traced.messages[:index], prompt=True)
+        if sent is not None and len(sent) > anchor and text.startswith(sent):
+            return len(sent), ""
+        prompt = self._prompt(index, variant[anchor] if anchor >= 0 else "", sent)
         if prompt is not None and text.startswith(prompt, anchor + 1):
             return anchor + 1 + len(prompt), ""
         if first is None:
@@ -139,11 +142,11 @@ class Borders:
         message = self._traced.swap.messages[index]
         return any(message.get(key) for key in ("tool_calls", *TEXT_KEYS))
 
-    def _prompt(self, index: int, anchor: str) -> str | None:
-        """What inference supplies behind the letter `anchor`; None if the template cannot be asked."""
+    def _prompt(self, index: int, anchor: str, sent: str | None) -> str | None:
+        """What of `sent`, which inference sends, is behind the letter `anchor`; None if that cannot be told."""
         swap = self._traced.swap
         prompt = self._rendered(swap.messages[:index], prompt=True)
-        if prompt is None:
+        if prompt is None or prompt.translate(swap.back) != sent:
             return None
         last = last_letter(prompt, swap)
         if (prompt[last] if last >= 0 else "") != anchor:

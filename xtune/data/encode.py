@@ -1,17 +1,28 @@
 """Turns conversations and documents into token ids, labels and weights; it neither reads files nor makes batches."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import islice, pairwise
+from dataclasses import dataclass
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from xtune.data.encoded import Drop, Encoded
 from xtune.data.find import SpanFinder
+from xtune.data.fit import Fitter, OverLength, last_assistant
 from xtune.data.formats import Row
-from xtune.data.mask import Characters, Flags, covered, ends_in_token, membership, tokens_of
+from xtune.data.mask import (
+    Characters,
+    Flags,
+    covered,
+    ends_in_token,
+    joins_prompt,
+    membership,
+    tokens_of,
+)
 from xtune.data.problems import Problems, refuse
+from xtune.data.remarks import Additions, SpecialTexts, find_additions
 from xtune.data.spans import Rendered, Span, Unproven
 from xtune.data.template import ChatTemplate, Unrenderable
 from xtune.data.types import IGNORED, Conversation, Document, Origin, Sequence
@@ -19,35 +30,17 @@ from xtune.data.types import IGNORED, Conversation, Document, Origin, Sequence
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+__all__ = ["Drop", "Encoded", "Encoder", "OverLength", "TrainOn"]
+
 Ints: TypeAlias = npt.NDArray[np.int32]
 Floats: TypeAlias = npt.NDArray[np.float32]
 TrainOn: TypeAlias = Literal["assistant", "last", "all"]
-OverLength: TypeAlias = Literal["auto", "refuse", "drop", "truncate", "split"]
 
+_JOINED = (
+    "the first token of an answer also holds the end of the prompt, which inference tokenises apart"
+)
 _ROWS_AT_ONCE = 1000
 """Texts per call of the tokenizer: enough for its threads, little enough to hold twice in memory."""
-
-
-@dataclass(frozen=True)
-class Drop:
-    """A row that is not trained on, and why."""
-
-    origin: Origin
-    reason: str
-
-
-@dataclass(kw_only=True)
-class Encoded:
-    """What became of many rows."""
-
-    sequences: list[Sequence] = field(default_factory=list)
-    drops: list[Drop] = field(default_factory=list)
-    notes: dict[str, list[Origin]] = field(default_factory=dict)
-    """Changes that rows suffered, each with the rows: truncated, split, rewritten by the template ..."""
-
-    def note(self, what: str, origin: Origin) -> None:
-        """Record that something worth telling happened to a row."""
-        self.notes.setdefault(what, []).append(origin)
 
 
 @dataclass(frozen=True)
@@ -98,10 +91,18 @@ class Encoder:
         self._finder = SpanFinder(self.template)
         self._train_on = train_on
         self._other_weight = prompt_loss_weight
-        self._max_tokens = max_tokens
-        self._over_length = over_length
-        self._stage = stage
+        self._fitter = Fitter(
+            tokenizer,
+            max_tokens=max_tokens,
+            over_length=over_length,
+            last_only=train_on == "last",
+            split_anywhere=stage == "pretrain",
+            encode=self._alone,
+            measure=self._length,
+        )
         self._added = membership(tokenizer)
+        self._special_texts = SpecialTexts(tokenizer)
+        self._additions: dict[bool, Additions] = {}
 
     def encode(self, row: Row) -> list[Sequence]:
         """The sequences of one row: mostly one, several if it was split, none if it was dropped.
@@ -124,7 +125,7 @@ class Encoder:
                 text for row in chunk if (text := self._as_text(row, result, problems)) is not None
             ]
             for sequence in self._tokenised(texts, result, problems):
-                self._fit(sequence[0], sequence[1], result, problems)
+                self._fitter.fit(sequence[0], sequence[1], result, problems)
         problems.raise_any()
         return result
 
@@ -134,7 +135,7 @@ class Encoder:
         Raises:
             DataError: The template refuses the conversation.
         """
-        last = _last_assistant(conversation)
+        last = last_assistant(conversation)
         messages = conversation.messages[: last if last is not None else None]
         try:
             text = self.template.render(
@@ -165,9 +166,18 @@ class Encoder:
         rendered = self._rendered(row, wanted, problems)
         if rendered is None:
             return None
-        for note in rendered.notes:
+        for note in {*rendered.notes, *self._remarks(row)}:
             result.note(note, row.origin)
         return _Text(rendered.text, row, tuple(rendered.spans))
+
+    def _remarks(self, row: Conversation) -> Iterator[str]:
+        """What the template adds to a row, and what of its text is taken for special tokens."""
+        with_tools = bool(row.tools)
+        if with_tools not in self._additions:
+            self._additions[with_tools] = find_additions(self.template, self._finder.prover.special)
+        yield from self._additions[with_tools].notes(row)
+        ends = self._finder.prover.ends(row.tools)
+        yield from self._special_texts.notes(row, ends, self._tokenizer.eos_token)
 
     def _rendered(
         self, row: Conversation, wanted: list[int], problems: Problems
@@ -188,8 +198,13 @@ class Encoder:
     def _wanted(self, row: Conversation) -> list[int]:
         """Messages whose spans matter: those trained on, or with `train_on: all` those that are not."""
         if self._train_on == "all":
-            return [index for index, message in enumerate(row.messages) if message.weight == 0]
-        last = _last_assistant(row)
+            return [
+                index
+                for index, message in enumerate(row.messages)
+                if message.weight not in {None, 1}
+                and (message.role == "assistant" or message.content.strip())
+            ]
+        last = last_assistant(row)
         return [
             index
             for index, message in enumerate(row.messages)
@@ -234,12 +249,17 @@ class Encoder:
                 result.drops.append(Drop(text.row.origin, "no tokens"))
                 continue
             input_ids = np.array(ids, np.int32)
-            weights = self._weights(text, input_ids, offsets, problems)
+            weights = self._weights(text, input_ids, offsets, result, problems)
             if weights is not None:
                 done[id(text)] = _sequence(input_ids, weights, text.row.origin)
 
     def _weights(
-        self, text: _Text, ids: Ints, offsets: list[tuple[int, int]], problems: Problems
+        self,
+        text: _Text,
+        ids: Ints,
+        offsets: list[tuple[int, int]],
+        result: Encoded,
+        problems: Problems,
     ) -> Floats | None:
         """Weight of each token of a conversation, (tokens,); None if the last answer has no end."""
         everything = self._train_on == "all"
@@ -248,11 +268,14 @@ class Encoder:
         if not text.spans:
             return weights
         row = text.row
-        edges = np.array(offsets, np.int64).reshape(-1, 2)  # (tokens, 2)
+        flat = np.fromiter(chain.from_iterable(offsets), np.int64, 2 * len(offsets))
+        edges = flat.reshape(-1, 2)  # (tokens, 2)
         cover = covered(edges)
         special = self._added[ids]
         for span in text.spans:
             weights[tokens_of(span, cover, special)] = self._weight_of(row, span.message, inside)
+            if joins_prompt(span, cover, special):
+                result.note(_JOINED, row.origin)
             if not everything and not self._ends_well(row, span, cover, special):
                 problems.add(
                     f"{self._named} writes no end-of-turn token after the assistant's answer, so the model would never learn to stop",
@@ -300,62 +323,21 @@ class Encoder:
                 input_ids, np.ones(len(input_ids), np.float32), text.row.origin
             )
 
-    def _fit(self, sequence: Sequence, row: Row, result: Encoded, problems: Problems) -> None:
-        """Add a sequence to the result, or what `over_length` makes of it."""
-        if sequence.loss_weight == 0:
-            result.drops.append(Drop(row.origin, "no trained token"))
-            return
-        if len(sequence) <= self._max_tokens:
-            result.sequences.append(sequence)
-            return
-        how = self._how_to_fit(row)
-        if how == "drop":
-            result.drops.append(Drop(row.origin, f"longer than {self._max_tokens} tokens"))
-        elif how == "refuse":
-            problems.add(
-                f"The row has {len(sequence)} tokens",
-                where=str(row.origin),
-                allowed=f"`data.max_tokens` is {self._max_tokens}",
-                advice="raise it, or set `data.over_length` to `drop`, `truncate` or, for texts, `split`.",
-            )
-        elif how == "truncate":
-            self._truncate(sequence, result)
-        elif isinstance(row, Conversation) and self._stage == "sft":
-            problems.add(
-                f"The conversation has {len(sequence)} tokens and cannot be split: an answer would lose its question",
-                where=str(row.origin),
-                allowed=f"`data.max_tokens` is {self._max_tokens}",
-                advice="set `data.over_length` to `drop` or `truncate`; `split` is for texts.",
-            )
-        else:
-            self._split(sequence, result)
+    def _alone(self, conversation: Conversation, problems: Problems) -> Sequence | None:
+        """The sequence of a part of a row at its full length; None without anything to train on."""
+        result = Encoded()
+        text = self._as_text(conversation, result, problems)
+        found = self._tokenised([text] if text is not None else [], result, problems)
+        return next((sequence for sequence, _ in found), None)
 
-    def _how_to_fit(self, row: Row) -> str:
-        if self._over_length != "auto":
-            return self._over_length
-        return "split" if isinstance(row, Document) else "drop"
-
-    def _truncate(self, sequence: Sequence, result: Encoded) -> None:
-        cut = _part(sequence, 0, self._max_tokens)
-        if cut.loss_weight == 0:
-            reason = f"no trained token among the first {self._max_tokens}"
-            result.drops.append(Drop(sequence.origin, reason))
-            return
-        result.note(f"truncated to {self._max_tokens} tokens", sequence.origin)
-        result.sequences.append(cut)
-
-    def _split(self, sequence: Sequence, result: Encoded) -> None:
-        parts = [
-            _part(sequence, start, stop) for start, stop in _cuts(len(sequence), self._max_tokens)
-        ]
-        kept = [part for part in parts if part.loss_weight > 0]
-        result.note(f"split into parts of at most {self._max_tokens} tokens", sequence.origin)
-        result.sequences += kept
-
-
-def _last_assistant(conversation: Conversation) -> int | None:
-    roles = [message.role for message in conversation.messages]
-    return len(roles) - 1 - roles[::-1].index("assistant") if "assistant" in roles else None
+    def _length(self, conversation: Conversation) -> int | None:
+        """Tokens of a part of a row; None if the template refuses it."""
+        messages = [message.for_template() for message in conversation.messages]
+        try:
+            text = self.template.render(messages, conversation.tools)
+        except Unrenderable:
+            return None
+        return len(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 
 def _is_empty(conversation: Conversation, index: int) -> bool:
@@ -368,21 +350,3 @@ def _is_empty(conversation: Conversation, index: int) -> bool:
 def _sequence(input_ids: Ints, weights: Floats, origin: Origin) -> Sequence:
     labels = np.where(weights > 0, input_ids, np.int32(IGNORED))
     return Sequence(input_ids=input_ids, labels=labels, weights=weights, origin=origin)
-
-
-def _part(sequence: Sequence, start: int, stop: int) -> Sequence:
-    # Copies, so that a short part does not keep a long text in memory.
-    return Sequence(
-        input_ids=sequence.input_ids[start:stop].copy(),
-        labels=sequence.labels[start:stop].copy(),
-        weights=sequence.weights[start:stop].copy(),
-        origin=sequence.origin,
-    )
-
-
-def _cuts(length: int, size: int) -> list[tuple[int, int]]:
-    """Borders of parts of at most `size` tokens, none of a single token: a first token predicts nothing."""
-    cuts = [*range(0, length, size), length]
-    if cuts[-1] - cuts[-2] == 1:
-        cuts[-2] -= 1
-    return list(pairwise(cuts))

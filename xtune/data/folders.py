@@ -2,11 +2,14 @@
 
 A folder with row files (jsonl, json, csv, tsv, parquet, arrow) is a data set: its row files and
 texts are read; source code and what describes the set (README, LICENSE ...) are not. A folder
-without row files is a corpus: every text, Markdown and source file is read, README and all.
+without row files is a corpus: every text, Markdown and source file is read, README and all. A
+program's settings in JSON make no data set of its source code.
 `format: text` makes a corpus of any folder; its JSON and csv files are left out then, unless they
 are all there is.
 """
 
+import codecs
+import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -42,20 +45,23 @@ def files_in(folder: Path, *, texts: bool) -> FolderFiles:
     """
     found = FolderFiles(files=[])
     seen = list(_known(folder, found.left_out))
-    rows = [item for item in seen if item[1] not in _TEXTS and not _describes(item[0])]
     plain = [item for item in seen if item[1] in _TEXTS]
+    rows = [item for item in seen if item[1] not in _TEXTS and not _describes(item[0])]
+    if plain:
+        rows = [item for item in rows if item[1] != "json" or _begins_with_rows(folder / item[0])]
     if (texts and plain) or not rows:
         chosen = _readable(folder, plain, found.left_out)
-        left = [item for item in seen if item[1] not in _TEXTS]
-        found.left_out.update("row files" for _ in left)
+        left = [kind for _, kind in seen if kind not in _TEXTS]
+        found.left_out.update(f"{kind} files beside texts" for kind in left)
     else:
         wanted = [item for item in plain if item[1] == "text" and not _describes(item[0])]
         readable = set(_readable(folder, wanted, found.left_out))
         chosen = [item for item in seen if item in readable or item in set(rows)]
+        taken = {*rows, *wanted}
         found.left_out.update(
             "source code" if kind == "code" else "descriptions"
             for name, kind in seen
-            if kind == "code" or _describes(name)
+            if (name, kind) not in taken
         )
     found.files.extend(chosen)
     return found
@@ -74,6 +80,25 @@ def _known(folder: Path, left_out: Counter[str]) -> Iterator[tuple[str, str]]:
             left_out[path.suffix.lower() or "without an ending"] += 1
         else:
             yield inside.as_posix(), kind
+
+
+def _begins_with_rows(path: Path) -> bool:
+    """Whether a JSON file beside texts is a list or has an object a line, and is not a program's settings."""
+    if path.name.lower().endswith(COMPRESSED):
+        return True
+    try:
+        with path.open("rb") as stream:
+            read = stream.read(_LOOKED_AT)
+    except OSError:
+        return True
+    beginning = read.removeprefix(codecs.BOM_UTF8).lstrip()
+    line, end, _ = beginning.partition(b"\n")
+    if beginning.startswith(b"[") or not end:
+        return beginning.startswith(b"[") or len(read) == _LOOKED_AT
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _describes(name: str) -> bool:

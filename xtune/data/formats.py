@@ -1,15 +1,14 @@
 """Known shapes of rows by their columns, and how a row of each becomes a conversation or a document; it reads no files."""
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any, TypeAlias
 
-from xtune.data.problems import Problems, described, listed, refuse
+from xtune.data.problems import described, listed, refuse
 from xtune.data.trees import is_message, tree_messages
 from xtune.data.turns import Misfit, calls_of, history_of, messages_of, text_of, tools_of
-from xtune.data.types import Conversation, Document, Message, Origin, Record
+from xtune.data.types import Conversation, Document, Message, Origin
 
 Row: TypeAlias = Conversation | Document
 Fields: TypeAlias = Mapping[str, Any]
@@ -274,33 +273,3 @@ def fits(format: str, keys: frozenset[str]) -> bool:
     if format == "oasst":
         return is_message(keys)
     return keys.issuperset(SHAPES[format].required)
-
-
-def to_rows(
-    records: Sequence[Record], *, format: str = "auto", columns: Mapping[str, str] | None = None
-) -> list[Row]:
-    """All records in our one shape; the format is recognised for each file.
-
-    Raises:
-        DataError: A file in no known format, or rows that do not fit theirs.
-    """
-    problems = Problems()
-    rows: list[Row] = []
-    for _, group in groupby(records, key=lambda record: record.origin.source):
-        rows += parse_file(list(group), format=format, columns=columns or {}, problems=problems)[1]
-    problems.raise_any()
-    return rows
-
-
-def parse_file(
-    records: Sequence[Record], *, format: str, columns: Mapping[str, str], problems: Problems
-) -> tuple[str, list[Row]]:
-    """One file's format and rows; rows that do not fit go to `problems`.
-
-    Raises:
-        DataError: The file as a whole is in no known format, or in one that is not trained on.
-    """
-    from xtune.data.rows import HEAD, Recogniser  # noqa: PLC0415 - it imports this module
-
-    rows = Recogniser(records[:HEAD], records[0].origin.source, format, columns)
-    return rows.format, [row for _, row in rows.convert_all(records, problems)]

@@ -46,6 +46,9 @@ class Wanted:
     paths: tuple[str, ...] = ()
     """Patterns of the files, where a known set says which; else the set's card and the files' names say it."""
 
+    elsewhere: str | None = None
+    """Its id on ModelScope, where that is known and another hub is asked."""
+
     def __str__(self) -> str:
         return f"{self.hub}{self.name}"
 
@@ -75,7 +78,7 @@ class Wanted:
 
     @classmethod
     def of_set(cls, known: DataSet, source: Source) -> "Wanted":
-        """What a known set is on the hub that is in use; what the source says goes before what the set says."""
+        """What a known set is on Hugging Face; what the source says goes before what the set says."""
         given = "split" in source.model_fields_set
         return cls(
             hub="hf:",
@@ -84,6 +87,7 @@ class Wanted:
             subset=source.subset or known.subset,
             revision=source.revision,
             paths=() if given or source.subset else known.paths,
+            elsewhere=known.modelscope,
         )
 
 
@@ -223,7 +227,10 @@ class _HuggingFace:
             )
         if isinstance(error, errors.HFValidationError):
             return _fault(f"`{name}` is no id of a data set", "an id looks like `hf:owner/name`.")
-        return _fault(f"`hf:{name}` could not be fetched: {_first_line(error)}", _OFFLINE_ADVICE)
+        other = self._wanted.elsewhere
+        elsewhere = f" On ModelScope it is `modelscope:{other}`." if other else ""
+        what = f"`hf:{name}` could not be fetched: {_first_line(error)}"
+        return _fault(what, _OFFLINE_ADVICE + elsewhere)
 
 
 def _transport_error() -> type[Exception]:

@@ -102,7 +102,9 @@ class _Window:
         self.text = ""
         self.at = 0
         self.line = 1
-        """Line of the beginning of `text`."""
+        """Line that `text` begins in."""
+        self.column = 0
+        """Characters of that line before `text`."""
         self._pieces = text_pieces(path, name)
         self._ended = False
 
@@ -113,6 +115,8 @@ class _Window:
             self._ended = True
             return False
         self.line += self.text.count("\n", 0, self.at)
+        line_end = self.text.rfind("\n", 0, self.at) + 1
+        self.column = self.at - line_end + (0 if line_end else self.column)
         self.text = self.text[self.at :] + piece
         self.at = 0
         return True
@@ -162,7 +166,10 @@ class _Window:
         if fault is None or (len(self.text) - self.at > LONGEST_VALUE and self._cut_off(fault)):
             what = f"A row is longer than {LONGEST_VALUE >> 20} million characters"
             refuse(what, where=f"{self.name}:{self.line + self.text.count(chr(10), 0, self.at)}")
-        refuse(f"The file is not JSON: {fault_of(self.text, fault, self.line)}", where=self.name)
+        refuse(
+            f"The file is not JSON: {fault_of(self.text, fault, self.line, self.column)}",
+            where=self.name,
+        )
 
     def _cut_off(self, fault: Exception) -> bool:
         return isinstance(fault, json.JSONDecodeError) and fault.pos >= len(self.text) - 8
@@ -207,8 +214,10 @@ def _is_lines(window: _Window) -> bool:
         json.loads(line)
     except (ValueError, RecursionError):
         return False
-    behind = window.at + len(line)
-    return bool(window.text[behind:].strip()) or (window.more() and bool(window.text.strip()))
+    while not window.text[window.at + len(line) :].strip():
+        if not window.more():
+            return False
+    return True
 
 
 def _list_rows(window: _Window, problems: Problems) -> Iterator[Record]:
@@ -262,12 +271,13 @@ def record_of(value: Any, text: str | None, origin: Origin, problems: Problems) 
     return Record(value=value, origin=origin)
 
 
-def fault_of(text: str, error: Exception | None, line: int = 1) -> str:
-    """What is wrong with a JSON text that begins at a line of its file."""
+def fault_of(text: str, error: Exception | None, line: int = 1, column: int = 0) -> str:
+    """What is wrong with a JSON text that begins in a line of its file, behind so many of its characters."""
     if isinstance(error, json.JSONDecodeError):
         near = shortened(text[max(0, error.pos - 15) : error.pos + 25], 40)
         number = error.lineno + line - 1
-        place = f"line {number}, column {error.colno}" if number > 1 else f"column {error.colno}"
+        at = error.colno + (column if error.lineno == 1 else 0)
+        place = f"line {number}, column {at}" if number > 1 else f"column {at}"
         return f"{error.msg} at {place}, near {near!r}"
     return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
 

@@ -110,7 +110,7 @@ class MixedLayout:
         self._batch_size, seed = epoch.batch_size, epoch.seed
         wanted = steps * self._batch_size
         means = [lengths[rows].mean() for rows in members]
-        draws = wanted if capacity is None else _draws(wanted * capacity, shares, means)
+        draws = wanted if capacity is None else draws_for(wanted * capacity, shares, means)
         self._mixture = Mixture(shares, draws)
         self._rows_of = Draws(members, seed)
         if capacity is None:
@@ -168,7 +168,7 @@ class MicroBatches(Protocol):
         """Places in `sizes`, tokens of each row."""
 
 
-def _draws(tokens: int, shares: Many[tuple[float, float]], means: Many[float]) -> int:
+def draws_for(tokens: int, shares: Many[tuple[float, float]], means: Many[float]) -> int:
     """Draws that come to so many tokens: the mean over the run of a share is that of its ends."""
     sums = [math.fsum(share[side] for share in shares) for side in (0, 1)]
     mean = math.fsum(

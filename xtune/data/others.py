@@ -38,6 +38,7 @@ _PAIRS_OF_ANSWERS = (
     {"response_0", "response_1"},
     {"response_a", "response_b"},
 )
+_CHOSEN = {"completion", "response", "output"}
 _ANSWERS = {"messages", "conversations", "completion", "response", "output"}
 _FOR_EMBEDDINGS = ({"anchor", "positive"}, {"query", "positive"}, {"query", "pos"},
                    {"query", "positive_passages"}, {"sentence1", "sentence2"}, {"sentence_A", "sentence_B"})  # fmt: skip
@@ -48,7 +49,7 @@ def other_of(keys: frozenset[str], ours: frozenset[str], *, judged: bool) -> Oth
 
     `ours` are the columns that were mapped: who maps the answer has chosen one. `judged`: `label` is true or false.
     """
-    if not ours & _ANSWERS and any(pair <= keys for pair in _PAIRS_OF_ANSWERS):
+    if not ours & _CHOSEN and any(pair <= keys for pair in _PAIRS_OF_ANSWERS):
         return PREFERENCE
     if "kto_tag" in keys or (judged and keys & _ANSWERS):
         return KTO

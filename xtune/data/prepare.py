@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from xtune.data.batch import Assembly
+from xtune.data.batch import Assembly, Batches
 from xtune.data.cache import Cache, Say
 from xtune.data.encode import Encoder
 from xtune.data.identity import Identified, identify, key_of
-from xtune.data.layout import EpochLayout, Layout, MixedLayout, efficiency
+from xtune.data.layout import EpochLayout, Layout, MixedLayout, draws_for, efficiency
 from xtune.data.losses import check_losses, check_shares
 from xtune.data.problems import SHOWN
-from xtune.data.reading import Chunk, Reading, held_out
+from xtune.data.reading import CHUNK_ROWS, Chunk, Reading, held_out
 from xtune.data.report import DataReport, file_reports, overlap, set_report, source_reports
 from xtune.data.sources import find_files
 from xtune.data.store import Stored, StoreWriter
+from xtune.data.stream import StreamBatches, StreamPlan
 from xtune.data.template import read_template
 from xtune.data.workers import LARGE_BYTES, Recipient, encode_chunks
 from xtune.errors import DataError, Problem
@@ -40,10 +41,34 @@ class Prepared:
 
     train: Stored
     evaluate: Stored
-    layout: Layout
-    """Which of the training sequences come in which step."""
-
     report: DataReport
+    layout: Layout | None
+    """Which of the training sequences come in which step; None for a stream."""
+
+    stream: StreamPlan | None = None
+    """How training rows are read while they are trained on; `train` is then a sample of the first."""
+
+    def batches(self, plan: Plan, assembly: Assembly) -> "Batches | StreamBatches":
+        """The steps of the training.
+
+        Args:
+            plan: The plan that the data were prepared for.
+            assembly: What becomes of the rows of a step in this process.
+
+        Raises:
+            ValueError: It was made with neither.
+        """
+        if self.layout is not None:
+            return Batches(self.train, self.layout, assembly)
+        if self.stream is None:
+            raise ValueError("prepared data have neither a layout nor a stream")
+        return StreamBatches(self.stream.open(), assembly, batch_size=plan.recipe.train.batch_size)
+
+    def total_steps(self, recipe: Recipe) -> int:
+        """Optimizer steps of the training."""
+        if self.layout is not None:
+            return count_steps(recipe, self.layout.steps_per_epoch)
+        return recipe.train.max_steps or 1  # a recipe that streams has it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +77,8 @@ class Listener:
 
     say: Say = lambda _: None
     watch: Watch = lambda _rows, _part: None
+    done: Callable[[], None] = lambda: None
+    """Told when there is no more to watch."""
 
 
 SILENT = Listener()
@@ -67,40 +94,86 @@ def prepare(
     """
     data = plan.recipe.data
     recipient = make_recipient(plan, tokenizer)
-    encoder = recipient.make()
     work = _Work(plan, recipient, listener)
-    fraction = data.evaluate if isinstance(data.evaluate, float) else None
-    every = work.rows(data.train, None if fraction else data.max_rows)
-    chosen = held_out(every.stored.read, fraction or 0.0, plan.recipe.run.seed)
-    if fraction:
-        trained = ~chosen & (np.cumsum(~chosen) <= (data.max_rows or len(chosen)))
-        train, evaluate = every.some(trained), every.some(chosen)
-        files = [every]
-    elif isinstance(data.evaluate, tuple):
-        train, evaluate = every, work.rows(data.evaluate, None)
-        files = [every, evaluate]
-    else:
-        train, evaluate = every, every.some(chosen)
-        files = [every]
+    encoder = recipient.make()
+    try:
+        train, evaluate = _parts(work, plan)
+    finally:
+        listener.done()
     for part, field in ((train, "data.train"), (evaluate, "data.evaluate")):
         check_losses(part.read, len(part.stored), part.dropped, field, data)
-    layout = lay_out(plan, train.stored)
+    layout = None if data.streaming else lay_out(plan, train.stored)
+    stream = _plan_stream(plan, train, encoder) if layout is None else None
+    same = train.stored.folder == evaluate.stored.folder
+    parts = [train] if same else [train, evaluate]
     report = DataReport(
-        files=tuple(report for part in files for report in file_reports(part.stored, part.files)),
+        files=tuple(report for part in parts for report in file_reports(part.stored, part.files)),
         train=set_report(train.read, train.stored, train.dropped, train.notes),
         evaluate=set_report(evaluate.read, evaluate.stored, evaluate.dropped, evaluate.notes)
         if evaluate.read
         else None,
         sources=source_reports(data, train.stored, layout),
         packing=plan.packing.value,
-        efficiency=_efficiency(plan, layout),
-        batch_rows=layout.rows,
+        efficiency=_efficiency(plan, layout or _plain_layout(plan, train.stored)),
+        batch_rows=0 if layout is None else layout.rows,
         evaluation_rows_also_trained=overlap(train.stored, evaluate.stored, "digest"),
         evaluation_prompts_also_trained=overlap(train.stored, evaluate.stored, "prompt"),
-        from_cache=every.from_cache,
+        streaming=data.streaming,
+        from_cache=train.from_cache,
         template=encoder.template.text() if train.renders() else "",
     )
-    return Prepared(train=train.stored, evaluate=evaluate.stored, layout=layout, report=report)
+    return Prepared(
+        train=train.stored, evaluate=evaluate.stored, report=report, layout=layout, stream=stream
+    )
+
+
+def _parts(work: "_Work", plan: Plan) -> "tuple[_Part, _Part]":
+    """The encoded rows to train on and those to evaluate on."""
+    data = plan.recipe.data
+    fraction = data.evaluate if isinstance(data.evaluate, float) else 0.0
+    if data.streaming:
+        every = work.sample(data.train)
+    else:
+        every = work.rows(data.train, None if fraction else data.max_rows)
+    if isinstance(data.evaluate, tuple):
+        return every, work.rows(data.evaluate, None)
+    chosen = held_out(every.stored.read, fraction, plan.recipe.run.seed)
+    if not fraction:
+        return every, every.some(chosen)
+    trained = ~chosen & (np.cumsum(~chosen) <= (data.max_rows or len(chosen)))
+    return every.some(trained), every.some(chosen)
+
+
+def _plan_stream(plan: Plan, sample: "_Part", encoder: Encoder) -> StreamPlan:
+    """How the rows that `sample` begins with are streamed; without weights, sources are drawn from by their size.
+
+    Raises:
+        DataError: A source with a weight gives nothing to train on.
+    """
+    recipe, stored = plan.recipe, sample.stored
+    data, capacity = recipe.data, recipe.data.max_tokens if plan.packing.value else None
+    members = [np.flatnonzero(stored.sources == number) for number in range(len(data.train))]
+    weights = [source.weight for source in data.train]
+    if None in weights:
+        sizes = np.bincount(
+            [one.file.source for one in sample.files], [one.bytes for one in sample.files]
+        )
+        shares = [(float(size), float(size)) for size in sizes]
+    else:
+        shares = check_shares(data, [len(rows) for rows in members])
+    rows = (recipe.train.max_steps or 1) * recipe.train.batch_size
+    lengths = stored.lengths
+    means = [float(lengths[some].mean()) if len(some) else 1.0 for some in members]
+    return StreamPlan(
+        files=[one.file for one in sample.files],
+        encoder=encoder,
+        shares=shares,
+        draws=rows if capacity is None else draws_for(rows * capacity, shares, means),
+        capacity=capacity,
+        batch_size=recipe.train.batch_size,
+        seed=recipe.run.seed,
+        data=data,
+    )
 
 
 def make_recipient(plan: Plan, tokenizer: "PreTrainedTokenizerBase") -> Recipient:
@@ -152,10 +225,7 @@ def lay_out(plan: Plan, sequences: Stored) -> Layout:
     recipe, capacity = plan.recipe, None
     if plan.packing.value:
         capacity = recipe.data.max_tokens
-    lengths = sequences.lengths
-    epoch = EpochLayout(
-        lengths, batch_size=recipe.train.batch_size, capacity=capacity, seed=recipe.run.seed
-    )
+    lengths, epoch = sequences.lengths, _plain_layout(plan, sequences)
     shares = [source.weight for source in recipe.data.train]
     if None in shares:
         return epoch
@@ -167,6 +237,16 @@ def lay_out(plan: Plan, sequences: Stored) -> Layout:
         shares=check_shares(recipe.data, [len(rows) for rows in members]),
         steps=count_steps(recipe, epoch.steps_per_epoch),
         capacity=capacity,
+    )
+
+
+def _plain_layout(plan: Plan, sequences: Stored) -> EpochLayout:
+    recipe = plan.recipe
+    return EpochLayout(
+        sequences.lengths,
+        batch_size=recipe.train.batch_size,
+        capacity=recipe.data.max_tokens if plan.packing.value else None,
+        seed=recipe.run.seed,
     )
 
 
@@ -229,7 +309,23 @@ class _Work:
         self._root = cache_folder()
         self._cache = Cache(self._root, keep=plan.recipe.data.cache, say=listener.say)
 
-    def rows(self, sources: Many[Source], max_rows: int | None) -> _Part:
+    def sample(self, sources: Many[Source]) -> _Part:
+        """The first encoded rows of each source; nothing of them is kept.
+
+        Raises:
+            DataError: Whatever is wrong with files, rows or the template.
+        """
+        most = min(self._plan.recipe.data.max_rows or CHUNK_ROWS, CHUNK_ROWS)
+        few = [
+            source.model_copy(update={"max_rows": min(source.max_rows or most, most)})
+            for source in sources
+        ]
+        passing = Cache(self._root, keep=False, say=self._listener.say)
+        return self.rows(few, None, cache=passing)
+
+    def rows(
+        self, sources: Many[Source], max_rows: int | None, *, cache: Cache | None = None
+    ) -> _Part:
         """The encoded rows of all files of sources.
 
         Raises:
@@ -242,10 +338,10 @@ class _Work:
 
         def write(folder: Path) -> None:
             reading = Reading([one.file for one in files], sources, max_rows=max_rows)
-            workers = data.workers or self._workers(files)
+            workers = data.workers or (1 if data.streaming else self._workers(files))
             write_store(folder, reading, self._recipient, workers, self._watched(files))
 
-        stored, found = self._cache.stored(key, write)
+        stored, found = (cache or self._cache).stored(key, write)
         return _Part(stored=stored, files=files, from_cache=found)
 
     def _workers(self, files: Many[Identified]) -> int:

@@ -139,6 +139,7 @@ class Traced:
     variant: str
     """The same length as `text`, with swapped letters."""
 
+    messages: Sequence[Mapping[str, Any]]
     swap: Swap
     places: Mapping[int, tuple[int, int]]
     """First and last letter of each message that has any."""
@@ -162,7 +163,7 @@ def trace(
         swap = Swap(messages, text, untouched)
         variant = _same(template, swap, tools, text)
         if variant is not None:
-            return _traced(text, variant, swap)
+            return _traced(text, variant, messages, swap)
     raise Unproven(_blame(template, messages, tools, text))
 
 
@@ -185,7 +186,7 @@ def _same(
     return variant if same else None
 
 
-def _traced(text: str, variant: str, swap: Swap) -> Traced:
+def _traced(text: str, variant: str, messages: Sequence[Mapping[str, Any]], swap: Swap) -> Traced:
     places: dict[int, tuple[int, int]] = {}
     written: dict[int, list[str]] = {}
     for position, letter in enumerate(variant):
@@ -195,7 +196,8 @@ def _traced(text: str, variant: str, swap: Swap) -> Traced:
         message = swap.fields[number].message
         places[message] = (places[message][0] if message in places else position, position)
         written.setdefault(number, []).append(letter)
-    return Traced(text, variant, swap, places, {key: "".join(of) for key, of in written.items()})
+    letters = {key: "".join(of) for key, of in written.items()}
+    return Traced(text, variant, messages, swap, places, letters)
 
 
 def _blame(

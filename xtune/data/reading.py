@@ -14,6 +14,7 @@ from xtune.data.problems import Problems, refuse
 from xtune.data.rows import RowReader
 from xtune.data.sources import SourceFile, find_files
 from xtune.data.types import Document
+from xtune.errors import DataError
 from xtune.recipe import Data, Source
 
 CHUNK_ROWS = 500
@@ -93,13 +94,29 @@ class Reading:
             if left[file.source] == 0:
                 continue
             reader = RowReader(file, self.problems)
-            for row in islice(reader, left[file.source]):
-                count.rows += 1
-                yield number, row
+            try:
+                for row in islice(reader, left[file.source]):
+                    count.rows += 1
+                    yield number, row
+            except DataError as error:  # told with what is wrong with the other files
+                self.problems.include(error)
             count.formats += reader.formats
             limit = left[file.source]
             if limit is not None:
                 left[file.source] = limit - count.rows
+
+
+def collect(rows: Iterator[Row], most: int) -> list[Row]:
+    """The next rows, as many as are encoded together."""
+    collected: list[Row] = []
+    characters = 0
+    while len(collected) < most and characters < CHUNK_CHARACTERS:
+        row = next(rows, None)
+        if row is None:
+            break
+        collected.append(row)
+        characters += size_of(row)
+    return collected
 
 
 def size_of(row: Row) -> int:

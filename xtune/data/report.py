@@ -111,13 +111,16 @@ class DataReport:
     """Real tokens over all positions of the training batches; the rest is padding."""
 
     batch_rows: int
-    """Rows of batches in an epoch: sequences, or packs of them."""
+    """Rows of batches in an epoch: sequences, or packs of them; 0 where it is not known."""
 
     evaluation_rows_also_trained: int
     """Evaluation sequences whose very tokens are in the training set too."""
 
     evaluation_prompts_also_trained: int = 0
     """Evaluation sequences that begin, up to the first trained token, as a training sequence does."""
+
+    streaming: bool = False
+    """Whether rows are read while they are trained on; the numbers are then those of the first rows."""
 
     from_cache: bool = False
     """Whether the training rows had been encoded before."""
@@ -132,14 +135,17 @@ class DataReport:
     def lines(self) -> list[str]:
         """The report for people."""
         lines = [_file_line(file) for file in self.files]
+        if self.streaming:
+            lines.append(
+                "streamed while training; what follows is of the first rows of each source"
+            )
         lines += _set_lines("train", self.train)
         if len(self.sources) > 1:
             lines += [_source_line(source) for source in self.sources]
         if self.packing:
             filled = f"{self.efficiency:.1%} full"
-            lines.append(
-                f"packed: {self.train.sequences:,} sequences in {self.batch_rows:,} packs, {filled}"
-            )
+            packs = f" in {self.batch_rows:,} packs" if self.batch_rows else ""
+            lines.append(f"packed: {self.train.sequences:,} sequences{packs}, {filled}")
         else:
             lines.append(f"padding: {1 - self.efficiency:.1%} of all positions")
         if self.evaluate is not None:
@@ -222,7 +228,7 @@ def file_reports(stored: Stored, files: Many[Identified]) -> list[FileReport]:
     return reports
 
 
-def source_reports(data: Data, stored: Stored, layout: Layout) -> tuple[SourceReport, ...]:
+def source_reports(data: Data, stored: Stored, layout: Layout | None) -> tuple[SourceReport, ...]:
     """What each source of the training set gives."""
     count = len(data.train)
     of = stored.sources
@@ -261,7 +267,7 @@ def _source_line(source: SourceReport) -> str:
 
 def _file_line(file: FileReport) -> str:
     if not file.rows:
-        return f"{file.name}: not read, the rows before it are enough"
+        return f"{file.name}: not read yet, or the rows before it are enough"
     if len(file.formats) == 1:
         return f"{file.name}: {_rows(file.rows)}, format {file.format}"
     mixed = ", ".join(f"{count:,} {name}" for name, count in Counter(file.formats).most_common())

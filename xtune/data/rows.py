@@ -15,9 +15,8 @@ from xtune.data.sources import SourceFile
 from xtune.data.trees import MessageTable, Tree, is_flat, is_turned_down, tree_size
 from xtune.data.turns import Misfit
 from xtune.data.types import Conversation, Origin, Record
-from xtune.errors import DataError
 
-__all__ = ["Recogniser", "RowReader", "fingerprint", "read_rows"]
+__all__ = ["Recogniser", "RowReader", "fingerprint"]
 
 HEAD = 1000
 """Rows that a file's format is recognised from; ours: a mixed file shows itself in fewer."""
@@ -227,20 +226,3 @@ def _check_mapping(columns: Mapping[str, str], head: Sequence[Record], name: str
                 allowed=f"its columns are {listed(sorted(found))}",
                 advice=f"did you mean `{near[0]}`?" if near else "",
             )
-
-
-def read_rows(files: Iterable[SourceFile]) -> list[Row]:
-    """All rows of all files, for data that fits in memory.
-
-    Raises:
-        DataError: Everything that is wrong with the files and rows.
-    """
-    problems = Problems()
-    rows: list[Row] = []
-    for file in files:
-        try:
-            rows.extend(RowReader(file, problems))
-        except DataError as error:
-            problems.include(error)
-    problems.raise_any()
-    return rows

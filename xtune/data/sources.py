@@ -8,15 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from xtune.data.files import ENDINGS, fingerprint, kind_of, read_records
+from xtune.data.files import ENDINGS, kind_of
 from xtune.data.folders import files_in
 from xtune.data.formats import check_columns
 from xtune.data.hubs import HUBS, Wanted, fetch_files
-from xtune.data.problems import Problems, listed, refuse
+from xtune.data.problems import Problems, listed
 from xtune.data.sets import DataSet, find_set, set_of
-from xtune.data.types import Record
 from xtune.demo.bundled import bundled_path
-from xtune.errors import DataError, XtuneError
+from xtune.errors import DataError, MissingPackageError, XtuneError
 from xtune.recipe import Data, Source
 
 log = logging.getLogger("xtune")
@@ -49,11 +48,10 @@ def find_files(sources: Sequence[Source | str], data: Data | None = None) -> lis
     """The files that sources stand for, in the order named; files of a folder or glob in the order of their names.
 
     What a source does not say of format and columns, a known set says, else `data`. Files of a hub
-    are fetched into its cache. What a folder holds besides is logged with its number.
+    are fetched into its cache. What a folder holds besides is told with its number.
 
     Raises:
         DataError: Everything that is wrong with the sources: absent, empty, of an unknown kind, not to be fetched.
-        MissingPackageError: `modelscope:` without the package `modelscope`.
     """
     problems = Problems()
     files: list[SourceFile] = []
@@ -63,44 +61,6 @@ def find_files(sources: Sequence[Source | str], data: Data | None = None) -> lis
         files += finder.files()
     problems.raise_any()
     return files
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadedFile:
-    """One file that was read as a whole."""
-
-    name: str
-    sha256: str
-    bytes: int
-    records: list[Record]
-
-
-def read_sources(sources: Sequence[str]) -> list[Record]:
-    """All rows of sources as their files hold them.
-
-    Raises:
-        DataError: Everything that is wrong with the sources and files.
-    """
-    return [record for file in load(sources) for record in file.records]
-
-
-def load(sources: Sequence[str]) -> list[LoadedFile]:
-    """All files of sources as a whole, each with its fingerprint.
-
-    Raises:
-        DataError: Everything that is wrong with the sources and files.
-    """
-    problems = Problems()
-    loaded = []
-    for file in find_files(sources):
-        digest, size = fingerprint(file.path)
-        before = problems.count
-        records = list(read_records(file.path, file.name, file.kind, problems))
-        if not records and problems.count == before:
-            refuse("The file holds no rows", where=file.name)
-        loaded.append(LoadedFile(name=file.name, sha256=digest, bytes=size, records=records))
-    problems.raise_any()
-    return loaded
 
 
 class _Finder:
@@ -132,6 +92,9 @@ class _Finder:
         except DataError as error:
             self._problems.include(error)
             return []
+        except MissingPackageError as error:
+            self._problems.add(error.message.rstrip("."), where=_WHERE, advice=error.advice)
+            return []
         of_hubs = [
             key for key in ("split", "subset", "revision") if key in self._source.model_fields_set
         ]
@@ -140,7 +103,7 @@ class _Finder:
                 f"{listed(of_hubs)} of `{name}` {'is' if len(of_hubs) == 1 else 'are'} given",
                 where=_WHERE,
                 allowed="only data sets of a hub have that",
-                advice=f"leave it out, or name the set `hf:{name}`.",
+                advice="leave it out.",
             )
             return []
         return self._bundled(name) if name.startswith("bundled:") else self._local(name)
@@ -226,7 +189,7 @@ class _Finder:
 
 def _log_left_out(name: str, left_out: Counter[str]) -> None:
     if left_out:
-        log.info("%s: %s", name, _besides(left_out).strip(" ()"))
+        log.warning("%s: %s", name, _besides(left_out).strip(" ()"))
 
 
 def _besides(left_out: Counter[str]) -> str:

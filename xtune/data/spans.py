@@ -23,6 +23,7 @@ from xtune.data.borders import Borders
 from xtune.data.ends import Ends, learn_ends
 from xtune.data.provenance import Traced, Unproven, trace
 from xtune.data.template import ChatTemplate
+from xtune.data.trie import any_of
 from xtune.data.types import Conversation, Message
 
 __all__ = ["Rendered", "Span", "SpanProver", "Unproven"]
@@ -121,8 +122,7 @@ def _pattern(tokenizer: Any) -> "re.Pattern[str]":
     """Matches the added and special tokens of a tokenizer, the longest first."""
     names = {token.content for token in tokenizer.added_tokens_decoder.values()}
     names |= set(tokenizer.all_special_tokens)
-    found = sorted((name for name in names if name.strip()), key=lambda name: (-len(name), name))
-    return re.compile("|".join(map(re.escape, found)) or "(?!)")
+    return any_of(name for name in names if name.strip())
 
 
 def _check_fields(

@@ -215,6 +215,7 @@ class Stored(Many[Sequence]):
         Raises:
             DamagedStoreError: It is not finished, or not what was written.
         """
+        self.folder = folder
         self.about = _read_index(folder)
         arrays = {name: _mapped(folder, name, self.about, verify=verify) for name in _FILES}
         self._tokens, self._runs = arrays["tokens"], arrays["runs"]

@@ -15,8 +15,9 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 from transformers.generation.stopping_criteria import StoppingCriteria, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
+from xtune.data.stops import stop_token_ids
 from xtune.errors import XtuneError
-from xtune.models.load import pad_token_id, stop_token_ids
+from xtune.models.load import pad_token_id
 
 CACHE_BYTES = 512 * 2**20
 """Keys and values that one batch may hold: 4,096 tokens of Llama 3 8B in bfloat16 (2 x 32 layers x 8 heads

@@ -18,12 +18,15 @@ from transformers import (
     BitsAndBytesConfig,
     PreTrainedModel,
 )
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
 
 from xtune.errors import MissingPackageError, ModelError
 from xtune.models.quiet import quiet
 from xtune.models.source import WEIGHTS, WEIGHTS_INDEX, fetch, read_config, read_json_object
-from xtune.models.tokenizer import load_tokenizer, pad_token_id, stop_token_ids
+from xtune.models.tokenizer import load_tokenizer, pad_token_id
 from xtune.plan import Plan
 from xtune.recipe.models import Full, Model, QLoRA
 
@@ -34,7 +37,6 @@ __all__ = [
     "load_tokenizer",
     "pad_token_id",
     "read_config",
-    "stop_token_ids",
 ]
 
 log = logging.getLogger("xtune")
@@ -133,6 +135,11 @@ def check_architecture(config: dict[str, Any], model: Model) -> None:
         )
     if "AutoModelForCausalLM" in config.get("auto_map", {}) and model.trust_remote_code:
         return
+    if _reads_both_ways(config, kind):
+        raise ModelError(
+            f"{model.name} ({kind}) is an encoder: its tokens see those after them, so it cannot write.",
+            advice="Choose a causal language model.",
+        )
     if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         return
     if "auto_map" in config:
@@ -149,6 +156,14 @@ def check_architecture(config: dict[str, Any], model: Model) -> None:
         f"{model.name} is a {kind} model, which does not write text from left to right.",
         advice="Choose a causal language model.",
     )
+
+
+def _reads_both_ways(config: dict[str, Any], kind: str) -> bool:
+    """Whether it is BERT's kind or has an encoder; transformers lists those too as writing from left to right."""
+    if config.get("is_encoder_decoder"):
+        return True
+    causal = config.get("is_decoder") or config.get("causal")  # `causal` is XLM's word
+    return kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not causal
 
 
 def has_weights(folder: Path, model: Model) -> bool:

@@ -1,11 +1,11 @@
-"""Tokenizers: loaded with their chat template, a padding token that is not the end token, and the stop tokens."""
+"""Tokenizers: loaded with their chat template and a padding token that is not the end token; where turns end is `data`'s."""
 
 import logging
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from xtune.errors import ModelError
 from xtune.models.quiet import quiet
@@ -30,9 +30,6 @@ UNUSED_MARKS = ("reserved_special_token", "unused", "extra_id_", "placeholder", 
 
 VOCABULARY_FILES = ("tokenizer.json", "*.model", "vocab.*", "*.tiktoken", "*.bpe")
 """Files of which a tokenizer needs one."""
-
-_PROBES = ("a", "zebra 7")
-"""Two replies; what a template renders after both of them is how a turn ends."""
 
 
 def load_tokenizer(model: Model, template: str | None) -> PreTrainedTokenizerBase:
@@ -103,48 +100,6 @@ def pad_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
     """
     pad = tokenizer.pad_token_id
     return pad if isinstance(pad, int) else 0
-
-
-def stop_token_ids(
-    tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel | None = None
-) -> list[int]:
-    """Every token that ends a reply: the template's end of turn first, then the tokenizer's and the model's."""
-    found: list[int] = []
-    turn = end_of_turn_id(tokenizer)
-    if turn is not None:
-        found.append(turn)
-    if isinstance(tokenizer.eos_token_id, int):
-        found.append(tokenizer.eos_token_id)
-    generation = getattr(model, "generation_config", None)
-    if isinstance(generation, GenerationConfig) and generation.eos_token_id is not None:
-        eos = generation.eos_token_id
-        found.extend(eos if isinstance(eos, list) else [int(eos)])
-    return list(dict.fromkeys(found))
-
-
-def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """The special token that the chat template puts right after a reply; None without one."""
-    if not tokenizer.chat_template:
-        return None
-    rendered = [_render(tokenizer, probe) for probe in _PROBES]
-    after = [text.rpartition(probe)[2] for text, probe in zip(rendered, _PROBES, strict=True)]
-    if after[0] != after[1] or not after[0].strip():
-        return None
-    first: list[int] = tokenizer.encode(after[0].lstrip(), add_special_tokens=False)[:1]
-    known = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
-    return first[0] if first and first[0] in known else None
-
-
-def _render(tokenizer: PreTrainedTokenizerBase, reply: str) -> str:
-    """A one-turn conversation as text; empty when the template will not take it."""
-    from jinja2 import TemplateError  # noqa: PLC0415 - transformers imports it late as well
-
-    messages = [{"role": "user", "content": "Say it."}, {"role": "assistant", "content": reply}]
-    try:
-        text = tokenizer.apply_chat_template(messages, tokenize=False)
-    except (TemplateError, TypeError, ValueError, KeyError):
-        return ""
-    return text if isinstance(text, str) else ""
 
 
 def _choose_padding(tokenizer: PreTrainedTokenizerBase) -> None:

@@ -70,7 +70,7 @@ def resolve(
         accumulation_steps=_accumulation_steps(recipe, found, launch),
         gradient_checkpointing=_gradient_checkpointing(recipe, found, limits),
         loss_chunk_tokens=_loss_chunk_tokens(recipe, found, shape),
-        folder=_folder(recipe, recipe_name),
+        folder=run_folder(recipe, recipe_name),
         world_size=launch.world_size,
         predicted=found.predicted,
         notes=tuple(_notes(recipe, hardware, shape)),
@@ -208,7 +208,8 @@ def _loss_chunk_tokens(recipe: Recipe, found: Fit, shape: ModelShape) -> Choice[
     return Choice(chunk, f"{size:.0f} MiB of float32 logits at one time, for {shape.vocab} tokens")
 
 
-def _folder(recipe: Recipe, recipe_name: str) -> Choice[str]:
+def run_folder(recipe: Recipe, recipe_name: str) -> Choice[str]:
+    """Where the run goes: as asked, or `runs/` and the recipe's name."""
     if recipe.run.folder is not None:
         return Choice(recipe.run.folder, ASKED)
     return Choice(f"runs/{recipe_name}", "named after the recipe")

@@ -70,11 +70,11 @@ Trackers: TypeAlias = Annotated[
 ]
 InitName: TypeAlias = Annotated[
     str,
-    Field(pattern=r"^(default|gaussian|orthogonal|pissa|pissa_niter_[1-9][0-9]?|olora)$"),
+    Field(pattern=r"^(default|gaussian|orthogonal|pissa|pissa_niter_[1-9][0-9]?|olora|mica)$"),
     WithJsonSchema(
         {
             "anyOf": [
-                {"enum": ["default", "gaussian", "orthogonal", "pissa", "olora"]},
+                {"enum": ["default", "gaussian", "orthogonal", "pissa", "olora", "mica"]},
                 {
                     "type": "string",
                     "pattern": "^pissa_niter_[1-9][0-9]?$",
@@ -135,7 +135,8 @@ class LowRank(Spec):
     """`all-linear`, or names (or name endings) of the linear layers that get an adapter."""
 
     init: InitName = "default"
-    """Initialisation: default, gaussian, orthogonal, pissa, pissa_niter_N (N = 1 to 99) or olora."""
+    """How the factors begin: default, gaussian, orthogonal, pissa (arXiv 2404.02948), pissa_niter_N (faster, N = 1 to
+    99), olora (arXiv 2406.01775) or mica (arXiv 2604.01694: B holds each weight's weakest directions and stays)."""
 
     rslora: bool = False
     """Rank-stabilised scaling, alpha / sqrt(rank) (arXiv 2312.03732)."""
@@ -151,6 +152,18 @@ class LowRank(Spec):
 
     modules_to_save: TextTuple = ()
     """Modules trained in full beside the adapters and saved with them, `lm_head` say."""
+
+    @model_validator(mode="after")
+    def _start_fits(self) -> Self:
+        if self.init == "orthogonal" and self.rank % 2:
+            raise ValueError(f"`rank` is {self.rank} with `init: orthogonal`; it must be even")
+        if self.init == "mica" and self.dora:
+            raise ValueError("`dora` is true with `init: mica`; PEFT has no such combination")
+        if self.init == "mica" and self.lora_plus_ratio is not None:
+            raise ValueError(
+                "`lora_plus_ratio` is set with `init: mica`; it is the learning rate of B, which mica does not train"
+            )
+        return self
 
 
 class LoRA(LowRank):
@@ -174,6 +187,14 @@ class QLoRA(LowRank):
 
     compute_dtype: DTypeName = "auto"
     """Type that quantised weights are expanded to in a matrix product."""
+
+    @model_validator(mode="after")
+    def _start_needs_no_weights(self) -> Self:
+        if self.init.startswith(("pissa", "olora", "mica")):
+            raise ValueError(
+                f"`init` is {self.init} with qlora; it starts from the base's own weights, which are quantised: use `method: lora`"
+            )
+        return self
 
     @model_validator(mode="after")
     def _double_quantization_is_for_four_bits(self) -> Self:
@@ -492,6 +513,14 @@ class Recipe(Spec):
             (
                 self.data.streaming and isinstance(self.data.evaluate, float) and held_out,
                 "`data.streaming` cannot split off a fraction to evaluate on; name files in `data.evaluate`",
+            ),
+            (
+                self.data.streaming and train.epochs is not None,
+                "`train.epochs` is not known when `data.streaming` is on; remove it, `train.max_steps` says how long",
+            ),
+            (
+                self.data.streaming and self.data.max_rows is not None and len(weighted) > 1,
+                "`data.max_rows` cannot span several sources when `data.streaming` is on; give each source its own `max_rows`",
             ),
             (
                 stops_early and not held_out,

@@ -258,16 +258,13 @@ def _is_partial(tokenizer: Any, token: int) -> bool:
 
 
 def _samples(source: str) -> Iterator[Sample]:
-    """The texts that a name stands for: XML files are read here, everything else as training would."""
-    path = Path(source).expanduser()
-    marked = [path] if path.suffix == ".xml" else sorted(path.rglob("*.xml"))
-    for file in marked:
-        text, language = _read_xml(file)
-        yield _sample(str(file), iter([text]), language)
-    if marked:
-        return
+    """The texts that a name stands for: XML files without their marks, everything else as training reads it."""
     problems = Problems()
     for found in find_files([source]):
+        if found.path.suffix == ".xml":
+            text, language = _read_xml(found.path)
+            yield _sample(found.name, iter([text]), language)
+            continue
         pieces = (
             row.text if isinstance(row, Document) else "\n".join(_contents(row))
             for row in RowReader(found, problems)

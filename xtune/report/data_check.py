@@ -105,12 +105,20 @@ class DataCheck:
 
     def _lines(self, report: DataReport, width: int) -> Iterator[str]:
         yield ""
+        if report.streaming:
+            yield f"streamed: counted are the first {report.train.rows_read:,} rows; training reads on behind them"
         if report.packing:
             yield (
                 f"packed: {report.train.sequences:,} sequences share {report.batch_rows:,} packs, {report.efficiency:.1%} full"
             )
         else:
             yield f"padding: {1 - report.efficiency:.1%} of all positions"
+        for source in report.sources:
+            if source.weight is not None and source.drawn is not None:
+                yield (
+                    f"source {visible(source.name)}: weight {_weight(source.weight)}, {source.drawn:,} sequences drawn "
+                    f"in the whole training, each {source.repeats:.2f} times"
+                )
         for name, part, found in (
             ("train", report.train, self.train),
             ("evaluate", report.evaluate, self.evaluate),
@@ -206,6 +214,11 @@ def _set_lines(name: str, part: SetReport, found: Survey, width: int) -> Iterato
 def _counted(heading: str, counts: Iterable[tuple[str, Count]]) -> Iterator[str]:
     for what, count in counts:
         yield f"\n{heading}: {what}: {_rows(count.rows)}, such as {visible(', '.join(count.examples))}"
+
+
+def _weight(weight: tuple[float, float]) -> str:
+    first, last = weight
+    return f"{first:g}" if first == last else f"{first:g} to {last:g}"
 
 
 def _rows(count: int) -> str:

@@ -210,12 +210,14 @@ def _happened(stored: Stored, sort: str, key: np.int64) -> tuple[str, ...]:
 
 def _notes(opened: OpenedData, report: DataReport, set: SetName) -> Iterator[str]:
     data = opened.plan.recipe.data
-    if set == "train" and report.packing:
+    if set == "train" and report.streaming:
+        yield f"streamed: training reads on behind these rows, and shuffles within windows; counted are the first {report.train.rows_read:,} rows"
+    elif set == "train" and report.packing:
         yield (
             f"packed: in training {report.train.sequences:,} sequences share {report.batch_rows:,} packs of "
             f"at most {data.max_tokens:,} tokens, isolated from one another; here each is shown alone"
         )
-    if set == "train":
+    if set == "train" and not report.streaming:
         yield f"training takes them in another order in every epoch, by run.seed ({opened.plan.recipe.run.seed})"
     part = report.train if set == "train" else report.evaluate
     if part is not None:

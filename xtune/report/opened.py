@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from xtune.data.prepare import Prepared, prepare
+from xtune.data.prepare import SILENT, Listener, Prepared, prepare
 from xtune.errors import DataError, HardwareError
 from xtune.hardware import Hardware, detect, launch
 from xtune.memory import ModelShape
@@ -47,12 +47,13 @@ class OpenedData:
         return self.prepared
 
 
-def open_data(recipe: Recipe, *, name: str) -> OpenedData:
+def open_data(recipe: Recipe, *, name: str, listener: Listener = SILENT) -> OpenedData:
     """Encode a recipe's data as training would; what keeps this machine or this data from training is kept beside.
 
     Args:
         recipe: What is asked.
         name: The recipe's name.
+        listener: Hears of the preparation of the data.
 
     Raises:
         XtuneError: The model's files cannot be read, or the recipe asks for what this machine does not know.
@@ -66,8 +67,9 @@ def open_data(recipe: Recipe, *, name: str) -> OpenedData:
     tokenizer = load_tokenizer(recipe.model, recipe.data.template)
     opened = OpenedData(plan=plan, tokenizer=tokenizer, prepared=None, machine=machine)
     try:
-        return replace(opened, prepared=prepare(plan, tokenizer))
+        return replace(opened, prepared=prepare(plan, tokenizer, listener=listener))
     except DataError as error:
+        listener.done()
         return replace(opened, prepared=_prepared_anyway(plan, tokenizer), refusal=error)
 
 

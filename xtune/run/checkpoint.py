@@ -48,6 +48,8 @@ class TrainingState:
     best_loss: float | None = None
     best_step: int | None = None
     evaluations_since_best: int = 0
+    data: dict[str, Any] | None = None
+    """Where streamed data go on; None where every step is a function of its number."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,9 @@ from xtune.run.durable import explained, write_json, write_text
 
 LOCK = ".lock"
 RECIPE = "recipe.yaml"
+PLAN = "plan.json"
+DATA = "data.json"
+ENVIRONMENT = "environment.json"
 STATUS = "status.json"
 
 # A run may go on with other values of these: they change neither weights nor metrics.
@@ -65,11 +68,10 @@ class RunFolder:
             resume: Whether an unfinished run in it is to be continued.
 
         Raises:
-            RunError: Another process holds it; it holds a run and `resume` is off; it holds other things.
+            RunError: Another process holds it; it holds a run and `resume` is off; it holds other things; it is a file.
         """
         folder = cls(path)
-        if path.exists() and not path.is_dir():
-            raise RunError(f"The run folder {path} is a file.", advice="Choose another run.folder.")
+        folder.check_free(resume=resume)
         with explained(path, kept=lambda: "Nothing was changed."):
             path.mkdir(parents=True, exist_ok=True)
             folder._acquire()
@@ -90,6 +92,23 @@ class RunFolder:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def check_free(self, *, resume: bool) -> None:
+        """Refuse a folder that cannot be taken, and make nothing; `open` asks again.
+
+        Raises:
+            RunError: As in `open`.
+        """
+        if self.path.is_dir():
+            if (self.path / LOCK).exists():
+                with explained(self.path, kept=lambda: "Nothing was changed."):
+                    self._acquire()
+                self.close()
+            self._check_contents(resume=resume)
+        elif self.path.exists():
+            raise RunError(
+                f"The run folder {self.path} is a file.", advice="Choose another run.folder."
+            )
 
     def close(self) -> None:
         """Let the folder go."""
@@ -131,9 +150,9 @@ class RunFolder:
         with explained(self.path, kept=lambda: "Nothing was trained."):
             # of an earlier start that came to nothing
             (self.path / STATUS).unlink(missing_ok=True)
-            write_json(self.path / "plan.json", plan)
-            write_json(self.path / "environment.json", environment)
-            write_json(self.path / "data.json", data)
+            write_json(self.path / PLAN, plan)
+            write_json(self.path / ENVIRONMENT, environment)
+            write_json(self.path / DATA, data)
             write_text(self.path / RECIPE, recipe_yaml)
 
     def data_files(self) -> dict[str, str]:
@@ -143,7 +162,7 @@ class RunFolder:
             RunError: The note of them is damaged or gone.
         """
         try:
-            data = json.loads((self.path / "data.json").read_text(encoding="utf-8"))
+            data = json.loads((self.path / DATA).read_text(encoding="utf-8"))
             return {file["name"]: file["sha256"] for file in data["files"]}
         except (OSError, ValueError, KeyError, TypeError):
             raise RunError(
@@ -216,7 +235,7 @@ class RunFolder:
         if (self.path / RECIPE).exists():
             return
         # what a start that was killed early may leave behind is ours; anything else is not
-        ours = {LOCK, "plan.json", "environment.json", "data.json", "log.txt"}
+        ours = {LOCK, PLAN, ENVIRONMENT, DATA, "log.txt"}
         others = sorted(
             entry.name
             for entry in self.path.iterdir()

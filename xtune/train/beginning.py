@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,10 @@ from accelerate import Accelerator
 
 from xtune.adapter.state import trainable_state
 from xtune.errors import HardwareError, ModelError, RunError
-from xtune.hardware import Launch
+from xtune.hardware import Hardware, Launch
 from xtune.kernels.packing import isolates_packed_rows
 from xtune.plan import Choice, Plan
-from xtune.run.folder import RunFolder
+from xtune.run.folder import PLAN, RunFolder
 
 EIGHT_BIT_STATE_BYTES = {"adamw": 2.25, "lion": 1.125}
 """Bytes of optimizer state for a parameter: one a moment, an eighth more for scales and for what stays in 32 bits."""
@@ -47,11 +48,24 @@ def _started(plan: Plan) -> dict[str, Choice[Any]] | None:
     if not folder.holds_run:
         return None
     try:
-        old = json.loads((folder.path / "plan.json").read_text(encoding="utf-8"))
+        old = json.loads((folder.path / PLAN).read_text(encoding="utf-8"))
         choices = {name: Choice(**choice) for name, choice in old["choices"].items()}
         return {"device": plan.device, "world_size": Choice(old["world_size"], ""), **choices}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # a damaged note decides nothing
+
+
+def weakest(machines: Sequence[Hardware]) -> Hardware:
+    """The device for which a plan is made that every one of several can follow: none may decide for itself."""
+    smallest = min(machines, key=lambda machine: machine.vram_bytes)
+    capabilities = [machine.compute_capability for machine in machines]
+    return replace(
+        smallest,
+        has_bfloat16=all(machine.has_bfloat16 for machine in machines),
+        compute_capability=min((each for each in capabilities if each is not None), default=None),
+        ram_bytes=min(machine.ram_bytes for machine in machines),
+        packages=frozenset.intersection(*(machine.packages for machine in machines)),
+    )
 
 
 def check_processes(accelerator: Accelerator, launch: Launch) -> None:

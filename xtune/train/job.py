@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 
 from xtune.data.batch import Batches
+from xtune.data.stream import StreamBatches
 from xtune.data.types import Batch
 from xtune.plan import Plan
 from xtune.run.checkpoint import Checkpoint, CheckpointStore, TrainingState
@@ -22,7 +23,7 @@ class Job:
 
     plan: Plan
     model: torch.nn.Module
-    batches: Batches
+    batches: Batches | StreamBatches
     evaluation: Sequence[Batch]
     """Held-out batches of this rank; empty if there are none."""
 

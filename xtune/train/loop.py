@@ -47,6 +47,7 @@ class Loop:
         self.state = TrainingState()
         if job.resume_from is not None:
             self._restore(job.resume_from)
+            job.batches.resume(self.state.step, self.state.data)
             job.resume_from = None  # its weights and optimizer would stay in host memory
         self.parallel = accelerator.prepare_model(self.module)
         self.save_every = self.settings.save_every or max(1, math.ceil(job.total_steps / 10))
@@ -239,6 +240,7 @@ class Loop:
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.scaler.state_dict(),
             }
+            self.state.data = self.job.batches.position()
             if self.job.metrics is not None:
                 self.job.metrics.sync()
             path = self.job.store.save(trainable_state(self.job.model), optimizer, self.state)

@@ -9,19 +9,25 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 from transformers import PreTrainedTokenizerBase
 
 from xtune.adapter.attach import attach
 from xtune.adapter.save import save_final
-from xtune.data.batch import Assembly, Batches, EvaluationBatches
-from xtune.data.prepare import Prepared, count_steps, prepare
+from xtune.data.batch import Assembly, EvaluationBatches
+from xtune.data.prepare import SILENT, Listener, Prepared, prepare
 from xtune.data.report import DataReport
 from xtune.errors import DivergedError, Interrupted
-from xtune.hardware import Launch, detect, environment_facts, launch
+from xtune.hardware import Hardware, Launch, detect, environment_facts, launch
 from xtune.memory import ModelShape
-from xtune.models.load import load_model, load_tokenizer, pad_token_id, read_config
-from xtune.plan import Plan, resolve
+from xtune.models.load import (
+    check_architecture,
+    load_model,
+    load_tokenizer,
+    pad_token_id,
+    read_config,
+)
+from xtune.plan import Plan, resolve, run_folder
 from xtune.recipe import Recipe
 from xtune.recipe.read import dump_recipe, read_recipe
 from xtune.run.checkpoint import Checkpoint, CheckpointStore
@@ -29,7 +35,14 @@ from xtune.run.durable import explained, sync_folder
 from xtune.run.folder import RECIPE, RunFolder
 from xtune.run.metrics import MetricsLog
 from xtune.run.observer import EndInfo, EndStatus, Observer, Observers, StartInfo
-from xtune.train.beginning import as_started, check_disk, check_packing, check_processes, has_moved
+from xtune.train.beginning import (
+    as_started,
+    check_disk,
+    check_packing,
+    check_processes,
+    has_moved,
+    weakest,
+)
 from xtune.train.job import Job
 from xtune.train.loop import Loop
 from xtune.train.randomness import seed_everything
@@ -74,28 +87,45 @@ class Session:
     accelerator: Accelerator
 
 
-def get_ready(recipe: Recipe, *, name: str, resume: bool = False) -> Ready:
+def get_ready(
+    recipe: Recipe,
+    *,
+    name: str,
+    resume: bool = False,
+    hardware: Hardware | None = None,
+    listener: Listener = SILENT,
+) -> Ready:
     """Plan the run and prepare its data; loads the tokenizer but no weights.
 
     Args:
         recipe: What is asked.
         name: The recipe's name, for the default run folder.
         resume: Keep to what was decided for the run in the folder, if there is one.
+        hardware: What to plan for; default: what this process finds.
+        listener: Hears of the preparation of the data, on the main process.
 
     Raises:
         XtuneError: Whatever a person has to mend before this recipe can train here.
     """
-    shape = ModelShape.from_config(read_config(recipe.model))
+    config = read_config(recipe.model)
+    check_architecture(config, recipe.model)
     where = launch()
-    plan = resolve(recipe, detect(), shape, launch=where, recipe_name=name)
+    shape = ModelShape.from_config(config)
+    plan = resolve(recipe, hardware or detect(), shape, launch=where, recipe_name=name)
     if resume:
         plan = as_started(plan)
     tokenizer = load_tokenizer(recipe.model, recipe.data.template)
-    return Ready(plan=plan, tokenizer=tokenizer, prepared=prepare(plan, tokenizer), launch=where)
+    prepared = prepare(plan, tokenizer, listener=listener if where.rank == 0 else SILENT)
+    return Ready(plan=plan, tokenizer=tokenizer, prepared=prepared, launch=where)
 
 
 def train_session(
-    recipe: Recipe, *, name: str, resume: bool, observe: Callable[[Plan], Observer]
+    recipe: Recipe,
+    *,
+    name: str,
+    resume: bool,
+    observe: Callable[[Plan], Observer],
+    listener: Listener = SILENT,
 ) -> Finished:
     """Train, from the recipe to the folder with the result in it.
 
@@ -104,16 +134,22 @@ def train_session(
         name: The recipe's name.
         resume: Continue the run in the folder if there is one; start it otherwise.
         observe: Makes the observer of the main process, once the plan is known.
+        listener: Hears of the preparation of the data before that.
 
     Raises:
         XtuneError: What a person can mend; the run folder is left resumable.
         Interrupted: Someone stopped it; it can be resumed.
     """
-    ready = get_ready(recipe, name=name, resume=resume)
-    path = Path(ready.plan.folder.value)
+    path = Path(run_folder(recipe, name).value)
+    if launch().rank == 0:
+        RunFolder(path).check_free(resume=resume)  # before the data are read, which may take long
+    hardware = detect()
     # the plan casts; `accelerate launch` would add a precision of its own
-    accelerator = Accelerator(cpu=ready.plan.device.value == "cpu", mixed_precision="no")
-    check_processes(accelerator, ready.launch)
+    accelerator = Accelerator(cpu=hardware.device == "cpu", mixed_precision="no")
+    check_processes(accelerator, launch())
+    if accelerator.num_processes > 1:
+        hardware = weakest(gather_object([hardware]))
+    ready = get_ready(recipe, name=name, resume=resume, hardware=hardware, listener=listener)
     if not accelerator.is_main_process:
         finished = _broadcast(accelerator, None)
         return finished or _train(Session(ready, path, None, Observers([]), accelerator))
@@ -252,7 +288,7 @@ def _make_job(session: Session) -> Job:
         rank=ready.launch.rank,
         world_size=ready.launch.world_size,
     )
-    batches = Batches(prepared.train, prepared.layout, assembly)
+    batches = prepared.batches(plan, assembly)
     evaluation = EvaluationBatches(
         prepared.evaluate,
         micro_batch_size=plan.micro_batch_size.value,
@@ -269,7 +305,7 @@ def _make_job(session: Session) -> Job:
         model=model,
         batches=batches,
         evaluation=evaluation,
-        total_steps=count_steps(recipe, batches.steps_per_epoch),
+        total_steps=prepared.total_steps(recipe),
         store=store,
         metrics=MetricsLog(session.path, keep_steps=checkpoint.state.step if checkpoint else 0)
         if session.folder is not None

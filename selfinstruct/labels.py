@@ -110,7 +110,8 @@ _LONGEST_NO_INPUT = 60
 
 def folded(word: str) -> str:
     """A label as it is compared: compatibility forms, no case, no marks, no spaces or underscores."""
-    decomposed = unicodedata.normalize("NFKD", word).casefold()
+    # d with a stroke is no d with a mark to Unicode, and is to a keyboard without it
+    decomposed = unicodedata.normalize("NFKD", word).casefold().replace("đ", "d")
     return "".join(
         character
         for character in decomposed

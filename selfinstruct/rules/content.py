@@ -1,0 +1,136 @@
+"""Rules on what should not be left in a text: web links, labels, placeholders. Code is not looked at for placeholders."""
+
+import unicodedata
+
+import regex
+
+from selfinstruct.labels import folded, is_weak, label_of, usual_label
+from selfinstruct.rules.settings import RuleSettings
+from selfinstruct.types import Task
+
+_PARTS = ("instruction", "input", "output")
+
+_LINK = regex.compile(
+    r"(?<![A-Za-z0-9])(?:https?|ftp)://[^\s<>\"']|(?<![\w@.])www\.[\w-]+\.\w",
+    flags=regex.IGNORECASE,
+)
+_LEFT_TAG = regex.compile(r"[<＜]\s*(?:/?no[\s_-]?(?:in|out)put|sin entrada|sem entrada|keine eingabe|aucune entrée|tidak ada masukan|入力なし|なし|입력 없음|없음|нет ввода|ไม่มีข้อมูลนำเข้า|ไม่มี|không có đầu vào|لا يوجد(?: مدخل)?|بدون مدخلات)\s*[>＞]", flags=regex.IGNORECASE)  # fmt: skip
+_LABEL = regex.compile(
+    r"^[^\S\n]*+[#*_]*+[^\S\n]*+(?:(?P<number>\p{Nd}{1,3})[^\S\n]*+[.):．、）][^\S\n]*+)?[*_]*+"
+    r"(?P<word>\p{L}[\p{L}\p{M}'’]*+(?:\ [\p{L}\p{M}'’]++){0,3}?)(?:\ (?P<after>\p{Nd}{1,3}))?[*_]*+[^\S\n]?[:：]",
+    flags=regex.MULTILINE,
+)
+_CODE = regex.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|\$[^$\n]{1,200}\$", flags=regex.DOTALL)
+_CODE_LINE = regex.compile(
+    r"[;{]\s*$|^\s*[}<]|=>|==|[\w\])]\s*=\s*[\w\"'\[({]|\w\([^()]*[\"'{]|\\\w+\{|^\s*(?:import|from|def|class|return|print|for|if|SELECT|const|let|var)\b"
+)
+
+_BLANK_WORDS = (
+    "your|name|insert|date|company|topic|address|title|position|recipient|place|location|time|day|month|year|number|image|chart|person|department|school|university|job|role|sender|city|phone|email|signature|placeholder|product|"
+    "nombre|tu|su|inserta|insertar|fecha|empresa|tema|dirección|ciudad|remitente|destinatario|firma|cargo|producto|apellido|lugar|hora|día|mes|persona|personaje|imagen|gráfic[ao]|diagrama|número|teléfono|"
+    "nome|seu|sua|inserir|insira|data|endereço|assunto|cidade|lugar|local|hora|dia|mês|pessoa|imagem|gráfico|número|empresa|"
+    "nom|votre|ton|insérer|insérez|entreprise|adresse|sujet|ville|prénom|lieu|heure|jour|mois|image|numéro|destinataire|"
+    "ihr|dein|einfügen|datum|firma|thema|vorname|nachname|unternehmen|ort|uhrzeit|tag|monat|bild|nummer|empfänger|"
+    "nama|anda|masukkan|tanggal|perusahaan|topik|alamat|kota|tempat|jam|hari|bulan|gambar|nomor|penerima|"
+    "tên|của bạn|chèn|ngày|công ty|chủ đề|địa chỉ|họ|địa điểm|giờ|tháng|hình ảnh|người nhận|"
+    "имя|ваш|ваше|ваша|вставьте|дата|компания|компании|тема|адрес|город|фамилия|должность|название|место|время|номер|изображение|получател[ья]|"
+    "اسم|الاسم|اسم المستلم|اسمك|أدخل|تاريخ|التاريخ|الشركة|الموضوع|العنوان|المدينة|"
+    "名前|氏名|あなた|会社名|日付|住所|商品名|お名前|宛名|"
+    "이름|당신|회사명|회사|날짜|주소|제목|성함|귀하|"
+    "ชื่อ|ของคุณ|ใส่|วันที่|บริษัท|หัวข้อ|ที่อยู่"
+)
+_BRACKETED = regex.compile(r"[\[［](?P<what>[^\[\]［］\n]{2,80})[\]］](?!\s?[(\[]|:\s*\S+://)")
+_BLANK_WORD = regex.compile(
+    rf"(?:\b(?:{_BLANK_WORDS})\b)|(?:名前|氏名|会社|日付|이름|회사|날짜|주소|ชื่อ|วันที่|ใส่)",
+    flags=regex.IGNORECASE,
+)
+_CROSSES = regex.compile(r"(?<![\p{L}\p{N}])(?:X{3,}|x{4,}|Х{3,})(?:[-\s]?X+)*(?![\p{L}\p{N}])")
+_CIRCLES = regex.compile(r"[〇○◯]{2,}|[△▲]{2,}|(?<![\p{N}])[×✕]{2,}|(?<=[「『])[〇○◯](?=[」』])")
+_BRACED = regex.compile(
+    r"(?<![\w\\$}^_%{])\{(?P<what>[\p{L}_]{3,}(?:[ _][\p{L}_]+){0,3})\}(?![\w}])"
+)
+_ANGLED = regex.compile(
+    r"[<＜](?:insert|your|inserta[r]?|tu|su|votre|ihr|masukkan|chèn)\s[^<>\n]{2,40}[>＞]",
+    flags=regex.IGNORECASE,
+)
+
+
+def web_link(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001 - a rule's signature
+    """A web address, with or without its scheme."""
+    for part in _PARTS:
+        found = _LINK.search(unicodedata.normalize("NFKC", getattr(task, part)))
+        if found:
+            return f"{part}: {found.string[found.start() : found.start() + 60]!r}"
+    return None
+
+
+def left_label(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001
+    """`<noinput>`, a numbered label at a line's start, or a part that begins with its own label."""
+    for part in _PARTS:
+        text = getattr(task, part)
+        tag = _LEFT_TAG.search(_without_code(text))
+        if tag:
+            return f"{part}: {tag[0]!r}"
+        for found in _LABEL.finditer(_without_code(text)):
+            named = label_of(found["word"], language)
+            numbered = found["number"] or found["after"]
+            usual = named is not None and folded(found["word"]) == folded(
+                usual_label(named, language)
+            )
+            if named is None or (
+                is_weak(found["word"]) and not usual and folded(found["word"]) not in _PLURALS
+            ):
+                continue
+            if folded(found["word"]) in _PLURALS and not numbered:
+                continue
+            if numbered or (named == part and not text[: found.start()].strip()):
+                return f"{part}: {found[0].strip()!r}"
+    return None
+
+
+_PLURALS = frozenset(
+    map(
+        folded,
+        (
+            "instructions",
+            "instrucciones",
+            "instruções",
+            "anweisungen",
+            "инструкции",
+            "inputs",
+            "outputs",
+        ),
+    )
+)
+
+
+def placeholder(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001
+    """A gap left for a reader to fill, in the instruction or the output, outside code and formulas.
+
+    A task that asks for a template or form is about gaps, and so is one whose instruction or input has the very gap
+    to be filled.
+    """
+    for part in ("output", "instruction"):
+        text = _prose(getattr(task, part))
+        for pattern in (_BRACKETED, _CROSSES, _CIRCLES, _BRACED, _ANGLED):
+            for found in pattern.finditer(text):
+                if _is_gap(pattern, found) and not (part == "output" and found[0] in task.input):
+                    return f"{part}: {found[0]!r}"
+    return None
+
+
+def _is_gap(pattern: object, found: "regex.Match[str]") -> bool:
+    if pattern is _BRACKETED:
+        return bool(_BLANK_WORD.search(found["what"])) and "," not in found["what"]
+    return True
+
+
+def _prose(text: str) -> str:
+    """A text without fenced and inline code, formulas and lines of code."""
+    return "\n".join(
+        line for line in _without_code(text).split("\n") if not _CODE_LINE.search(line)
+    )
+
+
+def _without_code(text: str) -> str:
+    return str(_CODE.sub(" ", text))

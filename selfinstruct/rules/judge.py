@@ -1,0 +1,90 @@
+"""Applies the rules to a task, in order; the first that speaks drops it. The predicates themselves lie beside it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from selfinstruct.rules import content, demands, personal, shape, tongue
+from selfinstruct.rules.overlap import EvaluationSets
+from selfinstruct.rules.settings import RuleSettings
+from selfinstruct.types import Dropped, Task
+
+Predicate = Callable[[Task, str, RuleSettings], str | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """A named reason to drop a task; its switch in the settings has the same name."""
+
+    name: str
+    finds: Predicate
+    """What the rule found in a task in a language, or None."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What the rules say of a task."""
+
+    task: Task
+    """The task, changed where `changes` says so."""
+
+    changes: tuple[str, ...] = ()
+    dropped: Dropped | None = None
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(name="missing_part", finds=shape.missing_part),
+    Rule(name="length", finds=shape.length),
+    Rule(name="left_label", finds=content.left_label),
+    Rule(name="web_link", finds=content.web_link),
+    Rule(name="placeholder", finds=content.placeholder),
+    Rule(name="refusal", finds=demands.refusal),
+    Rule(name="beyond_text", finds=demands.beyond_text),
+    Rule(name="personal_data", finds=personal.personal_data),
+    Rule(name="repetition", finds=shape.repetition),
+    Rule(name="wrong_language", finds=tongue.wrong_language),
+    Rule(name="gloss", finds=tongue.gloss),
+    Rule(name="input_like_instruction", finds=shape.input_like_instruction),
+)
+"""Every rule that needs the task alone, the cheap ones first."""
+
+
+class Rules:
+    """The rules of one language."""
+
+    def __init__(self, language: str, settings: RuleSettings | None = None) -> None:
+        """Read the evaluation sets that the settings name.
+
+        Raises:
+            XtuneError: An evaluation set cannot be read.
+        """
+        self.language = language
+        self.settings = settings or RuleSettings()
+        self._rules: Sequence[Rule] = [rule for rule in RULES if getattr(self.settings, rule.name)]
+        self._evaluation: EvaluationSets | None = None
+        if self.settings.evaluation_overlap and self.settings.evaluation_sets:
+            self._evaluation = EvaluationSets(
+                self.settings.evaluation_sets,
+                language=language,
+                tokens=self.settings.overlap_tokens,
+            )
+
+    def judge(self, task: Task) -> Judgement:
+        """Whether a task stays, what was changed in it, and why it goes."""
+        changes: tuple[str, ...] = ()
+        if self.settings.input_in_instruction and shape.input_is_in_instruction(task):
+            task, changes = replace(task, input=""), ("input_in_instruction",)
+        for rule in self._rules:
+            detail = rule.finds(task, self.language, self.settings)
+            if detail is not None:
+                return Judgement(
+                    task=task, changes=changes, dropped=_dropped(rule.name, detail, task)
+                )
+        if self._evaluation and (detail := self._evaluation.find(task)):
+            return Judgement(
+                task=task, changes=changes, dropped=_dropped("evaluation_overlap", detail, task)
+            )
+        return Judgement(task=task, changes=changes)
+
+
+def _dropped(reason: str, detail: str, task: Task) -> Dropped:
+    return Dropped(reason=reason, detail=detail, text=task.instruction)

@@ -1,0 +1,135 @@
+"""Rules on what a task is made of: its parts, their lengths, loops, an input that says the instruction again."""
+
+import unicodedata
+
+import numpy as np
+import regex
+
+from selfinstruct.rules.settings import RuleSettings
+from selfinstruct.types import Task
+from xtune.text import rouge_l
+
+_SOMETHING = regex.compile(r"[\p{L}\p{N}\p{S}\p{P}--[.…。,_\-–—]]", flags=regex.VERSION1)
+_GRAPHEME = regex.compile(r"\X")
+_LONGEST_PERIOD = 120
+_FEWEST_LETTERS_OF_A_LOOP = 40
+_TIMES = 5
+"""A loop says a run of at most 120 letters six times over, 40 letters or more: songs and tables stay below."""
+
+_MOST_LETTERS = 20_000
+
+
+def missing_part(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001 - a rule's signature
+    """No instruction or no output: nothing, white space or dots alone."""
+    missing = [
+        name for name in ("instruction", "output") if not _SOMETHING.search(getattr(task, name))
+    ]
+    return f"no {' and no '.join(missing)}" if missing else None
+
+
+def length(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001
+    """A part that is too short or too long, in graphemes."""
+    limits = {
+        "instruction": (settings.shortest_instruction, settings.longest_instruction),
+        "input": (0, settings.longest_input),
+        "output": (0, settings.longest_output),
+    }
+    for name, (least, most) in limits.items():
+        text = getattr(task, name).strip()
+        if least <= len(text) <= most and len(text) > 8 * least:
+            continue
+        count = sum(1 for _ in _GRAPHEME.finditer(text))
+        if not least <= count <= most:
+            return f"{name} of {count} graphemes; {least} to {most} are allowed"
+    return None
+
+
+def repetition(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001
+    """A text that says the same letters again and again, in any script; digits and punctuation do not break a loop."""
+    for name in ("instruction", "input", "output"):
+        found = _loop(getattr(task, name))
+        if found:
+            return f"{name} repeats {found!r}"
+    return None
+
+
+def _loop(text: str) -> str | None:
+    letters = "".join(filter(str.isalpha, text[:_MOST_LETTERS].casefold()))
+    if len(letters) < _FEWEST_LETTERS_OF_A_LOOP:
+        return None
+    codes = np.frombuffer(
+        letters.encode("utf-32-le", "surrogatepass"), dtype=np.uint32
+    )  # (letters,)
+    for period in _periods(letters):
+        least = max(_TIMES * period, _FEWEST_LETTERS_OF_A_LOOP - period)
+        differs = np.flatnonzero(codes[period:] != codes[:-period])
+        edges = np.concatenate(([-1], differs, [len(codes) - period]))
+        gaps = (
+            np.diff(edges) - 1
+        )  # lengths of the runs in which each letter equals the one a period before
+        longest = int(gaps.argmax())
+        if gaps[longest] >= least:
+            start = int(edges[longest]) + 1
+            return letters[start : start + period]
+    return None
+
+
+def _periods(letters: str) -> list[int]:
+    """The distances at which a window of letters comes again: a loop has its own among them."""
+    seen: dict[str, int] = {}
+    found: set[int] = set()
+    for position in range(len(letters) - _WINDOW + 1):
+        window = letters[position : position + _WINDOW]
+        before = seen.get(window)
+        if before is not None and position - before <= _LONGEST_PERIOD:
+            found.add(position - before)
+        seen[window] = position
+    return sorted(found)
+
+
+_WINDOW = 16
+"""Letters; every loop that counts agrees with itself over more than these, one period on."""
+
+
+def input_is_in_instruction(task: Task) -> bool:
+    """Whether the instruction holds the whole input, as words and not as part of one."""
+    needle = _spaced(task.input)
+    if not needle:
+        return False
+    instruction = _spaced(task.instruction)
+    start = instruction.find(needle)
+    while start >= 0:
+        end = start + len(needle)
+        if _at_edge(instruction, start, needle[0]) and _at_edge(instruction, end, needle[-1]):
+            return True
+        start = instruction.find(needle, start + 1)
+    return False
+
+
+_WITHOUT_SPACES = regex.compile(
+    r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
+)
+
+
+def _at_edge(text: str, position: int, edge: str) -> bool:
+    """Whether no word goes on across a position."""
+    if position in {0, len(text)} or not edge.isalnum() or _WITHOUT_SPACES.match(edge):
+        return True
+    return not (text[position - 1].isalnum() and text[position].isalnum())
+
+
+def _spaced(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def input_like_instruction(task: Task, language: str, settings: RuleSettings) -> str | None:
+    """An input that says the instruction again, by ROUGE-L F."""
+    if not task.input.strip():
+        return None
+    score, most = (
+        rouge_l(task.instruction, task.input, language),
+        settings.input_threshold(language),
+    )
+    return (
+        f"ROUGE-L F of instruction and input is {score:.2f}, above {most}" if score > most else None
+    )

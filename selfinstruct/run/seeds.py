@@ -1,0 +1,60 @@
+"""Where a run's seeds come from: a file or folder of the recipe, the sets that ship, or a translation made on the spot."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from selfinstruct.generate.paid import PaidLLM
+from selfinstruct.pool.folder import Folder
+from selfinstruct.pool.journal import fingerprint
+from selfinstruct.report.progress import Shower
+from selfinstruct.seeds import read_seeds, shipped_seeds
+from selfinstruct.settings import Settings
+from selfinstruct.translate import translate
+from selfinstruct.types import LLM, Reply, Request, Seed
+from xtune.errors import XtuneError
+
+
+async def find_seeds(
+    settings: Settings, folder: Folder, paid: PaidLLM, shower: Shower
+) -> dict[str, Sequence[Seed]]:
+    """The seeds of every language; those that exist nowhere are translated into the run's folder first.
+
+    Raises:
+        XtuneError: A file is wrong, or a language has no seeds and cannot be translated into.
+    """
+    files = {language: _file(language, settings) for language in settings.languages}
+    missing = [language for language, path in files.items() if path is None]
+    if missing:
+        made = folder.path / "seeds"
+        report = await translate(read_seeds("en"), to=missing, folder=made, llm=Translating(paid))
+        for line in report.lines():
+            shower.say(line)
+        files |= {language: made / f"{language}.jsonl" for language in missing}
+    seeds = {language: read_seeds(path) for language, path in files.items() if path is not None}
+    for language, found in seeds.items():
+        if not found:
+            raise XtuneError(f"There are no seeds for {language} in {files[language]}.")
+    return dict(seeds)
+
+
+def _file(language: str, settings: Settings) -> Path | None:
+    """The seed file of a language; None if there is none."""
+    if settings.seeds is not None:
+        path = Path(settings.seeds)
+        if not path.is_dir():
+            return path
+        if (path / f"{language}.jsonl").is_file():
+            return path / f"{language}.jsonl"
+    return shipped_seeds(language)
+
+
+class Translating:
+    """Asks for translations; an edited seed asks anew, where a prompt of the run may not change."""
+
+    def __init__(self, llm: LLM) -> None:
+        self._llm = llm
+
+    async def complete(self, request: Request) -> Reply:
+        """Answer one request."""
+        return await self._llm.complete(replace(request, id=f"{request.id}/{fingerprint(request)}"))

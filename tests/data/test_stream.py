@@ -1,0 +1,171 @@
+"""Streaming: the order is the seed's, a resumed stream goes on exactly, and weights hold."""
+
+import json
+from collections import Counter, deque
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from chat_families import FAMILIES
+from factories import make_plan, make_tokenizer
+
+from xtune.data import stream as stream_module
+from xtune.data.batch import Assembly
+from xtune.data.prepare import Prepared, prepare
+from xtune.data.stream import StreamBatches
+from xtune.data.types import Step
+from xtune.errors import DataError
+
+TOKENIZER = make_tokenizer(template=FAMILIES["chatml"].template)
+
+
+@pytest.fixture(autouse=True)
+def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows of a few rows, so that a short test crosses many."""
+    monkeypatch.setattr(stream_module, "FIRST_WINDOW_ROWS", 7)
+    monkeypatch.setattr(stream_module, "WINDOW_ROWS", 23)
+    monkeypatch.setattr(stream_module, "CHUNK_ROWS", 5)
+
+
+def write(path: Path, count: int, letter: str = "q") -> str:
+    rows = [{"prompt": f"{letter}{n:03}", "completion": "y" * (1 + n % 9)} for n in range(count)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def ready(
+    train: Any, *, packing: bool = False, steps: int = 40, **data: Any
+) -> tuple[Prepared, Any]:
+    plan = make_plan(
+        {
+            "data": {"train": train, "streaming": True, "max_tokens": 64, **data},
+            "train": {"max_steps": steps, "batch_size": 4, "learning_rate": 1e-3},
+            "run": {"seed": 3},
+        },
+        packing=packing,
+    )
+    return prepare(plan, TOKENIZER), plan
+
+
+def batches(prepared: Prepared, plan: Any, **ranks: int) -> StreamBatches:
+    assembly = Assembly(micro_batch_size=2, pad_token_id=0, packed=plan.packing.value, **ranks)
+    made = prepared.batches(plan, assembly)
+    assert isinstance(made, StreamBatches)
+    return made
+
+
+def content(step: Step) -> list[Any]:
+    return [
+        (
+            batch.input_ids.tolist(),
+            batch.labels.tolist(),
+            batch.position_ids.tolist(),
+            batch.origins,
+        )
+        for batch in step.batches
+    ]
+
+
+@pytest.mark.parametrize("packing", [False, True])
+@pytest.mark.parametrize("sources", [1, 2])
+def test_a_resumed_stream_goes_on_bit_for_bit_from_every_step(
+    packing: bool, sources: int, tmp_path: Path
+) -> None:
+    train: Any = write(tmp_path / "a.jsonl", 53)
+    if sources == 2:
+        other = write(tmp_path / "b.jsonl", 17, "p")
+        train = [{"source": train, "weight": [0.8, 0.3]}, {"source": other, "weight": [0.2, 0.7]}]
+    prepared, plan = ready(train, packing=packing, steps=30)
+    whole = batches(prepared, plan)
+    expected, positions = [], []
+    for index in range(30):
+        positions.append(json.loads(json.dumps(whole.position())))
+        expected.append(content(whole.step(index)))
+    for start in (0, 1, 2, 9, 17, 29):
+        resumed = batches(*ready(train, packing=packing, steps=30))
+        resumed.resume(start, positions[start])
+        for index in range(start, 30):
+            assert content(resumed.step(index)) == expected[index]
+    replayed = batches(prepared, plan)
+    replayed.resume(11, None)
+    assert content(replayed.step(11)) == expected[11]
+
+
+def test_every_row_comes_once_a_pass_and_the_seed_decides_where(tmp_path: Path) -> None:
+    prepared, plan = ready(write(tmp_path / "a.jsonl", 60), steps=30)
+    stream = batches(prepared, plan)
+    rows = [origin.row for index in range(30) for origin in stream.step(index).origins]
+    # passes of 60 rows meet inside windows of 23, so at most a window's rows are another pass's
+    counts = Counter(rows)
+    assert sum(counts.values()) == 120
+    assert set(counts) == set(range(60))
+    assert max(counts.values()) <= 3
+    assert rows != sorted(rows)
+    assert stream.epoch(30) >= 1
+
+
+@pytest.mark.parametrize("packing", [False, True])
+def test_the_ranks_together_read_what_one_process_reads(packing: bool, tmp_path: Path) -> None:
+    train = write(tmp_path / "a.jsonl", 40)
+    alone = batches(*ready(train, packing=packing))
+    ranks = [batches(*ready(train, packing=packing), rank=rank, world_size=2) for rank in (0, 1)]
+    for index in range(12):
+        whole, parts = alone.step(index), [one.step(index) for one in ranks]
+        assert {part.loss_weight for part in parts} == {whole.loss_weight}
+        read = sorted(o.row for part in parts for batch in part.batches for o in batch.origins)
+        assert read == sorted(origin.row for origin in whole.origins)
+
+
+def test_weights_hold_at_every_step(tmp_path: Path) -> None:
+    train = [
+        {"source": write(tmp_path / "a.jsonl", 30), "weight": 3},
+        {"source": write(tmp_path / "b.jsonl", 20, "p"), "weight": 1},
+    ]
+    stream = batches(*ready(train))
+    for index in range(30):
+        names = Counter(Path(origin.source).name for origin in stream.step(index).origins)
+        assert names == {"a.jsonl": 3, "b.jsonl": 1}
+
+
+def test_packs_are_isolated_and_full(tmp_path: Path) -> None:
+    stream = batches(*ready(write(tmp_path / "a.jsonl", 200), packing=True))
+    step = stream.step(0)
+    assert max(batch.input_ids.shape[1] for batch in step.batches) <= 64
+    for batch in step.batches:
+        firsts = batch.position_ids == 0
+        assert torch.all(batch.labels[firsts] == -100)
+
+
+def test_the_report_is_of_the_first_rows_and_names_the_whole_files(tmp_path: Path) -> None:
+    prepared, _ = ready(write(tmp_path / "a.jsonl", 900))
+    assert prepared.report.streaming
+    assert len(prepared.report.files[0].sha256) == 64
+    assert prepared.report.train.rows_read == 500
+    assert any("streamed while training" in line for line in prepared.report.lines())
+
+
+def test_a_faulty_row_is_named_when_it_is_reached(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.jsonl", 600)
+    with Path(source).open("a") as file:
+        file.write('{"prompt": "no answer"}\n')
+    stream = batches(*ready(source, steps=200))
+    with pytest.raises(DataError, match=r"a.jsonl:601"):
+        deque(map(stream.step, range(200)), maxlen=0)
+
+
+def test_a_source_that_gives_nothing_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"prompt": "a", "completion": ""}\n' * 20)
+    with pytest.raises(DataError, match="were dropped"):
+        ready(str(path))
+
+
+def test_epochs_are_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"`train\.epochs` is not known"):
+        make_plan(
+            {
+                "data": {"train": "a.jsonl", "streaming": True},
+                "train": {"max_steps": 3, "epochs": 1.0, "learning_rate": 1e-3},
+            }
+        )

@@ -1,0 +1,174 @@
+"""What comes out of a run: status, numbers, the data set with its card, and that xtune trains on it as it is."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from running import xtune
+from scripted_llm import ScriptedLLM, serving
+
+from selfinstruct.report.export import export
+from selfinstruct.report.progress import Lines
+from selfinstruct.report.stats import read_stats
+from selfinstruct.run import verbs
+from selfinstruct.run.verbs import run_recipe
+from selfinstruct.seeds import shipped_seeds
+from xtune.errors import RunError, XtuneError
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("grown")
+    with serving(ScriptedLLM()) as server:
+        (folder / "recipe.yaml").write_text(
+            "languages: [en, es]\n"
+            f"seeds: {shipped_seeds('en')}\n"
+            "rules: {wrong_language: false}\n"
+            f"llm: {{model: scripted, base_url: '{server.url}', output: text, price: {{prompt: 1, completion: 2}}}}\n"
+            "generate: {rounds: 2, first_round_prompts: 4, prompts_per_round: 6}\n"
+            f"run: {{folder: {folder / 'run'}}}\n",
+            encoding="utf-8",
+        )
+        run_recipe(str(folder / "recipe.yaml"), show=Lines(sys.stderr))
+    return folder / "run"
+
+
+def rows(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def kept(run, language):
+    return [row for row in rows(run / "pool" / f"{language}.jsonl") if row["event"] == "kept"]
+
+
+def test_every_kept_task_is_exported_once_and_the_held_out_part_stays_apart(grown, tmp_path):
+    exported = export(grown, tmp_path / "out", split=0.2)
+
+    for language in ("en", "es"):
+        train, held_out = (
+            rows(tmp_path / "out" / f"{language}{end}.jsonl") for end in ("", ".test")
+        )
+        expected = [
+            (row["instruction"], row["input"], row["output"]) for row in kept(grown, language)
+        ]
+        assert sorted(
+            (row["instruction"], row["input"], row["output"]) for row in [*train, *held_out]
+        ) == sorted(expected)
+        assert exported.counts[language] == (len(train), len(held_out))
+        assert 0.08 < len(held_out) / len(expected) < 0.35
+
+
+def test_messages_and_sharegpt_say_the_same(grown, tmp_path):
+    export(grown, tmp_path / "m", form="messages")
+    export(grown, tmp_path / "s", form="sharegpt")
+    task = next(row for row in kept(grown, "es") if row["input"])
+    asked = f"{task['instruction']}\n\n{task['input']}"
+
+    place = kept(grown, "es").index(task)
+    assert rows(tmp_path / "m" / "es.jsonl")[place] == {
+        "messages": [
+            {"role": "user", "content": asked},
+            {"role": "assistant", "content": task["output"]},
+        ]
+    }
+    assert rows(tmp_path / "s" / "es.jsonl")[place] == {
+        "conversations": [
+            {"from": "human", "value": asked},
+            {"from": "gpt", "value": task["output"]},
+        ]
+    }
+
+
+def test_the_card_tells_model_counts_drops_and_licence(grown, tmp_path):
+    export(grown, tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    drops = sum(one.drops["too_similar"] for one in read_stats(grown).values())
+
+    assert "Model: scripted" in card
+    assert f"| too_similar | {drops:,} |" in card
+    assert f"| es | {len(kept(grown, 'es'))} | 0 |" in card
+    assert "terms of whoever provides that" in card
+
+
+def test_nothing_is_overwritten_and_what_is_no_run_is_said_so(grown, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("x")
+    with pytest.raises(XtuneError, match="it is not overwritten"):
+        export(grown, tmp_path / "out")
+    with pytest.raises(RunError, match="is no folder"):
+        export(tmp_path / "nowhere", tmp_path / "new")
+    with pytest.raises(XtuneError, match="--split"):
+        export(grown, tmp_path / "new", split=1.0)
+
+
+def test_status_tells_replies_tokens_and_cost(grown):
+    text = verbs.status(str(grown))
+    assert "not running, model scripted" in text
+    assert "replies 10 of 10" in text
+    assert "10,000 prompt and 14,000 answer tokens, 0.04 USD" in text
+
+
+def test_xtune_trains_on_what_comes_out(grown, tmp_path):
+    export(grown, tmp_path / "out", split=0.1)
+    done = xtune(
+        "train",
+        "quickstart",
+        f"data.train={tmp_path / 'out' / 'es.jsonl'}",
+        f"data.evaluate={tmp_path / 'out' / 'es.test.jsonl'}",
+        "train.max_steps=2",
+        "train.batch_size=2",
+        f"run.folder={tmp_path / 'trained'}",
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "trained" / "adapter" / "adapter_model.safetensors").is_file()
+
+
+def command(*words):
+    done = subprocess.run(
+        [sys.executable, "-m", "selfinstruct", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_stats_are_printed(grown):
+    code, out, _ = command("stats", str(grown))
+    assert code == 0
+    assert "too_similar" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("run", "nowhere.yaml"), "there is no such recipe (nowhere.yaml)"),
+        (("run", "demo", "llm.api_key=sk-123"), "would show a key to everyone who lists processes"),
+        (("run", "multialpaca", "--budget", "five"), "Write --budget 5USD."),
+        (("run", "multialpaca", "generate.round=2"), "Did you mean `generate.rounds`?"),
+        (("status", "/nowhere"), "/nowhere is no folder."),
+        (("run", "multialpaca", "run.folder=/proc/x"), "/proc/x could not be written"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(words, told, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test-1234567890")
+    code, _, err = command(*words)
+    assert code == 2
+    assert told in err
+    assert "Traceback" not in err
+    assert len(err.strip().splitlines()) == 1
+    assert "sk-123" not in err
+
+
+def test_help_loads_neither_torch_nor_openai_nor_numpy():
+    code = (
+        "import sys\nfrom selfinstruct.cli.app import app\n"
+        "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print([name for name in ('torch', 'openai', 'numpy', 'transformers', 'pydantic') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"

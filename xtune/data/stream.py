@@ -1,0 +1,327 @@
+"""Data that is read and encoded while it is trained on, window by window, in an order of the seed; nothing is kept on disk.
+
+rows of each source --encode, a chunk at a time--> sequences --drawn by weight--> a window --shuffled, packed--> rows --> steps
+
+A position is where a window begins in each source, and how many of its rows are trained on: what comes
+after it is a function of the position, the files and the seed. Resuming skips raw rows and encodes one window again.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from collections.abc import Sequence as Many
+from concurrent.futures import Future
+from dataclasses import dataclass
+from itertools import islice
+from threading import Thread
+from typing import Any
+
+import numpy as np
+
+from xtune.data.batch import Assembly
+from xtune.data.encode import Encoder
+from xtune.data.losses import check_losses
+from xtune.data.mixture import Mixture
+from xtune.data.packing import best_fit, length_groups
+from xtune.data.problems import Problems, refuse
+from xtune.data.reading import CHUNK_ROWS, collect
+from xtune.data.rows import RowReader
+from xtune.data.sources import SourceFile
+from xtune.data.types import Sequence, Step
+from xtune.recipe import Data
+
+FIRST_WINDOW_ROWS = 1_000
+WINDOW_ROWS = 10_000
+"""Sequences that are shuffled and packed together. The first window is smaller, so that training begins
+soon, and each later one twice the one before. At 10,000 packs are 99.9 % full."""
+
+WINDOW_TOKENS = 1 << 22
+"""Tokens in a window, whatever its rows: 4 million take 50 MB, and two windows exist at a time."""
+
+_JUDGED_ROWS = 1_000
+"""Rows read before it is judged how many are lost: fewer say little. A choice."""
+
+
+class SourceStream:
+    """The encoded sequences of one source without end: pass after pass over its files, their order by the seed."""
+
+    def __init__(self, files: Many[SourceFile], encoder: Encoder, *, number: int, seed: int, max_rows: int | None) -> None:  # fmt: skip
+        """Stand before the first row.
+
+        Args:
+            files: The files of the source.
+            encoder: Encodes its rows.
+            number: The source's place in the recipe.
+            seed: Decides the order of the files in each pass.
+            max_rows: Rows of a pass.
+        """
+        self._files = files
+        self._encoder = encoder
+        self._number = number
+        self._seed = seed
+        self._max_rows = max_rows
+        self.read = self.kept = 0
+        self.lost: dict[str, tuple[int, tuple[str, ...]]] = {}
+        self.seek({"pass": 0, "row": 0, "used": 0})
+
+    def position(self) -> dict[str, int]:
+        """Where the next sequence is: the pass, the first row of its chunk, and sequences of the chunk before it."""
+        return {"pass": self._pass, "row": self._row, "used": self._used}
+
+    def seek(self, position: Mapping[str, int]) -> None:
+        """Go to a position; raw rows before it are read over, not encoded."""
+        self._pass, self._row, self._used = position["pass"], position["row"], position["used"]
+        self._problems = Problems()
+        self._rows = islice(self._pass_rows(), self._row, None)
+        self._chunk: list[Sequence] | None = None
+        self._chunk_rows = 0
+
+    def next(self) -> Sequence:
+        """The next sequence.
+
+        Raises:
+            DataError: A row is faulty, or a whole pass gave nothing.
+        """
+        if self._chunk is None:
+            self._encode_chunk()
+        empty_passes = 0
+        while self._chunk is None or self._used >= len(self._chunk):
+            if self._chunk_rows:
+                self._row, self._used = self._row + self._chunk_rows, 0
+            else:
+                empty_passes = empty_passes + 1 if not self.kept else 0
+                if empty_passes > 1:
+                    refuse("No row of the source can be trained on", where=self._files[0].name)
+                self.seek({"pass": self._pass + 1, "row": 0, "used": 0})
+            self._encode_chunk()
+        sequence = self._chunk[self._used]
+        self._used += 1
+        return sequence
+
+    def _encode_chunk(self) -> None:
+        rows = collect(self._rows, CHUNK_ROWS)
+        self._problems.raise_any()
+        encoded = self._encoder.encode_rows(rows)
+        self._chunk, self._chunk_rows = encoded.sequences, len(rows)
+        self.read += len(rows)
+        self.kept += len(encoded.sequences)
+        for reason, count in Counter(drop.reason for drop in encoded.drops).items():
+            before, examples = self.lost.get(reason, (0, ()))
+            examples = examples or (
+                str(next(d.origin for d in encoded.drops if d.reason == reason)),
+            )
+            self.lost[reason] = (before + count, examples)
+
+    def _pass_rows(self) -> Iterator[Any]:
+        order = np.random.default_rng((self._seed, 4, self._number, self._pass))
+        files = [self._files[int(place)] for place in order.permutation(len(self._files))]
+        rows = (row for file in files for row in RowReader(file, self._problems))
+        return islice(rows, self._max_rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """Rows of samples that were shuffled together, and where the stream stood before and after."""
+
+    rows: list[list[Sequence]]
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+
+class Stream:
+    """Windows of rows, one after another."""
+
+    def __init__(self, plan: "StreamPlan", sources: Many[SourceStream]) -> None:
+        """Stand before the first window of some sources."""
+        self._sources = sources
+        self._mixture = Mixture(plan.shares, plan.draws)
+        self._capacity = plan.capacity
+        self._batch_size = plan.batch_size
+        self._seed = plan.seed
+        self._data = plan.data
+        self._number = 0
+        changing = any(first != last for first, last in plan.shares)
+        self._most = max(200, min(WINDOW_ROWS, plan.draws // 20)) if changing else WINDOW_ROWS
+
+    def position(self) -> dict[str, Any]:
+        """Where the next window begins, as plain JSON types."""
+        sources = [source.position() for source in self._sources]
+        return {"window": self._number, "counts": list(self._mixture.counts), "sources": sources}
+
+    def seek(self, position: Mapping[str, Any]) -> None:
+        """Go to where a window begins."""
+        self._number = position["window"]
+        self._mixture.resume(position["counts"])
+        for source, place in zip(self._sources, position["sources"], strict=True):
+            source.seek(place)
+
+    def window(self) -> Window:
+        """Read, encode, shuffle and pack the next window.
+
+        Raises:
+            DataError: A row is faulty, or too many are lost.
+        """
+        before = self.position()
+        most = min(self._most, FIRST_WINDOW_ROWS << min(self._number, 20))
+        drawn: list[int] = []
+        sequences: list[list[Sequence]] = [[] for _ in self._sources]
+        tokens = 0
+        while len(drawn) < most and tokens < WINDOW_TOKENS:
+            source = self._mixture.draw()
+            sequence = self._sources[source].next()
+            drawn.append(source)
+            sequences[source].append(sequence)
+            tokens += len(sequence)
+        self._judge()
+        rows = self._shuffled(drawn, sequences)
+        self._number += 1
+        return Window(rows=rows, before=before, after=self.position())
+
+    def _shuffled(self, drawn: list[int], sequences: list[list[Sequence]]) -> list[list[Sequence]]:
+        """Rows of a window. Each source is shuffled by itself, so that the draws keep their weights."""
+        generator = np.random.default_rng((self._seed, 5, self._number))
+        shuffled = [
+            iter([some[int(place)] for place in generator.permutation(len(some))])
+            for some in sequences
+        ]
+        order = [next(shuffled[source]) for source in drawn]
+        lengths = np.array([len(sequence) for sequence in order], np.int64)
+        if self._capacity is not None:
+            packs = best_fit(np.arange(len(order)), lengths, self._capacity)
+            packs = packs.take(generator.permutation(len(packs)))
+            return [[order[int(index)] for index in pack] for pack in packs]
+        if len(self._sources) == 1:
+            groups = length_groups(lengths, self._batch_size, generator)
+            order = [order[int(index)] for index in groups.rows]
+        return [[sequence] for sequence in order]
+
+    def _judge(self) -> None:
+        lost: dict[str, tuple[int, tuple[str, ...]]] = {}
+        for source in self._sources:
+            for reason, (count, examples) in source.lost.items():
+                before, first = lost.get(reason, (0, ()))
+                lost[reason] = (before + count, first or examples)
+        read = sum(source.read for source in self._sources)
+        if read >= _JUDGED_ROWS:
+            check_losses(read, sum(source.kept for source in self._sources), lost, "data.train", self._data)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamPlan:
+    """Everything a stream is made of, before any row is read."""
+
+    files: Many[SourceFile]
+    encoder: Encoder
+    shares: Many[tuple[float, float]]
+    draws: int
+    capacity: int | None
+    batch_size: int
+    seed: int
+    data: Data
+
+    def open(self) -> Stream:
+        """A stream at its first row."""
+        whole = self.data.max_rows if len(self.data.train) == 1 else None
+        limits = [
+            min((rows for rows in (source.max_rows, whole) if rows is not None), default=None)
+            for source in self.data.train
+        ]
+        sources = [
+            SourceStream(
+                [file for file in self.files if file.source == number],
+                self.encoder,
+                number=number,
+                seed=self.seed,
+                max_rows=limit,
+            )
+            for number, limit in enumerate(limits)
+        ]
+        return Stream(self, sources)
+
+
+class StreamBatches:
+    """The optimizer steps of a stream, in order; the next window is made in the background."""
+
+    def __init__(self, stream: Stream, assembly: Assembly, *, batch_size: int) -> None:
+        """Stand before the first step.
+
+        Args:
+            stream: Where rows come from; from here on it belongs to these batches.
+            assembly: What becomes of the rows of a step.
+            batch_size: Rows of a step.
+        """
+        self._stream = stream
+        self._assembly = assembly
+        self._batch_size = batch_size
+        self._at = 0
+        self._offset = 0
+        self._windows: deque[Window] = deque()
+        self._coming: Future[Window] | None = None
+        self._after = stream.position()
+
+    def epoch(self, step: int) -> float:
+        """Whole passes over the source that is furthest behind."""
+        del step  # the position tells
+        return float(min(place["pass"] for place in self.position()["sources"]))
+
+    def position(self) -> dict[str, Any]:
+        """Where the next step begins, as plain JSON types."""
+        if self._windows and self._offset < len(self._windows[0].rows):
+            return {**self._windows[0].before, "offset": self._offset}
+        return {**(self._windows[0].after if self._windows else self._after), "offset": 0}
+
+    def resume(self, step: int, position: Mapping[str, Any] | None) -> None:
+        """Stand before a step; without a position, all before it is read again."""
+        if position is not None:
+            self._stream.seek(position)
+            self._after = self._stream.position()
+            self._at, self._offset = step, int(position["offset"])
+        while self._at < step:
+            self._rows()
+
+    def step(self, index: int) -> Step:
+        """The micro-batches of the next step.
+
+        Raises:
+            ValueError: It is not the next one.
+            DataError: A row is faulty, or too many are lost.
+        """
+        if index != self._at:
+            raise ValueError(f"step {index} was asked for, and {self._at} is next")
+        return self._assembly.step(self._rows())
+
+    def _rows(self) -> list[list[Sequence]]:
+        """The rows of the next step; it may begin in one window and end in the next."""
+        self._at += 1
+        rows: list[list[Sequence]] = []
+        while True:
+            if not self._windows:
+                self._windows.append(self._next_window())
+            window = self._windows[0]
+            stop = min(self._offset + self._batch_size - len(rows), len(window.rows))
+            rows += window.rows[self._offset : stop]
+            self._offset = stop
+            if len(rows) == self._batch_size:
+                return rows
+            self._after = window.after
+            self._windows.popleft()
+            self._offset = 0
+
+    def _next_window(self) -> Window:
+        if self._coming is None:
+            self._coming = self._prepare()
+        window = self._coming.result()
+        self._coming = self._prepare()
+        return window
+
+    def _prepare(self) -> Future[Window]:
+        """Make a window on a thread that no exit waits for."""
+        future: Future[Window] = Future()
+
+        def make() -> None:
+            try:
+                future.set_result(self._stream.window())
+            except BaseException as error:  # noqa: BLE001 - whoever asks for the window gets it
+                future.set_exception(error)
+
+        Thread(target=make, daemon=True, name="xtune-stream").start()
+        return future
