@@ -15,8 +15,8 @@ import numpy as np
 from selfinstruct.novelty.compiling import compiled, popcount
 from selfinstruct.novelty.search import SKETCH_WORDS, Bytes, Found, Ints, Longs, Words, limit_of
 
-_FIRST_BLOCK, _LARGEST_BLOCK = 2, 512
-"""Places in the first and the largest block of a list; each has twice the places of the one before. Most lists
+_FIRST_BLOCK, _GROWTH, _LARGEST_BLOCK = 2, 4, 512
+"""Places in the first and the largest block of a list; each has four times the places of the one before. Most lists
 hold one or two texts; 512 sketches are 8 KiB, which the first-level cache holds."""
 
 
@@ -218,7 +218,7 @@ def _new_block_size(group, lists):  # type: ignore[no-untyped-def]
     if group < 0:
         return _FIRST_BLOCK
     block = lists.blocks[lists.groups[group].block - 1]
-    return min(2 * block.size, _LARGEST_BLOCK) if block.fill == block.size else 0
+    return min(_GROWTH * block.size, _LARGEST_BLOCK) if block.fill == block.size else 0
 
 
 @compiled
