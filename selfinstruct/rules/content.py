@@ -44,6 +44,12 @@ _BLANK_WORD = regex.compile(
     rf"(?:\b(?:{_BLANK_WORDS})\b)|(?:名前|氏名|会社|日付|이름|회사|날짜|주소|ชื่อ|วันที่|ใส่)",
     flags=regex.IGNORECASE,
 )
+_ABOUT_GAPS = regex.compile(
+    r"\b(?:templates?|placeholders?|form letter|plantillas?|vorlagen?|platzhalter|gabarits?|modèles? de (?:lettre|courriel|e-?mail|message|contrat)|"
+    r"modelos? de (?:carta|e-?mail|mensagem|contrato|correo)|marcador(?:es)? de posición|templat|mẫu (?:thư|email|đơn)|roman numerals?|números? romanos?|"
+    r"römische|chiffres romains|angka romawi|chữ số la mã)\b|шаблон|римск|テンプレート|雛形|ひな形|プレースホルダ|ローマ数字|템플릿|양식|로마 ?숫자|เทมเพลต|แม่แบบ|เลขโรมัน|قالب|رومانية",
+    flags=regex.IGNORECASE,
+)
 _CROSSES = regex.compile(r"(?<![\p{L}\p{N}])(?:X{3,}|x{4,}|Х{3,})(?:[-\s]?X+)*(?![\p{L}\p{N}])")
 _CIRCLES = regex.compile(r"[〇○◯]{2,}|[△▲]{2,}|(?<![\p{N}])[×✕]{2,}|(?<=[「『])[〇○◯](?=[」』])")
 _BRACED = regex.compile(
@@ -107,9 +113,10 @@ _PLURALS = frozenset(
 def placeholder(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001
     """A gap left for a reader to fill, in the instruction or the output, outside code and formulas.
 
-    A task that asks for a template or form is about gaps, and so is one whose instruction or input has the very gap
-    to be filled.
+    A task that asks for a template is about gaps, and an output may repeat a gap that its input has.
     """
+    if _ABOUT_GAPS.search(task.instruction):
+        return None
     for part in ("output", "instruction"):
         text = _prose(getattr(task, part))
         for pattern in (_BRACKETED, _CROSSES, _CIRCLES, _BRACED, _ANGLED):

@@ -22,7 +22,10 @@ _LEAST_PHONE_DIGITS = 8
 _MOST_PHONE_DIGITS = 15
 """ITU-T E.164 allows 15 digits; national numbers have 8 at least."""
 
-_CARD = regex.compile(r"(?<![\w.,-])\d(?:[ -]?\d){12,18}(?![\w])(?![.,-]\d)")
+_CARD = regex.compile(
+    r"(?<![\w.,-])(?<!\d )(?:\d{13,19}|\d{4}(?P<gap>[ -])\d{4}(?P=gap)\d{4}(?P=gap)\d{1,4}(?:(?P=gap)\d{1,3})?|\d{4}(?P<wide>[ -])\d{6}(?P=wide)\d{4,5})"
+    r"(?!\w)(?! ?\d)(?![.,-]\d)"
+)
 _CARD_LENGTHS = range(13, 20)
 """ISO/IEC 7812: 13 to 19 digits here, the last one Luhn's."""
 

@@ -159,6 +159,25 @@ def test_a_gap_that_the_input_has_may_be_in_the_output():
     )
 
 
+def test_a_template_may_have_gaps():
+    assert (
+        reason(
+            instruction="Write an email template for new customers.",
+            output="Dear [Customer Name], welcome.",
+        )
+        is None
+    )
+    assert (
+        reason(
+            instruction="Escribe una plantilla de carta.",
+            output="Estimado [nombre]:",
+            language="es",
+        )
+        is None
+    )
+    assert reason(instruction="Write 30 in Roman numerals.", output="XXX") is None
+
+
 def test_refusals_count_at_the_opening_only():
     assert reason(output="Tides rise. Some sites say: sorry, I cannot help you with that.") is None
     assert reason(output='"I\'m sorry, I cannot help you," said the wizard.') is None
@@ -200,7 +219,7 @@ def test_personal_data(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["card 4111 1111 1111 1112", "GB82 WEST 1234 5698 7654 33", "From 1914-1918 and 1939-1945.", "299,792,458 metres", "1.403.500.365 people", "3.14159265358979", "ISBN 978-3-16-148410-0", "2024-11-24 10:30:00", "@home and user@", "1, 2, 3, 4, 5, 6, 7, 8, 9, 10", "120-45-30 = 45", "12345678901234567890", "phone number of 9 digits", "0000 0000 0000 0000"],
+    ["card 4111 1111 1111 1112", "GB82 WEST 1234 5698 7654 33", "From 1914-1918 and 1939-1945.", "299,792,458 metres", "1.403.500.365 people", "3.14159265358979", "ISBN 978-3-16-148410-0", "2024-11-24 10:30:00", "@home and user@", "1, 2, 3, 4, 5, 6, 7, 8, 9, 10", "120-45-30 = 45", "12345678901234567890", "phone number of 9 digits", "0000 0000 0000 0000", "4 8 1 5 1 6 2 3 4 2 1 0 8 7 6 3 2 9 0 1"],
 )  # fmt: skip
 def test_dates_numbers_and_wrong_checksums_are_no_personal_data(text):
     assert reason(output=text, wrong_language=False) is None
