@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 AT_ONCE = 16
-"""Requests in a batch. A 4.7M model writes 1.9 times as many tokens a second with 16 rows as with 8, and hardly
-more with 32 (two EPYC cores, 2026-11-24); a larger model has little memory for more."""
+"""Requests in a batch, unless `llm.concurrency` says otherwise. A design choice: larger models have little memory for more."""
 
 _GATHER_S = 0.02
 """How long a batch waits for company."""
@@ -132,7 +131,7 @@ class LocalLLM:
         return replies
 
     def _reply(self, prompt: Sequence[int], ids: list[int], room: int) -> Reply:
-        from xtune.data.stops import stop_token_ids  # noqa: PLC0415 - loads transformers
+        from xtune.data.stops import stop_token_ids  # noqa: PLC0415 - loads torch
 
         stop = stop_token_ids(self._tokenizer, _inner(self._model))
         end = next((place for place, token in enumerate(ids) if token in stop), None)
