@@ -10,6 +10,9 @@ from rich.table import Table
 
 from xtune.data.sets import DataSet, catalogue, find_set
 
+SHOWN_LANGUAGES = 3
+"""Codes in a line of the table: what leaves room for the title in 80 columns."""
+
 MANY_LANGUAGES = "multi"
 """The catalogue's word for a set in more than a dozen languages."""
 
@@ -61,7 +64,7 @@ class SetsView:
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("set", no_wrap=True, style="bold")
-        table.add_column("what it is")
+        table.add_column("what it is", overflow="fold")
         table.add_column("languages")
         table.add_column("rows", justify="right", no_wrap=True)
         table.add_column("licence")
@@ -69,7 +72,7 @@ class SetsView:
             table.add_row(
                 one.name,
                 one.title,
-                _languages(one),
+                _languages(one, most=SHOWN_LANGUAGES),
                 f"{one.rows:,}" if one.rows else "",
                 one.licence,
             )
@@ -122,5 +125,8 @@ def _in_full(one: DataSet) -> Iterator[str]:
     yield f"To look at it: xtune data show MODEL --data set:{one.name} -n 5"
 
 
-def _languages(one: DataSet) -> str:
-    return ", ".join(one.languages)
+def _languages(one: DataSet, most: int | None = None) -> str:
+    """Codes of its languages; more than `most` are counted."""
+    shown = one.languages if most is None or len(one.languages) <= most else one.languages[:most]
+    rest = len(one.languages) - len(shown)
+    return ", ".join([*shown, f"+{rest}"] if rest else shown)
