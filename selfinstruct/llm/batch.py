@@ -31,8 +31,8 @@ FILE = "batches.jsonl"
 MOST_REQUESTS = 50_000
 """Of one batch (OpenAI's documentation of the batch API, 2026)."""
 
-_GATHER_S = 0.5
-"""A batch is sent off once no further request came for this long."""
+_GATHER_S = 5.0
+"""A batch is sent off once no further request came for this long: languages end their rounds at different times."""
 
 _FIRST_POLL_S = 1.0
 _LONGEST_POLL_S = 60.0
@@ -141,9 +141,14 @@ class BatchLLM:
         count = 0
         while count < len(self._new):
             count = len(self._new)
-            await asyncio.sleep(_GATHER_S)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), _GATHER_S)
         while self._new:
             group, self._new = self._new[:MOST_REQUESTS], self._new[MOST_REQUESTS:]
+            if self._stopping.is_set():
+                for _, sent in group:
+                    sent.set_exception(Stopped())
+                continue
             try:
                 batch_id = await self._make([request for request, _ in group])
             except (LLMError, RunError) as error:
