@@ -76,7 +76,8 @@ def judge(
         rest = text[last + 1 : behind]
         found = _ENDS.search(rest)
         if found is None and closing:
-            found = re.match(r"\s*" + re.escape(closing), rest)
+            names = {closing, "<|observation|>"} if closing == "<|user|>" else {closing}
+            found = re.match(rf"(\s|</\w+>)*({'|'.join(map(re.escape, names))})", rest)
         over = index + 1 == len(messages) or messages[index + 1]["role"] not in {
             "tool",
             "assistant",
