@@ -336,10 +336,12 @@ class _Work:
         limits = {"rows": max_rows, "each": [source.max_rows for source in sources]}
         key = key_of(files, self._recipient.tokenizer, self._recipient.options, limits)
 
+        watch = self._watched(files) if cache is None else _unwatched  # a sample is soon done
+
         def write(folder: Path) -> None:
             reading = Reading([one.file for one in files], sources, max_rows=max_rows)
             workers = data.workers or (1 if data.streaming else self._workers(files))
-            write_store(folder, reading, self._recipient, workers, self._watched(files))
+            write_store(folder, reading, self._recipient, workers, watch)
 
         stored, found = (cache or self._cache).stored(key, write)
         return _Part(stored=stored, files=files, from_cache=found)
@@ -363,12 +365,16 @@ class _Work:
         return read
 
 
+def _unwatched(_: Chunk) -> None:
+    """Nobody asks how far the reading is."""
+
+
 def write_store(
     folder: Path,
     reading: Reading,
     recipient: Recipient,
     workers: int,
-    watch: Callable[[Chunk], None] = lambda _: None,
+    watch: Callable[[Chunk], None] = _unwatched,
 ) -> None:
     """Encode all that a reading gives into a new store.
 
