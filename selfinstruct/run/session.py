@@ -13,7 +13,7 @@ from typing import Any
 
 from selfinstruct.errors import LimitReached
 from selfinstruct.generate.answers import Judge
-from selfinstruct.generate.draw import Drawer
+from selfinstruct.generate.draw import Drawer, Render
 from selfinstruct.generate.loop import Language, Loop
 from selfinstruct.generate.paid import PaidLLM, StoppableLLM
 from selfinstruct.llm.meter import Meter
@@ -26,12 +26,12 @@ from selfinstruct.pool.folder import INPUTS, NOTES, RECIPE, Folder
 from selfinstruct.pool.journal import Journal
 from selfinstruct.pool.pool import LanguagePool
 from selfinstruct.pool.tally import Tally
-from selfinstruct.prompts import render
+from selfinstruct.prompts import render, template
 from selfinstruct.report.progress import Shower
 from selfinstruct.rules import Rules
 from selfinstruct.run.seeds import find_seeds
 from selfinstruct.settings import Settings, changes, dump_settings, read_dump
-from selfinstruct.types import Seed, Task
+from selfinstruct.types import Seed
 from xtune.errors import Interrupted, RunError, XtuneError
 
 _STOPPING = "Stopping: waiting for the replies that are under way; Ctrl-C again leaves them."
@@ -117,18 +117,21 @@ def _check_same_inputs(
 
 
 def _fingerprint(language: str, seeds: Sequence[Seed], settings: Settings) -> str:
-    told = [_prompt(settings, language, [seed.task]) for seed in seeds]
+    show = _renderer(settings, language)
+    told = [show([seed.task]) for seed in seeds]
     return sha256("\0".join([*told, *(seed.id for seed in seeds)]).encode()).hexdigest()[:16]
 
 
-def _prompt(settings: Settings, language: str, shown: Sequence[Task]) -> str:
+def _renderer(settings: Settings, language: str) -> Render:
+    """What makes the prompts of a language; the prompt file is read now and never again."""
     generate = settings.generate
-    return render(
-        shown,
-        language,
+    file = Path(generate.prompt) if generate.prompt else None
+    return partial(
+        render,
+        language=language,
         last_number=generate.tasks_per_prompt,
         native=generate.native,
-        file=Path(generate.prompt) if generate.prompt else None,
+        text=template(language, native=generate.native, file=file),
     )
 
 
@@ -219,7 +222,7 @@ class _Sitting:
         drawer = Drawer(
             language=name,
             seeds=seeds,
-            render=partial(_prompt, settings, name),
+            render=_renderer(settings, name),
             settings=settings.generate,
             llm=settings.llm,
             json=as_json,

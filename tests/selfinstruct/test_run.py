@@ -167,9 +167,10 @@ def test_a_run_killed_three_times_ends_with_the_same_pool_and_pays_for_no_writte
 
 @pytest.mark.slow
 def test_fifty_kills_over_one_run_leave_the_same_pool(whole, tmp_path):
-    _, kills = killed_often(tmp_path, 50, delay_s=0.3, least_s=0.0, most_s=0.5, seed=2)
+    # few sittings live long enough for a reply, so that the run lasts for all fifty
+    _, kills = killed_often(tmp_path, 50, delay_s=0.4, least_s=0.0, most_s=0.46, seed=2)
 
-    assert kills >= 10
+    assert kills == 50
     assert pools(tmp_path) == whole
 
 
