@@ -24,18 +24,15 @@ async def find_seeds(
         XtuneError: A file is wrong, or a language has no seeds and cannot be translated into.
     """
     files = {language: _file(language, settings) for language in settings.languages}
-    missing = [language for language, path in files.items() if path is None]
+    seeds = {language: read_seeds(path) for language, path in files.items() if path is not None}
+    missing = [language for language in files if language not in seeds]
     if missing:
         made = folder.path / "seeds"
         report = await translate(read_seeds("en"), to=missing, folder=made, llm=Translating(paid))
         for line in report.lines():
             shower.say(line)
         _check_translated(report)
-        files |= {language: made / f"{language}.jsonl" for language in missing}
-    seeds = {language: read_seeds(path) for language, path in files.items() if path is not None}
-    for language, found in seeds.items():
-        if not found:
-            raise XtuneError(f"There are no seeds for {language} in {files[language]}.")
+        seeds |= {language: read_seeds(made / f"{language}.jsonl") for language in missing}
     return dict(seeds)
 
 

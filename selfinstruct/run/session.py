@@ -57,8 +57,12 @@ class Outcome:
         ]
         if self.limit:
             lines.append(f"{self.limit} The same command with a higher limit goes on from here.")
-        else:
+        elif kept:
             lines.append(f"Next: selfinstruct export {self.folder} DATASET")
+        else:
+            lines.append(
+                f"Nothing to export. See why: selfinstruct stats {self.folder} --examples 3"
+            )
         return "\n".join(lines)
 
 
@@ -98,7 +102,7 @@ def _check_same_recipe(folder: Folder, settings: Settings) -> None:
 
 
 def _check_same_inputs(
-    folder: Folder, settings: Settings, seeds: Mapping[str, Sequence[Seed]]
+    folder: Folder, renders: Mapping[str, Render], seeds: Mapping[str, Sequence[Seed]]
 ) -> None:
     """Refuse to go on with other seeds or another prompt.
 
@@ -106,8 +110,8 @@ def _check_same_inputs(
         RunError: Names the language.
     """
     inputs = folder.read(INPUTS) or {}
-    for language in settings.languages:
-        now = _fingerprint(language, seeds[language], settings)
+    for language, show in renders.items():
+        now = _fingerprint(seeds[language], show)
         if inputs.setdefault(language, now) != now:
             raise RunError(
                 f"The seeds or the prompt of {language} have changed since the run in {folder.path} was started.",
@@ -116,8 +120,7 @@ def _check_same_inputs(
     folder.write(INPUTS, inputs)
 
 
-def _fingerprint(language: str, seeds: Sequence[Seed], settings: Settings) -> str:
-    show = _renderer(settings, language)
+def _fingerprint(seeds: Sequence[Seed], show: Render) -> str:
     told = [show([seed.task]) for seed in seeds]
     return sha256("\0".join([*told, *(seed.id for seed in seeds)]).encode()).hexdigest()[:16]
 
@@ -177,11 +180,13 @@ class _Sitting:
 
     async def _grow(self, paid: PaidLLM, llm: StoppableLLM) -> Outcome:
         with self._interruptible(paid):
-            as_json = await self._output(paid)
+            # what can be wrong on this machine is found before anything is asked
+            renders = {name: _renderer(self._settings, name) for name in self._settings.languages}
             seeds = await find_seeds(self._settings, self._folder, paid, self._shower)
-            _check_same_inputs(self._folder, self._settings, seeds)
+            _check_same_inputs(self._folder, renders, seeds)
+            as_json = await self._output(paid)
             languages = [
-                self._language(name, seeds[name], as_json, llm) for name in self._settings.languages
+                self._language(name, seeds[name], renders[name], as_json, llm) for name in renders
             ]
             self._loop = loop = Loop(languages, paid, show=self._shower.show)
             try:
@@ -216,13 +221,13 @@ class _Sitting:
         return bool(notes["output"] == "json")
 
     def _language(
-        self, name: str, seeds: Sequence[Seed], as_json: bool, llm: StoppableLLM
+        self, name: str, seeds: Sequence[Seed], show: Render, as_json: bool, llm: StoppableLLM
     ) -> Language:
         settings = self._settings
         drawer = Drawer(
             language=name,
             seeds=seeds,
-            render=_renderer(settings, name),
+            render=show,
             settings=settings.generate,
             llm=settings.llm,
             json=as_json,

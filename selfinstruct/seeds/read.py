@@ -134,7 +134,11 @@ def _parsed(text: str, where: str, tell: Tell) -> object:
 
 
 def _text(path: Path, tell: Tell) -> str | None:
-    """The text of a file; None if it is not in UTF-8."""
+    """The text of a file; None if it is not in UTF-8.
+
+    Raises:
+        XtuneError: The file cannot be opened.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
