@@ -345,3 +345,15 @@ def test_replies_in_another_language_are_dropped_and_counted(tmp_path):
     stats = read_stats(tmp_path / "run")
     assert stats["es"].drops["wrong_language"] > 60 > 2 * stats["es"].kept
     assert stats["en"].drops["wrong_language"] == 0
+
+
+def test_a_recipe_that_was_wrong_may_be_corrected_in_its_folder(tmp_path):
+    with serving(ScriptedLLM()) as server:
+        code, _, err = inside(recipe(tmp_path, server, generate__prompt="nowhere.txt"))
+        assert code == 2
+        assert "nowhere.txt cannot be read" in err
+        assert not server.requests
+        assert inside(recipe(tmp_path, server, generate__rounds=1))[0] == 0
+        code, _, err = inside(recipe(tmp_path, server, generate__seed=1))
+    assert code == 2
+    assert "different now: generate.seed" in err
