@@ -1,6 +1,6 @@
 """The one door from a plan's data to encoded sequences with a report; the steps are in the files beside it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +15,14 @@ from xtune.data.encode import Encoder
 from xtune.data.identity import Identified, identify, key_of
 from xtune.data.layout import EpochLayout, Layout, MixedLayout, draws_for, efficiency
 from xtune.data.losses import check_losses, check_shares
-from xtune.data.problems import SHOWN
 from xtune.data.reading import CHUNK_ROWS, Chunk, Reading, held_out
 from xtune.data.report import DataReport, file_reports, overlap, set_report, source_reports
 from xtune.data.sources import find_files
-from xtune.data.store import Stored, StoreWriter
+from xtune.data.store import Stored
 from xtune.data.stream import StreamBatches, StreamPlan
 from xtune.data.template import read_template
-from xtune.data.workers import LARGE_BYTES, Recipient, encode_chunks
-from xtune.errors import DataError, Problem
+from xtune.data.workers import LARGE_BYTES, Recipient
+from xtune.data.writing import unwatched, write_store
 from xtune.hardware import cache_folder, core_count
 from xtune.plan import Plan
 from xtune.recipe import Recipe, Source
@@ -336,7 +335,7 @@ class _Work:
         limits = {"rows": max_rows, "each": [source.max_rows for source in sources]}
         key = key_of(files, self._recipient.tokenizer, self._recipient.options, limits)
 
-        watch = self._watched(files) if cache is None else _unwatched  # a sample is soon done
+        watch = self._watched(files) if cache is None else unwatched  # a sample is soon done
 
         def write(folder: Path) -> None:
             reading = Reading([one.file for one in files], sources, max_rows=max_rows)
@@ -363,85 +362,3 @@ class _Work:
             self._listener.watch(rows, min(size / total, 1.0) if known and total else None)
 
         return read
-
-
-def _unwatched(_: Chunk) -> None:
-    """Nobody asks how far the reading is."""
-
-
-def write_store(
-    folder: Path,
-    reading: Reading,
-    recipient: Recipient,
-    workers: int,
-    watch: Callable[[Chunk], None] = _unwatched,
-) -> None:
-    """Encode all that a reading gives into a new store.
-
-    Raises:
-        DataError: Whatever is wrong with files, rows or the template, all together.
-        OSError: The disk refuses.
-    """
-
-    def watched() -> Iterator[Chunk]:
-        for chunk in reading.chunks():
-            watch(chunk)
-            yield chunk
-
-    writer, refused = StoreWriter(folder), _Refused()
-    try:
-        for done in encode_chunks(watched(), recipient, workers):
-            if isinstance(done, tuple):
-                refused.add(done)
-                if refused.enough:
-                    break
-            elif not refused.problems:
-                writer.add(done)
-        refused.raise_any()
-        writer.finish([_described(count) for count in reading.counts])
-    except DataError as error:
-        refused.add(error.problems)
-        refused.raise_any()
-    finally:
-        writer.close()
-
-
-def _described(count: Any) -> Mapping[str, Any]:
-    return {
-        "name": count.name,
-        "source": count.source,
-        "rows": count.rows,
-        "formats": dict(count.formats),
-    }
-
-
-class _Refused:
-    """What is wrong with rows, from several pieces; what many rows have in common is told once."""
-
-    def __init__(self) -> None:
-        self.problems: dict[tuple[str, str], Problem] = {}
-        self._pieces = 0
-
-    @property
-    def enough(self) -> bool:
-        """Whether more of it would not be read."""
-        return len(self.problems) >= SHOWN or self._pieces >= _PIECES
-
-    def add(self, problems: Many[Problem]) -> None:
-        """Take up what is wrong with one piece."""
-        self._pieces += 1
-        for problem in problems:
-            self.problems.setdefault((problem.what, problem.allowed), problem)
-
-    def raise_any(self) -> None:
-        """End here if something is wrong.
-
-        Raises:
-            DataError: All of it.
-        """
-        if self.problems:
-            raise DataError([*self.problems.values()])
-
-
-_PIECES = 10
-"""Pieces with faulty rows after which the rest is not read: a person fixes the first and sees the pattern."""

@@ -1,0 +1,94 @@
+"""Encodes all that a reading gives into a store on disk; it knows neither recipes nor caches."""
+
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Sequence as Many
+from pathlib import Path
+from typing import Any
+
+from xtune.data.problems import SHOWN
+from xtune.data.reading import Chunk, FileCount, Reading
+from xtune.data.store import StoreWriter
+from xtune.data.workers import Recipient, encode_chunks
+from xtune.errors import DataError, Problem
+
+
+def unwatched(_: Chunk) -> None:
+    """Nobody asks how far the reading is."""
+
+
+def write_store(
+    folder: Path,
+    reading: Reading,
+    recipient: Recipient,
+    workers: int,
+    watch: Callable[[Chunk], None] = unwatched,
+) -> None:
+    """Encode all that a reading gives into a new store.
+
+    Raises:
+        DataError: Whatever is wrong with files, rows or the template, all together.
+        OSError: The disk refuses.
+    """
+
+    def watched() -> Iterator[Chunk]:
+        for chunk in reading.chunks():
+            watch(chunk)
+            yield chunk
+
+    writer, refused = StoreWriter(folder), _Refused()
+    try:
+        for done in encode_chunks(watched(), recipient, workers):
+            if isinstance(done, tuple):
+                refused.add(done)
+                if refused.enough:
+                    break
+            elif not refused.problems:
+                writer.add(done)
+        refused.raise_any()
+        writer.finish([_described(count) for count in reading.counts])
+    except DataError as error:
+        refused.add(error.problems)
+        refused.raise_any()
+    finally:
+        writer.close()
+
+
+def _described(count: FileCount) -> Mapping[str, Any]:
+    return {
+        "name": count.name,
+        "source": count.source,
+        "rows": count.rows,
+        "formats": dict(count.formats),
+    }
+
+
+class _Refused:
+    """What is wrong with rows, from several pieces; what many rows have in common is told once."""
+
+    def __init__(self) -> None:
+        self.problems: dict[tuple[str, str], Problem] = {}
+        self._pieces = 0
+
+    @property
+    def enough(self) -> bool:
+        """Whether more of it would not be read."""
+        return len(self.problems) >= SHOWN or self._pieces >= _PIECES
+
+    def add(self, problems: Many[Problem]) -> None:
+        """Take up what is wrong with one piece."""
+        self._pieces += 1
+        for problem in problems:
+            self.problems.setdefault((problem.what, problem.allowed), problem)
+
+    def raise_any(self) -> None:
+        """End here if something is wrong.
+
+        Raises:
+            DataError: All of it.
+        """
+        if self.problems:
+            raise DataError([*self.problems.values()])
+
+
+_PIECES = 10
+"""Pieces with faulty rows after which the rest is not read: a person fixes the first and sees the pattern."""
