@@ -134,23 +134,32 @@ def test_the_pool_is_the_same_at_any_concurrency_and_through_faults(whole, tmp_p
     assert pools(tmp_path) == whole
 
 
-def killed_often(folder, kills, *, delay_s, least_s, most_s, seed):
-    """Run to the end with SIGKILLs at random times; returns the server."""
+def killed_often(folder, kills, *, delay_s, most_s, seed, replies_a_kill=40):
+    """Run to the end with SIGKILLs at random times; returns the server and how often it was killed."""
     draw = random.Random(seed)
-    with serving(ScriptedLLM(delay_s=delay_s)) as server:
+    answered = done = 0
+
+    def paced(_, body):
+        nonlocal answered
+        if answered < (done + 1) * replies_a_kill:
+            answered += 1
+            return None
+        return Say(body=completion(tasks_text(body["messages"][0]["content"])), delay_s=60)
+
+    with serving(ScriptedLLM(paced, delay_s=delay_s)) as server:
         arguments = recipe(folder, server, llm__concurrency=4)
-        done = 0
         while done < kills:
             process = start(arguments)
             # from the first request on: before that there is nothing to lose
             wait_for_requests(server, len(server.requests) + 1, process)
-            time.sleep(draw.uniform(least_s, most_s))
+            time.sleep(draw.uniform(0, most_s))
             if process.poll() is not None:
                 finish(process)
                 break
             process.send_signal(signal.SIGKILL)
             finish(process)
             done += 1
+        server.script = None
         code, _, err = inside(arguments)
         assert code == 0, err
         return server, done
@@ -159,7 +168,7 @@ def killed_often(folder, kills, *, delay_s, least_s, most_s, seed):
 def test_a_run_killed_three_times_ends_with_the_same_pool_and_pays_for_no_written_reply_twice(
     whole, tmp_path
 ):
-    server, kills = killed_often(tmp_path, 3, delay_s=0.15, least_s=0.05, most_s=0.4, seed=1)
+    server, kills = killed_often(tmp_path, 3, delay_s=0.15, most_s=0.4, seed=1)
 
     assert kills == 3
     assert pools(tmp_path) == whole
@@ -170,8 +179,8 @@ def test_a_run_killed_three_times_ends_with_the_same_pool_and_pays_for_no_writte
 
 @pytest.mark.slow
 def test_fifty_kills_over_one_run_leave_the_same_pool(whole, tmp_path):
-    # few sittings live long enough for a reply, so that the run lasts for all fifty
-    _, kills = killed_often(tmp_path, 50, delay_s=0.4, least_s=0.0, most_s=0.46, seed=2)
+    # the server holds back, so that the run of 40 replies lasts for all fifty
+    _, kills = killed_often(tmp_path, 50, delay_s=0.05, most_s=0.2, seed=2, replies_a_kill=0.75)
 
     assert kills == 50
     assert pools(tmp_path) == whole
