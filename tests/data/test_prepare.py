@@ -79,7 +79,10 @@ def test_held_out_rows_that_are_trained_on_too_are_told(tmp_path: Path) -> None:
     evaluate = write(tmp_path / "b.jsonl", [qa(5), qa(7), qa(99)])
     report = run({"train": train, "evaluate": evaluate}).report
     assert report.evaluation_rows_also_trained == 2
-    assert "warning: 2 evaluation rows are in the training set too, word for word" in report.lines()
+    assert (
+        "warning: in the training set too, word for word: 2 rows of the evaluation set"
+        in report.lines()
+    )
     assert [file.name for file in report.files] == [train, evaluate]
 
 
@@ -99,6 +102,17 @@ def test_more_than_a_tenth_lost_is_refused_with_the_ways_out(tmp_path: Path) -> 
     assert (
         len(run({"train": source, "over_length": "truncate"}, over_length="truncate").train) == 20
     )
+
+
+def test_replies_that_are_not_taken_from_trees_are_reported(tmp_path: Path) -> None:
+    answers = [{"role": "assistant", "text": f"A{n}", "rank": n} for n in range(3)]
+    tree = {"message_id": "1", "role": "prompter", "text": "Q", "replies": answers}
+    source = write(tmp_path / "a.jsonl", [tree])
+    for _ in range(2):  # encoded, and from the cache
+        report = run({"train": source}).report
+        assert report.files[0].left_out == {"replies beside the best-ranked path": 2}
+        line = f"{source}: left out: replies beside the best-ranked path: 2"
+        assert line in report.lines()
 
 
 def test_nothing_left_is_refused(tmp_path: Path) -> None:
@@ -168,7 +182,7 @@ def test_repeats_and_shared_prompts_are_counted_and_named(tmp_path: Path) -> Non
     assert report.evaluation_prompts_also_trained == 2
     lines = "\n".join(report.lines())
     assert "exact repeats of an earlier row: 3" in lines
-    assert "1 more evaluation rows ask what a training row asks" in lines
+    assert "what a training row asks too, with another answer: 1 row of" in lines
 
 
 def test_the_histogram_counts_every_sequence_once(tmp_path: Path) -> None:
