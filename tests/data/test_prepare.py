@@ -115,6 +115,15 @@ def test_replies_that_are_not_taken_from_trees_are_reported(tmp_path: Path) -> N
         assert line in report.lines()
 
 
+@pytest.mark.parametrize("how", ["drop", "truncate"])
+def test_where_all_rows_are_too_long_the_way_out_is_not_what_was_done(
+    how: str, tmp_path: Path
+) -> None:
+    source = write(tmp_path / "a.jsonl", [{"prompt": "q" * 99, "completion": "x"}])
+    with pytest.raises(DataError, match=r"[Rr]aise `data.max_tokens` \(now 64\)\.$"):
+        run({"train": source, "over_length": how}, over_length=how)
+
+
 def test_nothing_left_is_refused(tmp_path: Path) -> None:
     source = write(tmp_path / "a.jsonl", [qa(n, "") for n in range(3)])
     with pytest.raises(
@@ -154,7 +163,7 @@ def test_a_template_file_replaces_the_tokenizers(tmp_path: Path) -> None:
         == "q001<|endoftext|>yes<|endoftext|>"
     )
     assert prepared.report.template == template
-    with pytest.raises(DataError, match="chat template cannot be read"):
+    with pytest.raises(DataError, match=r"none.jinja` does not exist"):
         run({"train": source, "template": str(tmp_path / "none.jinja")})
 
 
