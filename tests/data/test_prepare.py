@@ -104,6 +104,16 @@ def test_more_than_a_tenth_lost_is_refused_with_the_ways_out(tmp_path: Path) -> 
     )
 
 
+def test_files_of_a_folder_that_are_not_read_are_reported(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    write(folder / "a.jsonl", [qa(1)])
+    for name in ("x.pdf", "y.pdf", ".hidden.jsonl"):
+        (folder / name).write_bytes(b"%PDF")
+    report = run({"train": str(folder)}).report
+    assert report.left_out == {str(folder): {".pdf": 2, "hidden": 1}}
+
+
 def test_replies_that_are_not_taken_from_trees_are_reported(tmp_path: Path) -> None:
     answers = [{"role": "assistant", "text": f"A{n}", "rank": n} for n in range(3)]
     tree = {"message_id": "1", "role": "prompter", "text": "Q", "replies": answers}

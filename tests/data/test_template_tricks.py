@@ -238,7 +238,10 @@ def test_a_fault_in_the_template_is_told_with_its_line() -> None:
     with pytest.raises(DataError, match="unexpected '}' in its line 2"):
         Encoder(make_tokenizer(FAMILIES["chatml"]), template=template).encode(
             Conversation(
-                messages=(Message(role="user", content="Q"), Message(role="assistant", content="A")),
+                messages=(
+                    Message(role="user", content="Q"),
+                    Message(role="assistant", content="A"),
+                ),
                 origin=Origin(source="test", row=0),
             )
         )

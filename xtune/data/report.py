@@ -12,6 +12,7 @@ from xtune.data.identity import Identified
 from xtune.data.layout import Layout, MixedLayout
 from xtune.data.losses import Losses
 from xtune.data.packing import Indices
+from xtune.data.sources import LeftOut
 from xtune.data.store import Stored
 from xtune.recipe import Data
 
@@ -129,6 +130,9 @@ class DataReport:
 
     template: str = ""
     """The chat template's text; empty if no conversation was rendered."""
+
+    left_out: LeftOut = field(default_factory=dict)
+    """Files that folders and hubs hold besides those that are read: their number by source and reason."""
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON types."""
