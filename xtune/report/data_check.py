@@ -14,6 +14,7 @@ from xtune.errors import XtuneError
 from xtune.plan import Plan
 from xtune.report.opened import OpenedData
 from xtune.report.pieces import Reader, visible
+from xtune.report.printed import Printed
 from xtune.report.survey import UNCLEAR, Survey, survey
 
 READY = "Ready to train."
@@ -22,7 +23,7 @@ MIN_WIDTH = 60
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataCheck:
+class DataCheck(Printed):
     """The report on a recipe's data, and whether training would take it."""
 
     name: str
@@ -85,13 +86,6 @@ class DataCheck:
         console.print(READY if self.ready else "Training would refuse this:", style="bold")
         for refusal in self.refusals if reasons else ():
             console.print(str(refusal), markup=False, soft_wrap=True)
-
-    def __str__(self) -> str:
-        from io import StringIO  # noqa: PLC0415 - for this alone
-
-        stream = StringIO()
-        self.print(stream)
-        return stream.getvalue().rstrip()
 
     def _repr_html_(self) -> str:
         bars = [
