@@ -191,6 +191,8 @@ def test_two_threads_write_one_entry(root: Path, tmp_path: Path) -> None:
 
 
 CHILD = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job has it ignored
 import sys
 sys.path[:0] = sys.argv[2:]
 from factories import make_plan, make_tokenizer

@@ -11,6 +11,7 @@ from xtune.errors import DataError
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 LICENCE = re.compile(r"(Apache-2\.0|MIT|GPL-3\.0|CC-BY(-NC)?(-SA)?-\d\.0|CC0-1\.0|ODC-By-1\.0|CDLA-Sharing-1\.0|see card)")  # fmt: skip
 LANGUAGE = re.compile(r"[a-z]{2}|multi|code")
+CHECKED = {"hub", "modelscope", "format", "licence", "rows", "bytes"}
 
 
 @pytest.mark.parametrize("known", catalogue(), ids=lambda known: known.name)
@@ -28,6 +29,9 @@ def test_an_entry_is_well_formed(known: DataSet) -> None:
     assert (known.format == "text") >= (known.stage == "pretrain")
     assert known.rows is None or known.rows > 100
     assert known.bytes is None or known.bytes > 100_000
+    assert set(known.confirmed) <= CHECKED
+    assert all(getattr(known, fact) is not None for fact in known.confirmed)
+    assert "hub" in known.confirmed
 
 
 @pytest.mark.parametrize("known", [one for one in catalogue() if one.columns], ids=lambda known: known.name)  # fmt: skip

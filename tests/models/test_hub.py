@@ -215,7 +215,8 @@ def test_xtune_trains_a_model_from_the_hub(hub: Hub, tmp_path: Path) -> None:
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert not done.stderr
+    told = [line for line in done.stderr.splitlines() if not line.startswith("encoding:")]
+    assert not told  # nothing of the hub's own bars and warnings
     config = (tmp_path / "run" / "adapter" / "adapter_config.json").read_text()
     assert '"base_model_name_or_path": "someone/demo"' in config
 

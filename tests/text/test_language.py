@@ -106,13 +106,13 @@ def test_shares_of_scripts_count_letters_and_nothing_else():
 @settings(max_examples=200, deadline=None)
 @given(st.text())
 def test_no_text_raises(text):
-    detect_language(text)
-    language_fits(text, "ja")
+    assert (found := detect_language(text)) is None or found.isascii()
+    assert language_fits(text, "ja") in {True, False, None}
 
 
 @pytest.mark.parametrize("piece", ["a", "a@", "<a ", "(a", '"', "a.", "a;", "{", "`", "漢", "_"])
 def test_a_text_of_a_megabyte_without_spaces_is_read_in_linear_time(piece):
-    detect_language(piece * (1_000_000 // len(piece)))
+    assert detect_language(piece * (1_000_000 // len(piece))) in {None, "zh", "ja"}
 
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"

@@ -16,7 +16,7 @@ _TABLE = Path(__file__).with_name("sets.yaml")
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """A data set that many people know by name; None stands for what is not known for sure."""
+    """A data set that many people know by name; None stands for what is not known."""
 
     name: str
     """What stands behind `set:`."""
@@ -60,6 +60,9 @@ class DataSet:
     bytes: int | None = None
     """Size of the files to fetch."""
 
+    confirmed: tuple[str, ...] = ()
+    """Fields that a public source states (see the head of sets.yaml); the others are from memory."""
+
 
 @functools.cache
 def catalogue() -> tuple[DataSet, ...]:
@@ -71,7 +74,7 @@ def catalogue() -> tuple[DataSet, ...]:
 def _made(name: str, entry: Mapping[str, Any]) -> DataSet:
     known = {item.name for item in fields(DataSet)}
     given = {key: value for key, value in entry.items() if value is not None and key in known}
-    for key in ("languages", "paths"):
+    for key in ("languages", "paths", "confirmed"):
         if key in given:
             given[key] = tuple(given[key])
     return DataSet(name=name, **given)

@@ -103,6 +103,7 @@ def _in_full(one: DataSet) -> Iterator[str]:
         "rows": f"{one.rows:,}" if one.rows else "not known for sure",
         "download": f"{one.bytes / 2**20:,.0f} MiB" if one.bytes else "not known for sure",
         "licence": one.licence,
+        "confirmed": ", ".join(one.confirmed),
     }
     for name, fact in facts.items():
         if fact:

@@ -312,9 +312,8 @@ def test_no_task_raises(task, language):
 def test_a_long_text_of_one_piece_is_judged(piece):
     long = piece * (60_000 // len(piece))
     for language in ("en", "ja"):
-        Rules(language, RuleSettings(length=False)).judge(
-            Task(instruction=long[:2_000], output=long)
-        )
+        task = Task(instruction=long[:2_000], output=long)
+        assert Rules(language, RuleSettings(length=False)).judge(task).task.output == long
 
 
 SHARED = Path(__file__).parents[3] / ".." / "shared" / "data" / "selfinstruct"
