@@ -22,6 +22,7 @@ from selfinstruct.llm.settings import LLMSettings
 from selfinstruct.pool.tally import Tally
 from selfinstruct.report.progress import Lines
 from selfinstruct.run.session import run
+from selfinstruct.seeds import shipped_seeds
 from selfinstruct.settings import read_settings
 from selfinstruct.types import Request
 
@@ -95,6 +96,7 @@ def whole_run(options: argparse.Namespace, ideal: float) -> None:
             f"languages: [{', '.join(LANGUAGES)}]\n"
             f"llm: {{model: scripted, base_url: '{url}', output: text, concurrency: {options.concurrency}}}\n"
             f"generate: {{rounds: {rounds}, first_round_prompts: 200, prompts_per_round: 200}}\n"
+            f"seeds: {shipped_seeds('en')}\n"
             f"run: {{folder: {folder}/run}}\n",
             encoding="utf-8",
         )

@@ -104,7 +104,7 @@ def translate(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides of the recipe.")
     ] = None,
-    to: Annotated[str, typer.Option(help="Languages: `ar,de,es`.")] = "",
+    to: Annotated[str, typer.Option(help="Languages: `ar,de,es`; there is no default.")] = "",
     out: Annotated[str, typer.Option(help="Folder of the translated files.")] = "seeds",
     seeds: Annotated[str, typer.Option(help="The English seeds; default: those that ship.")] = "en",
 ) -> None:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from selfinstruct.generate.settings import GenerateSettings
@@ -98,8 +99,7 @@ class Drawer:
         """Seeds and kept tasks at random, none twice, in random order, as many as leave room for the answer."""
         generated = min(self.settings.generated_shown, pool_size)
         wanted_seeds = self.settings.seeds_shown + self.settings.generated_shown - generated
-        room = self.llm.context_tokens - self.llm.answer_tokens - _MARGIN_TOKENS
-        room -= self.count(self.render([]))
+        room = self._room
         shown: list[Task] = []
         chosen: set[tuple[str, int]] = set()
         for source, size, find in [("seed", len(self.seeds), self._seed)] * wanted_seeds + [
@@ -108,7 +108,7 @@ class Drawer:
             for _ in range(_DRAWS):
                 number = draw.randrange(size)
                 found = find(number)
-                cost = self.cost(found)
+                cost = self._seed_costs[number] if source == "seed" else self._cost(found)
                 if (source, number) not in chosen and cost <= room:
                     chosen.add((source, number))
                     shown.append(found)
@@ -120,15 +120,27 @@ class Drawer:
     def _seed(self, number: int) -> Task:
         return self.seeds[number].task
 
-    def cost(self, task: Task) -> int:
-        """Tokens that showing a task takes."""
-        return self.count(self.render([task])) - self.count(self.render([]))
-
     def too_long(self) -> int:
         """Seeds that can never be shown: they leave no room for an answer."""
-        room = self.llm.context_tokens - self.llm.answer_tokens - _MARGIN_TOKENS
-        room -= self.count(self.render([]))
-        return sum(self.cost(seed.task) > room for seed in self.seeds)
+        return sum(cost > self._room for cost in self._seed_costs)
+
+    def _cost(self, task: Task) -> int:
+        """Tokens that showing a task takes."""
+        return self.count(self.render([task])) - self._frame
+
+    @cached_property
+    def _seed_costs(self) -> Sequence[int]:
+        return [self._cost(seed.task) for seed in self.seeds]
+
+    @cached_property
+    def _frame(self) -> int:
+        """Tokens of a prompt that shows nothing."""
+        return self.count(self.render([]))
+
+    @cached_property
+    def _room(self) -> int:
+        """Tokens that demonstrations may take."""
+        return self.llm.context_tokens - self.llm.answer_tokens - _MARGIN_TOKENS - self._frame
 
 
 def prompt_id(language: str, round_number: int, index: int) -> str:

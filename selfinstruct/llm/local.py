@@ -40,12 +40,12 @@ class LocalLLM:
         Raises:
             XtuneError: There is none, or it cannot be loaded.
         """
-        from xtune.adapter.open import open_run  # noqa: PLC0415 - loads torch
-
         name = settings.model.removeprefix(LOCAL)
         folder = bundled_path(name) if is_bundled(name) else Path(name)
         if not folder.is_dir():
             raise XtuneError(f"`llm.model` is {settings.model}, and there is no folder {folder}.")
+        from xtune.adapter.open import open_run  # noqa: PLC0415 - loads torch
+
         opened = open_run(folder)
         self._model: Any = opened.model
         self._tokenizer = opened.tokenizer

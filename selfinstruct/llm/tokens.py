@@ -14,7 +14,7 @@ def estimate_tokens(text: str) -> int:
     English has about four letters a token in today's vocabularies; other scripts in the older ones up to one token
     for two bytes of UTF-8 (cl100k on Thai and Arabic).
     """
-    ascii_bytes = sum(character < "\x80" for character in text) if not text.isascii() else len(text)
+    ascii_bytes = len(text.encode("ascii", "ignore"))
     other_bytes = len(text.encode("utf-8", "replace")) - ascii_bytes
     return ascii_bytes // 3 + other_bytes // 2 + 1
 

@@ -6,9 +6,10 @@ Output:" in the answer of task 4, `###`, lists, years and code stay text, and nu
 """
 
 import unicodedata
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import zip_longest
 
 import regex
@@ -278,20 +279,8 @@ def _starts(labels: Sequence[Label]) -> list[Label]:
 
 
 def _between(labels: Sequence[Label], start: int, end: int) -> list[Label]:
-    low = _bisect(labels, start)
-    high = _bisect(labels, end)
+    low, high = (bisect_left(labels, line, key=lambda label: label.line) for line in (start, end))
     return list(labels[low:high])
-
-
-def _bisect(labels: Sequence[Label], line: int) -> int:
-    low, high = 0, len(labels)
-    while low < high:
-        middle = (low + high) // 2
-        if labels[middle].line < line:
-            low = middle + 1
-        else:
-            high = middle
-    return low
 
 
 def _inside(labels: Sequence[Label], end: int) -> list[Label]:
@@ -312,12 +301,11 @@ def _blocks(lines: Sequence[str], own: list[Label], start: int, end: int) -> lis
         orphan = _orphan(own, first.number + 1)
         if orphan is not None:
             cut = own[orphan].line
-            rest = [replace(own[orphan], rest=own[orphan].rest), *own[orphan + 1 :]]
             return [
                 _block(lines, own[:orphan], start, cut),
                 Block(
                     parts={"instruction": None, "input": "", "output": ""},
-                    text=_joined(lines[rest[0].line : end]),
+                    text=_joined(lines[cut:end]),
                 ),
             ]
     return [_block(lines, own, start, end)]

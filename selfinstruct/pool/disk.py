@@ -1,6 +1,7 @@
 """Appends lines to files and makes them durable in groups; a kill tears the last line at most, and reading mends that."""
 
 import asyncio
+import contextlib
 import errno
 import json
 import os
@@ -40,12 +41,12 @@ def refused(path: Path, error: OSError) -> RunError:
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return RunError(
             f"{path} could not be written: {error.strerror}.",
-            advice="Choose a folder that you may write in, with run.folder=...",
+            advice="Choose a folder that you may write in.",
         )
     if error.errno in {errno.ENOTDIR, errno.EEXIST}:
         return RunError(
             f"{path} could not be written: a file is in the way.",
-            advice="Choose another folder with run.folder=...",
+            advice="Choose another folder.",
         )
     return RunError(f"{path} could not be written: {error.strerror or error}. {GO_ON}")
 
@@ -146,7 +147,8 @@ class Appender:
             self._failed = refused(path, error)
             if size is not None:
                 # half a group would be mended at the next start; whole lines are better left now
-                os.truncate(path, size)
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._files[path], size)
 
 
 _Job = tuple[Path, bytes, "asyncio.Future[None]"]

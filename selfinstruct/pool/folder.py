@@ -65,8 +65,8 @@ class Folder:
 
     @property
     def holds_run(self) -> bool:
-        """Whether a run was begun here."""
-        return (self.path / RECIPE).exists()
+        """Whether a run got so far here that its recipe and its seeds were found good."""
+        return (self.path / INPUTS).exists()
 
     def pool(self, language: str) -> Path:
         """The file of a language's pool."""

@@ -5,7 +5,7 @@ are text. `en.txt` asks in English for tasks in any language, as the MultiAlpaca
 language itself. A rendered prompt ends with the label of the first task that is wanted, so that the reply goes on with it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from selfinstruct.labels import usual_label
@@ -65,6 +65,7 @@ def render(
     last_number: int = 20,
     native: bool = False,
     file: Path | None = None,
+    text: str | None = None,
 ) -> str:
     """A prompt that shows tasks 1 to n and asks for tasks n + 1 to `last_number` in a language.
 
@@ -74,6 +75,7 @@ def render(
         last_number: Number of the last task that is wanted; the paper's is 20.
         native: Ask in the language itself, where the package has such a prompt, and with its own labels.
         file: A prompt file of the user's instead of the package's.
+        text: What `template` read, for whoever renders thousands; it is read when left out.
 
     Raises:
         XtuneError: The file cannot be read or lacks a placeholder, or nothing is asked for.
@@ -96,7 +98,8 @@ def render(
         "{last}": str(last_number),
         "{demonstrations}": "\n\n".join(blocks),
     }
-    text = template(language, native=native, file=file)
+    if text is None:
+        text = template(language, native=native, file=file)
     # the demonstrations come last: braces in a task are text
     for name, value in filled.items():
         text = text.replace(name, value)
@@ -149,37 +152,3 @@ def language_name(language: str) -> str:
     if name is None:
         return language
     return f"{name} ({language})" if region else name
-
-
-def fitting(
-    demonstrations: Sequence[Task],
-    language: str,
-    *,
-    most_tokens: int,
-    count: Callable[[str], int],
-    last_number: int = 20,
-) -> tuple[Task, ...]:
-    """As many of the demonstrations, in order, as a prompt of at most `most_tokens` tokens can show.
-
-    Args:
-        demonstrations: Tasks, the ones that matter most first.
-        language: BCP-47 code of the tasks that are asked for.
-        most_tokens: What the prompt may take, in tokens.
-        count: Says how many tokens a text has; `estimate_tokens` where no tokenizer is at hand.
-        last_number: Number of the last task that is wanted.
-    """
-    shown: list[Task] = []
-    for task in demonstrations:
-        if count(render([*shown, task], language, last_number=last_number)) <= most_tokens:
-            shown.append(task)
-    return tuple(shown)
-
-
-def estimate_tokens(text: str) -> int:
-    """About how many tokens a text has, where no tokenizer is at hand: a third of its ASCII characters, all others.
-
-    On the high side for tokenizers of many languages; one made for English needs more for other scripts, and its own
-    count should be used.
-    """
-    plain = sum(map(str.isascii, text))
-    return -(-plain // 3) + len(text) - plain

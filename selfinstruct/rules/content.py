@@ -115,14 +115,12 @@ def placeholder(task: Task, language: str, settings: RuleSettings) -> str | None
 
     A task that asks for a template is about gaps, and an output may repeat a gap that its input has.
     """
-    if _ABOUT_GAPS.search(task.instruction):
-        return None
     for part in ("output", "instruction"):
         text = _prose(getattr(task, part))
         for pattern in (_BRACKETED, _CROSSES, _CIRCLES, _BRACED, _ANGLED):
             for found in pattern.finditer(text):
                 if _is_gap(pattern, found) and not (part == "output" and found[0] in task.input):
-                    return f"{part}: {found[0]!r}"
+                    return None if _ABOUT_GAPS.search(task.instruction) else f"{part}: {found[0]!r}"
     return None
 
 

@@ -53,12 +53,12 @@ _INTERJECTION = 20
 
 def beyond_text(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001
     """An instruction that asks for images, sound, files, the web or the present moment; programs may."""
-    if _code_task().search(task.instruction) or _how_to().search(task.instruction):
-        return None
     # what a quotation or a speaker of a dialogue asks is not asked of the model
     asked = _SPOKEN.sub(" ", task.instruction)
     found = _pattern("BEYOND", _main(language)).search(asked)
-    return f"asks for {found[0][:80]!r}" if found else None
+    if not found or _code_task().search(task.instruction) or _how_to().search(task.instruction):
+        return None
+    return f"asks for {found[0][:80]!r}"
 
 
 def _main(language: str) -> str:

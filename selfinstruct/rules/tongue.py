@@ -57,15 +57,16 @@ def wrong_language(task: Task, language: str, settings: RuleSettings) -> str | N
     script = _other_script(task.instruction, language)
     if script:
         return f"instruction in {script} letters"
-    asked = f"{task.instruction}\n{task.input}"
-    if _elsewhere().search(asked) or letters_by_script(task.output).total() < _LONG_ENOUGH:
-        return None
-    if language_fits(task.input, language) is False:
+    if (
+        letters_by_script(task.output).total() < _LONG_ENOUGH
+        or language_fits(task.output, language) is not False
+        or _is_names(task.output)
+        or _elsewhere().search(f"{task.instruction}\n{task.input}")
         # a text in another language was given, and the answer may quote or correct it
+        or language_fits(task.input, language) is False
+    ):
         return None
-    if language_fits(task.output, language) is False and not _is_names(task.output):
-        return f"output in {detect_language(task.output)}"
-    return None
+    return f"output in {detect_language(task.output)}"
 
 
 def _is_names(text: str) -> bool:
@@ -80,9 +81,10 @@ _WORD = regex.compile(r"[\p{L}\p{M}]+")
 def _other_script(text: str, language: str) -> str | None:
     """The script of an instruction none of whose letters is in the language's own, where it is long enough to say."""
     own = scripts_of_language(language)
+    if len(text) < _LONG_ENOUGH or letters_by_script(text).total() < _LONG_ENOUGH:
+        return None
     shares = scripts_of(text)
-    total = letters_by_script(text).total()
-    if total < _LONG_ENOUGH or not shares or any(script in shares for script in own):
+    if any(script in shares for script in own):
         return None
     return None if detect_language(text) is None else next(iter(shares))
 

@@ -10,7 +10,7 @@ from selfinstruct.pool.journal import fingerprint
 from selfinstruct.report.progress import Shower
 from selfinstruct.seeds import read_seeds, shipped_seeds
 from selfinstruct.settings import Settings
-from selfinstruct.translate import translate
+from selfinstruct.translate import TranslationReport, translate
 from selfinstruct.types import LLM, Reply, Request, Seed
 from xtune.errors import XtuneError
 
@@ -24,17 +24,15 @@ async def find_seeds(
         XtuneError: A file is wrong, or a language has no seeds and cannot be translated into.
     """
     files = {language: _file(language, settings) for language in settings.languages}
-    missing = [language for language, path in files.items() if path is None]
+    seeds = {language: read_seeds(path) for language, path in files.items() if path is not None}
+    missing = [language for language in files if language not in seeds]
     if missing:
         made = folder.path / "seeds"
         report = await translate(read_seeds("en"), to=missing, folder=made, llm=Translating(paid))
         for line in report.lines():
             shower.say(line)
-        files |= {language: made / f"{language}.jsonl" for language in missing}
-    seeds = {language: read_seeds(path) for language, path in files.items() if path is not None}
-    for language, found in seeds.items():
-        if not found:
-            raise XtuneError(f"There are no seeds for {language} in {files[language]}.")
+        _check_translated(report)
+        seeds |= {language: read_seeds(made / f"{language}.jsonl") for language in missing}
     return dict(seeds)
 
 
@@ -47,6 +45,24 @@ def _file(language: str, settings: Settings) -> Path | None:
         if (path / f"{language}.jsonl").is_file():
             return path / f"{language}.jsonl"
     return shipped_seeds(language)
+
+
+def _check_translated(report: TranslationReport) -> None:
+    """Refuse to go on where a language got no seed at all.
+
+    Raises:
+        XtuneError: Names the languages; the failed tasks were told before.
+    """
+    empty = [
+        one.code
+        for one in report.languages
+        if one.failed and not (one.translated or one.current or one.edited)
+    ]
+    if empty:
+        raise XtuneError(
+            f"No seed could be translated into {', '.join(empty)}: none of the LLM's answers was accepted.",
+            advice="Start a new run with a stronger llm.model in run.folder=..., or give a folder of seeds: seeds=FOLDER",
+        )
 
 
 class Translating:

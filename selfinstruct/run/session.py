@@ -13,7 +13,7 @@ from typing import Any
 
 from selfinstruct.errors import LimitReached
 from selfinstruct.generate.answers import Judge
-from selfinstruct.generate.draw import Drawer
+from selfinstruct.generate.draw import Drawer, Render
 from selfinstruct.generate.loop import Language, Loop
 from selfinstruct.generate.paid import PaidLLM, StoppableLLM
 from selfinstruct.llm.meter import Meter
@@ -26,12 +26,12 @@ from selfinstruct.pool.folder import INPUTS, NOTES, RECIPE, Folder
 from selfinstruct.pool.journal import Journal
 from selfinstruct.pool.pool import LanguagePool
 from selfinstruct.pool.tally import Tally
-from selfinstruct.prompts import render
+from selfinstruct.prompts import render, template
 from selfinstruct.report.progress import Shower
 from selfinstruct.rules import Rules
 from selfinstruct.run.seeds import find_seeds
 from selfinstruct.settings import Settings, changes, dump_settings, read_dump
-from selfinstruct.types import Seed, Task
+from selfinstruct.types import Seed
 from xtune.errors import Interrupted, RunError, XtuneError
 
 _STOPPING = "Stopping: waiting for the replies that are under way; Ctrl-C again leaves them."
@@ -57,8 +57,12 @@ class Outcome:
         ]
         if self.limit:
             lines.append(f"{self.limit} The same command with a higher limit goes on from here.")
-        else:
+        elif kept:
             lines.append(f"Next: selfinstruct export {self.folder} DATASET")
+        else:
+            lines.append(
+                f"Nothing to export. See why: selfinstruct stats {self.folder} --examples 3"
+            )
         return "\n".join(lines)
 
 
@@ -98,7 +102,7 @@ def _check_same_recipe(folder: Folder, settings: Settings) -> None:
 
 
 def _check_same_inputs(
-    folder: Folder, settings: Settings, seeds: Mapping[str, Sequence[Seed]]
+    folder: Folder, renders: Mapping[str, Render], seeds: Mapping[str, Sequence[Seed]]
 ) -> None:
     """Refuse to go on with other seeds or another prompt.
 
@@ -106,8 +110,8 @@ def _check_same_inputs(
         RunError: Names the language.
     """
     inputs = folder.read(INPUTS) or {}
-    for language in settings.languages:
-        now = _fingerprint(language, seeds[language], settings)
+    for language, show in renders.items():
+        now = _fingerprint(seeds[language], show)
         if inputs.setdefault(language, now) != now:
             raise RunError(
                 f"The seeds or the prompt of {language} have changed since the run in {folder.path} was started.",
@@ -116,19 +120,21 @@ def _check_same_inputs(
     folder.write(INPUTS, inputs)
 
 
-def _fingerprint(language: str, seeds: Sequence[Seed], settings: Settings) -> str:
-    told = [_prompt(settings, language, [seed.task]) for seed in seeds]
+def _fingerprint(seeds: Sequence[Seed], show: Render) -> str:
+    told = [show([seed.task]) for seed in seeds]
     return sha256("\0".join([*told, *(seed.id for seed in seeds)]).encode()).hexdigest()[:16]
 
 
-def _prompt(settings: Settings, language: str, shown: Sequence[Task]) -> str:
+def _renderer(settings: Settings, language: str) -> Render:
+    """What makes the prompts of a language; the prompt file is read now and never again."""
     generate = settings.generate
-    return render(
-        shown,
-        language,
+    file = Path(generate.prompt) if generate.prompt else None
+    return partial(
+        render,
+        language=language,
         last_number=generate.tasks_per_prompt,
         native=generate.native,
-        file=Path(generate.prompt) if generate.prompt else None,
+        text=template(language, native=generate.native, file=file),
     )
 
 
@@ -174,11 +180,13 @@ class _Sitting:
 
     async def _grow(self, paid: PaidLLM, llm: StoppableLLM) -> Outcome:
         with self._interruptible(paid):
-            as_json = await self._output(paid)
+            # what can be wrong on this machine is found before anything is asked
+            renders = {name: _renderer(self._settings, name) for name in self._settings.languages}
             seeds = await find_seeds(self._settings, self._folder, paid, self._shower)
-            _check_same_inputs(self._folder, self._settings, seeds)
+            _check_same_inputs(self._folder, renders, seeds)
+            as_json = await self._output(paid)
             languages = [
-                self._language(name, seeds[name], as_json, llm) for name in self._settings.languages
+                self._language(name, seeds[name], renders[name], as_json, llm) for name in renders
             ]
             self._loop = loop = Loop(languages, paid, show=self._shower.show)
             try:
@@ -213,13 +221,13 @@ class _Sitting:
         return bool(notes["output"] == "json")
 
     def _language(
-        self, name: str, seeds: Sequence[Seed], as_json: bool, llm: StoppableLLM
+        self, name: str, seeds: Sequence[Seed], show: Render, as_json: bool, llm: StoppableLLM
     ) -> Language:
         settings = self._settings
         drawer = Drawer(
             language=name,
             seeds=seeds,
-            render=partial(_prompt, settings, name),
+            render=show,
             settings=settings.generate,
             llm=settings.llm,
             json=as_json,

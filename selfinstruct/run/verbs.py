@@ -149,8 +149,10 @@ def translate_seeds(
     """Translate seeds into languages with a recipe's LLM; returns the report.
 
     Raises:
-        XtuneError: Seeds failed, a language is unknown, the LLM gave up; what is translated is kept.
+        XtuneError: Seeds failed, no language is named or one is unknown, the LLM gave up; what is translated is kept.
     """
+    if not to:
+        raise XtuneError("`--to` names no language.", advice="Write --to ar,de,es.")
     settings = read_settings(recipe, overrides)
     report = asyncio.run(_translate(settings, to, Path(out), read_seeds(seeds), show or shower()))
     text = "\n".join(report.lines())
@@ -159,12 +161,21 @@ def translate_seeds(
     return text
 
 
+_TOLD_EVERY = 40
+"""Tasks of a language between two lines that say how far its translation is: four for the set that ships."""
+
+
 async def _translate(
     settings: Settings, to: Sequence[str], out: Path, seeds: Sequence[Seed], show: Shower
 ) -> TranslationReport:
     llm = open_llm(settings.llm, out, say=show.say)
+
+    def tell(language: str, done: int, total: int) -> None:
+        if done and done % _TOLD_EVERY == 0 and done < total:
+            show.say(f"{language}: {done} of {total} tasks")
+
     try:
-        return await translate(seeds, to=to, folder=out, llm=llm)
+        return await translate(seeds, to=to, folder=out, llm=llm, progress=tell)
     finally:
         await llm.close()
 

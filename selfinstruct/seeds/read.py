@@ -64,7 +64,10 @@ def numbered_seeds(path: Path, tell: Tell, *, unique: bool = True) -> Iterator[t
     """
     first: dict[str, str] = {}
     rows = 0
-    for where, row in _rows(path, tell):
+    text = _text(path, tell)
+    if text is None:
+        return
+    for where, row in _rows(path, text, tell):
         rows += 1
         seed = seed_of(row, where, tell)
         if seed is None:
@@ -93,9 +96,8 @@ def _file_of(language_or_path: str | Path) -> Path:
     )
 
 
-def _rows(path: Path, tell: Tell) -> Iterator[tuple[str, object]]:
+def _rows(path: Path, text: str, tell: Tell) -> Iterator[tuple[str, object]]:
     """The JSON values of a file, one a line or all in one list."""
-    text = _text(path, tell)
     if text.lstrip()[:1] == "[":
         value = _parsed(text, path.name, tell)
         if isinstance(value, list):
@@ -131,7 +133,12 @@ def _parsed(text: str, where: str, tell: Tell) -> object:
     return _UNREADABLE
 
 
-def _text(path: Path, tell: Tell) -> str:
+def _text(path: Path, tell: Tell) -> str | None:
+    """The text of a file; None if it is not in UTF-8.
+
+    Raises:
+        XtuneError: The file cannot be opened.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -142,7 +149,7 @@ def _text(path: Path, tell: Tell) -> str:
             "problem",
             Problem(what=what, where=str(path), allowed="it must be UTF-8", advice=advice),
         )
-        return ""
+        return None
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -151,4 +158,4 @@ def _text(path: Path, tell: Tell) -> str:
         advice = f"Save the file as UTF-8; `iconv -f latin1 -t utf-8 {path.name}` may do it."
         where = f"{path.name}:{line}"
         tell("problem", Problem(what=what, where=where, allowed="it must be UTF-8", advice=advice))
-        return ""
+        return None

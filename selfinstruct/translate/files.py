@@ -17,7 +17,7 @@ from typing import Any
 from selfinstruct.pool.disk import explained, line_of, mend
 from selfinstruct.seeds.read import numbered_seeds, seed_row
 from selfinstruct.types import Seed
-from xtune.errors import DataError, Problem
+from xtune.errors import DataError, Problem, RunError
 from xtune.run.durable import write_text
 
 
@@ -29,7 +29,7 @@ class TranslatedFile:
 
         Raises:
             DataError: The file was edited into something that is no seed file; it is left as it is.
-            RunError: The folder cannot be written.
+            RunError: The folder cannot be written, or the file beside the seeds is damaged.
         """
         self.path = folder / f"{code}.jsonl"
         self._made_path = folder / f".{code}.made.jsonl"
@@ -144,9 +144,23 @@ def _read_seeds(path: Path) -> dict[str, Seed]:
 
 
 def _read_made(path: Path) -> dict[str, dict[str, str]]:
+    """What was made, by id.
+
+    Raises:
+        RunError: The file was changed by hand.
+    """
     if not path.exists():
         return {}
     with explained(path):
-        lines = path.read_text(encoding="utf-8").split("\n")
-    rows = [json.loads(line) for line in lines if line]
-    return {row["id"]: row for row in rows}
+        data = path.read_bytes()
+    try:
+        rows = [json.loads(line) for line in data.split(b"\n") if line]
+        return {
+            str(row["id"]): {name: str(row[name]) for name in ("id", "source", "written")}
+            for row in rows
+        }
+    except (ValueError, TypeError, KeyError):
+        raise RunError(
+            f"{path} is damaged: it says which translations were made here and which were edited.",
+            advice="Bring it back from a copy, or remove it: every task that is there then counts as edited by hand.",
+        ) from None

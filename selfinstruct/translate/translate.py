@@ -96,7 +96,7 @@ class TranslationReport:
     def lines(self) -> list[str]:
         """The report for people."""
         lines = [line for report in self.languages for line in report.lines()]
-        used = f"{self.usage.prompt_tokens} + {self.usage.completion_tokens} tokens"
+        used = f"{self.usage.prompt_tokens:,} prompt and {self.usage.completion_tokens:,} answer tokens."
         return [*lines, used] if self.usage != Usage() else lines
 
 

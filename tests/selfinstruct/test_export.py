@@ -149,12 +149,16 @@ def test_stats_are_printed(grown):
         (("run", "multialpaca", "--budget", "five"), "Write --budget 5USD."),
         (("run", "multialpaca", "generate.round=2"), "Did you mean `generate.rounds`?"),
         (("status", "/nowhere"), "/nowhere is no folder."),
+        (("translate", "demo", "--to", ","), "`--to` names no language. Write --to ar,de,es."),
+        (("translate", "demo"), "`--to` names no language."),
+        (("run", "multialpaca", "seeds=nowhere.jsonl", "run.folder={}"), "nowhere.jsonl cannot be"),
+        (("run", "demo", "llm.model=local:/nowhere", "run.folder={}"), "no folder /nowhere"),
         (("run", "multialpaca", "run.folder=/proc/x"), "/proc/x could not be written"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(words, told, monkeypatch):
+def test_a_mistake_is_one_line_and_exit_code_2(words, told, monkeypatch, tmp_path):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test-1234567890")
-    code, _, err = command(*words)
+    code, _, err = command(*(word.replace("{}", str(tmp_path)) for word in words))
     assert code == 2
     assert told in err
     assert "Traceback" not in err

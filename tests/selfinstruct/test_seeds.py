@@ -274,6 +274,17 @@ def test_files_that_are_no_seed_files_are_told_in_a_line(
     assert not check_file(path).ok
 
 
+@pytest.mark.parametrize("data", [b"\xff\xfe{\x00}\x00", b'{"id": "caf\xe9"}\n'])
+def test_a_wrong_encoding_is_one_problem_and_not_an_empty_file_as_well(
+    data: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_bytes(data)
+    with pytest.raises(DataError) as told:
+        read_seeds(path)
+    assert len(told.value.problems) == 1
+
+
 def test_a_misspelt_field_is_noted(tmp_path: Path) -> None:
     report = check_file(write(tmp_path / "mine.jsonl", {**GOOD, "catgory": "x"}))
     assert report.ok

@@ -17,7 +17,7 @@ from selfinstruct.translate import TranslationReport, language_of, translate
 from selfinstruct.translate.checks import reasons_against
 from selfinstruct.translate.numbers import numbers_in, numbers_meant
 from selfinstruct.types import LLM, Reply, Request, Seed, Task, Usage
-from xtune.errors import DataError, XtuneError
+from xtune.errors import DataError, RunError, XtuneError
 
 THAI = "กขคงจฉชซญดตถทนบปผพมยรลวสหอ"
 SEEDS = read_seeds("en")
@@ -310,6 +310,15 @@ def test_translation_goes_through_a_real_server_that_fails_now_and_then(
     assert report.ok
     assert len(server.requests) > 12
     assert [row["id"] for row in rows_of(tmp_path / "th.jsonl")] == [seed.id for seed in seeds]
+
+
+def test_a_damaged_file_beside_the_seeds_is_one_line(tmp_path: Path) -> None:
+    asyncio.run(translate(SEEDS[:2], to=["th"], folder=tmp_path, llm=Translator()))
+    made = tmp_path / ".th.made.jsonl"
+    for damage in ("no JSON\n", "[]\n", '{"id": "seed-001"}\n'):
+        made.write_text(damage, encoding="utf-8")
+        with pytest.raises(RunError, match=r"th\.made\.jsonl is damaged"):
+            asyncio.run(translate(SEEDS[:2], to=["th"], folder=tmp_path, llm=Translator()))
 
 
 def test_progress_is_told_for_every_task(tmp_path: Path) -> None:

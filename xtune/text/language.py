@@ -288,11 +288,13 @@ def _by_model(prose: str, script: str) -> dict[str, float]:
     shares["ar"] = shares.get("ar", 0.0) + (found.get("arz", 0.0) if script == "Arabic" else 0.0)
     if script == "Latin":
         letters = set(prose.lower())
-        hits: Counter[str] = Counter()
+        hits: dict[str, float] = dict.fromkeys(_FUNCTION_WORDS, 0.0)
+        speakers = _speakers()
         for word in words:
-            hits.update(_speakers().get(word, {}))
+            for language, worth in speakers.get(word, {}).items():
+                hits[language] = hits.get(language, 0.0) + worth
         for language in _FUNCTION_WORDS:
-            evidence = hits[language] + len(letters & set(_LETTERS.get(language, "")))
+            evidence = hits[language] + len(letters.intersection(_LETTERS.get(language, "")))
             shares[language] = (shares[language] + _FLOOR) * _WORD_WEIGHT ** min(
                 evidence, _MOST_EVIDENCE
             )

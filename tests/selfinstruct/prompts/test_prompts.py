@@ -6,8 +6,6 @@ import pytest
 
 from selfinstruct.parse import parse_reply
 from selfinstruct.prompts import (
-    estimate_tokens,
-    fitting,
     has_native,
     language_name,
     render,
@@ -79,10 +77,3 @@ def test_a_prompt_file_without_its_placeholders_says_which(tmp_path: Path):
 def test_a_prompt_that_asks_for_nothing_is_refused():
     with pytest.raises(XtuneError, match="must be at least 4"):
         render(SHOWN, "es", last_number=3)
-
-
-def test_demonstrations_that_would_not_fit_are_left_out():
-    long = Task(instruction="Resume.", input="palabra " * 3000, output="fin")
-    most = estimate_tokens(render(SHOWN, "es")) + 10
-    assert fitting([long, *SHOWN], "es", most_tokens=most, count=estimate_tokens) == tuple(SHOWN)
-    assert fitting(SHOWN, "es", most_tokens=10, count=estimate_tokens) == ()
