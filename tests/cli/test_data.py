@@ -237,7 +237,7 @@ def test_a_template_is_tried_and_one_without_an_end_is_refused(say: Say, tmp_pat
     assert (code, json.loads(out)["added_tokens"]) == (0, ["<|a|>", "<|stop|>"])
     assert json.loads(out)["end_tokens"] == ["<|stop|>"]
     code, _, err = say("template", tmp_path / "none.jinja")
-    assert (code, "cannot be read" in err) == (2, True)
+    assert (code, "does not exist" in err) == (2, True)
 
 
 def test_known_sets_are_listed_by_language_and_in_full(say: Say) -> None:

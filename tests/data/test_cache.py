@@ -269,7 +269,9 @@ def test_faulty_rows_are_told_from_workers_as_from_one_process(tmp_path: Path) -
             prepare(plan, TOKENIZER)
         told.append(str(caught.value))
     assert told[0] == told[1]
-    assert "The row has" in told[0]
+    assert "a.jsonl:1 (115 tokens), " in told[0]
+    assert "and 497 more" in told[0]
+    assert told[0].count("Later rows have such faults, too.") == 1
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(

@@ -108,7 +108,9 @@ def test_long_rows_are_refused_dropped_truncated_or_split_as_asked() -> None:
         TOKENIZERS["chatml"],
         make_conversation([("user", "Hi"), ("assistant", "x" * 50)]),
     )
-    with pytest.raises(DataError, match=r"has 73 tokens \(test row 0\); `data.max_tokens` is 40"):
+    with pytest.raises(
+        DataError, match=r"too long \(test row 0 \(73 tokens\)\); `data.max_tokens` is 40"
+    ):
         Encoder(tokenizer, max_tokens=40, over_length="refuse").encode(row)
     split = Encoder(tokenizer, max_tokens=40, over_length="split").encode_rows([row])
     assert [drop.reason for drop in split.drops] == ["no turn with an answer within 40 tokens"]

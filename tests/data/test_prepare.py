@@ -79,7 +79,10 @@ def test_held_out_rows_that_are_trained_on_too_are_told(tmp_path: Path) -> None:
     evaluate = write(tmp_path / "b.jsonl", [qa(5), qa(7), qa(99)])
     report = run({"train": train, "evaluate": evaluate}).report
     assert report.evaluation_rows_also_trained == 2
-    assert "warning: 2 evaluation rows are in the training set too, word for word" in report.lines()
+    assert (
+        "warning: in the training set too, word for word: 2 rows of the evaluation set"
+        in report.lines()
+    )
     assert [file.name for file in report.files] == [train, evaluate]
 
 
@@ -99,6 +102,36 @@ def test_more_than_a_tenth_lost_is_refused_with_the_ways_out(tmp_path: Path) -> 
     assert (
         len(run({"train": source, "over_length": "truncate"}, over_length="truncate").train) == 20
     )
+
+
+def test_files_of_a_folder_that_are_not_read_are_reported(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    write(folder / "a.jsonl", [qa(1)])
+    for name in ("x.pdf", "y.pdf", ".hidden.jsonl"):
+        (folder / name).write_bytes(b"%PDF")
+    report = run({"train": str(folder)}).report
+    assert report.left_out == {str(folder): {".pdf": 2, "hidden": 1}}
+
+
+def test_replies_that_are_not_taken_from_trees_are_reported(tmp_path: Path) -> None:
+    answers = [{"role": "assistant", "text": f"A{n}", "rank": n} for n in range(3)]
+    tree = {"message_id": "1", "role": "prompter", "text": "Q", "replies": answers}
+    source = write(tmp_path / "a.jsonl", [tree])
+    for _ in range(2):  # encoded, and from the cache
+        report = run({"train": source}).report
+        assert report.files[0].left_out == {"replies beside the best-ranked path": 2}
+        line = f"{source}: left out: replies beside the best-ranked path: 2"
+        assert line in report.lines()
+
+
+@pytest.mark.parametrize("how", ["drop", "truncate"])
+def test_where_all_rows_are_too_long_the_way_out_is_not_what_was_done(
+    how: str, tmp_path: Path
+) -> None:
+    source = write(tmp_path / "a.jsonl", [{"prompt": "q" * 99, "completion": "x"}])
+    with pytest.raises(DataError, match=r"[Rr]aise `data.max_tokens` \(now 64\)\.$"):
+        run({"train": source, "over_length": how}, over_length=how)
 
 
 def test_nothing_left_is_refused(tmp_path: Path) -> None:
@@ -140,7 +173,7 @@ def test_a_template_file_replaces_the_tokenizers(tmp_path: Path) -> None:
         == "q001<|endoftext|>yes<|endoftext|>"
     )
     assert prepared.report.template == template
-    with pytest.raises(DataError, match="chat template cannot be read"):
+    with pytest.raises(DataError, match=r"none.jinja` does not exist"):
         run({"train": source, "template": str(tmp_path / "none.jinja")})
 
 
@@ -168,7 +201,7 @@ def test_repeats_and_shared_prompts_are_counted_and_named(tmp_path: Path) -> Non
     assert report.evaluation_prompts_also_trained == 2
     lines = "\n".join(report.lines())
     assert "exact repeats of an earlier row: 3" in lines
-    assert "1 more evaluation rows ask what a training row asks" in lines
+    assert "what a training row asks too, with another answer: 1 row of" in lines
 
 
 def test_the_histogram_counts_every_sequence_once(tmp_path: Path) -> None:

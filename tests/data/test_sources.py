@@ -286,6 +286,14 @@ def test_one_json_array_in_a_jsonl_file_is_one_problem(tmp_path: Path) -> None:
         records(str(tmp_path / "a.jsonl"))
 
 
+def test_a_list_with_a_row_a_line_is_not_json_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(
+        '[{"prompt": "a", "completion": "b"},\n{"prompt": "c", "completion": "d"}]'
+    )
+    with pytest.raises(DataError, match=r"one JSON value over several lines.*Name it \.json"):
+        read_rows(find_files([str(tmp_path / "a.jsonl")]))
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: (

@@ -231,3 +231,17 @@ def test_content_that_switches_the_generation_prompt_is_seen() -> None:
     ).sequences
     trained = [trained_text(sequence, TOKENIZERS["chatml"]) for sequence in sequences]
     assert trained == ["Ok: done<|im_end|>", "done<|im_end|>"]
+
+
+def test_a_fault_in_the_template_is_told_with_its_line() -> None:
+    template = "{% for m in messages %}\n{{ m.content }\n{% endfor %}"
+    with pytest.raises(DataError, match="unexpected '}' in its line 2"):
+        Encoder(make_tokenizer(FAMILIES["chatml"]), template=template).encode(
+            Conversation(
+                messages=(
+                    Message(role="user", content="Q"),
+                    Message(role="assistant", content="A"),
+                ),
+                origin=Origin(source="test", row=0),
+            )
+        )

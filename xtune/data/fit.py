@@ -61,8 +61,8 @@ class Fitter:
             result.drops.append(Drop(row.origin, f"longer than {self._max_tokens} tokens"))
         elif how == "refuse":
             problems.add(
-                f"The row has {len(sequence)} tokens",
-                where=str(row.origin),
+                "The row is too long",
+                where=f"{row.origin} ({len(sequence):,} tokens)",
                 allowed=f"`data.max_tokens` is {self._max_tokens}",
                 advice="raise it, or set `data.over_length` to `drop`, `truncate` or `split`.",
             )

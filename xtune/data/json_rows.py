@@ -48,6 +48,11 @@ def lines_of(path: Path, name: str) -> Iterator[Line]:
         yield Line(number + 1, rest)
 
 
+def _begins_spread_json(line: str) -> bool:
+    """Whether a first line opens a list or an object that goes on below: `[`, `{`, `[{"prompt": "Hi"},`."""
+    return line in {"[", "{", "[{"} or (line.startswith("[") and line.endswith(","))
+
+
 def read_json_lines(path: Path, name: str, problems: Problems) -> Iterator[Record]:
     """The rows of a file with one JSON value a line; blank lines are none.
 
@@ -58,7 +63,7 @@ def read_json_lines(path: Path, name: str, problems: Problems) -> Iterator[Recor
     for number, line in lines_of(path, name):
         if not line or line.isspace():
             continue
-        if row == 0 and line.strip() in {"[", "{", "[{"}:
+        if row == 0 and _begins_spread_json(line.strip()):
             _refuse_spread_json(path, name)
         origin = Origin(source=name, row=row, line=number)
         row += 1

@@ -9,6 +9,11 @@ Losses = Mapping[str, tuple[int, tuple[str, ...]]]
 """Reason to the number of rows and some of them."""
 
 
+_TOO_LONG = ("longer than", "no trained token among", "no turn with an answer within")
+"""Beginnings of the reasons that `data.max_tokens` has a part in: truncated rows are lost where their
+answer lies beyond the cut, split ones where no turn is short enough."""
+
+
 def check_losses(read: int, kept: int, dropped: Losses, field: str, data: Data) -> None:
     """Refuse to go on if nothing is left, or more was lost than `data.max_dropped` allows.
 
@@ -80,14 +85,13 @@ def _example(lost: Losses) -> str:
 
 def _way_out(lost: Losses, data: Data) -> str:
     """What to do about rows that are lost, for each kind of loss there is."""
-    # truncated rows are lost where their answer lies beyond the cut
-    long = [reason.startswith(("longer than", "no trained token among")) for reason in lost]
+    long = [reason.startswith(_TOO_LONG) for reason in lost]
     ways = []
     if any(long):
-        ways.append(
-            f"raise `data.max_tokens` (now {data.max_tokens}), or accept what is done to long rows with "
-            "`data.over_length: truncate` or `drop`"
-        )
+        raised = f"raise `data.max_tokens` (now {data.max_tokens})"
+        others = "or accept what is done to long rows with `data.over_length: truncate` or `drop`"
+        accepted = data.over_length in {"truncate", "drop"}
+        ways.append(raised if accepted else f"{raised}, {others}")
     if not all(long):
         ways.append("rows without an answer to train on must get one, or leave the file")
     return "; ".join(ways) + "." if ways else ""

@@ -17,7 +17,7 @@ from xtune.data.layout import EpochLayout, Layout, MixedLayout, draws_for, effic
 from xtune.data.losses import check_losses, check_shares
 from xtune.data.reading import CHUNK_ROWS, Chunk, Reading, held_out
 from xtune.data.report import DataReport, file_reports, overlap, set_report, source_reports
-from xtune.data.sources import find_files
+from xtune.data.sources import LeftOut, find_files
 from xtune.data.store import Stored
 from xtune.data.stream import StreamBatches, StreamPlan
 from xtune.data.template import read_template
@@ -120,6 +120,7 @@ def prepare(
         streaming=data.streaming,
         from_cache=train.from_cache,
         template=encoder.template.text() if train.renders() else "",
+        left_out=work.left_out,
     )
     return Prepared(
         train=train.stored, evaluate=evaluate.stored, report=report, layout=layout, stream=stream
@@ -305,6 +306,8 @@ class _Work:
         self._plan = plan
         self._recipient = recipient
         self._listener = listener
+        self.left_out: LeftOut = {}
+        """What the sources hold besides the files that were read."""
         self._root = cache_folder()
         self._cache = Cache(self._root, keep=plan.recipe.data.cache, say=listener.say)
 
@@ -331,7 +334,9 @@ class _Work:
             DataError: Whatever is wrong with files, rows or the template.
         """
         data = self._plan.recipe.data
-        files = identify(find_files(sources, data), self._root / "data" / "fingerprints.json")
+        files = identify(
+            find_files(sources, data, self.left_out), self._root / "data" / "fingerprints.json"
+        )
         limits = {"rows": max_rows, "each": [source.max_rows for source in sources]}
         key = key_of(files, self._recipient.tokenizer, self._recipient.options, limits)
 

@@ -46,6 +46,8 @@ class FileCount:
     source: int
     rows: int = 0
     formats: Counter[str]
+    left_out: Counter[str]
+    """What belongs to its rows and was not taken, by reason."""
 
 
 class Reading:
@@ -64,7 +66,10 @@ class Reading:
         self._files = files
         self._sources = sources
         self._max_rows = max_rows
-        self.counts = [FileCount(name=f.name, source=f.source, formats=Counter()) for f in files]
+        self.counts = [
+            FileCount(name=file.name, source=file.source, formats=Counter(), left_out=Counter())
+            for file in files
+        ]
         self.problems = Problems()
 
     def chunks(self) -> Iterator[Chunk]:
@@ -101,6 +106,7 @@ class Reading:
             except DataError as error:  # told with what is wrong with the other files
                 self.problems.include(error)
             count.formats += reader.formats
+            count.left_out += reader.left_out
             limit = left[file.source]
             if limit is not None:
                 left[file.source] = limit - count.rows

@@ -12,6 +12,7 @@ from xtune.data.identity import Identified
 from xtune.data.layout import Layout, MixedLayout
 from xtune.data.losses import Losses
 from xtune.data.packing import Indices
+from xtune.data.sources import LeftOut
 from xtune.data.store import Stored
 from xtune.recipe import Data
 
@@ -37,6 +38,8 @@ class FileReport:
 
     bytes: int
     sha256: str
+    left_out: dict[str, int] = field(default_factory=dict)
+    """What belongs to its rows and is not taken, by reason: replies of message trees."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,13 +131,16 @@ class DataReport:
     template: str = ""
     """The chat template's text; empty if no conversation was rendered."""
 
+    left_out: LeftOut = field(default_factory=dict)
+    """Files that folders and hubs hold besides those that are read: their number by source and reason."""
+
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON types."""
         return asdict(self)
 
     def lines(self) -> list[str]:
         """The report for people."""
-        lines = [_file_line(file) for file in self.files]
+        lines = [line for file in self.files for line in (_file_line(file), *left_out_lines(file))]
         if self.streaming:
             lines.append(
                 "streamed while training; what follows is of the first rows of each source"
@@ -151,14 +157,14 @@ class DataReport:
         if self.evaluate is not None:
             lines += _set_lines("evaluate", self.evaluate)
         if self.evaluation_rows_also_trained:
-            rows = self.evaluation_rows_also_trained
+            rows = _rows(self.evaluation_rows_also_trained)
             lines.append(
-                f"warning: {rows:,} evaluation rows are in the training set too, word for word"
+                f"warning: in the training set too, word for word: {rows} of the evaluation set"
             )
         same = self.evaluation_prompts_also_trained - self.evaluation_rows_also_trained
         if same > 0:
             lines.append(
-                f"warning: {same:,} more evaluation rows ask what a training row asks, and differ in the answer"
+                f"warning: what a training row asks too, with another answer: {_rows(same)} of the evaluation set"
             )
         return lines
 
@@ -223,6 +229,7 @@ def file_reports(stored: Stored, files: Many[Identified]) -> list[FileReport]:
                 rows=int(found["rows"]),
                 bytes=one.bytes,
                 sha256=one.sha256,
+                left_out=dict(found["left_out"]),
             )
         )
     return reports
@@ -272,6 +279,13 @@ def _file_line(file: FileReport) -> str:
         return f"{file.name}: {_rows(file.rows)}, format {file.format}"
     mixed = ", ".join(f"{count:,} {name}" for name, count in Counter(file.formats).most_common())
     return f"{file.name}: {_rows(file.rows)}, formats {mixed}"
+
+
+def left_out_lines(file: FileReport) -> list[str]:
+    """What of a file is not taken, for people."""
+    return [
+        f"{file.name}: left out: {reason}: {count:,}" for reason, count in file.left_out.items()
+    ]
 
 
 def _rows(count: int) -> str:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from xtune.data.files import ENDINGS, kind_of
 from xtune.data.folders import files_in
@@ -44,11 +45,22 @@ class SourceFile:
     """Our name of a column to the file's."""
 
 
-def find_files(sources: Sequence[Source | str], data: Data | None = None) -> list[SourceFile]:
+LeftOut: TypeAlias = dict[str, dict[str, int]]
+"""Name of a source to what it holds besides the files that are read, by reason."""
+
+
+def find_files(
+    sources: Sequence[Source | str], data: Data | None = None, left_out: LeftOut | None = None
+) -> list[SourceFile]:
     """The files that sources stand for, in the order named; files of a folder or glob in the order of their names.
 
     What a source does not say of format and columns, a known set says, else `data`. Files of a hub
     are fetched into its cache. What a folder holds besides is told with its number.
+
+    Args:
+        sources: What to find.
+        data: The recipe's `data`.
+        left_out: Takes up what sources hold besides.
 
     Raises:
         DataError: Everything that is wrong with the sources: absent, empty, of an unknown kind, not to be fetched.
@@ -59,6 +71,8 @@ def find_files(sources: Sequence[Source | str], data: Data | None = None) -> lis
         given = Source.model_construct(source=source) if isinstance(source, str) else source
         finder = _Finder(index, given, data, problems)
         files += finder.files()
+        if left_out is not None and finder.left_out:
+            left_out[given.source] = dict(finder.left_out)
     problems.raise_any()
     return files
 
@@ -69,6 +83,7 @@ class _Finder:
     def __init__(self, index: int, source: Source, data: Data | None, problems: Problems) -> None:
         self._source = source
         self._problems = problems
+        self.left_out: Counter[str] = Counter()
         pinned = source.format or (data.format if data is not None else "auto")
         columns = data.columns if source.columns is None and data is not None else source.columns
         self._file = SourceFile(
@@ -121,7 +136,7 @@ class _Finder:
 
     def _hub(self, wanted: Wanted) -> list[SourceFile]:
         found = fetch_files(wanted)
-        _log_left_out(str(wanted), found.left_out)
+        self._leave_out(str(wanted), found.left_out)
         return [self._made(path, name, kind) for name, path, kind in found.files]
 
     def _bundled(self, name: str) -> list[SourceFile]:
@@ -170,7 +185,7 @@ class _Finder:
 
     def _folder(self, folder: Path, name: str) -> list[SourceFile]:
         found = files_in(folder, texts=self._file.format == "text")
-        _log_left_out(name, found.left_out)
+        self._leave_out(name, found.left_out)
         if not found.files:
             self._problems.add(
                 f"`{name}` is a folder without data files" + _besides(found.left_out),
@@ -182,14 +197,14 @@ class _Finder:
             self._made(folder / inside, f"{root}/{inside}", kind) for inside, kind in found.files
         ]
 
+    def _leave_out(self, name: str, left_out: Counter[str]) -> None:
+        self.left_out += left_out
+        if left_out:
+            log.warning("%s: %s", name, _besides(left_out).strip(" ()"))
+
     def _made(self, path: Path, name: str, kind: str) -> SourceFile:
         printable = name.encode("utf-8", "backslashreplace").decode()  # a file's name is any bytes
         return replace(self._file, path=path, name=printable, kind=kind)
-
-
-def _log_left_out(name: str, left_out: Counter[str]) -> None:
-    if left_out:
-        log.warning("%s: %s", name, _besides(left_out).strip(" ()"))
 
 
 def _besides(left_out: Counter[str]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import nodes
-from jinja2.exceptions import TemplateError
+from jinja2.exceptions import TemplateError, TemplateSyntaxError
 from transformers.utils.chat_template_utils import _compile_jinja_template, render_jinja_template
 
 from xtune.data.problems import refuse
@@ -49,8 +49,12 @@ def read_template(path: str) -> str:
     """
     try:
         text = Path(path).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        refuse(f"The chat template cannot be read: {error}", where=path)
+    except FileNotFoundError:
+        refuse(f"`{path}` does not exist", where="chat template")
+    except UnicodeDecodeError as error:
+        refuse(f"The chat template is not UTF-8: {error}", where=path)
+    except OSError as error:
+        refuse(f"The chat template cannot be read: {error.strerror or error}", where=path)
     if not text.strip():
         refuse("The chat template is empty", where=path)
     return text
@@ -188,4 +192,6 @@ def _constants(node: nodes.Node) -> Iterator[nodes.Const]:
 
 def _fault(error: Exception) -> str:
     text = str(error).strip() or type(error).__name__
+    if isinstance(error, TemplateSyntaxError):
+        return f"{error.message} in its line {error.lineno}"
     return text if isinstance(error, TemplateError) else f"{type(error).__name__}: {text}"

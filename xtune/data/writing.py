@@ -44,13 +44,13 @@ def write_store(
                     break
             elif not refused.problems:
                 writer.add(done)
-        refused.raise_any()
-        writer.finish([_described(count) for count in reading.counts])
+        if not refused.problems:
+            writer.finish([_described(count) for count in reading.counts])
     except DataError as error:
         refused.add(error.problems)
-        refused.raise_any()
     finally:
         writer.close()
+    refused.raise_any()
 
 
 def _described(count: FileCount) -> Mapping[str, Any]:
@@ -59,6 +59,7 @@ def _described(count: FileCount) -> Mapping[str, Any]:
         "source": count.source,
         "rows": count.rows,
         "formats": dict(count.formats),
+        "left_out": dict(count.left_out),
     }
 
 
@@ -87,7 +88,8 @@ class _Refused:
             DataError: All of it.
         """
         if self.problems:
-            raise DataError([*self.problems.values()])
+            more = [Problem(what="Later rows have such faults, too")] if self._pieces > 1 else []
+            raise DataError([*self.problems.values(), *more])
 
 
 _PIECES = 10

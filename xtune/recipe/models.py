@@ -338,7 +338,7 @@ class Data(Spec):
     """Use only the first N rows of the training data, after the seeded split."""
 
     max_dropped: Fraction = 0.1
-    """Part of the rows that may be lost (too long, empty, nothing to train on) before the run is refused."""
+    """Part of the rows that may be lost (empty, nothing to train on, too long unless `over_length` is `drop`) before the run is refused."""
 
     streaming: bool = False
     """Read and encode while training, window by window, and keep nothing on disk; needs `train.max_steps`."""

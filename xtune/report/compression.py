@@ -22,6 +22,7 @@ from xtune.data.types import Document
 from xtune.models.load import load_tokenizer
 from xtune.recipe.models import Model
 from xtune.report.pieces import visible
+from xtune.report.printed import Printed
 from xtune.text import detect_language
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Compression:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokensReport:
+class TokensReport(Printed):
     """Tokenizers and files, each with each; files by language, and for each file the best tokenizer first."""
 
     rows: tuple[Compression, ...]
@@ -146,18 +147,6 @@ class TokensReport:
             console.print(
                 f"{visible(name)}: the first {MOST_CHARACTERS:,} characters", markup=False
             )
-
-    def __str__(self) -> str:
-        from io import StringIO  # noqa: PLC0415 - for this alone
-
-        stream = StringIO()
-        self.print(stream)
-        return stream.getvalue().rstrip()
-
-    def _repr_html_(self) -> str:
-        from html import escape  # noqa: PLC0415 - for this alone
-
-        return f"<pre>{escape(str(self))}</pre>"
 
     def _files(self) -> Table:
         several = len(self.vocabularies) > 1

@@ -3,16 +3,18 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from html import escape
+from itertools import chain
 from typing import IO, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from xtune.data.report import Count, DataReport, SetReport
+from xtune.data.report import Count, DataReport, SetReport, left_out_lines
 from xtune.errors import XtuneError
 from xtune.plan import Plan
 from xtune.report.opened import OpenedData
 from xtune.report.pieces import Reader, visible
+from xtune.report.printed import Printed
 from xtune.report.survey import UNCLEAR, Survey, survey
 
 READY = "Ready to train."
@@ -21,7 +23,7 @@ MIN_WIDTH = 60
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataCheck:
+class DataCheck(Printed):
     """The report on a recipe's data, and whether training would take it."""
 
     name: str
@@ -85,13 +87,6 @@ class DataCheck:
         for refusal in self.refusals if reasons else ():
             console.print(str(refusal), markup=False, soft_wrap=True)
 
-    def __str__(self) -> str:
-        from io import StringIO  # noqa: PLC0415 - for this alone
-
-        stream = StringIO()
-        self.print(stream)
-        return stream.getvalue().rstrip()
-
     def _repr_html_(self) -> str:
         bars = [
             found.lengths.svg(f"tokens in a sequence of the {kind} set")
@@ -104,6 +99,8 @@ class DataCheck:
         )
 
     def _lines(self, report: DataReport, width: int) -> Iterator[str]:
+        for line in chain.from_iterable(map(left_out_lines, report.files)):
+            yield f"\n{visible(line)}"
         yield ""
         if report.streaming:
             yield f"streamed: counted are the first {report.train.rows_read:,} rows; training reads on behind them"
@@ -126,10 +123,10 @@ class DataCheck:
             if part is not None and found is not None:
                 yield from _set_lines(name, part, found, width)
         if report.evaluation_rows_also_trained:
-            yield f"\nwarning: {_rows(report.evaluation_rows_also_trained)} of the evaluation set are in the training set too, word for word"
+            yield f"\nwarning: in the training set too, word for word: {_rows(report.evaluation_rows_also_trained)} of the evaluation set"
         same = report.evaluation_prompts_also_trained - report.evaluation_rows_also_trained
         if same > 0:
-            yield f"\nwarning: {_rows(same)} of the evaluation set ask what a training row asks, and differ in the answer"
+            yield f"\nwarning: what a training row asks too, with another answer: {_rows(same)} of the evaluation set"
 
 
 def check_data(opened: OpenedData, *, name: str) -> DataCheck:

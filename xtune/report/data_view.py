@@ -17,6 +17,7 @@ from xtune.errors import XtuneError
 from xtune.report.lengths import histogram
 from xtune.report.opened import OpenedData
 from xtune.report.pieces import Reader, ShownRow, visible
+from xtune.report.printed import Printed
 from xtune.report.row_text import Marks, row_lines, table_lines
 from xtune.report.rows_page import Page, cards_html, page_html
 
@@ -24,7 +25,7 @@ SetName = Literal["train", "evaluate"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataView:
+class DataView(Printed):
     """Some rows of a training or evaluation set, as training sees them; each is decoded when it is shown."""
 
     name: str
@@ -122,13 +123,6 @@ class DataView:
             reason = getattr(error, "strerror", None) or str(error)
             raise XtuneError(f"The page cannot be written to {path}: {reason}.") from None
         return path
-
-    def __str__(self) -> str:
-        from io import StringIO  # noqa: PLC0415 - for this alone
-
-        stream = StringIO()
-        self.print(stream)
-        return stream.getvalue().rstrip()
 
     def _repr_html_(self) -> str:
         return cards_html(self._page())

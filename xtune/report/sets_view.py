@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from html import escape
 from typing import IO, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from xtune.data.sets import DataSet, catalogue, find_set
+from xtune.report.printed import Printed
 
 SHOWN_LANGUAGES = 3
 """Codes in a line of the table: what leaves room for the title in 80 columns."""
@@ -18,7 +18,7 @@ MANY_LANGUAGES = "multi"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SetsView:
+class SetsView(Printed):
     """Some known data sets, or one of them in full."""
 
     sets: tuple[DataSet, ...]
@@ -50,16 +50,6 @@ class SetsView:
             markup=False,
             soft_wrap=True,
         )
-
-    def __str__(self) -> str:
-        from io import StringIO  # noqa: PLC0415 - for this alone
-
-        stream = StringIO()
-        self.print(stream)
-        return stream.getvalue().rstrip()
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
 
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False, header_style="bold")

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,6 +13,7 @@ from xtune.data.template import read_template
 from xtune.models.load import load_tokenizer
 from xtune.recipe.models import Model
 from xtune.report.pieces import visible
+from xtune.report.printed import Printed
 
 DEMO = "bundled:demo"
 
@@ -24,7 +24,7 @@ _SPECIAL = re.compile(
 
 
 @dataclass(frozen=True, kw_only=True)
-class TemplateView:
+class TemplateView(Printed):
     """The verdict on a template, and the tokenizer that it was tried with."""
 
     verdict: Verdict
@@ -72,16 +72,6 @@ class TemplateView:
             )
         for line in [*lines, *_joined(self.verdict.lines())]:
             console.print(visible(line), markup=False, soft_wrap=True)
-
-    def __str__(self) -> str:
-        from io import StringIO  # noqa: PLC0415 - for this alone
-
-        stream = StringIO()
-        self.print(stream)
-        return stream.getvalue().rstrip()
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
 
 
 def _joined(lines: list[str]) -> list[str]:
