@@ -25,6 +25,7 @@ from transformers import PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from xtune.data.encode import Encoder
+from xtune.data.stops import PROBE_TOOL
 from xtune.data.turns import messages_of
 from xtune.data.types import Conversation, Origin
 from xtune.errors import DataError
@@ -33,18 +34,6 @@ SPECIAL = re.compile(
     r"<\|[^|<>\s{}']{1,40}\|>|<｜[^｜<>]+｜>|\[/?[A-Z_]{2,}\]|<(?:start|end|begin)_of_\w+>|</?(?:think|tool_call|tool_response|s)>"
     r"|<\|\w+>|<\w+\|>|\[e~\[|\]~b\]|<seed:\w+>|<sep>|<_end>|\[EOS\]|\[\|\w+\|\]|<SPECIAL_\d+>|</?(?:assistant|user|system)>"
 )
-TOOL = {
-    "type": "function",
-    "function": {
-        "name": "town_weather",
-        "description": "Tells the weather of a town",
-        "parameters": {
-            "type": "object",
-            "properties": {"town": {"type": "string", "description": "Its name"}},
-            "required": ["town"],
-        },
-    },
-}
 
 
 def call(**arguments: Any) -> dict[str, Any]:
@@ -81,22 +70,22 @@ CONVERSATIONS: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]] | None
     "single": (turns("Which river?", "The Oder."), None),
     "multi": (turns("One?", "Uno.", "Two?", "Due.", "Three?", "Tre."), None),
     "system": (turns("Be terse.", "Hi", "Yo", "Bye", "Ciao", first="system"), None),
-    "tools": (turns("Weather?", "Which town?"), [TOOL]),
+    "tools": (turns("Weather?", "Which town?"), [PROBE_TOOL]),
     "call": (
         [*turns("Weather in Oslo?", {"content": "", "tool_calls": [call(town="Oslo")]}), RESULT,
          {"role": "assistant", "content": "Clear."}],
-        [TOOL],
+        [PROBE_TOOL],
     ),
     "call with text": (
         [*turns("Oslo?", {"content": "I look it up.", "tool_calls": [call(town="Oslo \"x\"")]}), RESULT,
          {"role": "assistant", "content": "Clear."}, *turns("Thanks", "Welcome")],
-        [TOOL],
+        [PROBE_TOOL],
     ),
-    "call last": (turns("Oslo?", {"content": "", "tool_calls": [call(town="Oslo")]}), [TOOL]),
+    "call last": (turns("Oslo?", {"content": "", "tool_calls": [call(town="Oslo")]}), [PROBE_TOOL]),
     "two calls": (
         [*turns("Oslo, Rome?", {"content": "", "tool_calls": [call(town="Oslo"), call(town="Rome", days=3)]}),
          RESULT, RESULT, {"role": "assistant", "content": "Clear."}],
-        [TOOL],
+        [PROBE_TOOL],
     ),
     "reasoning": (turns("2+2?", {"content": "Four.", "reasoning_content": "Two and two."}), None),
     "reasoning twice": (
@@ -110,7 +99,7 @@ CONVERSATIONS: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]] | None
     "reasoning and call": (
         [*turns("Oslo?", {"content": "", "reasoning_content": "Ask.", "tool_calls": [call(town="Oslo")]}), RESULT,
          {"role": "assistant", "content": "Clear.", "reasoning_content": "Read it."}],
-        [TOOL],
+        [PROBE_TOOL],
     ),
     "white space": (turns("  Hi \n", "\n  Yo  \n", " Bye", " Ciao"), None),
     "newlines": (turns("Hi\n\n", "\n\nYo\n\n"), None),

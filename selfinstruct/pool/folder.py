@@ -5,7 +5,6 @@ FOLDER/inputs.json      fingerprints of seeds and prompts   pool/<language>.json
 FOLDER/notes.json       what was found out about the server seeds/<language>.jsonl translated seeds
 """
 
-import fcntl
 import json
 import os
 from pathlib import Path
@@ -17,11 +16,11 @@ from typing_extensions import Self
 from selfinstruct.pool.disk import explained
 from xtune.errors import RunError
 from xtune.run.durable import write_json, write_text
+from xtune.run.lock import take_lock
 
 RECIPE = "recipe.yaml"
 INPUTS = "inputs.json"
 NOTES = "notes.json"
-LOCK = ".lock"
 
 
 class Folder:
@@ -37,20 +36,9 @@ class Folder:
         with explained(path):
             path.mkdir(parents=True, exist_ok=True)
             (path / "pool").mkdir(exist_ok=True)
-            self._lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            # the kernel drops this lock when the process dies, however it dies
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(self._lock, 32, 0).decode("ascii", "replace").strip()
-            os.close(self._lock)
-            raise RunError(
-                f"The folder {path} is in use by another run{f' (process {holder})' if holder else ''}.",
-                advice="Wait for it, or choose another folder with run.folder=...",
-            ) from None
-        with explained(path):
-            os.ftruncate(self._lock, 0)
-            os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+            self._lock = take_lock(
+                path, advice="Wait for it, or choose another folder with run.folder=..."
+            )
 
     def __enter__(self) -> Self:
         return self

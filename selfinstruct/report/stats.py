@@ -13,9 +13,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from selfinstruct.pool.folder import LOCK, RECIPE
+from selfinstruct.pool.folder import RECIPE
 from selfinstruct.types import Usage
 from xtune.errors import RunError
+from xtune.run.lock import LOCK
 
 _SAMPLE = 10_000
 """Tasks of a language whose lengths are taken for the medians: the first ones."""

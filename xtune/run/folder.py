@@ -8,7 +8,6 @@ RUN/status.json        how far it came, how it ended       tensorboard/
 RUN/adapter | model    the result, a standard folder       README.md       the model card
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Sequence
@@ -21,8 +20,8 @@ from typing_extensions import Self
 
 from xtune.errors import RunError
 from xtune.run.durable import explained, write_json, write_text
+from xtune.run.lock import LOCK, take_lock
 
-LOCK = ".lock"
 RECIPE = "recipe.yaml"
 PLAN = "plan.json"
 DATA = "data.json"
@@ -200,20 +199,7 @@ class RunFolder:
             )
 
     def _acquire(self) -> None:
-        descriptor = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            # the kernel drops this lock when the process dies, however it dies
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
-            os.close(descriptor)
-            raise RunError(
-                f"The run folder {self.path} is in use by another run{f' (process {holder})' if holder else ''}.",
-                advice="Wait for it, or choose another run.folder.",
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        self._lock = descriptor
+        self._lock = take_lock(self.path, advice="Wait for it, or choose another run.folder.")
 
     def _check_contents(self, *, resume: bool) -> None:
         if self.holds_run:
