@@ -33,9 +33,9 @@ SEED = Seed(
     keep=("output",),
     why="The letter stays.",
 )
-GERMAN = {
-    "instruction": "Wähle den richtigen Buchstaben. Unter https://example.org/help steht mehr zu `code` und {name}.",
-    "input": "A) 9.000 Äpfel\nB) 2 Birnen",
+DUTCH = {
+    "instruction": "Kies de juiste letter. Op https://example.org/help staat meer over `code` en {name}.",
+    "input": "A) 9.000 appels\nB) 2 peren",
     "output": "B",
 }
 
@@ -121,15 +121,15 @@ def test_162_seeds_go_into_a_language_in_their_order_and_nothing_faithful_is_ref
 
 
 def test_a_task_is_asked_for_again_with_the_reason_and_then_written(tmp_path: Path) -> None:
-    bad = {**GERMAN, "input": "A) 9.000 Äpfel\nB) 3 Birnen"}
-    llm = Translator(lambda _seed, attempt: bad if attempt == 1 else GERMAN)
-    report = run(tmp_path, llm, [SEED], ["de"])
+    bad = {**DUTCH, "input": "A) 9.000 appels\nB) 3 peren"}
+    llm = Translator(lambda _seed, attempt: bad if attempt == 1 else DUTCH)
+    report = run(tmp_path, llm, [SEED], ["nl"])
     assert report.ok
-    assert llm.asked == ["translate/de/one/1", "translate/de/one/2"]
+    assert llm.asked == ["translate/nl/one/1", "translate/nl/one/2"]
     told = llm.requests[1].messages[-1]["content"]
     assert "the numbers 2 are missing" in told
     assert "the numbers 3 are not in the English text" in told
-    assert rows_of(tmp_path / "de.jsonl")[0]["input"] == GERMAN["input"]
+    assert rows_of(tmp_path / "nl.jsonl")[0]["input"] == DUTCH["input"]
 
 
 def test_an_order_of_labels_and_the_french_colon_are_no_fault() -> None:
@@ -155,30 +155,30 @@ def test_an_order_of_labels_and_the_french_colon_are_no_fault() -> None:
         ({"output": "C"}, '"output" must be copied letter by letter'),
         ({"input": ""}, '"input" is empty, unlike in the English task'),
         (
-            {"input": "A) 9.000 Äpfel\nZ) 2 Birnen"},
+            {"input": "A) 9.000 appels\nZ) 2 peren"},
             "the labels of options must stay A, B, but are A, Z",
         ),
-        ({"instruction": GERMAN["instruction"].replace("org", "com")}, "web and mail addresses"),
-        ({"instruction": GERMAN["instruction"].replace("`code`", "`Kode`")}, "the code spans"),
-        ({"instruction": GERMAN["instruction"].replace("{name}", "{Name}")}, "the placeholders"),
-        ({"instruction": "Wähle " + SEED.task.instruction}, "is still in English"),
-        ({"instruction": GERMAN["instruction"] * 4}, "characters for"),
+        ({"instruction": DUTCH["instruction"].replace("org", "com")}, "web and mail addresses"),
+        ({"instruction": DUTCH["instruction"].replace("`code`", "`kode`")}, "the code spans"),
+        ({"instruction": DUTCH["instruction"].replace("{name}", "{Name}")}, "the placeholders"),
+        ({"instruction": "Kies " + SEED.task.instruction}, "is still in English"),
+        ({"instruction": DUTCH["instruction"] * 4}, "characters for"),
         (
             {"instruction": SEED.task.instruction, "input": SEED.task.input},
-            "the translation is not in German",
+            "the translation is not in Dutch",
         ),
     ],
 )
 def test_a_failure_is_told_and_after_the_last_try_reported_and_not_written(
     change: dict[str, str], told: str, tmp_path: Path
 ) -> None:
-    llm = Translator(lambda _seed, _attempt: {**GERMAN, **change})
-    report = run(tmp_path, llm, [SEED], ["de"])
+    llm = Translator(lambda _seed, _attempt: {**DUTCH, **change})
+    report = run(tmp_path, llm, [SEED], ["nl"])
     assert len(llm.asked) == 4
     assert not report.ok
     assert told in "; ".join(report.languages[0].failed["one"])
-    assert any(line.startswith("de: one failed:") for line in report.lines())
-    assert rows_of(tmp_path / "de.jsonl") == []
+    assert any(line.startswith("nl: one failed:") for line in report.lines())
+    assert rows_of(tmp_path / "nl.jsonl") == []
 
 
 @pytest.mark.parametrize(
@@ -187,12 +187,12 @@ def test_a_failure_is_told_and_after_the_last_try_reported_and_not_written(
         (Reply(text="Sorry, no."), "holds no JSON object"),
         (Reply(text="{nope}"), "no valid JSON"),
         (Reply(text='{"instruction": "a"}'), '"input" is missing'),
-        (Reply(text=json.dumps(GERMAN), finish_reason="length"), "cut off: length"),
+        (Reply(text=json.dumps(DUTCH), finish_reason="length"), "cut off: length"),
         (RequestRefused("request_refused", "too long"), "request_refused: too long"),
     ],
 )
 def test_answers_without_a_task_are_reported(reply: Any, told: str, tmp_path: Path) -> None:
-    report = run(tmp_path, Translator(lambda _seed, _attempt: reply), [SEED], ["de"])
+    report = run(tmp_path, Translator(lambda _seed, _attempt: reply), [SEED], ["nl"])
     assert told in "; ".join(report.languages[0].failed["one"])
 
 
