@@ -19,7 +19,7 @@ from selfinstruct.translate.numbers import numbers_in, numbers_meant
 from selfinstruct.types import LLM, Reply, Request, Seed, Task, Usage
 from xtune.errors import DataError, RunError, XtuneError
 
-THAI = "กขคงจฉชซญดตถทนบปผพมยรลวสหอ"
+GEORGIAN = "აბგდევზთიკლმნოპჟრსტუფქღყშჩცძწჭხჯჰ"
 SEEDS = read_seeds("en")
 SEED = Seed(
     id="one",
@@ -41,7 +41,7 @@ DUTCH = {
 
 
 def pretend(text: str) -> str:
-    """Thai letters for every word, and all else as it is: a translation as faithful as can be."""
+    """Georgian letters for every word, and all else as it is: a translation as faithful as can be."""
     if text.startswith("{"):
         rows = json.loads(text)
         return json.dumps({key: pretend(value) for key, value in rows.items()}, ensure_ascii=False)
@@ -52,7 +52,7 @@ def pretend(text: str) -> str:
         if number % 2
         else re.sub(
             r"[^\W\d_]+",
-            lambda word: "".join(THAI[ord(char) % len(THAI)] for char in word[0]),
+            lambda word: "".join(GEORGIAN[ord(char) % len(GEORGIAN)] for char in word[0]),
             part,
         )
         for number, part in enumerate(parts)
@@ -60,7 +60,7 @@ def pretend(text: str) -> str:
 
 
 class Translator:
-    """An LLM in this process: answers in pretended Thai, unless the script says otherwise."""
+    """An LLM in this process: answers in pretended Georgian, unless the script says otherwise."""
 
     def __init__(self, script: Callable[[str, int], Any] = lambda _seed, _attempt: None) -> None:
         self.script = script
@@ -91,7 +91,7 @@ class Translator:
 
 
 def run(
-    folder: Path, llm: LLM, seeds: Sequence[Seed] = SEEDS, to: Sequence[str] = ("th",)
+    folder: Path, llm: LLM, seeds: Sequence[Seed] = SEEDS, to: Sequence[str] = ("ka",)
 ) -> TranslationReport:
     return asyncio.run(translate(seeds, to=to, folder=folder, llm=llm))
 
@@ -109,7 +109,7 @@ def test_162_seeds_go_into_a_language_in_their_order_and_nothing_faithful_is_ref
     assert len(llm.asked) == 162
     assert report.ok
     assert report.usage == Usage(prompt_tokens=16_200, completion_tokens=8_100)
-    translated = read_seeds(tmp_path / "th.jsonl")
+    translated = read_seeds(tmp_path / "ka.jsonl")
     assert [seed.id for seed in translated] == [seed.id for seed in SEEDS if seed.translate != "no"]
     by_id = {seed.id: seed for seed in SEEDS}
     for seed in translated:
@@ -207,9 +207,9 @@ def test_a_good_translation_in_native_digits_is_accepted() -> None:
 
 def test_an_edited_task_is_never_translated_again(tmp_path: Path) -> None:
     run(tmp_path, Translator(), SEEDS[:4])
-    path = tmp_path / "th.jsonl"
+    path = tmp_path / "ka.jsonl"
     rows = rows_of(path)
-    rows[1]["output"] = "แก้ไขด้วยมือ"
+    rows[1]["output"] = "ხელით შესწორებული"
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
     changed = [
         Seed(
@@ -230,9 +230,9 @@ def test_an_edited_task_is_never_translated_again(tmp_path: Path) -> None:
         [SEEDS[1].id],
         [SEEDS[1].id],
     )
-    assert llm.asked == [f"translate/th/{SEEDS[0].id}/1"]
+    assert llm.asked == [f"translate/ka/{SEEDS[0].id}/1"]
     assert [row["id"] for row in rows_of(path)] == [seed.id for seed in SEEDS[:4]]
-    assert rows_of(path)[1]["output"] == "แก้ไขด้วยมือ"
+    assert rows_of(path)[1]["output"] == "ხელით შესწორებული"
     assert any("the edited translation was kept" in line for line in report.lines())
 
 
@@ -242,18 +242,18 @@ def test_a_stopped_translation_goes_on_and_keeps_what_it_has(tmp_path: Path) -> 
 
     with pytest.raises(AccountError):
         run(tmp_path, Translator(dead_key), SEEDS[:20])
-    done = {row["id"] for row in rows_of(tmp_path / "th.jsonl")}
+    done = {row["id"] for row in rows_of(tmp_path / "ka.jsonl")}
     llm = Translator()
     run(tmp_path, llm, SEEDS[:20])
     assert len(llm.asked) == 20 - len(done)
     whole = run(tmp_path / "whole", Translator(), SEEDS[:20])
-    assert (tmp_path / "th.jsonl").read_bytes() == whole.languages[0].path.read_bytes()
+    assert (tmp_path / "ka.jsonl").read_bytes() == whole.languages[0].path.read_bytes()
 
 
 @pytest.mark.parametrize("cut", [1, 40, 200])
 def test_a_torn_last_line_is_cut_said_and_translated_again(cut: int, tmp_path: Path) -> None:
     run(tmp_path, Translator(), SEEDS[:3])
-    path = tmp_path / "th.jsonl"
+    path = tmp_path / "ka.jsonl"
     whole = path.read_bytes()
     path.write_bytes(whole[:-cut])
     llm = Translator()
@@ -264,9 +264,9 @@ def test_a_torn_last_line_is_cut_said_and_translated_again(cut: int, tmp_path: P
 
 
 def test_a_file_edited_into_nonsense_is_refused_and_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "th.jsonl"
+    path = tmp_path / "ka.jsonl"
     path.write_text('{"id": "a"\n{}\n')
-    with pytest.raises(DataError, match=r"th\.jsonl:1"):
+    with pytest.raises(DataError, match=r"ka\.jsonl:1"):
         run(tmp_path, Translator())
     assert path.read_text() == '{"id": "a"\n{}\n'
 
@@ -282,7 +282,7 @@ def test_a_set_that_ships_is_used_as_it_is(tmp_path: Path) -> None:
 def test_an_unknown_language_is_named_before_anything_is_asked(tmp_path: Path) -> None:
     llm = Translator()
     with pytest.raises(XtuneError, match=r"no language `xx`.*languages\.yaml"):
-        run(tmp_path, llm, to=["th", "xx"])
+        run(tmp_path, llm, to=["ka", "xx"])
     assert llm.asked == []
 
 
@@ -319,23 +319,23 @@ def test_translation_goes_through_a_real_server_that_fails_now_and_then(
         llm = ServerLLM(LLMSettings(model="scripted", base_url=server.url))
 
         async def ask() -> TranslationReport:
-            report = await translate(seeds, to=["th"], folder=tmp_path, llm=llm)
+            report = await translate(seeds, to=["ka"], folder=tmp_path, llm=llm)
             await llm.close()
             return report
 
         report = asyncio.run(ask())
     assert report.ok
     assert len(server.requests) > 12
-    assert [row["id"] for row in rows_of(tmp_path / "th.jsonl")] == [seed.id for seed in seeds]
+    assert [row["id"] for row in rows_of(tmp_path / "ka.jsonl")] == [seed.id for seed in seeds]
 
 
 def test_a_damaged_file_beside_the_seeds_is_one_line(tmp_path: Path) -> None:
-    asyncio.run(translate(SEEDS[:2], to=["th"], folder=tmp_path, llm=Translator()))
-    made = tmp_path / ".th.made.jsonl"
+    asyncio.run(translate(SEEDS[:2], to=["ka"], folder=tmp_path, llm=Translator()))
+    made = tmp_path / ".ka.made.jsonl"
     for damage in ("no JSON\n", "[]\n", '{"id": "seed-001"}\n'):
         made.write_text(damage, encoding="utf-8")
-        with pytest.raises(RunError, match=r"th\.made\.jsonl is damaged"):
-            asyncio.run(translate(SEEDS[:2], to=["th"], folder=tmp_path, llm=Translator()))
+        with pytest.raises(RunError, match=r"ka\.made\.jsonl is damaged"):
+            asyncio.run(translate(SEEDS[:2], to=["ka"], folder=tmp_path, llm=Translator()))
 
 
 def test_progress_is_told_for_every_task(tmp_path: Path) -> None:
@@ -343,13 +343,13 @@ def test_progress_is_told_for_every_task(tmp_path: Path) -> None:
     asyncio.run(
         translate(
             SEEDS[:3],
-            to=["th"],
+            to=["ka"],
             folder=tmp_path,
             llm=Translator(),
             progress=lambda *it: told.append(it),
         )
     )
-    assert told == [("th", done, 3) for done in range(4)]
+    assert told == [("ka", done, 3) for done in range(4)]
 
 
 @pytest.mark.parametrize(
