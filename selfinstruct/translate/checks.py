@@ -29,9 +29,6 @@ _LEAST_SHARE_OF_SCRIPT = 0.5
 _RUN_LEFT_IN_ENGLISH = 5
 """Words of the English text that stand in a row in the translation; ours: shorter runs are names and quotations."""
 
-_LOWER_WORD = re.compile(r"[a-z][^\W\d_]")
-"""What a word that is no name begins with; the letters of options, `c, e, a`, are no words."""
-
 _SLACK_CHARACTERS = 20
 """Added to both bounds of the length, so that texts of a few words pass."""
 
@@ -143,12 +140,12 @@ def _shape(value: object) -> object:
 
 
 def _left_in_english(source: str, text: str) -> str:
-    """The first long run of words that the two texts share; names, which begin with capitals, and single letters do not count."""
+    """The first long run of words that the two texts share; names, which begin with capitals, do not count."""
     words, others = _prose(text).split(), _prose(source).split()
     runs = {tuple(others[at : at + _RUN_LEFT_IN_ENGLISH]) for at in range(len(others))}
     for at in range(len(words) - _RUN_LEFT_IN_ENGLISH + 1):
         run = tuple(words[at : at + _RUN_LEFT_IN_ENGLISH])
-        if run in runs and sum(bool(_LOWER_WORD.match(word)) for word in run) >= 2:
+        if run in runs and sum(word[0].islower() and len(word) > 1 for word in run) >= 2:
             return " ".join(run)
     return ""
 

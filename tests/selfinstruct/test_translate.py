@@ -188,18 +188,6 @@ def test_a_good_translation_in_native_digits_is_accepted() -> None:
     assert reasons_against(SEED, fields, language_of("ar")) == []
 
 
-def test_an_order_of_options_that_stays_is_not_taken_for_english() -> None:
-    tea = next(seed for seed in SEEDS if seed.id == "seed-053")
-    assert tea.task.output == "c, e, a, d, b"
-    fields = {
-        "instruction": "차를 우리는 과정을 올바른 순서로 배열하세요.",
-        "input": "a) 찻잎에 뜨거운 물을 붓는다.\nb) 차를 마신다.\nc) 물을 끓인다.\n"
-        "d) 몇 분 기다렸다가 찻잎을 건져 낸다.\ne) 찻주전자에 찻잎을 넣는다.",
-        "output": "c, e, a, d, b",
-    }
-    assert reasons_against(tea, fields, language_of("ko")) == []
-
-
 def test_an_edited_task_is_never_translated_again(tmp_path: Path) -> None:
     run(tmp_path, Translator(), SEEDS[:4])
     path = tmp_path / "th.jsonl"
