@@ -149,6 +149,23 @@ def test_an_order_of_labels_and_the_french_colon_are_no_fault() -> None:
     assert "the labels of options" in "; ".join(reasons_against(seed, swapped, language_of("fr")))
 
 
+def test_an_order_of_labels_and_the_french_colon_are_no_fault() -> None:
+    task = Task(
+        instruction="Put the steps of making tea in the right order.",
+        input="A: Drink the tea.\nB: Boil the water.\nC: Pour it over the leaves.",
+        output="b, c, a, b, c, a",
+    )
+    seed = Seed(id="tea", category="x", task=task)
+    french = {
+        "instruction": "Remettez dans le bon ordre les étapes de la préparation du thé.",
+        "input": "A\u00a0: Buvez le thé.\nB\u202f: Faites bouillir l’eau.\nC : Versez-la sur les feuilles.",
+        "output": "b, c, a, b, c, a",
+    }
+    assert reasons_against(seed, french, language_of("fr")) == []
+    swapped = {**french, "input": french["input"].replace("C :", "D :")}
+    assert "the labels of options" in "; ".join(reasons_against(seed, swapped, language_of("fr")))
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
