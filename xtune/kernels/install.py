@@ -1,0 +1,168 @@
+"""Puts frugal layers into a model, each compared with the layer it replaces before it is trusted. Computes no loss."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from xtune.kernels.attention import NAME, UnsupportedAttentionError
+from xtune.kernels.frugal import FrugalLayer, FrugalSettings, NoAttentionError, by_name
+from xtune.kernels.heads import base_model, hidden_states
+from xtune.kernels.shelf import DeviceShelf, Shelf
+
+SAMPLE_TOKENS = (13, 8)
+"""Lengths of the two samples of the packed row that the probe runs: longer than a tile, and no multiple of it."""
+
+TILE_TOKENS = 5
+
+TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 6e-2, torch.float16: 1e-2, torch.float64: 1e-8}
+"""Of the largest number. Tiles change the rounding; what a layer does wrong changes numbers by their own size."""
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What became of a model's layers."""
+
+    frugal: int
+    """Layers that run tile by tile."""
+
+    plain: Counter[str]
+    """Layers that were left alone, by the reason."""
+
+
+def decoder_layers(model: nn.Module) -> list[nn.Module]:
+    """The decoder layers of a transformers model, with or without an adapter, in the order of its modules."""
+    backbone = base_model(model).base_model
+    return [each for each in backbone.modules() if isinstance(each, GradientCheckpointingLayer)]
+
+
+def make_frugal(
+    model: nn.Module, settings: FrugalSettings, shelf: Shelf | None = None
+) -> Installed:
+    """Let every decoder layer that can run tile by tile, and leave the others as they are.
+
+    The attention of the whole model becomes `xtune.kernels.attention`'s. A layer is trusted when its output and its
+    gradients on a packed row equal those of its own forward; this costs each layer two passes over 21 tokens.
+
+    Raises:
+        UnsupportedAttentionError: The model's attention cannot be replaced at all.
+    """
+    base = base_model(model)
+    before = base.config._attn_implementation
+    untyped: Any = base
+    untyped.set_attn_implementation(NAME)
+    shelf = shelf or DeviceShelf()
+    reasons: Counter[str] = Counter()
+    try:
+        calls = _calls(model)
+    except UnsupportedAttentionError:
+        untyped.set_attn_implementation(before)
+        raise
+    for layer, call in calls:
+        if reason := _install(layer, call, settings, shelf):
+            reasons[reason] += 1
+    return Installed(frugal=len(calls) - reasons.total(), plain=reasons)
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """What a layer was called with in the probe."""
+
+    hidden: torch.Tensor
+    arguments: dict[str, Any]
+
+
+def _calls(model: nn.Module) -> list[tuple[nn.Module, _Sample]]:
+    """Every decoder layer with the arguments it has in a forward pass over one packed row."""
+    base = base_model(model)
+    device = next(iter(base.parameters())).device
+    vocab = base.config.get_text_config().vocab_size
+    ids = torch.arange(sum(SAMPLE_TOKENS))[None].to(device) % vocab
+    positions = torch.cat([torch.arange(each) for each in SAMPLE_TOKENS])[None].to(device)
+    calls: list[tuple[nn.Module, _Sample]] = []
+
+    def note(layer: nn.Module, given: tuple[Any, ...], arguments: dict[str, Any]) -> None:
+        calls.append((layer, _Sample(*by_name(layer.forward, given, arguments))))
+
+    hooks = [
+        layer.register_forward_pre_hook(note, with_kwargs=True) for layer in decoder_layers(model)
+    ]
+    try:
+        with _evaluating(base), torch.no_grad():
+            hidden_states(base.base_model, ids, position_ids=positions, use_cache=False)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return calls
+
+
+def _install(layer: nn.Module, call: _Sample, settings: FrugalSettings, shelf: Shelf) -> str | None:
+    """Give a layer its frugal forward; returns the reason if it keeps its own."""
+    name, plain = type(layer).__name__, layer.forward
+    probe = FrugalLayer(layer, plain, FrugalSettings(tile_tokens=TILE_TOKENS), DeviceShelf())
+    reason = ""
+    with _evaluating(layer):
+        expected = _outcome(layer, plain, call)
+        for learn in (True, False):
+            try:
+                if learn:
+                    probe.lifted.learn_projections(call.hidden, call.arguments)
+                else:
+                    probe.lifted.forget_projections()
+                found = _outcome(layer, probe, call)
+            except NoAttentionError as error:
+                return str(error)
+            except (RuntimeError, TypeError, ValueError) as error:
+                reason = f"{name} cannot be run in parts: {str(error).splitlines()[0]}"
+                continue
+            if _equal(expected, found):
+                layer.forward = FrugalLayer(layer, plain, settings, shelf, lifted=probe.lifted)
+                return None
+            reason = f"{name} gives another result when it is run in parts"
+    return reason
+
+
+def _outcome(
+    layer: nn.Module, forward: Callable[..., Any], call: _Sample
+) -> list[torch.Tensor | None]:
+    """A layer's output, and its gradients by the hidden states and every trained parameter."""
+    hidden = call.hidden.detach().requires_grad_()
+    with torch.enable_grad():
+        output = forward(hidden, **call.arguments)
+        output = output[0] if isinstance(output, tuple) else output
+    trained = [each for each in layer.parameters() if each.requires_grad]
+    slope = torch.linspace(-1.0, 1.0, output.numel(), device=output.device).view_as(output)
+    gradients = torch.autograd.grad(
+        output, (hidden, *trained), slope.to(output.dtype), allow_unused=True
+    )
+    return [output.detach(), *gradients]
+
+
+def _equal(expected: list[torch.Tensor | None], found: list[torch.Tensor | None]) -> bool:
+    return all(_close(one, other) for one, other in zip(expected, found, strict=True))
+
+
+def _close(expected: torch.Tensor | None, found: torch.Tensor | None) -> bool:
+    if expected is None or found is None:
+        return expected is None and found is None
+    tolerance = TOLERANCES.get(expected.dtype, 6e-2)
+    scale = expected.abs().max()
+    return bool((expected - found).abs().max() <= tolerance * scale)
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Without dropout; `train()` and `eval()` are not used, which some models do more in than they say."""
+    training = [each for each in module.modules() if each.training]
+    for each in training:
+        each.training = False
+    try:
+        yield
+    finally:
+        for each in training:
+            each.training = True
