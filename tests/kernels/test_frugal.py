@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from factories import make_model, make_plan, make_tokenizer
+from factories import make_batch, make_model, make_plan, make_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedModel
@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from xtune.adapter.attach import attach
 from xtune.kernels.frugal import FrugalSettings
 from xtune.kernels.install import decoder_layers, make_frugal
+from xtune.kernels.loss import LossModule
 
 KINDS = (
     "cohere", "cohere2", "exaone4", "gemma", "gemma2", "gemma3_text", "glm", "glm4", "gpt2", "gpt_neox", "granite",
@@ -193,3 +194,26 @@ def test_nothing_is_kept_when_nothing_is_trained() -> None:
     with torch.no_grad():
         output = model.base_model(input_ids=torch.arange(20)[None], use_cache=False)
     assert output.last_hidden_state.grad_fn is None
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma2", "qwen3", "cohere", "gpt2", "phi"])
+def test_the_tail_in_tiles_gives_the_loss_and_gradients_of_whole_logits(kind: str) -> None:
+    model = make_model(kind, sliding_window=6)
+    batch = make_batch([list(range(3, 42)), [7, 9, 200, 5, 31, 8], [1, 2]], prompt_tokens=2)
+    batch.weights[0, 5:9] = 0.25
+
+    def stepped(tile_tokens: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        model.zero_grad()
+        module = LossModule(model, chunk_tokens=4, tile_tokens=tile_tokens)
+        loss = module(batch.input_ids, batch.labels, batch.weights, batch.position_ids)
+        (loss * 0.5).backward()
+        gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+        return loss.detach(), gradients
+
+    expected = stepped(0)
+    assert make_frugal(model, FrugalSettings(tile_tokens=16)).tail
+    assert_equal(expected, stepped(8), 5e-6)
+    with torch.no_grad():
+        module = LossModule(model, chunk_tokens=4, tile_tokens=8)
+        loss = module(batch.input_ids, batch.labels, batch.weights, batch.position_ids)
+    torch.testing.assert_close(loss, expected[0])

@@ -312,7 +312,7 @@ class _FrugalFunction(torch.autograd.Function):
         hidden = call.shelf.take(ctx.kept)
         ctx.kept = None
         slope = _own(gradients[0])  # dy, and then dx
-        sums = _Sums(ctx.parameters)
+        sums = Sums(ctx.parameters)
         heads = _project(call, hidden)
         attended = _attend(call, heads, over_query=False)
         for tile in call.tiles():
@@ -330,7 +330,7 @@ def _own(slope: torch.Tensor) -> torch.Tensor:
     return slope if slope.is_contiguous() else slope.contiguous()
 
 
-class _Sums:
+class Sums:
     """Sums of the trained parameters' gradients over tiles."""
 
     def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
@@ -338,6 +338,7 @@ class _Sums:
         self._sums: list[torch.Tensor | None] = [None] * len(self.parameters)
 
     def add(self, gradients: Sequence[torch.Tensor | None]) -> None:
+        """Add a tile's gradients, in the order of the parameters; None: the tile does not read that one."""
         for index, gradient in enumerate(gradients):
             if gradient is None:
                 continue
@@ -346,6 +347,7 @@ class _Sums:
             self._sums[index] = gradient.to(wide) if total is None else total.add_(gradient)
 
     def total(self) -> list[torch.Tensor | None]:
+        """The sums, each in its parameter's type; None: no tile read it."""
         return [
             None if total is None else total.to(parameter.dtype)
             for parameter, total in zip(self.parameters, self._sums, strict=True)
@@ -362,7 +364,7 @@ def _finish_backward(
     hidden: torch.Tensor,
     attended: torch.Tensor,
     slope: torch.Tensor,
-    sums: _Sums,
+    sums: Sums,
 ) -> None:
     inputs = (_leaf(hidden[:, tile]), _leaf(attended[:, :, tile]))
     with call.computing(3 * tile.start + _FINISH, gradients=True):
@@ -395,7 +397,7 @@ def _project_backward(
     hidden: torch.Tensor,
     heads: _Heads,
     slope: torch.Tensor,
-    sums: _Sums,
+    sums: Sums,
 ) -> None:
     part = _leaf(hidden[:, tile])
     with call.computing(3 * tile.start + _PROJECT, gradients=True):
@@ -446,7 +448,7 @@ class FrugalLayer:
             wants_input_gradient=hidden.requires_grad,
             seed=_draw_seed(self._layer),
             device_type=hidden.device.type,
-            autocast=_autocast_dtype(hidden.device.type),
+            autocast=autocast_dtype(hidden.device.type),
         )
         anchor = torch.zeros((), requires_grad=trains and bool(parameters or hidden.requires_grad))
         output: torch.Tensor = _FrugalFunction.apply(hidden, anchor, call, *parameters)  # type: ignore[no-untyped-call]
@@ -476,6 +478,7 @@ def _draw_seed(layer: nn.Module) -> int | None:
     return int(torch.randint(2**31, ())) if drops else None
 
 
-def _autocast_dtype(device_type: str) -> torch.dtype | None:
+def autocast_dtype(device_type: str) -> torch.dtype | None:
+    """The type that autocast casts to here; None: it is off."""
     enabled = torch.is_autocast_enabled(device_type)
     return torch.get_autocast_dtype(device_type) if enabled else None

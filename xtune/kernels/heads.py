@@ -1,5 +1,7 @@
 """How a causal language model ends: its backbone, its head, and what lies between the head and the logits."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +45,9 @@ class Head:
 
     transform: LogitTransform
 
+    norm: nn.Module | None
+    """What the backbone ends with, a token at a time; None if it is not known by name."""
+
     @property
     def is_plain(self) -> bool:
         """Whether the layer is exactly `nn.Linear`, so that its gradient is known in closed form."""
@@ -81,7 +86,33 @@ def find_head(model: nn.Module) -> Head | None:
     backbone, layer = base.base_model, output_layer(base)
     if backbone is base or layer is None:
         return None
-    return Head(backbone=backbone, layer=layer, transform=_transform(base))
+    return Head(
+        backbone=backbone, layer=layer, transform=_transform(base), norm=_last_norm(backbone)
+    )
+
+
+_LAST_NORMS = ("norm", "ln_f", "final_layernorm", "final_layer_norm", "final_norm")
+
+
+def _last_norm(backbone: nn.Module) -> nn.Module | None:
+    for name in _LAST_NORMS:
+        if isinstance(norm := getattr(backbone, name, None), nn.Module) and not has_hooks(norm):
+            return norm
+    return None
+
+
+@contextmanager
+def left_out(module: nn.Module) -> Iterator[None]:
+    """While it lasts, the module gives back what it is given."""
+    module.forward = _as_it_is
+    try:
+        yield
+    finally:
+        del module.forward
+
+
+def _as_it_is(hidden: torch.Tensor) -> torch.Tensor:
+    return hidden
 
 
 def _transform(base: PreTrainedModel) -> LogitTransform:

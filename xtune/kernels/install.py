@@ -12,7 +12,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from xtune.kernels.attention import NAME, UnsupportedAttentionError
 from xtune.kernels.frugal import FrugalLayer, FrugalSettings, NoAttentionError, by_name
-from xtune.kernels.heads import base_model, hidden_states
+from xtune.kernels.heads import base_model, find_head, hidden_states, left_out
 from xtune.kernels.shelf import DeviceShelf, Shelf
 
 SAMPLE_TOKENS = (13, 8)
@@ -33,6 +33,9 @@ class Installed:
 
     plain: Counter[str]
     """Layers that were left alone, by the reason."""
+
+    tail: bool
+    """Whether the loss may take the last norm and the head a tile at a time (`LossModule.tile_tokens`)."""
 
 
 def decoder_layers(model: nn.Module) -> list[nn.Module]:
@@ -66,7 +69,22 @@ def make_frugal(
     for layer, call in calls:
         if reason := _install(layer, call, settings, shelf):
             reasons[reason] += 1
-    return Installed(frugal=len(calls) - reasons.total(), plain=reasons)
+    tail = bool(calls) and not reasons and ends_with_norm(model)
+    return Installed(frugal=len(calls) - reasons.total(), plain=reasons, tail=tail)
+
+
+def ends_with_norm(model: nn.Module) -> bool:
+    """Whether the backbone's hidden states are its last norm, as known by name, of what its layers give."""
+    head = find_head(model)
+    if head is None or head.norm is None:
+        return False
+    ids, positions = _packed_row(model)
+    options = {"position_ids": positions, "use_cache": False}
+    with _evaluating(model), torch.no_grad():
+        expected = hidden_states(head.backbone, ids, **options)
+        with left_out(head.norm):
+            before = hidden_states(head.backbone, ids, **options)
+        return torch.equal(head.norm(before), expected)
 
 
 @dataclass(frozen=True)
@@ -80,10 +98,7 @@ class _Sample:
 def _calls(model: nn.Module) -> list[tuple[nn.Module, _Sample]]:
     """Every decoder layer with the arguments it has in a forward pass over one packed row."""
     base = base_model(model)
-    device = next(iter(base.parameters())).device
-    vocab = base.config.get_text_config().vocab_size
-    ids = torch.arange(sum(SAMPLE_TOKENS))[None].to(device) % vocab
-    positions = torch.cat([torch.arange(each) for each in SAMPLE_TOKENS])[None].to(device)
+    ids, positions = _packed_row(model)
     calls: list[tuple[nn.Module, _Sample]] = []
 
     def note(layer: nn.Module, given: tuple[Any, ...], arguments: dict[str, Any]) -> None:
@@ -99,6 +114,16 @@ def _calls(model: nn.Module) -> list[tuple[nn.Module, _Sample]]:
         for hook in hooks:
             hook.remove()
     return calls
+
+
+def _packed_row(model: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and positions of two samples in a row, (1, tokens) each."""
+    base = base_model(model)
+    device = next(iter(base.parameters())).device
+    vocab = base.config.get_text_config().vocab_size
+    ids = torch.arange(sum(SAMPLE_TOKENS))[None].to(device) % vocab
+    positions = torch.cat([torch.arange(each) for each in SAMPLE_TOKENS])[None].to(device)
+    return ids, positions
 
 
 def _install(layer: nn.Module, call: _Sample, settings: FrugalSettings, shelf: Shelf) -> str | None:
