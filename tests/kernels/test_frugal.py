@@ -9,7 +9,8 @@ from transformers import PreTrainedModel
 
 from xtune.adapter.attach import attach
 from xtune.kernels.frugal import FrugalSettings
-from xtune.kernels.install import decoder_layers, make_frugal
+from xtune.kernels.heads import decoder_layers
+from xtune.kernels.install import make_frugal
 from xtune.kernels.loss import LossModule
 
 KINDS = (

@@ -12,9 +12,8 @@ group's activations. The arithmetic is the model's own: its layer's `forward` is
 (see `Lift`), so that whatever a family does around it (norms before or after, biases, multipliers, experts) is done.
 """
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +27,7 @@ from xtune.kernels.attention import (
     documents_of,
     stand_in,
 )
+from xtune.kernels.replay import Surroundings, by_name, first, trained_parameters
 from xtune.kernels.shelf import Shelf
 
 
@@ -133,7 +133,7 @@ class LiftedLayer:
             return attended
 
         with _standing_in(give), self._without_projections():
-            return _first(self._forward(hidden, **arguments))
+            return first(self._forward(hidden, **arguments))
 
     @contextmanager
     def _without_projections(self) -> Iterator[None]:
@@ -144,13 +144,6 @@ class LiftedLayer:
         finally:
             for module in self._projections:
                 del module.forward
-
-
-def _first(output: Any) -> torch.Tensor:
-    """The hidden states of what a layer returns: them alone, or first in a tuple."""
-    states = output[0] if isinstance(output, tuple) else output
-    assert isinstance(states, torch.Tensor)
-    return states
 
 
 _NO_ATTENTION = "does not call an attention that can be taken out"
@@ -189,11 +182,7 @@ class _Call:
     tokens: int
     documents: Documents | None
     wants_input_gradient: bool
-    seed: int | None
-    """Seed of the dropout inside the layer, which every repetition draws again; None: there is none."""
-
-    device_type: str
-    autocast: torch.dtype | None
+    surroundings: Surroundings
     attention: AttentionSettings = field(default_factory=AttentionSettings)
 
     def tiles(self) -> Iterator[slice]:
@@ -213,21 +202,9 @@ class _Call:
         """The arguments for a tile: whatever has the length of the tokens in its second dimension is cut."""
         return {name: _cut(value, tile, self.tokens) for name, value in self.arguments.items()}
 
-    @contextmanager
-    def computing(self, step: int, *, gradients: bool) -> Iterator[None]:
+    def computing(self, step: int, *, gradients: bool) -> AbstractContextManager[None]:
         """The surroundings of every part: autocast as in the forward pass, and this part's own random numbers."""
-        with ExitStack() as stack:
-            stack.enter_context(torch.enable_grad() if gradients else torch.no_grad())
-            stack.enter_context(
-                nullcontext()
-                if self.autocast is None
-                else torch.autocast(self.device_type, dtype=self.autocast)
-            )
-            if self.seed is not None:
-                devices = [torch.cuda.current_device()] if self.device_type == "cuda" else []
-                stack.enter_context(torch.random.fork_rng(devices=devices))
-                torch.manual_seed(self.seed + step)
-            yield
+        return self.surroundings.again(step, gradients=gradients)
 
 
 def _cut(value: Any, tile: slice, tokens: int) -> Any:
@@ -435,8 +412,7 @@ class FrugalLayer:
         hidden, arguments = by_name(self._forward, given, arguments)
         if arguments.get("past_key_values") is not None or hidden.shape[1] == 0:
             return self._forward(hidden, **arguments)
-        trains = torch.is_grad_enabled()
-        parameters = [each for each in self._layer.parameters() if each.requires_grad and trains]
+        parameters = trained_parameters(self._layer)
         positions = arguments.get("position_ids")
         call = _Call(
             layer=self.lifted,
@@ -446,39 +422,9 @@ class FrugalLayer:
             tokens=hidden.shape[1],
             documents=None if positions is None else documents_of(positions),
             wants_input_gradient=hidden.requires_grad,
-            seed=_draw_seed(self._layer),
-            device_type=hidden.device.type,
-            autocast=autocast_dtype(hidden.device.type),
+            surroundings=Surroundings.here(self._layer, hidden),
         )
-        anchor = torch.zeros((), requires_grad=trains and bool(parameters or hidden.requires_grad))
+        wanted = torch.is_grad_enabled() and bool(parameters or hidden.requires_grad)
+        anchor = torch.zeros((), requires_grad=wanted)
         output: torch.Tensor = _FrugalFunction.apply(hidden, anchor, call, *parameters)  # type: ignore[no-untyped-call]
         return output
-
-
-def by_name(
-    forward: Callable[..., Any], given: Sequence[Any], arguments: Mapping[str, Any]
-) -> tuple[torch.Tensor, dict[str, Any]]:
-    """A call's hidden states, and all its other arguments by name."""
-    names = [name for name in inspect.signature(forward).parameters if name != "kwargs"]
-    together = {**dict(zip(names, given, strict=False)), **arguments}
-    hidden = together.pop(names[0])
-    assert isinstance(hidden, torch.Tensor)
-    return hidden, together
-
-
-def _draw_seed(layer: nn.Module) -> int | None:
-    """A seed from the global generator where something in the layer drops out."""
-    drops = any(
-        isinstance(module, nn.Dropout) and module.p > 0 and module.training
-        for module in layer.modules()
-    ) or any(
-        module.training and float(getattr(module, "attention_dropout", 0.0) or 0.0) > 0
-        for module in layer.modules()
-    )
-    return int(torch.randint(2**31, ())) if drops else None
-
-
-def autocast_dtype(device_type: str) -> torch.dtype | None:
-    """The type that autocast casts to here; None: it is off."""
-    enabled = torch.is_autocast_enabled(device_type)
-    return torch.get_autocast_dtype(device_type) if enabled else None

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from xtune.kernels.cross_entropy import LogitTransform
 
@@ -69,6 +70,12 @@ def base_model(model: nn.Module) -> PreTrainedModel:
     if not isinstance(inner, PreTrainedModel):
         raise TypeError(f"expected a transformers model, found {type(inner).__name__}")
     return inner
+
+
+def decoder_layers(model: nn.Module) -> list[nn.Module]:
+    """The decoder layers of a transformers model, with or without an adapter, in the order of its modules."""
+    backbone = base_model(model).base_model
+    return [each for each in backbone.modules() if isinstance(each, GradientCheckpointingLayer)]
 
 
 def output_layer(model: PreTrainedModel) -> nn.Module | None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from xtune.kernels.attention import NAME, UnsupportedAttentionError
-from xtune.kernels.frugal import FrugalLayer, FrugalSettings, NoAttentionError, by_name
-from xtune.kernels.heads import base_model, find_head, hidden_states, left_out
+from xtune.kernels.frugal import FrugalLayer, FrugalSettings, NoAttentionError
+from xtune.kernels.heads import base_model, decoder_layers, find_head, hidden_states, left_out
+from xtune.kernels.replay import by_name, first
 from xtune.kernels.shelf import DeviceShelf, Shelf
 
 SAMPLE_TOKENS = (13, 8)
@@ -36,12 +36,6 @@ class Installed:
 
     tail: bool
     """Whether the loss may take the last norm and the head a tile at a time (`LossModule.tile_tokens`)."""
-
-
-def decoder_layers(model: nn.Module) -> list[nn.Module]:
-    """The decoder layers of a transformers model, with or without an adapter, in the order of its modules."""
-    backbone = base_model(model).base_model
-    return [each for each in backbone.modules() if isinstance(each, GradientCheckpointingLayer)]
 
 
 def make_frugal(
@@ -158,8 +152,7 @@ def _outcome(
     """A layer's output, and its gradients by the hidden states and every trained parameter."""
     hidden = call.hidden.detach().requires_grad_()
     with torch.enable_grad():
-        output = forward(hidden, **call.arguments)
-        output = output[0] if isinstance(output, tuple) else output
+        output = first(forward(hidden, **call.arguments))
     trained = [each for each in layer.parameters() if each.requires_grad]
     slope = torch.linspace(-1.0, 1.0, output.numel(), device=output.device).view_as(output)
     gradients = torch.autograd.grad(

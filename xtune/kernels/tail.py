@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from xtune.kernels.frugal import Sums, autocast_dtype
+from xtune.kernels.frugal import Sums
+from xtune.kernels.replay import autocast_dtype
 
 
 @dataclass(frozen=True)
