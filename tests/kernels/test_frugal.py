@@ -181,12 +181,21 @@ def test_a_gradient_that_is_an_expansion_is_not_written_over() -> None:
     torch.testing.assert_close(gradient(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_layers_without_attention_are_left_alone_by_name() -> None:
-    installed = make_frugal(make_model("qwen3_next"), FrugalSettings())
-    assert installed.frugal == 0
-    assert list(installed.plain) == [
-        "Qwen3NextDecoderLayer does not call an attention that can be taken out"
-    ]
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("qwen3_next", "Qwen3NextDecoderLayer does not call an attention that can be taken out"),
+        ("gpt_oss", "attention with s_aux"),
+    ],
+)
+def test_layers_that_cannot_be_cut_are_named_and_computed_again_as_a_whole(
+    kind: str, reason: str
+) -> None:
+    model = make_model(kind)
+    expected = passed(model, positions_of(20))
+    installed = make_frugal(model, FrugalSettings())
+    assert (installed.frugal, list(installed.plain), installed.tail) == (0, [reason], False)
+    assert_equal(expected, passed(model, positions_of(20)), 1e-6)
 
 
 def test_nothing_is_kept_when_nothing_is_trained() -> None:

@@ -14,6 +14,7 @@ from xtune.kernels.frugal import FrugalLayer, FrugalSettings, NoAttentionError
 from xtune.kernels.heads import base_model, decoder_layers, find_head, hidden_states, left_out
 from xtune.kernels.replay import by_name, first
 from xtune.kernels.shelf import DeviceShelf, Shelf
+from xtune.kernels.shelved import ShelvedLayer, make_shelved
 
 SAMPLE_TOKENS = (13, 8)
 """Lengths of the two samples of the packed row that the probe runs: longer than a tile, and no multiple of it."""
@@ -32,7 +33,7 @@ class Installed:
     """Layers that run tile by tile."""
 
     plain: Counter[str]
-    """Layers that were left alone, by the reason."""
+    """Layers that are computed again as a whole, by the reason."""
 
     tail: bool
     """Whether the loss may take the last norm and the head a tile at a time (`LossModule.tile_tokens`)."""
@@ -41,13 +42,11 @@ class Installed:
 def make_frugal(
     model: nn.Module, settings: FrugalSettings, shelf: Shelf | None = None
 ) -> Installed:
-    """Let every decoder layer that can run tile by tile, and leave the others as they are.
+    """Let every decoder layer that can run tile by tile; the others only keep nothing but their input.
 
-    The attention of the whole model becomes `xtune.kernels.attention`'s. A layer is trusted when its output and its
-    gradients on a packed row equal those of its own forward; this costs each layer two passes over 21 tokens.
-
-    Raises:
-        UnsupportedAttentionError: The model's attention cannot be replaced at all.
+    The attention of the whole model becomes `xtune.kernels.attention`'s, if it can. A layer is trusted when its
+    output and its gradients on a packed row equal those of its own forward; this costs each layer two passes over 21
+    tokens.
     """
     base = base_model(model)
     before = base.config._attn_implementation
@@ -57,11 +56,14 @@ def make_frugal(
     reasons: Counter[str] = Counter()
     try:
         calls = _calls(model)
-    except UnsupportedAttentionError:
+    except UnsupportedAttentionError as error:
         untyped.set_attn_implementation(before)
-        raise
+        return Installed(
+            frugal=0, plain=Counter({str(error): make_shelved(model, shelf)}), tail=False
+        )
     for layer, call in calls:
         if reason := _install(layer, call, settings, shelf):
+            layer.forward = ShelvedLayer(layer, layer.forward, shelf)
             reasons[reason] += 1
     tail = bool(calls) and not reasons and ends_with_norm(model)
     return Installed(frugal=len(calls) - reasons.total(), plain=reasons, tail=tail)
@@ -121,7 +123,7 @@ def _packed_row(model: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _install(layer: nn.Module, call: _Sample, settings: FrugalSettings, shelf: Shelf) -> str | None:
-    """Give a layer its frugal forward; returns the reason if it keeps its own."""
+    """Give a layer its frugal forward; returns the reason if it cannot have one."""
     name, plain = type(layer).__name__, layer.forward
     probe = FrugalLayer(layer, plain, FrugalSettings(tile_tokens=TILE_TOKENS), DeviceShelf())
     reason = ""
