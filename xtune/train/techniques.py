@@ -43,5 +43,5 @@ def apply_techniques(model: nn.Module, plan: Plan, folder: Path) -> int:
 def _shelf(plan: Plan, folder: Path) -> Shelf:
     place = plan.checkpoints.value
     if place == "disk":
-        return disk_shelf(folder / "scratch")
+        return disk_shelf(folder)
     return HostShelf() if place == "host" else DeviceShelf()
