@@ -267,6 +267,8 @@ def _step(module: nn.Module, work: Workload) -> None:
 @contextmanager
 def _all_trained(rows: int, tokens: int) -> Iterator[None]:
     """Where numbers would be looked at: every token is trained on, and no row holds more than one sample."""
+    from transformers import masking_utils
+
     from xtune.kernels import attention, loss
 
     def everywhere(*_: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -275,12 +277,19 @@ def _all_trained(rows: int, tokens: int) -> Iterator[None]:
             -1
         ), columns.repeat(rows)
 
-    before = loss.trained_positions, attention._find_documents
-    loss.trained_positions, attention._find_documents = everywhere, lambda _: None
+    patched: list[tuple[Any, str, Callable[..., Any]]] = [
+        (loss, "trained_positions", everywhere),
+        (attention, "_find_documents", lambda _: None),
+        (masking_utils, "find_packed_sequence_indices", lambda _: None),
+    ]
+    before = [getattr(module, name) for module, name, _ in patched]
+    for module, name, stand_in in patched:
+        setattr(module, name, stand_in)
     try:
         yield
     finally:
-        loss.trained_positions, attention._find_documents = before
+        for (module, name, _), original in zip(patched, before, strict=True):
+            setattr(module, name, original)
 
 
 @contextmanager

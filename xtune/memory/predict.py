@@ -196,19 +196,28 @@ def _layer(shape: ModelShape, work: Workload, saved: int) -> int:
     """What the layer in the backward pass needs besides its input.
 
     A frugal layer holds for every token the incoming gradient (h w), queries, keys, values and what attention gave
-    (c times 2 q + 2 k), and besides a tile's activations and their gradients, or one group's attention: what it gave,
-    the gradients of queries, keys and values, and the kernel's float32 sums of the queries' gradients.
+    (c times 2 q + 2 k). Besides it needs the most of: a tile of the feed-forward block, which saves gate, its
+    activation and up and has both gradients of their product (5 c m), the norm's float32 input (4 h), the residual and
+    the normalised state (2 c h), and the largest matrix expanded; or one group's attention, what it gave and the
+    gradients of its queries, keys and values (c times 2 q + 2 k of the group) and the kernel's float32 sums (4 q).
     """
     if not work.frugal:
         return (saved if work.gradient_checkpointing else 0) + _backward(
             shape, work, work.positions
         )
-    c, n = work.compute_bytes, work.positions
+    c, h, n = work.compute_bytes, shape.hidden, work.positions
     tile = min(work.tile_tokens, work.tokens) * work.rows
     every = _hidden_states(shape, work) + 2 * c * n * (shape.query_width + shape.kv_width)
-    query, key = shape.query_width // max(1, shape.kv_heads), shape.head_dim
-    group = n * (c * (2 * query + 4 * key) + 4 * query)
-    return every + max(group, _saved_per_layer(shape, work, tile) + _backward(shape, work, tile))
+    query = shape.query_width // max(1, shape.kv_heads)
+    group = n * (c * (2 * query + 2 * shape.head_dim) + 4 * query)
+    block = tile * (5 * c * _feed_forward_width(shape) + 4 * h + 2 * c * h)
+    return every + max(group, block + _expanded(shape, work))
+
+
+def _expanded(shape: ModelShape, work: Workload) -> int:
+    """The largest quantised matrix in the compute dtype: they are expanded one at a time."""
+    largest = max((linear.weights for _, linear in shape.linears()), default=0)
+    return largest * work.compute_bytes if work.quantization else 0
 
 
 def trained_parameters(shape: ModelShape, work: Workload) -> int:
@@ -310,8 +319,6 @@ def _saved_per_layer(shape: ModelShape, work: Workload, positions: int) -> int:
     attention = (3 if shape.fused else 2) * c * (shape.query_width + shape.kv_width)
     feed_forward = 4 * c * _feed_forward_width(shape) + 2 * c * h * shape.experts_per_token
     per_token = norms + inputs + output + attention + feed_forward
-    if work.frugal:  # no mask, and no scores that last
-        return positions * per_token
     pairs = work.rows * work.tokens**2
     if work.attention == "eager":
         return positions * per_token + pairs * shape.heads * (4 + 2 * c)
@@ -328,8 +335,7 @@ def _backward(shape: ModelShape, work: Workload, positions: int) -> int:
     """
     c, h = work.compute_bytes, shape.hidden
     per_token = 4 * c * _feed_forward_width(shape) + 2 * c * h + 4 * h
-    largest = max((linear.weights for _, linear in shape.linears()), default=0)
-    return positions * per_token + (largest * c if work.quantization else 0)
+    return positions * per_token + _expanded(shape, work)
 
 
 def _loss(shape: ModelShape, work: Workload) -> int:
@@ -338,14 +344,14 @@ def _loss(shape: ModelShape, work: Workload) -> int:
     Cross-entropy holds three float32 copies of the logits that exist at one time: the logits, their
     log-softmax and their gradient (12 v for each token of a chunk). The last hidden state and its gradient
     exist for every token (2 c h); behind frugal layers the gradient is written over the hidden states, and a tile has
-    its norm's float32 input and output and their gradients (16 h). A trained head's gradient is summed over the
+    its norm's float32 input (4 h), its selection, normalised states and gradient (5 c h). A trained head's gradient is summed over the
     chunks in a second buffer.
     """
     chunk = min(work.loss_chunk_tokens or work.positions, work.positions)
     hidden = 2 * work.compute_bytes * shape.hidden * work.positions
     if work.frugal:
         tile = min(work.tile_tokens, work.positions)
-        hidden = _hidden_states(shape, work) + tile * shape.hidden * (16 + 2 * work.compute_bytes)
+        hidden = _hidden_states(shape, work) + tile * shape.hidden * (4 + 5 * work.compute_bytes)
     second = (
         shape.vocab * shape.hidden * work.weight_bytes
         if work.method == "full" and chunk < work.positions
