@@ -85,10 +85,22 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """A workload that fits, and its computed bytes."""
+    """A workload with its computed bytes."""
 
     work: Workload
     predicted: Prediction
+    fits: bool = True
+
+    def require(self, shape: ModelShape, limits: Limits) -> None:
+        """Nothing, if it fits.
+
+        Raises:
+            HardwareError: It does not; the message gives the computed bytes and the cheapest way out.
+        """
+        if not self.fits:
+            raise HardwareError(
+                _too_large(self, limits), advice=cheapest_change(shape, self, limits)
+            )
 
 
 def budget_bytes(hardware: Hardware, world_size: int) -> int:
@@ -105,10 +117,9 @@ def budget_bytes(hardware: Hardware, world_size: int) -> int:
 
 
 def fit(shape: ModelShape, works: Iterable[Workload], limits: Limits) -> Fit:
-    """Take the first of `works`, best first, that fits with some split, checkpointing and loss chunk.
+    """The first of `works`, best first, that fits with some split, memory techniques and loss chunk.
 
-    Raises:
-        HardwareError: None fits; the message gives the computed bytes and the cheapest way out.
+    If none fits, the smallest of all that were tried, with `fits` false.
     """
     tried: list[Fit] = []
     candidates = [
@@ -126,8 +137,7 @@ def fit(shape: ModelShape, works: Iterable[Workload], limits: Limits) -> Fit:
             ):
                 return found
             tried.append(found)
-    smallest = min(tried, key=_peak)
-    raise HardwareError(_too_large(smallest, limits), advice=_advice(shape, smallest, limits))
+    return replace(min(tried, key=_peak), fits=False)
 
 
 def tile_tokens(limits: Limits) -> int:
@@ -250,7 +260,7 @@ def _too_large(smallest: Fit, limits: Limits) -> str:
     )
 
 
-def _advice(shape: ModelShape, smallest: Fit, limits: Limits) -> str:
+def cheapest_change(shape: ModelShape, smallest: Fit, limits: Limits) -> str:
     """The first change, cheapest first, with which the computed peak fits."""
     for text, work in _changes(smallest.work, limits):
         if predict(shape, work).peak_bytes <= limits.budget_bytes:

@@ -32,6 +32,24 @@ def resolve(
         RecipeError: The recipe asks for what this machine cannot do; all problems together.
         HardwareError: The computed memory exceeds the device's; with the cheapest way out.
     """
+    plan, found, limits = decide(recipe, hardware, shape, launch=launch, recipe_name=recipe_name)
+    found.require(shape, limits)
+    return plan
+
+
+def decide(
+    recipe: Recipe,
+    hardware: Hardware,
+    shape: ModelShape,
+    *,
+    launch: Launch = ONE_PROCESS,
+    recipe_name: str = "run",
+) -> tuple[Plan, Fit, Limits]:
+    """The same, whether it fits or not: the plan, what it was decided by, and the limits it was held to.
+
+    Raises:
+        RecipeError: As in `resolve`.
+    """
     problems: list[Problem] = []
     formats = decide_precision(recipe, hardware, problems)
     attention = decide_attention(recipe, hardware, shape, formats.compute.value, problems)
@@ -54,7 +72,7 @@ def resolve(
     if found.work.weight_dtype != formats.weight.value:
         held = Choice(found.work.weight_dtype, "float32 master weights do not fit here")
         formats = follow(recipe, held, formats.compute)
-    return Plan(
+    plan = Plan(
         recipe=recipe,
         device=Choice(hardware.device, hardware.name),
         weight_dtype=formats.weight,
@@ -78,6 +96,7 @@ def resolve(
         predicted=found.predicted,
         notes=tuple(_notes(recipe, hardware, shape)),
     )
+    return plan, found, limits
 
 
 def _method_workload(recipe: Recipe, shape: ModelShape) -> Workload:
