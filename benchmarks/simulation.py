@@ -31,11 +31,17 @@ BLOCK = 512
 
 
 def _flash_backward(arguments: tuple[Any, ...]) -> int:
-    """Float32 sums of the queries' gradients, and one number a query (flash attention 2, its launch template)."""
-    query = arguments[1]
+    """What torch's flash attention allocates for itself on a GPU.
+
+    Float32 sums of the queries' gradients and one number a query; where key heads are shared, the gradients of keys
+    and values for every query head, before they are added up.
+    """
+    query, key = arguments[1], arguments[2]
     rows, heads, tokens, width = query.shape
     padded = -(-tokens // 128) * 128
-    return int(4 * rows * heads * padded * (-(-width // 32) * 32 + 1))
+    sums = 4 * rows * heads * padded * (-(-width // 32) * 32 + 1)
+    shared = 2 * query.element_size() * query.numel() if key.shape[1] != heads else 0
+    return int(sums + shared)
 
 
 def _log_sum(arguments: tuple[Any, ...]) -> int:
@@ -337,7 +343,10 @@ def at_depth(
     """
     peaks = []
     for layers in simulated:
-        shallow = type(config).from_dict({**config.to_dict(), "num_hidden_layers": layers})
+        fields = {**config.to_dict(), "num_hidden_layers": layers}
+        if fields.get("layer_types"):
+            fields["layer_types"] = fields["layer_types"][:layers]
+        shallow = type(config).from_dict(fields)
         peaks.append(simulate(shallow, work).peak)
     slope = (peaks[1] - peaks[0]) / (simulated[1] - simulated[0])
     return round(peaks[0] + slope * (depth - simulated[0]))

@@ -199,7 +199,9 @@ def _layer(shape: ModelShape, work: Workload, saved: int) -> int:
     (c times 2 q + 2 k). Besides it needs the most of: a tile of the feed-forward block, which saves gate, its
     activation and up and has both gradients of their product (5 c m), the norm's float32 input (4 h), the residual and
     the normalised state (2 c h), and the largest matrix expanded; or one group's attention, what it gave and the
-    gradients of its queries, keys and values (c times 2 q + 2 k of the group) and the kernel's float32 sums (4 q).
+    gradients of its queries, keys and values (c times 2 q + 2 k of the group) and what the kernel has inside: float32
+    sums of the queries' gradients (4 q), and where key heads are shared the gradients of keys and values for every
+    query head (2 c q).
     """
     if not work.frugal:
         return (saved if work.gradient_checkpointing else 0) + _backward(
@@ -209,7 +211,8 @@ def _layer(shape: ModelShape, work: Workload, saved: int) -> int:
     tile = min(work.tile_tokens, work.tokens) * work.rows
     every = _hidden_states(shape, work) + 2 * c * n * (shape.query_width + shape.kv_width)
     query = shape.query_width // max(1, shape.kv_heads)
-    group = n * (c * (2 * query + 2 * shape.head_dim) + 4 * query)
+    shared = 2 * c * query if shape.heads != shape.kv_heads else 0
+    group = n * (c * (2 * query + 2 * shape.head_dim) + 4 * query + shared)
     block = tile * (5 * c * _feed_forward_width(shape) + 4 * h + 2 * c * h)
     return every + max(group, block + _expanded(shape, work))
 
@@ -331,10 +334,13 @@ def _backward(shape: ModelShape, work: Workload, positions: int) -> int:
 
     Largest in the feed-forward block: the gradients of product, activation, gate and up (4 c m), the incoming
     gradient and the residual's (2 c h) and a norm's float32 gradient (4h). Quantised weights are expanded
-    to the compute dtype one matrix at a time.
+    to the compute dtype one matrix at a time; beside one only the product's two gradients exist, the base's and the
+    adapter's (2 c m), and the norm's comes when they are gone.
     """
     c, h = work.compute_bytes, shape.hidden
     per_token = 4 * c * _feed_forward_width(shape) + 2 * c * h + 4 * h
+    if work.quantization is not None:
+        per_token = 2 * c * _feed_forward_width(shape) + 2 * c * h
     return positions * per_token + _expanded(shape, work)
 
 
