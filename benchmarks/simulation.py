@@ -190,12 +190,14 @@ class Simulated:
     """What was there at the peak, by what made it, largest first."""
 
 
-def simulate(config: Any, work: Workload) -> Simulated:
+def simulate(config: Any, work: Workload, *, block: int = BLOCK, scratch: bool = True) -> Simulated:
     """Peak bytes of one QLoRA step of a transformers config; the second step, when the optimizer has its states.
 
     Args:
         config: A transformers config; its depth is what is simulated.
-        work: Method `qlora` with nf4, one row; batch, tokens, techniques and chunk are taken from it.
+        work: Method `qlora` with nf4; rows, tokens, techniques, optimizer and chunk are taken from it.
+        block: Bytes that every request is rounded up to.
+        scratch: Whether what operations of a GPU have inside is added.
     """
     with (
         warnings.catch_warnings(),
@@ -203,11 +205,11 @@ def simulate(config: Any, work: Workload) -> Simulated:
         ExitStack() as stack,
     ):
         warnings.simplefilter("ignore")
-        ledger = Ledger(block=BLOCK, scratch=True)
+        ledger = Ledger(block=block, scratch=scratch)
         model = _model(config, work)
         for tensor in (*model.parameters(), *model.buffers()):
             ledger.enter(tensor, "model")
-        stack.enter_context(_cuda_autocast())
+        stack.enter_context(cuda_autocast())
         stack.enter_context(_all_trained(work.rows, work.tokens))
         stack.enter_context(ledger)
         module = _module(model, work, ledger)
@@ -216,7 +218,7 @@ def simulate(config: Any, work: Workload) -> Simulated:
         for _ in range(2):
             ledger.reset()
             resident = ledger.bytes
-            _step(module, work)
+            run_step(module, work)
             optimizer.step()
         return Simulated(
             resident, ledger.peak, ledger.peak_at, dict(ledger.at_peak.most_common(12))
@@ -261,7 +263,8 @@ def _module(model: nn.Module, work: Workload, ledger: Ledger) -> nn.Module:
     return LossModule(model, work.loss_chunk_tokens, work.tile_tokens if work.frugal else 0)
 
 
-def _step(module: nn.Module, work: Workload) -> None:
+def run_step(module: nn.Module, work: Workload) -> None:
+    """Forward and backward pass of a loss module over rows in which every token is trained on."""
     rows, tokens = work.rows, work.tokens
     ids = torch.zeros(rows, tokens, dtype=torch.int64)
     positions = torch.arange(tokens).expand(rows, tokens).contiguous()
@@ -299,7 +302,7 @@ def _all_trained(rows: int, tokens: int) -> Iterator[None]:
 
 
 @contextmanager
-def _cuda_autocast() -> Iterator[None]:
+def cuda_autocast() -> Iterator[None]:
     """PEFT asks whether CUDA's autocast is on before it casts; on a CPU it would cast everything to float32."""
     torch.set_autocast_enabled("cuda", True)
     try:
@@ -316,10 +319,9 @@ class _States:
         self._name, self._states = work.optimizer, list[torch.Tensor]()
 
     def step(self) -> None:
+        """Make the states if they are not there, and let the gradients go."""
         for parameter in self._trained:
-            if (not self._states and self._name == "adamw") or len(self._states) < 2 * len(
-                self._trained
-            ):
+            if len(self._states) < 2 * len(self._trained):
                 self._make(parameter)
             parameter.grad = None
 
@@ -335,7 +337,7 @@ class _States:
 
 
 def at_depth(
-    config: Any, work: Workload, depth: int, *, simulated: tuple[int, int] = (2, 4)
+    config: Any, work: Workload, depth: int, *, simulated: tuple[int, int] = (2, 3)
 ) -> int:
     """Peak bytes at a depth, drawn as a line through the peaks of two shallow models.
 

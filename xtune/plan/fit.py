@@ -62,6 +62,7 @@ SLOWER: tuple[Style, ...] = (
     Style(True, place="host"),
     FRUGAL,
     Style(True, frugal=True, place="host"),
+    Style(True, place="disk"),
     Style(True, frugal=True, place="disk"),
 )
 
@@ -159,8 +160,6 @@ def _ladder(shape: ModelShape, limits: Limits) -> Iterator[tuple[Style, ...]]:
         away = style.place != "device" and limits.hardware.device == "cpu"
         if _allows(limits, style) and not (unasked and (away or not shape.known)):
             yield (style,)
-    if limits.checkpoint_place == "disk" and limits.frugal is not True:
-        yield (Style(True, place="disk"),)
 
 
 def _allows(limits: Limits, style: Style) -> bool:
