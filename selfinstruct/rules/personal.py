@@ -1,5 +1,6 @@
 """The rule on personal data: e-mail addresses, telephone, card and bank account numbers, in the digits of any script."""
 
+import re
 import unicodedata
 
 import regex
@@ -38,15 +39,19 @@ def personal_data(task: Task, language: str, settings: RuleSettings) -> str | No
     for part in ("instruction", "input", "output"):
         # NFKC makes full-width signs plain; digits of other scripts are digits to the patterns
         text = unicodedata.normalize("NFKC", getattr(task, part))
-        for name, finds in _FINDERS:
-            found = finds(text)
+        digits = len(_DIGIT.findall(text))
+        for name, finds, fewest_digits in _FINDERS:
+            found = finds(text) if digits >= fewest_digits else None
             if found:
                 return f"{part}: {name} {found!r}"
     return None
 
 
+_DIGIT = re.compile(r"\d")
+
+
 def _email(text: str) -> str | None:
-    found = _EMAIL.search(text)
+    found = _EMAIL.search(text) if "@" in text else None
     return found[0] if found else None
 
 
@@ -88,8 +93,9 @@ def _checks(iban: str) -> bool:
 
 
 _FINDERS = (
-    ("IBAN", _iban),
-    ("card number", _card),
-    ("e-mail address", _email),
-    ("telephone number", _phone),
+    ("IBAN", _iban, 2),
+    ("card number", _card, _CARD_LENGTHS.start),
+    ("e-mail address", _email, 0),
+    ("telephone number", _phone, _LEAST_PHONE_DIGITS),
 )
+"""What is looked for, and the digits that a text must have for it to be there."""

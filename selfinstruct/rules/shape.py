@@ -57,6 +57,8 @@ def _loop(text: str) -> str | None:
     letters = "".join(filter(str.isalpha, text[:_MOST_LETTERS].casefold()))
     if len(letters) < _FEWEST_LETTERS_OF_A_LOOP:
         return None
+    if not _may_loop(letters):
+        return None
     codes = np.frombuffer(
         letters.encode("utf-32-le", "surrogatepass"), dtype=np.uint32
     )  # (letters,)
@@ -72,6 +74,14 @@ def _loop(text: str) -> str | None:
             start = int(edges[longest]) + 1
             return letters[start : start + period]
     return None
+
+
+def _may_loop(letters: str) -> bool:
+    """Whether any of a few windows comes again soon: a loop agrees with itself over 34 letters, which hold one of them."""
+    return any(
+        letters.find(letters[at : at + _WINDOW], at + 1, at + _WINDOW + _LONGEST_PERIOD) >= 0
+        for at in range(0, len(letters) - _WINDOW + 1, _WINDOW)
+    )
 
 
 def _periods(letters: str) -> list[int]:

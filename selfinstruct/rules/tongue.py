@@ -11,7 +11,7 @@ from selfinstruct.rules.settings import RuleSettings
 from selfinstruct.types import Task
 from xtune.text import (
     detect_language,
-    language_fits,
+    is_surely_another,
     letters_by_script,
     scripts_of,
     scripts_of_language,
@@ -52,18 +52,18 @@ def wrong_language(task: Task, language: str, settings: RuleSettings) -> str | N
     Code, names, formulas and short texts are in no language; a task that speaks of languages or of programs may be
     answered in any.
     """
-    if language_fits(task.instruction, language) is False:
+    if is_surely_another(task.instruction, language):
         return f"instruction in {detect_language(task.instruction)}"
     script = _other_script(task.instruction, language)
     if script:
         return f"instruction in {script} letters"
     if (
         letters_by_script(task.output).total() < _LONG_ENOUGH
-        or language_fits(task.output, language) is not False
+        or not is_surely_another(task.output, language)
         or _is_names(task.output)
         or _elsewhere().search(f"{task.instruction}\n{task.input}")
         # a text in another language was given, and the answer may quote or correct it
-        or language_fits(task.input, language) is False
+        or is_surely_another(task.input, language)
     ):
         return None
     return f"output in {detect_language(task.output)}"
