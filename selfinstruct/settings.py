@@ -5,7 +5,7 @@ import functools
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -40,6 +40,9 @@ class RunSettings(BaseModel):
 
     batch: bool = False
     """Ask through the batch API: half the price, hours instead of minutes."""
+
+    workers: Literal["auto"] | Annotated[int, Field(ge=0, le=256)] = "auto"
+    """Processes that read replies; `auto`: one for each processor but one. The pool is the same with any number."""
 
 
 class Settings(BaseModel):
@@ -178,6 +181,7 @@ FREE_TO_CHANGE = frozenset(
         "seeds",
         "run.folder",
         "run.batch",
+        "run.workers",
         "generate.rounds",
         "generate.target",
         "limits.budget_usd",

@@ -79,6 +79,12 @@ def read_key(settings: LLMSettings) -> Key:
     return Key(text)
 
 
+def worker_environment(settings: LLMSettings) -> dict[str, str]:
+    """The environment of a process that asks nothing: without the key, and with one thread, being one of many."""
+    names = os.environ.keys() - {settings.key_variable}
+    return {**{name: os.environ[name] for name in names}, "OMP_NUM_THREADS": "1"}
+
+
 def has_proxy(url: str) -> bool:
     """Whether the environment sends requests to an address through a proxy."""
     parts = urlsplit(url)

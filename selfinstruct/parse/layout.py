@@ -5,6 +5,7 @@ part's label has the task's number or the task's style, comes in order, and ever
 Output:" in the answer of task 4, `###`, lists, years and code stay text, and numbers may skip, restart or be missing.
 """
 
+import re
 import unicodedata
 from bisect import bisect_left
 from collections import Counter
@@ -158,7 +159,32 @@ def _labels(lines: Sequence[str], language: str | None) -> list[Label]:
     return labels
 
 
+_USUAL_LABEL = re.compile(r"(?P<number>[0-9]{1,6})\. (?P<word>[A-Za-z]{1,40}):(?![*_])")
+"""What most labels of most replies look like; the pattern of all labels agrees, at thirty times the cost."""
+
+_MARK_OF_LABELS = re.compile(r"[:：︰﹕∶#*_【\[［〔「『〈<(（\d\-–—]")
+"""What a label cannot do without: a colon, a dash, a number, or marks around it."""
+
+
+def _usual_label(line: str, index: int, language: str | None) -> Label | None:
+    match = _USUAL_LABEL.match(line)
+    part = label_of(match["word"], language) if match else None
+    if match is None or part is None:
+        return None
+    return Label(
+        line=index,
+        part=part,
+        number=int(match["number"]),
+        style=("", "", ""),
+        weak=is_weak(match["word"]),
+        rest=line[match.end() :],
+    )
+
+
 def _label(line: str, index: int, language: str | None) -> Label | None:
+    usual = _usual_label(line, index, language)
+    if usual or not _MARK_OF_LABELS.search(line, 0, _LONGEST_HEAD):
+        return usual
     match = _LABEL_LINE.match(line if len(line) <= _LONGEST_HEAD else line[:_LONGEST_HEAD])
     if not match:
         return None
@@ -197,6 +223,8 @@ def _outside_fences(lines: Sequence[str], labels: list[Label]) -> list[Label]:
     marked = {
         label.line for label in instructions if (label.style, label.number is None) == usual[0][0]
     }
+    if not any("```" in line or "~~~" in line for line in lines):
+        return labels
     fenced: set[int] = set()
     rests = {label.line: label.rest for label in labels}
     opened_at, mark = -1, ""

@@ -53,8 +53,10 @@ def refused(path: Path, error: OSError) -> RunError:
 
 def line_of(value: Any) -> bytes:
     """A value as one JSON line in UTF-8."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8", "replace") + b"\n"
+    return _encode(value).encode("utf-8", "replace") + b"\n"
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def mend(path: Path, *, keep_bytes: int | None = None) -> int:

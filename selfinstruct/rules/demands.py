@@ -21,7 +21,7 @@ _SPOKEN = regex.compile(
 )
 
 
-_MARKS_OF_SPEECH = frozenset("\"“„«「『:")
+_MARKS_OF_SPEECH = frozenset('"“„«「『:')
 """What `_SPOKEN` cannot do without."""
 
 
