@@ -36,6 +36,7 @@ _ASKS_FOR_READING = regex.compile(
     flags=regex.IGNORECASE,
 )
 _GLOSS = regex.compile(r"[(（](?P<latin>\p{Latin}[\p{Latin}\p{M}'’ʼ\-–,.!?\s]{2,120})[)）]")
+_BRACKETS = frozenset("(（")
 _WORDS_BEFORE = regex.compile(r"(?:[\p{L}\p{M}ー々ฯๆ]++[\s・、,。，.]{0,2}+){1,12}[\"”」』]?\s?\Z")
 _CHARACTERS_BEFORE = 60
 _FEWEST_GLOSSES = 2
@@ -108,6 +109,7 @@ def gloss(task: Task, language: str, settings: RuleSettings) -> str | None:  # n
     own = scripts_of_language(main)
     if (
         "Latin" in own
+        or not any(_BRACKETS & set(text) for text in (task.instruction, task.output))
         or _ASKS_FOR_READING.search(task.instruction)
         or _elsewhere().search(task.instruction)
     ):

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -303,7 +303,8 @@ def _letters() -> Mapping[str, frozenset[str]]:
     return {language: frozenset(own) for language, own in _LETTERS.items()}
 
 
-def _likely(prose: str) -> dict[str, float]:
+@lru_cache(maxsize=8)  # a rule that has found another language asks again which one it is
+def _likely(prose: str) -> Mapping[str, float]:
     """Language to its probability, among the languages of the text's main script; empty where nothing can be said."""
     counts = letters_by_script(prose)
     weights = {
@@ -381,6 +382,7 @@ def _least_share(prose: str) -> float:
     return 0.5 if known or not words or not words[0].isascii() else 0.75
 
 
+@lru_cache(maxsize=8)
 def _prose(text: str) -> str:
     """A text without what is in no language, in NFC, on one line, cut to what matters."""
     if sum(map(text[:_MOST_LETTERS].count, _CODE_SIGNS)) > len(text[:_MOST_LETTERS]) * _CODE_SHARE:
