@@ -20,7 +20,10 @@ _LABEL = regex.compile(
     r"(?P<word>\p{L}[\p{L}\p{M}'’]*+(?:\ [\p{L}\p{M}'’]++){0,3}?)(?:\ (?P<after>\p{Nd}{1,3}))?[*_]*+[^\S\n]?[:：]",
     flags=regex.MULTILINE,
 )
-_CODE = regex.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|\$[^$\n]{1,200}\$", flags=regex.DOTALL)
+_CODE = regex.compile(
+    r"```.*?(?:```|\Z)|^~~~.*?(?:^~~~|\Z)|`[^`\n]*`|\$[^$\n]{1,200}\$",
+    flags=regex.DOTALL | regex.MULTILINE,
+)
 _CODE_LINE = regex.compile(
     r"[;{]\s*$|^\s*[}<]|=>|==|[\w\])]\s*=\s*[\w\"'\[({]|\w\([^()]*[\"'{]|\\\w+\{|^\s*(?:import|from|def|class|return|print|for|if|SELECT|const|let|var)\b"
 )
@@ -66,12 +69,12 @@ _MARKS_OF_GAPS = frozenset("[［<＜{〇○◯△▲×✕")
 
 
 def web_link(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001 - a rule's signature
-    """A web address, with or without its scheme."""
+    """A web address, with or without its scheme; one in code only where `links_in_code` is off."""
     for part in _PARTS:
         text = unicodedata.normalize("NFKC", getattr(task, part))
         if "://" not in text and "www." not in text.lower():
             continue
-        found = _LINK.search(text)
+        found = _LINK.search(_without_code(text) if settings.links_in_code else text)
         if found:
             return f"{part}: {found.string[found.start() : found.start() + 60]!r}"
     return None

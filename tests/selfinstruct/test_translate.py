@@ -3,6 +3,8 @@
 import asyncio
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -260,6 +262,30 @@ def test_a_set_that_ships_is_used_as_it_is(tmp_path: Path) -> None:
     assert report.languages[0].shipped
     assert llm.asked == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_translation_into_one_folder_is_refused_until_the_first_is_gone(
+    tmp_path: Path,
+) -> None:
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, pathlib, time; from xtune.run.lock import take_lock; "
+            "take_lock(pathlib.Path(sys.argv[1]), advice=''); print('held', flush=True); time.sleep(60)",
+            str(tmp_path),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(RunError, match=rf"in use by another run \(process {holder.pid}\)"):
+        run(tmp_path, Translator(), [SEED])
+    holder.kill()
+    holder.communicate()
+
+    assert run(tmp_path, Translator(), [SEED]).languages[0].translated == ["one"]
 
 
 def test_an_unknown_language_is_named_before_anything_is_asked(tmp_path: Path) -> None:
