@@ -11,6 +11,7 @@ from selfinstruct.errors import AccountError, LLMError, RequestRefused, ServerFa
 from selfinstruct.llm.environment import Key, address, has_proxy, read_key
 from selfinstruct.llm.faults import Fault, read_answer
 from selfinstruct.llm.limiter import Limiter
+from selfinstruct.llm.package import open_client
 from selfinstruct.llm.settings import LLMSettings
 from selfinstruct.llm.tokens import estimate_messages, estimate_tokens, most_tokens
 from selfinstruct.llm.wire import DirectWire, OpenAIWire, Wire, WireError
@@ -133,7 +134,11 @@ class ServerLLM:
         await self._wire.close()
 
     async def _try(self, request: Request) -> Reply | Fault:
-        """Ask once."""
+        """Ask once.
+
+        Raises:
+            LLMError: The server's certificate is not trusted.
+        """
         reserved = most_tokens(request)
         await self.limiter.acquire(reserved)
         outcome: Reply | Fault | None = None
@@ -143,6 +148,11 @@ class ServerLLM:
             )
             outcome = read_answer(answer)
         except WireError as error:
+            if error.is_untrusted:
+                raise LLMError(
+                    f"The certificate of {self.url} is not trusted ({error}).",
+                    advice="If the server is your own, name its certificate: export SSL_CERT_FILE=FILE.pem",
+                ) from None
             outcome = Fault(
                 kind="again",
                 what=str(error),
@@ -312,7 +322,7 @@ async def _model_names(url: str, key: Key) -> list[str]:
     """What the server says it has; nothing where it does not say."""
     import openai
 
-    client = openai.AsyncOpenAI(base_url=url, api_key=key.reveal(), timeout=5.0, max_retries=0)
+    client = open_client(url, key, timeout_s=5.0)
     try:
         async with client:
             page = await client.models.list()
