@@ -66,22 +66,22 @@ class Readers(Protocol):
 
 
 def open_readers(
-    readers: Mapping[str, Reader], *, workers: int, replies: int, environment: Mapping[str, str]
+    readers: Mapping[str, Reader], *, workers: int, environment: Mapping[str, str]
 ) -> Readers:
-    """Readers in worker processes, or in this one where `workers` is 0 or there are few replies to come.
+    """Readers in worker processes, or in this one where `workers` is 0.
 
     Raises:
         RunError: The system starts no process.
     """
-    if not workers or replies < _FEW_REPLIES or not sys.executable:
+    if not workers or not sys.executable:
         return ReadersHere(readers)
     settings = {name: reader.rules.settings for name, reader in readers.items()}
     return ReadersElsewhere(settings, workers, environment)
 
 
-def usual_workers() -> int:
-    """One for every processor that this process may use but the one that asks."""
-    return min(MOST_WORKERS, core_count() - 1)
+def usual_workers(replies: int) -> int:
+    """One for every processor that this process may use but the one that asks; none for few replies."""
+    return min(MOST_WORKERS, core_count() - 1) if replies >= _FEW_REPLIES else 0
 
 
 class ReadersHere:

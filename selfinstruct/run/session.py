@@ -255,13 +255,13 @@ class _Sitting:
         settings = self._settings
         workers = settings.run.workers
         generate = settings.generate
+        replies = len(settings.languages) * generate.rounds * generate.prompts_per_round
         return open_readers(
             {
                 name: Reader(language=name, rules=Rules(name, settings.rules))
                 for name in settings.languages
             },
-            workers=usual_workers() if workers == "auto" else workers,
-            replies=len(settings.languages) * generate.rounds * generate.prompts_per_round,
+            workers=usual_workers(replies) if workers == "auto" else workers,
             environment=worker_environment(settings.llm),
         )
 
