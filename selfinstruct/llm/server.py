@@ -82,7 +82,7 @@ class ServerLLM:
         self._without: set[str] = set()
         self._stopping = asyncio.Event()
         self._refused = 0
-        self._replied = False
+        self._replied = self._told_silence = False
         self._random = random.Random()
 
     @property
@@ -118,7 +118,14 @@ class ServerLLM:
                 self.settings.retries, 1
             ):
                 raise self._give_up(fault, failures + busy)
+            self._tell_silence(fault)
             await self._wait(fault, failures + busy)
+
+    def _tell_silence(self, fault: Fault) -> None:
+        """Say once that nobody answers, since asking again takes a minute or two."""
+        if fault.status == -1 and not self._told_silence:
+            self._told_silence = True
+            self._say(f"Nothing answers at {self.url} ({fault.what}); asking again for a while.")
 
     def stop(self) -> None:
         """Send nothing any more; what is under way comes to its end."""

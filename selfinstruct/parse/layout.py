@@ -221,7 +221,11 @@ def _outside_fences(lines: Sequence[str], labels: list[Label]) -> list[Label]:
     instructions = [label for label in labels if label.part == "instruction" and label.marked]
     usual = Counter((label.style, label.number is None) for label in instructions).most_common(1)
     marked = {
-        label.line for label in instructions if (label.style, label.number is None) == usual[0][0]
+        label.line
+        for label, after in zip_longest(instructions, instructions[1:])
+        if (label.style, label.number is None) == usual[0][0]
+        # a number that comes again at once stood in a sample of the layout
+        and (label.number is None or after is None or after.number != label.number)
     }
     if not any("```" in line or "~~~" in line for line in lines):
         return labels
@@ -303,7 +307,27 @@ def _starts(labels: Sequence[Label]) -> list[Label]:
         if label.number is None and label.weak and numbered:
             continue
         starts.append(label)
-    return starts
+    return _without_intruders(starts)
+
+
+_LARGEST_SKIP = 5
+
+
+def _without_intruders(starts: Sequence[Label]) -> list[Label]:
+    """The starts without a "14. Instruction:" between tasks 4 and 5: it lies in the text of task 4."""
+    kept: list[Label] = []
+    for label, after in zip_longest(starts, starts[1:]):
+        before = kept[-1].number if kept else None
+        if (
+            before is not None
+            and label.number is not None
+            and label.number > before + _LARGEST_SKIP
+            and after is not None
+            and after.number == before + 1
+        ):
+            continue
+        kept.append(label)
+    return kept
 
 
 def _between(labels: Sequence[Label], start: int, end: int) -> list[Label]:
@@ -407,14 +431,27 @@ def _is_example(entry: Label, output: Label, head: Label, rest: Sequence[Label])
 def _text(lines: Sequence[str], label: Label, stop: int) -> str:
     """A part's text, without the marks that only set the next task apart."""
     body = list(lines[label.line + 1 : stop])
-    while (
-        body and (not body[-1].strip() or _SEPARATOR.match(body[-1])) and not _is_value(body, label)
-    ):
+    while body and _sets_apart(body[-1], label) and not _is_value(body, label):
         body.pop()
     first = label.rest.strip()
     if first:
         return _joined([first, *body]).rstrip()
     return _joined(body).strip("\n").rstrip()
+
+
+_BARE_NUMBER = regex.compile(r"[*_\s]*(?P<number>\p{Nd}{1,6})\s*[.):．）、:：]?[*_\s]*")
+_MOST_AHEAD = 10
+
+
+def _sets_apart(line: str, label: Label) -> bool:
+    """Whether a line only sets the next task apart: nothing, a rule, or its number; the year "2020." does not."""
+    if not line.strip():
+        return True
+    bare = _BARE_NUMBER.fullmatch(line)
+    if bare and label.number is not None:
+        number = _value(bare["number"])
+        return number == 1 or 0 <= number - label.number <= _MOST_AHEAD
+    return bool(_SEPARATOR.match(line))
 
 
 def _is_value(body: Sequence[str], label: Label) -> bool:
