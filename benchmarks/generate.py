@@ -105,7 +105,7 @@ def _processor(process: psutil.Process) -> float:
 
 def with_client(client: str, options: argparse.Namespace, ideal: float) -> None:
     """The client alone, twice; the second time counts."""
-    with Server(options.latency, 1) as server:
+    with Server(options.latency, 1, 100) as server:
         settings = LLMSettings.model_validate(
             {
                 "model": "scripted",
@@ -139,7 +139,10 @@ async def ask(settings: LLMSettings, count: int) -> None:
 def whole_run(options: argparse.Namespace, tasks: int, ideal: float) -> None:
     """A whole run, from the first request to the last reply in the pool."""
     rounds = max(1, options.requests // (len(LANGUAGES) * 200))
-    with Server(options.latency, tasks) as server, tempfile.TemporaryDirectory() as folder:
+    with (
+        Server(options.latency, tasks, rounds * 200) as server,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         recipe = Path(folder) / "recipe.yaml"
         recipe.write_text(
             f"languages: [{', '.join(LANGUAGES)}]\n"
@@ -187,8 +190,9 @@ class Clocked(Lines):
 class Server:
     """The server in a process of its own."""
 
-    def __init__(self, latency_s: float, tasks: int) -> None:
-        self._words = [sys.executable, "-m", "benchmarks.reply_server", str(latency_s), str(tasks)]
+    def __init__(self, latency_s: float, tasks: int, replies: int) -> None:
+        words = [sys.executable, "-m", "benchmarks.reply_server", latency_s, tasks, replies]
+        self._words = list(map(str, words))
 
     def __enter__(self) -> "Server":
         root = Path(__file__).parents[1]

@@ -1,9 +1,9 @@
 """A chat-completions server for `benchmarks.generate`: replies in the language that the prompt asks for, after a latency, at little cost.
 
-    python -m benchmarks.reply_server LATENCY_S TASKS
+    python -m benchmarks.reply_server LATENCY_S TASKS REPLIES
 
-It prints its port. The replies are made before the first request, some hundred a language, and a prompt's checksum
-chooses one, so that what the server itself takes from the processor is reading and sending.
+It prints its port. REPLIES are made for each language before the first request, and a prompt's checksum chooses one,
+so that what the server itself takes from the processor is reading and sending.
 """
 
 import asyncio
@@ -84,20 +84,18 @@ FRAMES: dict[str, tuple[str, str, str, str]] = {
 }
 """A language's instruction, input, sentence of an answer, and things to put into them."""
 
-REPLIES = 300
-"""Made for each language: more than a round has prompts, so that few replies are seen twice."""
-
-SENTENCES = 3
-"""Of an answer: 200 to 250 characters, the mean of the published Spanish MultiAlpaca rows being 215."""
+THINGS_ASKED = 14
+THINGS_ANSWERED = 12
+"""An instruction of 80 to 150 and an answer of 130 to 250 letters; published Spanish MultiAlpaca rows have 75 and 215."""
 
 _LANGUAGE = re.compile("|".join(FRAMES))
 
 
 def main() -> None:
     """Serve until killed."""
-    latency_s, tasks = float(sys.argv[1]), int(sys.argv[2])
+    latency_s, tasks, replies = float(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     bodies = {
-        language: [body(language, tasks, random.Random(f"{language}/{n}")) for n in range(REPLIES)]
+        language: [body(language, tasks, random.Random(f"{language}/{n}")) for n in range(replies)]
         for language in FRAMES
     }
     asyncio.run(serve(bodies, latency_s))
@@ -113,10 +111,10 @@ def body(language: str, tasks: int, draw: random.Random) -> bytes:
 
     lines = []
     for number in range(4, 4 + tasks):
-        answer = [sentence.format(some(2), some(2)) for _ in range(SENTENCES)]
+        answer = [sentence.format(some(2), some(2)), entry.format(some(1)), some(THINGS_ANSWERED)]
         shown = entry.format(some(1)) if draw.random() < 0.3 else "<noinput>"
         lines += [
-            f"{number}. Instruction: {instruction.format(some(8))}.",
+            f"{number}. Instruction: {instruction.format(some(THINGS_ASKED))}.",
             f"{number}. Input: {shown}",
             f"{number}. Output: {'. '.join(answer)}.",
         ]

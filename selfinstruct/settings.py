@@ -42,7 +42,7 @@ class RunSettings(BaseModel):
     """Ask through the batch API: half the price, hours instead of minutes."""
 
     workers: Literal["auto"] | Annotated[int, Field(ge=0, le=256)] = "auto"
-    """Processes that read replies; `auto`: one for each processor but one. The pool is the same with any number."""
+    """Processes that read replies; `auto`: one for each processor but one, and two at least. The pool is the same with any number."""
 
 
 class Settings(BaseModel):

@@ -12,8 +12,8 @@ from selfinstruct.novelty import Verdict
 from selfinstruct.parse import parse_reply
 from selfinstruct.pool.pool import LanguagePool
 from selfinstruct.rules import Rules
+from selfinstruct.rules.shape import tokens_of
 from selfinstruct.types import Dropped, Reply, Request
-from xtune.text import tokenize
 
 _LONGEST_TEXT = 2000
 """Letters of a dropped text that are kept to look at."""
@@ -26,7 +26,7 @@ class Candidate(NamedTuple):
     input: str
     output: str
     changes: tuple[str, ...]
-    tokens: list[str]
+    tokens: Sequence[str]
     """Of the instruction."""
 
 
@@ -58,7 +58,7 @@ class Reader:
                 pieces.append(_rejected(judged.dropped))
                 continue
             task = judged.task
-            tokens = tokenize(task.instruction, self.language)
+            tokens = tokens_of(task.instruction, self.language)
             pieces.append(
                 Candidate(task.instruction, task.input, task.output, judged.changes, tokens)
             )

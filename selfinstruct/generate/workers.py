@@ -80,8 +80,14 @@ def open_readers(
 
 
 def usual_workers(replies: int) -> int:
-    """One for every processor that this process may use but the one that asks; none for few replies."""
-    return min(MOST_WORKERS, core_count() - 1) if replies >= _FEW_REPLIES else 0
+    """One for every processor that this process may use but the one that asks, which on two is not busy all the time.
+
+    None for few replies, and none on one processor.
+    """
+    cores = core_count()
+    if replies < _FEW_REPLIES or cores < 2:
+        return 0
+    return min(MOST_WORKERS, max(2, cores - 1))
 
 
 class ReadersHere:

@@ -75,6 +75,9 @@ class Wire(Protocol):
 _Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
 class DirectWire:
     """HTTP/1.1 with connections kept open, as many as there are requests at a time."""
 
@@ -95,7 +98,7 @@ class DirectWire:
         Raises:
             WireError: No whole answer came.
         """
-        payload = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+        payload = _encode(body).encode("utf-8", "replace")
         head = (
             f"POST {self._prefix}{path} HTTP/1.1\r\nHost: {self._named}\r\n"
             f"Authorization: {self._key.header()}\r\nContent-Type: application/json\r\n"

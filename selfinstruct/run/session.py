@@ -34,6 +34,7 @@ from selfinstruct.rules import Rules
 from selfinstruct.run.seeds import find_seeds
 from selfinstruct.settings import Settings, changes, dump_settings, read_dump
 from selfinstruct.types import Seed
+from xtune.demo.bundled import bundled_path, is_bundled
 from xtune.errors import Interrupted, RunError, XtuneError
 
 _STOPPING = "Stopping: waiting for the replies that are under way; Ctrl-C again leaves them."
@@ -130,7 +131,8 @@ def _fingerprint(seeds: Sequence[Seed], show: Render) -> str:
 def _renderer(settings: Settings, language: str) -> Render:
     """What makes the prompts of a language; the prompt file is read now and never again."""
     generate = settings.generate
-    file = Path(generate.prompt) if generate.prompt else None
+    name = generate.prompt
+    file = (bundled_path(name) if is_bundled(name) else Path(name)) if name else None
     return partial(
         render,
         language=language,
