@@ -137,7 +137,7 @@ async def ask(settings: LLMSettings, count: int) -> None:
 
 
 def whole_run(options: argparse.Namespace, tasks: int, ideal: float) -> None:
-    """A whole run, from the first request to the last reply in the pool."""
+    """A whole run, until the last reply is in the pool."""
     rounds = max(1, options.requests // (len(LANGUAGES) * 200))
     with (
         Server(options.latency, tasks, rounds * 200) as server,
@@ -158,12 +158,12 @@ def whole_run(options: argparse.Namespace, tasks: int, ideal: float) -> None:
     kept = sum(tally.kept.values()) / max(1, tally.replies * tasks)
     print(
         f"whole run, {len(LANGUAGES)} languages, {tasks} tasks a reply ({kept:.0%} kept): {tally.replies:,} replies, "
-        f"{clock.took().told(tally.replies, ideal)}"
+        f"after a third of them {clock.told(ideal)}"
     )
 
 
 class Clocked(Lines):
-    """Notes when the loop began and when it told its last."""
+    """Notes when a third of the replies were in the pool, every process having started by then, and when all were."""
 
     def __init__(self, server: psutil.Process) -> None:
         super().__init__(sys.stderr)
@@ -171,20 +171,22 @@ class Clocked(Lines):
         self._first: Times | None = None
         self._last_tally: Times | None = None
         self._replies = -1
+        self._before = 0
 
     def show(self, tally: Tally) -> None:
         """Note the times."""
-        if self._first is None:
+        if self._first is None and 3 * tally.replies >= tally.expected:
             self._first = Times.now(self._server)
+            self._before = tally.replies
         if tally.replies != self._replies and tally.replies == tally.expected:
             self._last_tally = Times.now(self._server)
         self._replies = tally.replies
 
-    def took(self) -> Times:
-        """From the first note to the last."""
+    def told(self, ideal: float) -> str:
+        """What lay between, as a line."""
         assert self._first is not None
         assert self._last_tally is not None
-        return self._last_tally - self._first
+        return (self._last_tally - self._first).told(self._replies - self._before, ideal)
 
 
 class Server:

@@ -60,7 +60,7 @@ class Settings(BaseModel):
     rules: RuleSettings = RuleSettings()
     limits: LimitSettings = LimitSettings()
     seeds: str | None = None
-    """A seed file, or a folder with one for each language (`es.jsonl`); left out: those that ship."""
+    """A seed file, a folder with one for each language (`es.jsonl`), or a `bundled:` name; left out: those that ship."""
 
     @model_validator(mode="after")
     def _names_languages(self) -> Self:
