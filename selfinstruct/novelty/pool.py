@@ -11,7 +11,7 @@ common subsequence and the float formula of `rouge_score`. Bits that collide cos
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 
 import numpy as np
 
@@ -84,20 +84,24 @@ class NoveltyPool:
         verdicts: list[Verdict] = []
         remaining = iter(texts)
         while batch := list(islice(remaining, _TEXTS_AT_ONCE)):
-            ids, tokenize = self._vocabulary, self._tokenize
-            verdicts += self._offer([[ids[token] for token in tokenize(text)] for text in batch])
+            verdicts += self._offer(batch)
         return verdicts
 
-    def _offer(self, batch: Sequence[Sequence[int]]) -> list[Verdict]:
-        lengths = np.fromiter(map(len, batch), np.int64, len(batch))
-        tokens = np.fromiter(chain.from_iterable(batch), np.int32, lengths.sum())
-        kept, nearest, scores = self._pool.offer(tokens, lengths, len(self._vocabulary))
-        return [
-            _NEW if index < 0 else Verdict(kept=keep, nearest=index, score=score)
-            for keep, index, score in zip(
-                kept.tolist(), nearest.tolist(), scores.tolist(), strict=True
-            )
-        ]
+    def _offer(self, batch: Sequence[str]) -> list[Verdict]:
+        tokenize = self._tokenize
+        words: list[str] = []
+        lengths = np.empty(len(batch), np.int64)
+        for number, text in enumerate(batch):
+            tokens = tokenize(text)
+            lengths[number] = len(tokens)
+            words += tokens
+        numbers = np.fromiter(map(self._vocabulary.__getitem__, words), np.int32, len(words))
+        _, nearest, scores = found = self._pool.offer(numbers, lengths, len(self._vocabulary))
+        verdicts = [_NEW] * len(batch)
+        for number in np.flatnonzero(nearest >= 0).tolist():
+            kept, index, score = (of[number].item() for of in found)
+            verdicts[number] = Verdict(kept=kept, nearest=index, score=score)
+        return verdicts
 
 
 class _Vocabulary(dict[str, int]):
