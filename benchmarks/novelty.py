@@ -110,7 +110,8 @@ def measure(options: argparse.Namespace) -> Measured:
     from xtune.text import tokenizer
 
     search = NumpyNearest if options.search == "numpy" else fastest_nearest()
-    NoveltyPool("en", nearest=search).offer("a first text")
+    # enough texts to run all that is compiled, posting lists and their merging included
+    NoveltyPool("en", nearest=search).offer_many(f"text {n} of {n} others" for n in range(5_000))
     first_call_s = time.process_time() - started
     tokenising_s = filtering_s = reference_s = 0.0
     texts = kept = pairs = 0

@@ -12,13 +12,13 @@ from selfinstruct.novelty.kernels import (
     Scratch,
     Segment,
     Settings,
-    Tail,
     Texts,
     decide,
     merged,
     near_in,
     postings_of,
     probes_of,
+    rarest_first,
     segment_of,
     sketches_of,
     BUCKETS,
@@ -39,7 +39,7 @@ class CompiledNearest:
         self._size = self._sealed = 0
         self._texts = Texts(np.zeros(0, np.int32), np.zeros(1, np.int64))
         places = 2 * TAIL_TEXTS
-        self._tail = Tail(np.zeros(places, np.uint64), np.zeros(places, np.uint64), np.zeros(places, np.uint16))
+        self._tail = np.zeros(3 * places, np.uint64)
         self._segments: list[Segment] = []
         self._scratch = Scratch(
             masks=np.zeros(0, np.uint64),
@@ -81,7 +81,8 @@ class CompiledNearest:
         chunk = Chunk(texts, *sketches_of(texts, self._scratch.seen))
         near, size = self._near, 0
         if self._segments:
-            ordered, owners = _rarest_first(texts)
+            ordered = rarest_first(*texts)
+            owners = np.repeat(np.arange(len(texts.starts) - 1), np.diff(texts.starts))
             probes = np.sort(probes_of(ordered, texts.starts, self._settings.limit))
             for segment in self._segments:
                 near, size = near_in(
@@ -109,14 +110,14 @@ class CompiledNearest:
             self._order, common = _by_frequency(texts.tokens, self._vocabulary, _COMMON_SHARE * (last - first))
             self._settings = self._settings._replace(common=common)
             texts.tokens[:] = self._numbered(texts.tokens)
-            sk = sketches_of(texts, self._scratch.seen)
-            self._tail.first[: last - first], self._tail.second[: last - first] = sk
-        ordered, _ = _rarest_first(texts)
+            rows = self._tail.reshape(3, -1)[:2, : last - first]
+            rows[:] = sketches_of(texts, self._scratch.seen)
+        ordered = rarest_first(*texts)
         common = self._settings.common
         postings = np.sort(postings_of(ordered, texts.starts, self._settings.limit, common))
         keys = self._vocabulary + common * (BUCKETS - 1)
         segment = segment_of(postings, keys, self._tail, first)
-        while self._segments and len(self._segments[-1].texts) < _MERGED_UNTIL * len(segment.texts):
+        while self._segments and len(self._segments[-1].words) < _MERGED_UNTIL * len(segment.words):
             segment = merged(self._segments.pop(), segment)
         self._segments.append(segment)
         self._sealed = self._size
@@ -144,14 +145,6 @@ def _by_frequency(tokens: Ints, vocabulary: int, least: float) -> tuple[Ints, in
     order = np.empty(vocabulary, np.int32)
     order[by_frequency] = np.arange(vocabulary, dtype=np.int32)
     return order, int(np.count_nonzero(frequencies >= least))
-
-
-def _rarest_first(texts: Texts) -> tuple[Ints, Ints]:
-    """The tokens of each text sorted by their numbers, the highest, which is the rarest, in front; each one's text."""
-    owners = np.repeat(np.arange(len(texts.starts) - 1, dtype=np.int32), np.diff(texts.starts))
-    highest = np.int64(0x7FFFFFFF)
-    keys = np.sort((owners.astype(np.int64) << 32) + (highest - texts.tokens))
-    return (highest - (keys & 0xFFFFFFFF)).astype(np.int32), owners
 
 
 def _room(array: Any, size: int) -> Any:

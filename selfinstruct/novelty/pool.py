@@ -96,11 +96,12 @@ class NoveltyPool:
             lengths[number] = len(tokens)
             words += tokens
         numbers = np.fromiter(map(self._vocabulary.__getitem__, words), np.int32, len(words))
-        _, nearest, scores = found = self._pool.offer(numbers, lengths, len(self._vocabulary))
+        found = self._pool.offer(numbers, lengths, len(self._vocabulary))
         verdicts = [_NEW] * len(batch)
-        for number in np.flatnonzero(nearest >= 0).tolist():
-            kept, index, score = (of[number].item() for of in found)
-            verdicts[number] = Verdict(kept=kept, nearest=index, score=score)
+        near = np.flatnonzero(found[1] >= 0)
+        kept, nearest, scores = (of[near].tolist() for of in found)
+        for number, keep, index, score in zip(near.tolist(), kept, nearest, scores, strict=True):
+            verdicts[number] = Verdict(kept=keep, nearest=index, score=score)
         return verdicts
 
 

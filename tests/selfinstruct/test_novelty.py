@@ -237,7 +237,7 @@ def test_the_search_compiles_where_no_cache_can_be_written(tmp_path: Path) -> No
     code = (
         "import numba.core.caching as caching\n"
         "caching.CacheImpl._locator_classes = []\n"
-        "from selfinstruct.novelty.compiled import popcount, compiled\n"
+        "from selfinstruct.novelty.compiling import popcount, compiled\n"
         "import numpy as np\n"
         "print(compiled(lambda word: popcount(word))(np.uint64(255)))\n"
     )
