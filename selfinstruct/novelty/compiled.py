@@ -82,11 +82,12 @@ class CompiledNearest:
         near, size = self._near, 0
         if self._segments:
             ordered = rarest_first(*texts)
-            owners = np.repeat(np.arange(len(texts.starts) - 1), np.diff(texts.starts))
-            probes = np.sort(probes_of(ordered, texts.starts, self._settings.limit))
+            by_length = np.argsort(np.diff(texts.starts), kind="stable")
+            probes, places = probes_of(ordered, texts.starts, by_length, self._settings.limit)
+            probes.sort()
             for segment in self._segments:
                 near, size = near_in(
-                    segment, probes, owners, chunk, self._settings, self._scratch.counts, near, size
+                    segment, probes, places, chunk, self._settings, self._scratch.counts, near, size
                 )
             self._near = near
         self._size = decide(

@@ -224,17 +224,24 @@ def rarest_first(tokens, starts):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def probes_of(ordered, starts, limit):  # type: ignore[no-untyped-def]
-    """For each text and each of its rarest tokens, token << 32 | place in `ordered`; to be sorted."""
+def probes_of(ordered, starts, by_length, limit):  # type: ignore[no-untyped-def]
+    """For each text, the shortest first, and each of its rarest tokens, token << 32 | number; to be sorted.
+
+    Texts of one length read the same parts of lists, so that these stay in the first-level cache.
+
+    Returns: the probes, and for each number the text and the place of the token in it.
+    """
     probes = np.empty(len(ordered), np.int64)
+    places = np.empty((len(ordered), 2), np.int32)
     size = 0
-    for number in range(len(starts) - 1):
+    for number in by_length:
         start, end = starts[number], starts[number + 1]
         for at in range(start, start + _prefix(end - start, limit)):
             if at == start or ordered[at] != ordered[at - 1]:
-                probes[size] = np.int64(ordered[at]) << 32 | at
+                probes[size] = np.int64(ordered[at]) << 32 | size
+                places[size, 0], places[size, 1] = number, at - start
                 size += 1
-    return probes[:size]
+    return probes[:size], places
 
 
 @compiled
@@ -363,7 +370,7 @@ def _readable(words, start, size, m):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def near_in(segment, probes, owners, chunk, settings, counts, near, found):  # type: ignore[no-untyped-def] # noqa: PLR0913, PLR0917
+def near_in(segment, probes, places, chunk, settings, counts, near, found):  # type: ignore[no-untyped-def] # noqa: PLR0913, PLR0917
     """Append query << 32 | text for each pair that the sketches do not rule out to the first `found` of `near`.
 
     Sorted probes go through the lists in the order in which these lie in memory, and read each for all its queries.
@@ -375,13 +382,12 @@ def near_in(segment, probes, owners, chunk, settings, counts, near, found):  # t
     query_starts, query_firsts, query_seconds = chunk.texts.starts, chunk.first, chunk.second
     keys = len(starts) - 1
     for probe in probes:
-        token, at = probe >> 32, probe & 0xFFFFFFFF
-        query = owners[at]
-        query_start = query_starts[query]
-        m = query_starts[query + 1] - query_start
+        token, number = probe >> 32, probe & 0xFFFFFFFF
+        query, position = places[number, 0], places[number, 1]
+        m = query_starts[query + 1] - query_starts[query]
         if token < common:
             lowest = _key(token, _bucket(int(m * (1 - limit) / (1 + limit))), common)
-            highest = _key(token, _bucket(_reach(m, at - query_start, limit)), common)
+            highest = _key(token, _bucket(_reach(m, position, limit)), common)
         else:
             lowest = highest = _key(token, 0, common)
         sketch = query_firsts[query], query_seconds[query], np.uint16(_slack(m, limit) + 1)

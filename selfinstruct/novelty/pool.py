@@ -15,11 +15,14 @@ from itertools import islice
 
 import numpy as np
 
-from selfinstruct.novelty.search import Nearest, fastest_nearest
+from selfinstruct.novelty.search import Ints, Longs, Nearest, fastest_nearest
 from xtune.text import tokenizer
 
 _TEXTS_AT_ONCE = 4096
 """Texts handed to the compiled search together: enough that calling it costs nothing."""
+
+_TEXTS_NUMBERED = 128
+"""Texts whose tokens are held as strings at a time: so few that these stay in the cache until they are looked up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,21 +91,30 @@ class NoveltyPool:
         return verdicts
 
     def _offer(self, batch: Sequence[str]) -> list[Verdict]:
-        tokenize = self._tokenize
-        words: list[str] = []
         lengths = np.empty(len(batch), np.int64)
-        for number, text in enumerate(batch):
-            tokens = tokenize(text)
-            lengths[number] = len(tokens)
-            words += tokens
-        numbers = np.fromiter(map(self._vocabulary.__getitem__, words), np.int32, len(words))
-        found = self._pool.offer(numbers, lengths, len(self._vocabulary))
+        tokens = np.concatenate(
+            [
+                self._numbered(batch[start : start + _TEXTS_NUMBERED], lengths[start:])
+                for start in range(0, len(batch), _TEXTS_NUMBERED)
+            ]
+        )
+        found = self._pool.offer(tokens, lengths, len(self._vocabulary))
         verdicts = [_NEW] * len(batch)
         near = np.flatnonzero(found[1] >= 0)
         kept, nearest, scores = (of[near].tolist() for of in found)
         for number, keep, index, score in zip(near.tolist(), kept, nearest, scores, strict=True):
             verdicts[number] = Verdict(kept=keep, nearest=index, score=score)
         return verdicts
+
+    def _numbered(self, texts: Sequence[str], lengths: Longs) -> Ints:
+        """The tokens' numbers, one text behind the other; how many each has is written into `lengths`."""
+        tokenize = self._tokenize
+        words: list[str] = []
+        for number, text in enumerate(texts):
+            tokens = tokenize(text)
+            lengths[number] = len(tokens)
+            words += tokens
+        return np.fromiter(map(self._vocabulary.__getitem__, words), np.int32, len(words))
 
 
 class _Vocabulary(dict[str, int]):
