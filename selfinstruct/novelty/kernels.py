@@ -3,90 +3,23 @@
 All compiled code is in this one file: numba's cache looks at the file of a function, not at those it calls.
 """
 
-from typing import Any, NamedTuple
-
 import numpy as np
-import numpy.typing as npt
 
 from selfinstruct.novelty.compiling import compiled, popcount
-from selfinstruct.novelty.search import Bytes, Ints, Longs, Words
-
-Shorts = npt.NDArray[np.uint16]
-
-TAIL_TEXTS = 2048
-"""Texts that are compared one by one before they are put into posting lists, and texts that are offered to these
-together. Reading as many sketches takes 0.5 us; from 1,024 to 4,096 the whole search takes the same, within 5 %
-(measured on two AMD EPYC cores, 2026-11)."""
+from selfinstruct.novelty.layout import Segment
 
 _LONGEST = 65_535
 """Lengths are cut to this where only a bound is needed."""
 
 BUCKETS = 16
-_BUCKET_OF = np.clip(np.floor(2 * np.log2(np.maximum(np.arange(1024), 1))) - 4, 0, BUCKETS - 1).astype(np.int64)
+_BUCKET_OF = np.clip(
+    np.floor(2 * np.log2(np.maximum(np.arange(1024), 1))) - 4, 0, BUCKETS - 1
+).astype(np.int64)
 """Length to one of 16 half octaves, from below 6 tokens to above 724. Measured: with octaves the lists of common
 tokens that are read are half as long again; with quarters they are a fifth shorter, and twice as many."""
 
-_BLOCK = 256
+BLOCK = 256
 """Sketches that are read before looking whether one is near; their counts stay in the first-level cache."""
-
-
-class Texts(NamedTuple):
-    """Texts as token numbers, one behind the other."""
-
-    tokens: Ints
-    starts: Longs
-    """(texts + 1,) where each begins, and where the last ends."""
-
-
-class Segment(NamedTuple):
-    """Posting lists of some texts, a list behind the other.
-
-    A token has one list, or, if it is common, one for each bucket of lengths. Each list is sorted by `reach`, the highest
-    first, so that a query reads a list's beginning only.
-    """
-
-    starts: Ints
-    """(keys + 1,) postings before the list of each key, and all of them."""
-
-    words: Words
-    """(3 * postings,) in each list all first words of sketches, all second words, and then for each posting reach << 48 |
-    slack << 32 | index of the text in the pool. A list of one or two lies in one line of the cache."""
-
-
-class Chunk(NamedTuple):
-    """Texts that are offered together."""
-
-    texts: Texts
-    first: Words
-    second: Words
-
-
-class Settings(NamedTuple):
-    """What does not change from text to text."""
-
-    threshold: float
-    limit: float
-    """See `search.limit_of`."""
-
-    keep_ties: bool
-    common: int
-    """Tokens below this number are common."""
-
-
-class Scratch(NamedTuple):
-    """Room to work in; the first two are all zero between calls."""
-
-    masks: Words
-    """(vocabulary,) where a token stands among 64 tokens of the query."""
-
-    seen: Ints
-    """(vocabulary,) how often a token has been met in the text."""
-
-    carries: Bytes
-    """(tokens of the longest text,) the carry out of the 64 tokens before, for every token of a text."""
-
-    counts: Bytes
-    """(block,) bits in which two sketches differ."""
 
 
 @compiled
@@ -291,7 +224,7 @@ def _copy(source, start, end, target, into):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _merge(older, old_list, newer, new_list, target, into):  # type: ignore[no-untyped-def] # noqa: PLR0913
+def _merge(older, old_list, newer, new_list, target, into):  # type: ignore[no-untyped-def]
     """Write two lists as one, sorted by reach, the highest first."""
     (old_at, old_end), (new_at, new_end) = old_list, new_list
     old_size, new_size = (old_end - old_at) // 3, (new_end - new_at) // 3
@@ -338,7 +271,7 @@ def merged(older, newer):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _any_near(words, begin, size, offsets, sketch, near):  # type: ignore[no-untyped-def] # noqa: PLR0913, PLR0917
+def _any_near(words, begin, size, offsets, sketch, near):  # type: ignore[no-untyped-def]
     """Whether each of `size` sketches is near enough to a query's, in `near`; True if one is.
 
     Their first words lie at `begin`, their second ones and their slacks, at bit 32, by `offsets` further on.
@@ -370,7 +303,7 @@ def _readable(words, start, size, m):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def near_in(segment, probes, places, chunk, settings, counts, near, found):  # type: ignore[no-untyped-def] # noqa: PLR0913, PLR0917
+def near_in(segment, probes, places, chunk, settings, counts, near, found):  # type: ignore[no-untyped-def] # noqa: PLR0913
     """Append query << 32 | text for each pair that the sketches do not rule out to the first `found` of `near`.
 
     Sorted probes go through the lists in the order in which these lie in memory, and read each for all its queries.
@@ -399,8 +332,8 @@ def near_in(segment, probes, places, chunk, settings, counts, near, found):  # t
             start = 3 * np.int64(starts[key])
             postings = start + 2 * size
             readable = _readable(words, postings, size, m)
-            for block in range(0, readable, _BLOCK):
-                length = min(_BLOCK, readable - block)
+            for block in range(0, readable, BLOCK):
+                length = min(BLOCK, readable - block)
                 if not _any_near(words, start + block, length, (size, 2 * size), sketch, counts):
                     continue
                 for place in range(length):
@@ -414,7 +347,7 @@ def near_in(segment, probes, places, chunk, settings, counts, near, found):  # t
 
 
 @compiled
-def _better(query, index, best, rule, tokens, starts, masks, carries):  # type: ignore[no-untyped-def] # noqa: PLR0913, PLR0917
+def _better(query, index, best, rule, tokens, starts, masks, carries):  # type: ignore[no-untyped-def] # noqa: PLR0913
     """The better of `best`, an index and its F, and the text of this higher index."""
     threshold, limit = rule
     start = starts[index]
@@ -428,12 +361,10 @@ def _better(query, index, best, rule, tokens, starts, masks, carries):  # type: 
 
 
 @compiled
-def decide(chunk, near, settings, pool, tail, sealed, size, scratch, found):  # type: ignore[no-untyped-def] # noqa: PLR0913, PLR0917
+def decide(chunk, near, settings, pool, tail, sealed, size, scratch, found):  # type: ignore[no-untyped-def] # noqa: PLR0913
     """Decide on each text of a chunk in turn and add to the pool and the tail what is kept.
 
-    Args:
-        near: Sorted query << 32 | text of the first `sealed` texts of the pool.
-        size: Texts in the pool; those from `sealed` on are in the tail.
+    `near` holds query << 32 | text, sorted, for the first `sealed` of the `size` texts of the pool; the others are in the tail.
 
     Returns: the new size.
     """
@@ -459,7 +390,9 @@ def decide(chunk, near, settings, pool, tail, sealed, size, scratch, found):  # 
         if _any_near(tail, 0, size - sealed, (places, 2 * places), sketch, counts):
             for place in range(size - sealed):
                 if counts[place]:
-                    best = _better(query, sealed + place, best, rule, tokens, starts, masks, carries)
+                    best = _better(
+                        query, sealed + place, best, rule, tokens, starts, masks, carries
+                    )
         nearest[number], scores[number] = best
         kept[number] = best[0] < 0 or (settings.keep_ties and best[1] == settings.threshold)
         if kept[number]:
