@@ -91,7 +91,7 @@ class CompiledNearest:
                 starts=starts[start : end + 1] - starts[start],
             )
             self._decide(texts, (kept[start:end], nearest[start:end], scores[start:end]))
-            if self._size - self._sealed >= _TAIL_TEXTS:
+            if self._size - self._sealed >= self.tail_texts:
                 self._seal()
         return kept, nearest, scores
 
