@@ -27,9 +27,10 @@ class SealsEachText(CompiledNearest):
 
 
 class SealsFew(CompiledNearest):
-    """Searches both posting lists and texts that are in none yet."""
+    """Searches both posting lists and texts that are in none yet, more or fewer at a time."""
 
     tail_texts = 3
+    most_near = 2
 
 
 SEARCHES = [NumpyNearest, CompiledNearest, SealsEachText, SealsFew]
