@@ -15,11 +15,14 @@ from itertools import chain, islice
 
 import numpy as np
 
-from selfinstruct.novelty.search import Nearest, fastest_nearest
+from selfinstruct.novelty.search import Ints, Longs, Nearest, fastest_nearest
 from xtune.text import tokenizer
 
 _TEXTS_AT_ONCE = 4096
 """Texts handed to the compiled search together: enough that calling it costs nothing."""
+
+_TEXTS_NUMBERED = 128
+"""Texts whose tokens are held as strings at a time: so few that these stay in the cache until they are looked up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,25 +87,51 @@ class NoveltyPool:
         verdicts: list[Verdict] = []
         remaining = iter(texts)
         while batch := list(islice(remaining, _TEXTS_AT_ONCE)):
-            ids, tokenize = self._vocabulary, self._tokenize
-            verdicts += self._offer([[ids[token] for token in tokenize(text)] for text in batch])
+            verdicts += self._offer(batch)
         return verdicts
 
     def offer_tokens(self, texts: Sequence[Sequence[str]]) -> list[Verdict]:
         """The same for texts that `xtune.text.tokenize` has cut already, in another process say."""
-        ids = self._vocabulary
-        return self._offer([[ids[token] for token in text] for text in texts]) if texts else []
+        verdicts: list[Verdict] = []
+        for start in range(0, len(texts), _TEXTS_AT_ONCE):
+            batch = texts[start : start + _TEXTS_AT_ONCE]
+            lengths = np.fromiter(map(len, batch), np.int64, len(batch))
+            words = list(chain.from_iterable(batch))
+            verdicts += self._decide(self._numbers(words), lengths)
+        return verdicts
 
-    def _offer(self, batch: Sequence[Sequence[int]]) -> list[Verdict]:
-        lengths = np.fromiter(map(len, batch), np.int64, len(batch))
-        tokens = np.fromiter(chain.from_iterable(batch), np.int32, lengths.sum())
-        kept, nearest, scores = self._pool.offer(tokens, lengths, len(self._vocabulary))
-        return [
-            _NEW if index < 0 else Verdict(kept=keep, nearest=index, score=score)
-            for keep, index, score in zip(
-                kept.tolist(), nearest.tolist(), scores.tolist(), strict=True
-            )
-        ]
+    def _offer(self, batch: Sequence[str]) -> list[Verdict]:
+        lengths = np.empty(len(batch), np.int64)
+        tokens = np.concatenate(
+            [
+                self._numbered(batch[start : start + _TEXTS_NUMBERED], lengths[start:])
+                for start in range(0, len(batch), _TEXTS_NUMBERED)
+            ]
+        )
+        return self._decide(tokens, lengths)
+
+    def _decide(self, tokens: Ints, lengths: Longs) -> list[Verdict]:
+        """The verdicts on texts given as the numbers of their tokens, one text behind the other."""
+        found = self._pool.offer(tokens, lengths, len(self._vocabulary))
+        verdicts = [_NEW] * len(lengths)
+        near = np.flatnonzero(found[1] >= 0)
+        kept, nearest, scores = (of[near].tolist() for of in found)
+        for number, keep, index, score in zip(near.tolist(), kept, nearest, scores, strict=True):
+            verdicts[number] = Verdict(kept=keep, nearest=index, score=score)
+        return verdicts
+
+    def _numbered(self, texts: Sequence[str], lengths: Longs) -> Ints:
+        """The tokens' numbers, one text behind the other; how many each has is written into `lengths`."""
+        tokenize = self._tokenize
+        words: list[str] = []
+        for number, text in enumerate(texts):
+            tokens = tokenize(text)
+            lengths[number] = len(tokens)
+            words += tokens
+        return self._numbers(words)
+
+    def _numbers(self, words: Sequence[str]) -> Ints:
+        return np.fromiter(map(self._vocabulary.__getitem__, words), np.int32, len(words))
 
 
 class _Vocabulary(dict[str, int]):

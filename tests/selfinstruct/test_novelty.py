@@ -8,17 +8,32 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import _score_lcs
 
-from selfinstruct.novelty import NoveltyPool, Verdict
+from selfinstruct.novelty import NoveltyPool, Verdict, kernels
 from selfinstruct.novelty.compiled import CompiledNearest
-from selfinstruct.novelty.search import Nearest, NumpyNearest
-from xtune.text import tokenize
+from selfinstruct.novelty.search import Nearest, NumpyNearest, limit_of
+from xtune.text import f_measure, tokenize
 
-SEARCHES = [NumpyNearest, CompiledNearest]
+
+class SealsEachText(CompiledNearest):
+    """Puts every text into posting lists at once, and merges these all the time."""
+
+    tail_texts = 1
+
+
+class SealsFew(CompiledNearest):
+    """Searches both posting lists and texts that are in none yet, more or fewer at a time."""
+
+    tail_texts = 3
+    most_near = 2
+
+
+SEARCHES = [NumpyNearest, CompiledNearest, SealsEachText, SealsFew]
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "selfinstruct"
 
 
@@ -124,10 +139,10 @@ def test_all_ties_up_to_sixty_words_get_the_verdict_of_rouge_score(search: type[
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(st.lists(st.sampled_from("abcdefg"), max_size=9).map(" ".join), max_size=40),
-    st.sampled_from([0.01, 0.3, 0.5, 2 / 3, 0.7, 0.95, 1.0]),
+    st.sampled_from([1e-12, 0.01, 0.3, 0.5, 0.6, 2 / 3, 0.7, 0.8, 0.9, 0.95, 1.0]),
     st.booleans(),
 )
-def test_both_searches_give_the_verdict_of_rouge_score_at_any_threshold(
+def test_all_searches_give_the_verdict_of_rouge_score_at_any_threshold(
     texts: list[str], threshold: float, keep_ties: bool
 ) -> None:
     expected = verdicts_of_rouge_score(texts, threshold, keep_ties)
@@ -139,21 +154,78 @@ def test_both_searches_give_the_verdict_of_rouge_score_at_any_threshold(
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.text(max_size=40), max_size=30), st.sampled_from(["es", "zh", "hi"]))
-def test_both_searches_agree_on_any_text(texts: list[str], language: str) -> None:
-    numpy, compiled = (NoveltyPool(language, nearest=search) for search in SEARCHES)
-    assert numpy.offer_many(texts) == compiled.offer_many(texts)
+def test_all_searches_agree_on_any_text(texts: list[str], language: str) -> None:
+    expected = NoveltyPool(language, nearest=NumpyNearest).offer_many(texts)
+    for search in SEARCHES[1:]:
+        assert NoveltyPool(language, nearest=search).offer_many(texts) == expected
 
 
-def test_both_searches_agree_on_thousands_of_texts_offered_in_uneven_batches() -> None:
-    texts = near_duplicates(6000, seed=3)
-    expected = NoveltyPool("es", nearest=NumpyNearest).offer_many(texts)
-    pool = NoveltyPool("es", nearest=CompiledNearest)
-    draw, verdicts, start = random.Random(4), [], 0
+@pytest.mark.parametrize("tail_texts", [7, 500, 2048])
+@pytest.mark.parametrize("threshold", [0.5, 0.7, 0.9])
+def test_both_searches_agree_on_thousands_of_texts_offered_in_uneven_batches(
+    tail_texts: int, threshold: float
+) -> None:
+    texts = [*near_duplicates(4000, seed=3), *long_near_duplicates(500, seed=4)]
+    draw, verdicts, start = random.Random(5), [], 0
+    draw.shuffle(texts)
+    expected = verdicts_of_numpy(tuple(texts), threshold)
+    assert any(verdict.kept for verdict in expected)
+    assert not all(verdict.kept for verdict in expected)
+    search = type("Sealing", (CompiledNearest,), {"tail_texts": tail_texts})
+    pool = NoveltyPool("es", threshold, nearest=search)
     while start < len(texts):
         size = draw.choice([1, 2, 17, 500])
         verdicts += pool.offer_many(texts[start : start + size])
         start += size
     assert verdicts == expected
+
+
+@cache
+def verdicts_of_numpy(texts: tuple[str, ...], threshold: float) -> list[Verdict]:
+    """Computed once for all sizes of the tail."""
+    return NoveltyPool("es", threshold, nearest=NumpyNearest).offer_many(texts)
+
+
+def long_near_duplicates(count: int, seed: int) -> list[str]:
+    """Texts of 1 to 400 words as frequent as in a language, each fifth one an earlier one with words changed."""
+    draw = random.Random(seed)
+    texts: list[list[str]] = []
+    for number in range(count):
+        if number % 5 == 4:
+            share = draw.random() / 2
+            text = [w if draw.random() > share else f"w{number}" for w in draw.choice(texts)]
+        else:
+            text = [f"w{int(5000 ** draw.random())}" for _ in range(int(400 ** draw.random()))]
+        texts.append(text)
+    return [" ".join(text) for text in texts]
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.6, 2 / 3, 0.7, 0.8, 0.9, 1.0])
+def test_no_bound_rules_out_what_reaches_the_threshold(threshold: float) -> None:
+    """Every pair of lengths up to 80 with the fewest common tokens that do, counted by the formula of rouge_score."""
+    limit = limit_of(threshold)
+    for m in range(1, 81):
+        for n in range(1, 81):
+            reaching = [c for c in range(min(m, n) + 1) if f_measure(c, m, n) >= threshold]
+            if not reaching:
+                continue
+            common = reaching[0]
+            # the rarest shared token can stand no later than before the others
+            position = m - common
+            assert position < kernels._prefix(m, limit)
+            assert n <= kernels._reach(m, position, limit)
+            assert 64 * (m + n - 2 * common) <= (
+                int(kernels._slack(m, limit)) + int(kernels._slack(n, limit)) + 1
+            )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 50), max_size=60), min_size=1, max_size=8))
+def test_the_tokens_of_each_text_are_sorted(texts: list[list[int]]) -> None:
+    tokens = np.array([token for text in texts for token in text], np.int32)
+    starts = np.cumsum([0, *map(len, texts)])
+    expected = [token for text in texts for token in sorted(text, reverse=True)]
+    assert kernels.rarest_first(tokens, starts).tolist() == expected
 
 
 @pytest.mark.parametrize("search", SEARCHES)
@@ -237,7 +309,7 @@ def test_the_search_compiles_where_no_cache_can_be_written(tmp_path: Path) -> No
     code = (
         "import numba.core.caching as caching\n"
         "caching.CacheImpl._locator_classes = []\n"
-        "from selfinstruct.novelty.compiled import popcount, compiled\n"
+        "from selfinstruct.novelty.compiling import popcount, compiled\n"
         "import numpy as np\n"
         "print(compiled(lambda word: popcount(word))(np.uint64(255)))\n"
     )

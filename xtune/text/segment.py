@@ -134,7 +134,10 @@ def _korean() -> Tokenizer:
     import kiwipiepy  # noqa: PLC0415 - an optional package
 
     # one worker: threads would make the first call slow and the rest no faster on short texts
-    kiwi = kiwipiepy.Kiwi(num_workers=1)
+    # no dictionaries of names and typing mistakes: they double the 240 MB of the model, and names may be several words
+    kiwi = kiwipiepy.Kiwi(
+        num_workers=1, load_default_dict=False, load_multi_dict=False, load_typo_dict=False
+    )
     return _in_pieces(lambda text: [token.form for token in kiwi.tokenize(text)])
 
 
