@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from collections.abc import Sequence as Many
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from xtune.data.batch import Assembly, Batches
 from xtune.data.cache import Cache, Say
+from xtune.data.choosing import TokenizerReport, choose, fast_name, usual_name
 from xtune.data.encode import Encoder
 from xtune.data.identity import Identified, identify, key_of
 from xtune.data.layout import EpochLayout, Layout, MixedLayout, draws_for, efficiency
@@ -22,7 +23,7 @@ from xtune.data.store import Stored
 from xtune.data.stream import StreamBatches, StreamPlan
 from xtune.data.template import read_template
 from xtune.data.workers import LARGE_BYTES, Recipient
-from xtune.data.writing import unwatched, write_store
+from xtune.data.writing import Differs, unwatched, write_store
 from xtune.hardware import cache_folder, core_count
 from xtune.plan import Plan
 from xtune.recipe import Recipe, Source
@@ -121,6 +122,7 @@ def prepare(
         from_cache=train.from_cache,
         template=encoder.template.text() if train.renders() else "",
         left_out=work.left_out,
+        tokenizer=TokenizerReport(**train.stored.about.tokenizer),
     )
     return Prepared(
         train=train.stored, evaluate=evaluate.stored, report=report, layout=layout, stream=stream
@@ -338,14 +340,25 @@ class _Work:
             find_files(sources, data, self.left_out), self._root / "data" / "fingerprints.json"
         )
         limits = {"rows": max_rows, "each": [source.max_rows for source in sources]}
-        key = key_of(files, self._recipient.tokenizer, self._recipient.options, limits)
-
-        watch = self._watched(files) if cache is None else unwatched  # a sample is soon done
+        options = {**self._recipient.options, "tokenizer_backend": data.tokenizer_backend}
+        key = key_of(files, self._recipient.tokenizer, options, limits)
+        size = sum(one.bytes for one in files)
 
         def write(folder: Path) -> None:
+            fast, why = None, ""
+            if not data.streaming:
+                fast, why = choose(data.tokenizer_backend, self._recipient.tokenizer, size)
+            try:
+                encode(folder, replace(self._recipient, fast=fast), "" if fast else why)
+            except Differs as difference:
+                why = f"{fast_name()} differs from it on {difference}; all rows are encoded by {usual_name()}"
+                encode(folder, self._recipient, why)
+
+        def encode(folder: Path, recipient: Recipient, why: str) -> None:
             reading = Reading([one.file for one in files], sources, max_rows=max_rows)
+            watch = self._watched(files) if cache is None else unwatched  # a sample is soon done
             workers = data.workers or (1 if data.streaming else self._workers(files))
-            write_store(folder, reading, self._recipient, workers, watch)
+            write_store(folder, reading, recipient, workers, watch, why)
 
         stored, found = (cache or self._cache).stored(key, write)
         return _Part(stored=stored, files=files, from_cache=found)
