@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from chat_families import FAMILIES
 from factories import make_plan
-from fast_kinds import KINDS, WORDS, make_kind
+from fast_kinds import KINDS, WORDS, Forgetful, make_kind
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 from xtune.data import choosing
-from xtune.data.fast_tokens import FastTokenizer
 from xtune.data.prepare import Prepared, prepare
 from xtune.errors import DataError
 
@@ -152,20 +151,6 @@ def test_workers_give_what_one_process_gives(tmp_path: Path) -> None:
     assert 2_300 / 64 < reports[0].compared < 400
 
 
-class _Forgetful(FastTokenizer):
-    """A fast tokenizer with a fault: where a text holds "harbour", its last two tokens are turned about."""
-
-    def encode(self, texts: Any) -> Any:
-        tiles = super().encode(texts)
-        ids = tiles.ids.copy()
-        for number, text in enumerate(texts):
-            if "harbour" in text:
-                stop = int(tiles.first[number + 1])
-                ids[stop - 2 : stop] = ids[stop - 2 : stop][::-1]
-        vars(tiles)["ids"] = ids
-        return tiles
-
-
 @pytest.mark.parametrize("workers", [1, 2])
 def test_one_difference_has_all_rows_encoded_again(
     workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -175,7 +160,7 @@ def test_one_difference_has_all_rows_encoded_again(
     rows.insert(700, faulty)  # the first row with this letter, so that it is compared
     source = write(tmp_path / "a.jsonl", rows)
     usual = run(source, TOKENIZERS["llama"], "tokenizers")
-    monkeypatch.setattr(choosing, "FastTokenizer", _Forgetful)
+    monkeypatch.setattr(choosing, "FastTokenizer", Forgetful)
     monkeypatch.setattr(choosing, "probe", lambda *_: None)
     found = run(source, TOKENIZERS["llama"], "fastokens", workers=workers)
     assert bits(found) == bits(usual)

@@ -14,6 +14,8 @@ from tokenizers import (
     trainers,
 )
 
+from xtune.data.fast_tokens import FastTokenizer
+
 WORDS = (
     "the lamp in the harbour is lit at nine; it's the keeper's, isn't it? def f(x):\n    return x + 12345\n"
     "der Müller mahlt für 3,50 Euro. la niña sueña mañana. речка течёт у дома 2024. 水曜日は雨でした。 你好 世界 "
@@ -49,3 +51,17 @@ def make_kind(kind: str) -> Tokenizer:
     )
     tokenizer.add_special_tokens([AddedToken(name, special=True) for name in SPECIALS])
     return tokenizer
+
+
+class Forgetful(FastTokenizer):
+    """A fast tokenizer with a fault: where a text holds "harbour", its last two tokens are turned about."""
+
+    def encode(self, texts: Any) -> Any:
+        tiles = super().encode(texts)
+        ids = tiles.ids.copy()
+        for number, text in enumerate(texts):
+            if "harbour" in text:
+                stop = int(tiles.first[number + 1])
+                ids[stop - 2 : stop] = ids[stop - 2 : stop][::-1]
+        vars(tiles)["ids"] = ids
+        return tiles

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from xtune.data.comparing import probe
 from xtune.data.fast_tokens import PACKAGE, FastTokenizer, Unsuitable
+from xtune.data.light import ENCODES, has_own_way, settle
 from xtune.data.problems import refuse
 from xtune.hardware import package_version
 
@@ -19,9 +20,6 @@ LARGE_BYTES = 2 << 20
 
 LARGE_BYTES_PER_TOKEN = 40
 """More of it for each token of the vocabulary: loading one of 150,000 costs what 6 MB of rows save."""
-
-_METHODS = ("__call__", "_encode_plus", "set_truncation_and_padding")
-"""Ways into `tokenizers` that a tokenizer class may have made its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,20 +92,11 @@ def choose(
 
 
 def _tried(tokenizer: Any) -> FastTokenizer:
-    from transformers import PreTrainedTokenizerFast  # noqa: PLC0415 - a second that small data need not wait
-
-    usual = PreTrainedTokenizerFast
-    own = [
-        name
-        for name in _METHODS
-        if getattr(type(tokenizer), name, None) is not getattr(usual, name, None)
-        or name in vars(tokenizer)
-    ]
-    if own or hasattr(tokenizer, "_switch_to_input_mode"):
+    if has_own_way(tokenizer, ENCODES):
         raise Unsuitable("the tokenizer encodes in a way of its own")
     if tokenizer.split_special_tokens:
         raise Unsuitable("the tokenizer splits special tokens")
-    tokenizer("", add_special_tokens=False)  # takes back what an earlier call truncated or padded
+    settle(tokenizer)
     backend = tokenizer.backend_tokenizer
     fast = FastTokenizer(backend.to_str())
     probe(fast, backend)

@@ -76,6 +76,11 @@ class FastTokenizer:
         self._bytes = np.frombuffer(b"".join(pieces), np.uint8)
         self._places = np.concatenate(([0], np.cumsum(lengths)[:-1])).astype(np.int32)
 
+    @property
+    def size(self) -> int:
+        """Tokens of the vocabulary."""
+        return len(self._lengths)
+
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_tokenizer": None}
 

@@ -13,12 +13,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from xtune.data.chunk import Chunk
 from xtune.data.comparing import Difference, compare
 from xtune.data.encode import JOINED, Encoder, Text
 from xtune.data.encoded import Encoded
 from xtune.data.fast_tokens import FastTokenizer, Flags, Tiles
 from xtune.data.problems import Problems
-from xtune.data.reading import Chunk
 from xtune.data.spans import Span
 from xtune.data.store import EVENT, ROW, RUN, Block, make_block
 from xtune.data.types import Conversation

@@ -12,17 +12,18 @@ import numpy.typing as npt
 from xtune.data.batch import Assembly, Batches
 from xtune.data.cache import Cache, Say
 from xtune.data.choosing import TokenizerReport, choose, fast_name, usual_name
+from xtune.data.chunk import Chunk
 from xtune.data.encode import Encoder
 from xtune.data.identity import Identified, identify, key_of
 from xtune.data.layout import EpochLayout, Layout, MixedLayout, draws_for, efficiency
 from xtune.data.losses import check_losses, check_shares
-from xtune.data.reading import CHUNK_ROWS, Chunk, Reading, held_out
+from xtune.data.reading import CHUNK_ROWS, Reading, held_out
 from xtune.data.report import DataReport, file_reports, overlap, set_report, source_reports
 from xtune.data.sources import LeftOut, find_files
 from xtune.data.store import Stored
 from xtune.data.stream import StreamBatches, StreamPlan
 from xtune.data.template import read_template
-from xtune.data.workers import LARGE_BYTES, Recipient
+from xtune.data.workers import Recipient, workers_for
 from xtune.data.writing import Differs, unwatched, write_store
 from xtune.hardware import cache_folder, core_count
 from xtune.plan import Plan
@@ -357,16 +358,14 @@ class _Work:
         def encode(folder: Path, recipient: Recipient, why: str) -> None:
             reading = Reading([one.file for one in files], sources, max_rows=max_rows)
             watch = self._watched(files) if cache is None else unwatched  # a sample is soon done
-            workers = data.workers or (1 if data.streaming else self._workers(files))
+            workers = data.workers or (1 if data.streaming else self._workers(size, recipient))
             write_store(folder, reading, recipient, workers, watch, why)
 
         stored, found = (cache or self._cache).stored(key, write)
         return _Part(stored=stored, files=files, from_cache=found)
 
-    def _workers(self, files: Many[Identified]) -> int:
-        if sum(one.bytes for one in files) < LARGE_BYTES:
-            return 1
-        return max(1, core_count() // self._plan.world_size)
+    def _workers(self, size: int, recipient: Recipient) -> int:
+        return workers_for(size, recipient, core_count() // self._plan.world_size)
 
     def _watched(self, files: Many[Identified]) -> Callable[[Chunk], None]:
         """Tells the listener how far the reading is; of compressed and packed files no share is known."""

@@ -8,14 +8,13 @@ sees the same here, which is checked on the first conversation of every sequence
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
 from transformers.utils.chat_template_utils import _compile_jinja_template
+
+from xtune.data.light import RENDERS, has_own_way
 
 _compile: Any = _compile_jinja_template
 _REASONING = frozenset({"reasoning_content", "reasoning", "thinking"})
 """Names of one thing, which transformers gives templates under several of them."""
-
-_METHODS = ("apply_chat_template", "get_chat_template")
 
 
 class QuickTemplate:
@@ -113,13 +112,8 @@ def _shape(messages: Sequence[Mapping[str, Any]]) -> list[Any]:
 
 
 def _made(tokenizer: Any, text: str) -> QuickTemplate | None:
-    own = any(
-        getattr(type(tokenizer), name, None) is not getattr(PreTrainedTokenizerBase, name)
-        or name in vars(tokenizer)
-        for name in _METHODS
-    )
     special = tokenizer.special_tokens_map
-    if own or not all(type(token) is str for token in special.values()):
+    if has_own_way(tokenizer, RENDERS) or not all(type(token) is str for token in special.values()):
         return None
     return QuickTemplate(text, special)
 

@@ -6,6 +6,7 @@ closes and the worker ends.
 """
 
 import contextlib
+import gc
 import json
 import os
 import pickle
@@ -13,18 +14,19 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from typing_extensions import Self
 
+from xtune.data.chunk import Chunk
 from xtune.data.comparing import Comparisons, Difference
 from xtune.data.encode import Encoder
 from xtune.data.fast_tokens import FastTokenizer
 from xtune.data.flat import FlatEncoder
+from xtune.data.light import light_tokenizer
 from xtune.data.problems import refuse
-from xtune.data.reading import Chunk
 from xtune.data.store import Block, make_block
 from xtune.errors import DataError, Problem
 from xtune.hardware import worker_environment
@@ -38,14 +40,24 @@ Done: TypeAlias = Block | tuple[Problem, ...] | Difference
 Piece: TypeAlias = tuple[Chunk, frozenset[int]]
 """Rows with the places of those that both tokenizers encode."""
 
-LARGE_BYTES = 8 << 20
-"""Data from which workers pay: 8 MiB take 9 s in one process, and a worker starts in 1.5 s
-(two EPYC cores, 2026-11-24)."""
+LARGE_BYTES = 4 << 20
+"""Data from which workers pay: `tokenizers` needs 3 s for 4 MiB in one process, and a worker 0.3 s to start
+(two EPYC cores, 2026-11-25)."""
+
+FAST_LARGE_BYTES = 8 << 20
+"""The same where fastokens encodes, which takes a third of the time."""
+
+FAST_LARGE_BYTES_PER_TOKEN = 128
+"""More of it for each token of the vocabulary: every worker loads it anew, one of 150,000 tokens in 2 s."""
 
 _AHEAD = 4
 """Pieces for each worker that may be on their way or waiting for their turn: bounds the memory."""
 
-_START = "import sys, json; sys.path[:0] = json.loads(sys.argv[2]); from xtune.data.workers import serve; serve(int(sys.argv[1]))"
+_START = (
+    "import sys, json; sys.path[:0] = json.loads(sys.argv[2]); "
+    "from xtune.data.light import start_light; {start}"
+    "from xtune.data.workers import serve; serve(int(sys.argv[1]))"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +85,13 @@ class Recipient:
         """
         return ChunkEncoder(self.make(), self.fast)
 
+    def light(self) -> "Recipient | None":
+        """The same for a process without transformers and torch; None if the tokenizer needs them."""
+        tokenizer = light_tokenizer(self.tokenizer)
+        if tokenizer is None:
+            return None
+        return replace(self, tokenizer=tokenizer)  # type: ignore[arg-type]  # all that an encoder needs of one
+
 
 class ChunkEncoder:
     """Encodes pieces in this process, with the fast tokenizer if there is one."""
@@ -93,6 +112,14 @@ class ChunkEncoder:
         return make_block(encoded, chunk.rows, chunk.files, chunk.first)
 
 
+def workers_for(size: int, recipient: Recipient, cores: int) -> int:
+    """How many processes encode data of so many bytes best."""
+    large = LARGE_BYTES
+    if recipient.fast is not None:
+        large = FAST_LARGE_BYTES + FAST_LARGE_BYTES_PER_TOKEN * recipient.fast.size
+    return 1 if size < large else max(1, cores)
+
+
 def encode_chunks(chunks: Iterable[Chunk], recipient: Recipient, workers: int) -> Iterator[Done]:
     """What became of each piece, in order.
 
@@ -105,13 +132,14 @@ def encode_chunks(chunks: Iterable[Chunk], recipient: Recipient, workers: int) -
         DataError: A worker died.
     """
     pieces = _pieces(chunks, recipient)
-    message = _pickled(recipient) if workers > 1 else None
+    light = recipient.light() if workers > 1 else None
+    message = _pickled(light or recipient) if workers > 1 else None
     if message is None:
         encoder = recipient.make_chunk_encoder()
         for piece in pieces:
             yield encoder.encode(piece)
         return
-    with _Pool(message, workers) as pool:
+    with _Pool(message, workers, light=light is not None) as pool:
         yield from pool.encode(pieces)
 
 
@@ -137,10 +165,11 @@ def _pickled(recipient: Recipient) -> bytes | None:
 class _Pool:
     """Worker processes that each hold an encoder."""
 
-    def __init__(self, message: bytes, workers: int) -> None:
+    def __init__(self, message: bytes, workers: int, *, light: bool) -> None:
         self._processes: dict[Connection, subprocess.Popen[bytes]] = {}
         self._message = message
         self._count = workers
+        self._code = _START.format(start="start_light(); " if light else "")
 
     def __enter__(self) -> Self:
         try:
@@ -158,7 +187,7 @@ class _Pool:
         ours, theirs = Pipe()
         try:
             process = subprocess.Popen(
-                [sys.executable, "-c", _START, str(theirs.fileno()), json.dumps(sys.path)],
+                [sys.executable, "-c", self._code, str(theirs.fileno()), json.dumps(sys.path)],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -235,6 +264,8 @@ def serve(descriptor: int) -> None:
     try:
         recipient: Recipient = pickle.loads(connection.recv_bytes())
         encoder = recipient.make_chunk_encoder()
+        gc.collect()
+        gc.freeze()  # what is there now is never garbage: not looked through again for every piece
         while True:
             piece = pickle.loads(connection.recv_bytes())
             connection.send_bytes(pickle.dumps(_answer(encoder, piece), protocol=5))

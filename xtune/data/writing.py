@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from xtune.data.choosing import TokenizerReport, fast_name, usual_name
+from xtune.data.chunk import Chunk
 from xtune.data.comparing import Difference
 from xtune.data.problems import SHOWN
-from xtune.data.reading import Chunk, FileCount, Reading
+from xtune.data.reading import FileCount, Reading
 from xtune.data.store import StoreWriter
 from xtune.data.workers import Recipient, encode_chunks
 from xtune.errors import DataError, Problem
