@@ -12,10 +12,12 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, Pipe, wait
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from typing_extensions import Self
@@ -40,18 +42,21 @@ Done: TypeAlias = Block | tuple[Problem, ...] | Difference
 Piece: TypeAlias = tuple[Chunk, frozenset[int]]
 """Rows with the places of those that both tokenizers encode."""
 
-LARGE_BYTES = 4 << 20
-"""Data from which workers pay: `tokenizers` needs 3 s for 4 MiB in one process, and a worker 0.3 s to start
+LARGE_BYTES = 2 << 20
+"""Data from which a second process pays: 2 MiB take one 0.5 to 1.5 s, and another 0.3 s to start, while the first works
 (two EPYC cores, 2026-11-25)."""
 
-FAST_LARGE_BYTES = 8 << 20
-"""The same where fastokens encodes, which takes a third of the time."""
-
-FAST_LARGE_BYTES_PER_TOKEN = 128
-"""More of it for each token of the vocabulary: every worker loads it anew, one of 150,000 tokens in 2 s."""
+LARGE_BYTES_PER_TOKEN = 64
+"""More of it for each token of the vocabulary where fastokens encodes: a process loads one of 150,000 tokens in 2 s."""
 
 _AHEAD = 4
-"""Pieces for each worker that may be on their way or waiting for their turn: bounds the memory."""
+"""Pieces for each process that may be on their way or waiting for their turn: bounds the memory."""
+
+_SENT = 2
+"""Pieces that a worker may have: one that it encodes and one that it need not wait for."""
+
+_READY = "ready"
+"""A worker's first answer."""
 
 _START = (
     "import sys, json; sys.path[:0] = json.loads(sys.argv[2]); "
@@ -114,9 +119,8 @@ class ChunkEncoder:
 
 def workers_for(size: int, recipient: Recipient, cores: int) -> int:
     """How many processes encode data of so many bytes best."""
-    large = LARGE_BYTES
-    if recipient.fast is not None:
-        large = FAST_LARGE_BYTES + FAST_LARGE_BYTES_PER_TOKEN * recipient.fast.size
+    tokens = 0 if recipient.fast is None else recipient.fast.size
+    large = LARGE_BYTES + LARGE_BYTES_PER_TOKEN * tokens
     return 1 if size < large else max(1, cores)
 
 
@@ -126,7 +130,7 @@ def encode_chunks(chunks: Iterable[Chunk], recipient: Recipient, workers: int) -
     Args:
         chunks: Pieces of rows; read no further ahead than the workers need.
         recipient: What the encoder is made of.
-        workers: Processes; one is this one.
+        workers: Processes; this is one of them.
 
     Raises:
         DataError: A worker died.
@@ -134,13 +138,13 @@ def encode_chunks(chunks: Iterable[Chunk], recipient: Recipient, workers: int) -
     pieces = _pieces(chunks, recipient)
     light = recipient.light() if workers > 1 else None
     message = _pickled(light or recipient) if workers > 1 else None
+    encoder = recipient.make_chunk_encoder()
     if message is None:
-        encoder = recipient.make_chunk_encoder()
         for piece in pieces:
             yield encoder.encode(piece)
         return
-    with _Pool(message, workers, light=light is not None) as pool:
-        yield from pool.encode(pieces)
+    with _Pool(message, workers - 1, light=light is not None) as pool:
+        yield from pool.encode(pieces, encoder)
 
 
 def _pieces(chunks: Iterable[Chunk], recipient: Recipient) -> Iterator[Piece]:
@@ -162,32 +166,14 @@ def _pickled(recipient: Recipient) -> bytes | None:
     return message
 
 
-class _Pool:
-    """Worker processes that each hold an encoder."""
+class _Worker:
+    """Another process that holds an encoder."""
 
-    def __init__(self, message: bytes, workers: int, *, light: bool) -> None:
-        self._processes: dict[Connection, subprocess.Popen[bytes]] = {}
-        self._message = message
-        self._count = workers
-        self._code = _START.format(start="start_light(); " if light else "")
-
-    def __enter__(self) -> Self:
+    def __init__(self, code: str, message: bytes) -> None:
+        self.connection, theirs = Pipe()
         try:
-            for _ in range(self._count):
-                self._start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _start(self) -> None:
-        ours, theirs = Pipe()
-        try:
-            process = subprocess.Popen(
-                [sys.executable, "-c", self._code, str(theirs.fileno()), json.dumps(sys.path)],
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", code, str(theirs.fileno()), json.dumps(sys.path)],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -196,51 +182,108 @@ class _Pool:
             )
         finally:
             theirs.close()
-        self._processes[ours] = process
-        with contextlib.suppress(OSError):  # one that died at once is found when it should answer
-            ours.send_bytes(self._message)
+        self.pieces: list[int] = []
+        """Numbers of the pieces that it has."""
+        self.ready = False
+        # a large tokenizer fills the pipe long before the process has started to read
+        self._sender = threading.Thread(target=self._send, args=(message,), daemon=True)
+        self._sender.start()
 
-    def encode(self, pieces: Iterable[Piece]) -> Iterator[Done]:
-        """Hand out pieces as workers become free; give results back in order."""
-        source = enumerate(pieces)
-        idle = list(self._processes)
-        busy: dict[Connection, int] = {}
+    def _send(self, message: bytes) -> None:
+        with contextlib.suppress(OSError):  # one that died at once is found when it should answer
+            self.connection.send_bytes(message)
+
+    def close(self) -> None:
+        """End it at once."""
+        self.process.kill()
+        self.process.wait()
+        self._sender.join()  # its pipe is broken now
+        self.connection.close()
+
+
+class _Pool:
+    """Processes that encode beside this one."""
+
+    def __init__(self, message: bytes, workers: int, *, light: bool) -> None:
+        self._workers: dict[Connection, _Worker] = {}
+        self._message = message
+        self._count = workers
+        self._code = _START.format(start="start_light(); " if light else "")
+
+    def __enter__(self) -> Self:
+        try:
+            for _ in range(self._count):
+                worker = _Worker(self._code, self._message)
+                self._workers[worker.connection] = worker
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def encode(self, pieces: Iterable[Piece], encoder: ChunkEncoder) -> Iterator[Done]:
+        """Hand out pieces as workers become free, encode the others here; give results back in order."""
+        source, limit = enumerate(pieces), _AHEAD * (self._count + 1)
         done: dict[int, Done] = {}
         turn, more = 0, True
-        while more or busy or done:
-            while idle and more and len(busy) + len(done) < _AHEAD * self._count:
+        while more or done or self._sent():
+            self._take(done, wait_for_one=False)
+            while more and len(done) + self._sent() < limit:
                 number, piece = next(source, (-1, None))
                 if piece is None:
                     more = False
-                    break
-                worker = idle.pop()
-                self._send(worker, piece)
-                busy[worker] = number
-            ready: list[Any] = wait(list(busy)) if busy and turn not in done else []
-            for worker in ready:
-                done[busy.pop(worker)] = self._receive(worker)
-                idle.append(worker)
+                elif (worker := self._hungry()) is not None:
+                    self._send(worker, number, piece)
+                else:
+                    done[number] = encoder.encode(piece)
+                    break  # by now the workers may have answered
+            if turn not in done and self._sent():
+                full = len(done) + self._sent() >= limit
+                self._take(done, wait_for_one=full or not more)
             while turn in done:
                 yield done.pop(turn)
                 turn += 1
 
-    def _send(self, worker: Connection, piece: Piece) -> None:
+    def _sent(self) -> int:
+        return sum(len(worker.pieces) for worker in self._workers.values())
+
+    def _hungry(self) -> _Worker | None:
+        ready = [worker for worker in self._workers.values() if worker.ready]
+        least = min(ready, key=lambda worker: len(worker.pieces), default=None)
+        return least if least is not None and len(least.pieces) < _SENT else None
+
+    def _take(self, done: dict[int, Done], *, wait_for_one: bool) -> None:
+        """Take in what workers have answered.
+
+        Raises:
+            DataError: A worker died.
+            RuntimeError: A worker found a fault of ours.
+        """
+        answered: list[Any] = wait(list(self._workers), None if wait_for_one else 0)
+        for connection in answered:
+            worker = self._workers[connection]
+            try:
+                result = pickle.loads(connection.recv_bytes())
+            except (EOFError, OSError):
+                self._died(worker)
+            if result == _READY and not worker.ready:
+                worker.ready = True
+            elif isinstance(result, str):
+                raise RuntimeError(f"in a worker process:\n{result}")
+            else:
+                done[worker.pieces.pop(0)] = result
+
+    def _send(self, worker: _Worker, number: int, piece: Piece) -> None:
         try:
-            worker.send_bytes(pickle.dumps(piece, protocol=5))
+            worker.connection.send_bytes(pickle.dumps(piece, protocol=5))
         except OSError:
             self._died(worker)
+        worker.pieces.append(number)
 
-    def _receive(self, worker: Connection) -> Done:
-        try:
-            result = pickle.loads(worker.recv_bytes())
-        except (EOFError, OSError):
-            self._died(worker)
-        if isinstance(result, str):
-            raise RuntimeError(f"in a worker process:\n{result}")
-        return result  # type: ignore[no-any-return]
-
-    def _died(self, worker: Connection) -> NoReturn:
-        code = self._processes[worker].wait()
+    def _died(self, worker: _Worker) -> NoReturn:
+        code = worker.process.wait()
         how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
         refuse(
             f"A process that encodes rows ended {how}",
@@ -250,27 +293,36 @@ class _Pool:
 
     def close(self) -> None:
         """End the workers at once."""
-        for connection, process in self._processes.items():
-            connection.close()
-            process.kill()
-        for process in self._processes.values():
-            process.wait()
-        self._processes = {}
+        for worker in self._workers.values():
+            worker.close()
+        self._workers = {}
 
 
 def serve(descriptor: int) -> None:
     """The whole life of a worker: an encoder, then pieces until the pipe closes."""
     connection = Connection(descriptor)
+    received: SimpleQueue[bytes] = SimpleQueue()
+    # read all the time, so that the other side never waits for this one while this one waits for it
+    threading.Thread(target=_receive, args=(connection, received), daemon=True).start()
+    recipient: Recipient = pickle.loads(received.get())
+    encoder = recipient.make_chunk_encoder()
+    gc.collect()
+    gc.freeze()  # what is there now is never garbage: not looked through again for every piece
     try:
-        recipient: Recipient = pickle.loads(connection.recv_bytes())
-        encoder = recipient.make_chunk_encoder()
-        gc.collect()
-        gc.freeze()  # what is there now is never garbage: not looked through again for every piece
+        connection.send_bytes(pickle.dumps(_READY))
         while True:
-            piece = pickle.loads(connection.recv_bytes())
+            piece = pickle.loads(received.get())
             connection.send_bytes(pickle.dumps(_answer(encoder, piece), protocol=5))
-    except (EOFError, OSError):
+    except OSError:
         os._exit(0)  # nobody waits for what this process would do on its way out
+
+
+def _receive(connection: Connection, received: "SimpleQueue[bytes]") -> None:
+    try:
+        while True:
+            received.put(connection.recv_bytes())
+    except (EOFError, OSError):
+        os._exit(0)
 
 
 def _answer(encoder: ChunkEncoder, piece: Piece) -> Done | str:
