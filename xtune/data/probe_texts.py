@@ -34,7 +34,7 @@ _CODE = (
 )
 _BLANKS = (" ", "\n", "\t", "\r\n", "\r", "\u00a0", "\u3000", "\u2009", "\u2028", "\u0085", "\u200b", "\ufeff", "\x0b", "\x00")  # fmt: skip
 _WORDS = ("a", "É", "中", "7", "!", "'s", "_", "👍", "'S", "’s", "'ſ")
-_STRETCHES = ((0x0, 0x3400, 64, 6), (0x3400, 0x32000, 1024, 4))
+_STRETCHES = ((0x0, 0x3400, 64, 4), (0x3400, 0x32000, 1024, 2))
 """Parts of the code space: first, behind last, how many letters share a text, and how many of them it has. Letters close
 together mostly share what a rule asks of a letter; a data set's own letters are compared in its own rows besides."""
 
@@ -51,11 +51,9 @@ def probe_texts(special: Iterable[str]) -> list[str]:
 
 
 def _blanks() -> Iterator[str]:
-    for one, other in product(_BLANKS, repeat=2):
-        yield "".join(
-            f"{word}{one}{other}{after}{one * 3}{word}{other}"
-            for word, after in zip(_WORDS, _WORDS[::-1], strict=True)
-        )
+    for place, (one, other) in enumerate(product(_BLANKS, repeat=2)):
+        words = [_WORDS[(place + step) % len(_WORDS)] for step in range(4)]
+        yield "".join(f"{word}{one}{other}{word}{one * 3}{word}{other}" for word in words)
     for word, after in product(_WORDS, repeat=2):
         yield f"{word}{after} {word}{word}{after} {after}  {word}\n{after}"
 
