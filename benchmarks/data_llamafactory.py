@@ -28,7 +28,7 @@ def main() -> None:
         "finetuning_type": "lora",
         "dataset": "rows",
         "dataset_dir": str(folder),
-        "template": "qwen",
+        "template": "chatml",
         "cutoff_len": 2048,
         "preprocessing_num_workers": int(sys.argv[4]) if len(sys.argv) > 4 else None,
         "overwrite_cache": True,
