@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 from xtune.data.json_limits import unfit
 from xtune.data.problems import Problems, described, refuse, shortened
+from xtune.data.starts import BEGINNING, SkippedLines, Start, from_row, refuse_fewer
 from xtune.data.streams import text_pieces
+from xtune.data.sums import RunningSum
 from xtune.data.types import Origin, Record
 
 LONGEST_VALUE = 64 << 20
@@ -25,14 +27,19 @@ class Line(NamedTuple):
     text: str
 
 
-def lines_of(path: Path, name: str) -> Iterator[Line]:
+def lines_of(path: Path, name: str, start: Start = BEGINNING) -> Iterator[Line]:
     r"""The lines of a text file without their ends; they end at \n alone: U+2028 and the like are text.
+
+    Lines that are not blank are rows; those before the row to start with are counted, not decoded.
 
     Raises:
         DataError: The file cannot be read, is not in UTF-8, or has a line longer than `LONGEST_VALUE`.
     """
-    number, rest = 0, ""
-    for piece in text_pieces(path, name):
+    skipped = SkippedLines(start.row)
+    number, rest = -1, ""
+    for piece in text_pieces(path, name, start.into, skipped=skipped):
+        if number < 0:
+            number = skipped.lines
         lines = (rest + piece).split("\n")
         rest = lines.pop()
         for line in lines:
@@ -46,6 +53,9 @@ def lines_of(path: Path, name: str) -> Iterator[Line]:
             )
     if rest:
         yield Line(number + 1, rest)
+    skipped.end()
+    if skipped.rows > 0:
+        refuse_fewer(name, start.row - skipped.rows, start)
 
 
 def _begins_spread_json(line: str) -> bool:
@@ -53,14 +63,16 @@ def _begins_spread_json(line: str) -> bool:
     return line in {"[", "{", "[{"} or (line.startswith("[") and line.endswith(","))
 
 
-def read_json_lines(path: Path, name: str, problems: Problems) -> Iterator[Record]:
+def read_json_lines(
+    path: Path, name: str, problems: Problems, start: Start = BEGINNING
+) -> Iterator[Record]:
     """The rows of a file with one JSON value a line; blank lines are none.
 
     Raises:
         DataError: The file as a whole cannot be read.
     """
-    row = 0
-    for number, line in lines_of(path, name):
+    row = start.row
+    for number, line in lines_of(path, name, start):
         if not line or line.isspace():
             continue
         if row == 0 and _begins_spread_json(line.strip()):
@@ -77,32 +89,36 @@ def read_json_lines(path: Path, name: str, problems: Problems) -> Iterator[Recor
             yield record
 
 
-def read_json(path: Path, name: str, problems: Problems) -> Iterator[Record]:
+def read_json(
+    path: Path, name: str, problems: Problems, start: Start = BEGINNING
+) -> Iterator[Record]:
     """The rows of a JSON file: of a list, of an object's one list, or of objects one a line, as many `.json` files have it.
 
     Raises:
         DataError: The file as a whole cannot be read.
     """
-    window = _Window(path, name)
+    window = _Window(path, name, start.into)
     window.skip_blanks()
     if window.at_end():
         refuse("The file holds no rows", where=name)
     if window.text[window.at] == "[":
-        yield from _list_rows(window, problems)
+        yield from from_row(_list_rows(window, problems), start, name)
     elif _is_lines(window):
-        yield from read_json_lines(path, name, problems)
+        yield from read_json_lines(path, name, problems, start)
     else:
-        value = window.whole()
-        for row, item in enumerate(_rows_of(value, name)):
-            record = record_of(item, None, Origin(source=name, row=row), problems)
-            if record is not None:
-                yield record
+        items = _rows_of(window.whole(), name)
+        found = (
+            record_of(item, None, Origin(source=name, row=row), problems)
+            for row, item in enumerate(items)
+        )
+        rows = (record for record in found if record is not None)
+        yield from from_row(rows, start, name)
 
 
 class _Window:
     """A part of a JSON text that slides over the file."""
 
-    def __init__(self, path: Path, name: str) -> None:
+    def __init__(self, path: Path, name: str, into: RunningSum | None) -> None:
         self.name = name
         self.text = ""
         self.at = 0
@@ -110,7 +126,7 @@ class _Window:
         """Line that `text` begins in."""
         self.column = 0
         """Characters of that line before `text`."""
-        self._pieces = text_pieces(path, name)
+        self._pieces = text_pieces(path, name, into)
         self._ended = False
 
     def more(self) -> bool:

@@ -3,7 +3,8 @@
 rows of each source --encode, a chunk at a time--> sequences --drawn by weight--> a window --shuffled, packed--> rows --> steps
 
 A position is where a window begins in each source, and how many of its rows are trained on: what comes
-after it is a function of the position, the files and the seed. Resuming skips raw rows and encodes one window again.
+after it is a function of the position, the files and the seed. Resuming skips raw rows and encodes one
+window again. The position also holds the sums of what was read, so that a file that was changed is told.
 """
 
 from collections import Counter, deque
@@ -19,12 +20,13 @@ import numpy as np
 
 from xtune.data.batch import Assembly
 from xtune.data.encode import Encoder
+from xtune.data.formats import Row
 from xtune.data.losses import check_losses
 from xtune.data.mixture import Mixture
 from xtune.data.packing import best_fit, length_groups
 from xtune.data.problems import Problems, refuse
 from xtune.data.reading import CHUNK_ROWS, collect
-from xtune.data.rows import RowReader
+from xtune.data.rows import Mark, RowReader
 from xtune.data.sources import SourceFile
 from xtune.data.types import Sequence, Step
 from xtune.recipe import Data
@@ -61,17 +63,45 @@ class SourceStream:
         self._max_rows = max_rows
         self.read = self.kept = 0
         self.lost: dict[str, tuple[int, tuple[str, ...]]] = {}
-        self.seek({"pass": 0, "row": 0, "used": 0})
+        self._sums: dict[str, str] = {}
+        self._begin_pass(0)
 
-    def position(self) -> dict[str, int]:
-        """Where the next sequence is: the pass, the first row of its chunk, and sequences of the chunk before it."""
-        return {"pass": self._pass, "row": self._row, "used": self._used}
+    def position(self) -> dict[str, Any]:
+        """Where the next sequence is, as plain JSON types.
 
-    def seek(self, position: Mapping[str, int]) -> None:
-        """Go to a position; raw rows before it are read over, not encoded."""
-        self._pass, self._row, self._used = position["pass"], position["row"], position["used"]
+        `pass`, `row`: the first row of its chunk. `used`: sequences of the chunk before it. `file`, `mark`: where
+        that row is. `sums`: SHA-256 of each file that was read to its end.
+        """
+        file, mark = self._place
+        return {
+            "pass": self._pass,
+            "row": self._row,
+            "used": self._used,
+            "file": file,
+            "mark": list(mark),
+            "sums": dict(self._sums),
+        }
+
+    def seek(self, position: Mapping[str, Any]) -> None:
+        """Go to a position; rows before it are neither parsed nor encoded, where the kind of file allows that.
+
+        That the files are what they were is seen when the next sequence is read.
+        """
+        self._begin_pass(
+            position["pass"],
+            row=position["row"],
+            used=position["used"],
+            place=(position["file"], Mark(*position["mark"])),
+        )
+        self._sums = dict(position["sums"])
+
+    def _begin_pass(
+        self, number: int, *, row: int = 0, used: int = 0, place: tuple[int, Mark] = (0, Mark())
+    ) -> None:
+        self._pass, self._row, self._used, self._place = number, row, used, place
         self._problems = Problems()
-        self._rows = islice(self._pass_rows(), self._row, None)
+        self._reader: RowReader | None = None
+        self._rows = self._pass_rows()
         self._chunk: list[Sequence] | None = None
         self._chunk_rows = 0
 
@@ -91,13 +121,15 @@ class SourceStream:
                 empty_passes = empty_passes + 1 if not self.kept else 0
                 if empty_passes > 1:
                     refuse("No row of the source can be trained on", where=self._files[0].name)
-                self.seek({"pass": self._pass + 1, "row": 0, "used": 0})
+                self._begin_pass(self._pass + 1)
             self._encode_chunk()
         sequence = self._chunk[self._used]
         self._used += 1
         return sequence
 
     def _encode_chunk(self) -> None:
+        if self._reader is not None:
+            self._place = (self._at, self._reader.mark())
         rows = collect(self._rows, CHUNK_ROWS)
         self._problems.raise_any()
         encoded = self._encoder.encode_rows(rows)
@@ -111,11 +143,36 @@ class SourceStream:
             )
             self.lost[reason] = (before + count, examples)
 
-    def _pass_rows(self) -> Iterator[Any]:
+    def _pass_rows(self) -> Iterator[Row]:
+        return islice(
+            self._file_rows(), None if self._max_rows is None else self._max_rows - self._row
+        )
+
+    def _file_rows(self) -> Iterator[Row]:
+        """The rows of the pass from `_place` on; `_at` is the place in the pass of the file that is read."""
         order = np.random.default_rng((self._seed, 4, self._number, self._pass))
-        files = [self._files[int(place)] for place in order.permutation(len(self._files))]
-        rows = (row for file in files for row in RowReader(file, self._problems))
-        return islice(rows, self._max_rows)
+        files = order.permutation(len(self._files))
+        self._at, mark = self._place
+        while self._at < len(files):
+            number = int(files[self._at])
+            self._reader = RowReader(self._files[number], self._problems)
+            yield from self._reader.resume(mark)
+            self._compare(number, self._reader.whole())
+            mark, self._at = Mark(), self._at + 1
+
+    def _compare(self, number: int, sum: str | None) -> None:
+        """Note the sum of a file that was read to its end, or compare it with that of the pass before.
+
+        Raises:
+            DataError: It was changed between the passes.
+        """
+        if sum is not None and self._sums.setdefault(str(number), sum) != sum:
+            refuse(
+                "The file was changed while it was trained on: a pass before read other bytes",
+                where=self._files[number].name,
+                allowed="every pass reads the same rows",
+                advice="bring the old file back, or start a new run with run.folder=...",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

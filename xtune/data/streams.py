@@ -7,12 +7,15 @@ should be what the author wrote, and a tokenizer that wants a normal form applie
 import codecs
 import contextlib
 import gzip
+import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from xtune.data.problems import refuse, shortened
+from xtune.data.starts import SkippedLines
+from xtune.data.sums import RunningSum, SummedFile
 
 COMPRESSED = (".gz", ".zst")
 """Endings that stand behind another one: `rows.jsonl.gz`."""
@@ -33,14 +36,19 @@ _FOREIGN_ENCODINGS = ("shift_jis", "euc_kr", "gb18030", "cp1251", "cp1252")
 _SAVE_AS_UTF8 = "save the file as UTF-8."
 
 
-def byte_pieces(path: Path, name: str) -> Iterator[bytes]:
+def byte_pieces(path: Path, name: str, into: RunningSum | None = None) -> Iterator[bytes]:
     """The bytes of a file, decompressed, in pieces of at most `PIECE_BYTES`.
 
+    Args:
+        path: The file.
+        name: The file, for messages.
+        into: Takes up the file's bytes as they are on disk.
+
     Raises:
-        DataError: The file cannot be opened, or is damaged or cut off.
+        DataError: The file cannot be opened, is damaged or cut off, or not what it was.
     """
     try:
-        with _opened(path) as stream:
+        with _opened(path, into) as stream:
             piece = stream.read(PIECE_BYTES)
             while 0 < len(piece) < _LONGEST_MARK and (more := stream.read(PIECE_BYTES)):
                 piece += more
@@ -63,27 +71,56 @@ def _refuse_damaged(path: Path, name: str, error: Exception) -> NoReturn:
     )
 
 
-def _opened(path: Path) -> "contextlib.AbstractContextManager[IO[bytes] | Any]":
+def _opened(
+    path: Path, into: RunningSum | None
+) -> "contextlib.AbstractContextManager[IO[bytes] | Any]":
     ending = path.suffix.lower()
+    raw: Any = path.open("rb", buffering=0)
+    file = raw if into is None else SummedFile(raw, into)
+    buffered = io.BufferedReader(file, PIECE_BYTES)
     if ending == ".gz":
-        return gzip.open(path, "rb")
+        return _Unpacked(buffered)
     if ending == ".zst":
         import pyarrow as pa  # noqa: PLC0415 - 0.2 s, and only zst needs it
 
-        return contextlib.closing(pa.CompressedInputStream(pa.OSFile(str(path), "rb"), "zstd"))
-    return path.open("rb")
+        return contextlib.closing(pa.CompressedInputStream(pa.PythonFile(buffered, "r"), "zstd"))
+    return buffered
 
 
-def text_pieces(path: Path, name: str) -> Iterator[str]:
+class _Unpacked(gzip.GzipFile):
+    """A gzip file that closes what it reads from."""
+
+    def __init__(self, file: io.BufferedReader) -> None:
+        super().__init__(fileobj=file, mode="rb")
+        self._file = file
+
+    def close(self) -> None:
+        """Close both."""
+        super().close()
+        self._file.close()
+
+
+def text_pieces(
+    path: Path, name: str, into: RunningSum | None = None, *, skipped: SkippedLines | None = None
+) -> Iterator[str]:
     """The text of a file in UTF-8, with or without a byte order mark, in pieces; none of them is empty.
+
+    Args:
+        path: The file.
+        name: The file, for messages.
+        into: Takes up the file's bytes as they are on disk.
+        skipped: Lines at its beginning that are not given.
 
     Raises:
         DataError: The file cannot be read, is empty, or is not in UTF-8; another encoding is named.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     offset = lines = 0
-    for piece in byte_pieces(path, name):
+    for piece in byte_pieces(path, name, into):
         data = piece if offset else _without_mark(piece, name)
+        if skipped is not None and skipped.rows:
+            data = data[skipped.take(data) :]
+            lines = skipped.lines
         offset += len(piece) - len(data)
         if b"\0" in data:
             at = data.index(b"\0")
