@@ -1,5 +1,6 @@
 """Streaming: the order is the seed's, a resumed stream goes on exactly, and weights hold."""
 
+import hashlib
 import json
 from collections import Counter, deque
 from pathlib import Path
@@ -152,6 +153,70 @@ def test_a_faulty_row_is_named_when_it_is_reached(tmp_path: Path) -> None:
     stream = batches(*ready(source, steps=200))
     with pytest.raises(DataError, match=r"a.jsonl:601"):
         deque(map(stream.step, range(200)), maxlen=0)
+
+
+def test_a_resumed_stream_tells_a_byte_that_was_changed_in_what_it_read(tmp_path: Path) -> None:
+    source = Path(write(tmp_path / "a.jsonl", 3000))
+    stream = batches(*ready(str(source), steps=900))
+    deque(map(stream.step, range(500)), maxlen=0)  # 2,000 rows, which is behind those of the format
+    position = json.loads(json.dumps(stream.position()))
+    text = source.read_text()
+    changed = text.replace('"q150"', '"Q150"')
+    assert len(changed) == len(text) != len(text.replace('"q150"', ""))
+    source.write_text(changed)
+    resumed = batches(*ready(str(source), steps=900))
+    resumed.resume(500, position)
+    with pytest.raises(DataError, match=r"bytes were changed since they were read.*a\.jsonl"):
+        resumed.step(500)
+
+
+def test_a_byte_changed_behind_the_position_is_told_at_the_end_of_the_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the first pass nobody has seen that byte before; from the second on, the sum of the whole file is known."""
+    monkeypatch.setattr("xtune.data.streams.PIECE_BYTES", 4096)
+    source = Path(write(tmp_path / "a.jsonl", 3000))
+    stream = batches(*ready(str(source), steps=3000))
+    deque(map(stream.step, range(800)), maxlen=0)
+    position = stream.position()
+    assert position["sources"][0]["pass"] == 1
+    assert position["sources"][0]["sums"] == {"0": hashlib.sha256(source.read_bytes()).hexdigest()}
+    source.write_text(source.read_text().replace('"q2900"', '"Q2900"'))
+    resumed = batches(*ready(str(source), steps=3000))
+    resumed.resume(800, position)
+    with pytest.raises(DataError, match=r"changed while it was trained on.*a\.jsonl"):
+        deque(map(resumed.step, range(800, 1600)), maxlen=0)
+
+
+def test_a_large_file_is_known_by_its_size_and_samples_and_when_it_was_written(
+    tmp_path: Path,
+) -> None:
+    """What is caught by the fingerprint alone: size, and a byte of a sampled block; the time tells of the others."""
+    source = Path(write(tmp_path / "a.jsonl", 60_000))
+    data = source.read_bytes()
+    size = len(data)
+    assert size > 2 << 20
+
+    def found(content: bytes) -> Any:
+        source.write_bytes(content)
+        return ready(str(source))[0].report.files[0]
+
+    before = found(data)
+    assert before.bytes == size
+    assert before.written_ns == source.stat().st_mtime_ns
+    in_block = found(data.replace(b'"q000"', b'"Q000"', 1))
+    assert in_block.sha256 != before.sha256
+    in_last_block = found(data[:-3] + b"Y" + data[-2:])
+    assert in_last_block.sha256 not in {before.sha256, in_block.sha256}
+    longer = found(data + b"\n")
+    assert longer.sha256 != before.sha256
+    between = (
+        100_000  # the first block ends at 65,536, and the second begins at a fifteenth of the file
+    )
+    assert 65_536 < between < (size - 65_536) // 15
+    unseen = found(data[:between] + bytes([data[between] ^ 1]) + data[between + 1 :])
+    assert unseen.sha256 == before.sha256
+    assert unseen.written_ns != before.written_ns
 
 
 def test_a_source_that_gives_nothing_is_refused(tmp_path: Path) -> None:

@@ -114,6 +114,34 @@ _READERS: dict[str, Callable[[Path, str, Problems, Start], Iterator[Record]]] = 
 }
 
 
+SAMPLES = 16
+SAMPLE_BYTES = 1 << 16
+"""What stands for a file that is not hashed whole: 16 blocks of 64 KiB, the first and the last among them.
+A choice: 1 MiB takes a few milliseconds, and holds what an archive or table says of itself."""
+
+
+def sampled_fingerprint(path: Path) -> tuple[str, int]:
+    """SHA-256 of a file's size and of sampled blocks, evenly spaced, with the size in bytes; a small file's is `fingerprint`.
+
+    A byte changed outside the blocks does not change it.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    try:
+        size = path.stat().st_size
+        if size <= SAMPLES * SAMPLE_BYTES:
+            return fingerprint(path)
+        digest = hashlib.sha256(f"{size} bytes, {SAMPLES} blocks of {SAMPLE_BYTES}\n".encode())
+        with path.open("rb") as stream:
+            for number in range(SAMPLES):
+                stream.seek((size - SAMPLE_BYTES) * number // (SAMPLES - 1))
+                digest.update(stream.read(SAMPLE_BYTES))
+    except OSError as error:
+        refuse(f"The file cannot be read: {error.strerror or error}", where=str(path))
+    return digest.hexdigest(), size
+
+
 def fingerprint(path: Path) -> tuple[str, int]:
     """SHA-256 and size in bytes of a file, read in pieces.
 

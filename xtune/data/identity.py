@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xtune.data.rows import fingerprint
+from xtune.data.files import SAMPLE_BYTES, SAMPLES, fingerprint, sampled_fingerprint
 from xtune.data.sources import SourceFile
 from xtune.data.store import FORMAT
 from xtune.hardware import package_version
@@ -38,6 +38,22 @@ class Identified:
     file: SourceFile
     sha256: str
     bytes: int
+    written_ns: int | None = None
+    """When the file was last written, where `sha256` is not of all its bytes: nanoseconds since 1970."""
+
+
+def identify_by_samples(files: Iterable[SourceFile]) -> list[Identified]:
+    """What every file is, at once, whatever its size: `files.sampled_fingerprint`.
+
+    Raises:
+        DataError: A file cannot be read.
+    """
+    result = []
+    for file in files:
+        sha256, size = sampled_fingerprint(file.path)
+        written = file.path.stat().st_mtime_ns if size > SAMPLES * SAMPLE_BYTES else None
+        result.append(Identified(file=file, sha256=sha256, bytes=size, written_ns=written))
+    return result
 
 
 def identify(files: Iterable[SourceFile], notes: Path) -> list[Identified]:

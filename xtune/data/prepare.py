@@ -12,7 +12,7 @@ import numpy.typing as npt
 from xtune.data.batch import Assembly, Batches
 from xtune.data.cache import Cache, Say
 from xtune.data.encode import Encoder
-from xtune.data.identity import Identified, identify, key_of
+from xtune.data.identity import Identified, identify, identify_by_samples, key_of
 from xtune.data.layout import EpochLayout, Layout, MixedLayout, draws_for, efficiency
 from xtune.data.losses import check_losses, check_shares
 from xtune.data.reading import CHUNK_ROWS, Chunk, Reading, held_out
@@ -334,9 +334,11 @@ class _Work:
             DataError: Whatever is wrong with files, rows or the template.
         """
         data = self._plan.recipe.data
-        files = identify(
-            find_files(sources, data, self.left_out), self._root / "data" / "fingerprints.json"
-        )
+        found = find_files(sources, data, self.left_out)
+        if cache is None:
+            files = identify(found, self._root / "data" / "fingerprints.json")
+        else:  # a stream begins at once; what it reads is summed while it is read
+            files = identify_by_samples(found)
         limits = {"rows": max_rows, "each": [source.max_rows for source in sources]}
         key = key_of(files, self._recipient.tokenizer, self._recipient.options, limits)
 
@@ -347,8 +349,8 @@ class _Work:
             workers = data.workers or (1 if data.streaming else self._workers(files))
             write_store(folder, reading, self._recipient, workers, watch)
 
-        stored, found = (cache or self._cache).stored(key, write)
-        return _Part(stored=stored, files=files, from_cache=found)
+        stored, from_cache = (cache or self._cache).stored(key, write)
+        return _Part(stored=stored, files=files, from_cache=from_cache)
 
     def _workers(self, files: Many[Identified]) -> int:
         if sum(one.bytes for one in files) < LARGE_BYTES:
