@@ -19,7 +19,8 @@ from xtune.data.reading import CHUNK_ROWS, Chunk, Reading, held_out
 from xtune.data.report import DataReport, file_reports, overlap, set_report, source_reports
 from xtune.data.sources import LeftOut, find_files
 from xtune.data.store import Stored
-from xtune.data.stream import StreamBatches, StreamPlan
+from xtune.data.stream import StreamPlan
+from xtune.data.stream_batches import StreamBatches
 from xtune.data.template import read_template
 from xtune.data.workers import LARGE_BYTES, Recipient
 from xtune.data.writing import unwatched, write_store
@@ -47,11 +48,10 @@ class Prepared:
     stream: StreamPlan | None = None
     """How training rows are read while they are trained on; `train` is then a sample of the first."""
 
-    def batches(self, plan: Plan, assembly: Assembly) -> "Batches | StreamBatches":
+    def batches(self, assembly: Assembly) -> "Batches | StreamBatches":
         """The steps of the training.
 
         Args:
-            plan: The plan that the data were prepared for.
             assembly: What becomes of the rows of a step in this process.
 
         Raises:
@@ -61,7 +61,7 @@ class Prepared:
             return Batches(self.train, self.layout, assembly)
         if self.stream is None:
             raise ValueError("prepared data have neither a layout nor a stream")
-        return StreamBatches(self.stream.open(), assembly, batch_size=plan.recipe.train.batch_size)
+        return StreamBatches(self.stream, assembly)
 
     def total_steps(self, recipe: Recipe) -> int:
         """Optimizer steps of the training."""
@@ -102,7 +102,7 @@ def prepare(
     for part, field in ((train, "data.train"), (evaluate, "data.evaluate")):
         check_losses(part.read, len(part.stored), part.dropped, field, data)
     layout = None if data.streaming else lay_out(plan, train.stored)
-    stream = _plan_stream(plan, train, encoder) if layout is None else None
+    stream = _plan_stream(plan, train, recipient) if layout is None else None
     same = train.stored.folder == evaluate.stored.folder
     parts = [train] if same else [train, evaluate]
     report = DataReport(
@@ -144,7 +144,7 @@ def _parts(work: "_Work", plan: Plan) -> "tuple[_Part, _Part]":
     return every.some(trained), every.some(chosen)
 
 
-def _plan_stream(plan: Plan, sample: "_Part", encoder: Encoder) -> StreamPlan:
+def _plan_stream(plan: Plan, sample: "_Part", recipient: Recipient) -> StreamPlan:
     """How the rows that `sample` begins with are streamed; without weights, sources are drawn from by their size.
 
     Raises:
@@ -166,7 +166,7 @@ def _plan_stream(plan: Plan, sample: "_Part", encoder: Encoder) -> StreamPlan:
     means = [float(lengths[some].mean()) if len(some) else 1.0 for some in members]
     return StreamPlan(
         files=[one.file for one in sample.files],
-        encoder=encoder,
+        recipient=recipient,
         shares=shares,
         draws=rows if capacity is None else draws_for(rows * capacity, shares, means),
         capacity=capacity,

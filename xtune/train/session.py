@@ -294,7 +294,7 @@ def _make_job(session: Session) -> Job:
         rank=ready.launch.rank,
         world_size=ready.launch.world_size,
     )
-    batches = prepared.batches(plan, assembly)
+    batches = prepared.batches(assembly)
     evaluation = EvaluationBatches(
         prepared.evaluate,
         micro_batch_size=plan.micro_batch_size.value,
