@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from xtune.data.json_keys import KeyNotingDecoder
 from xtune.data.json_limits import unfit
 from xtune.data.problems import Problems, described, refuse, shortened
 from xtune.data.starts import BEGINNING, SkippedLines, Start, from_row, refuse_fewer
@@ -71,7 +72,7 @@ def read_json_lines(
     Raises:
         DataError: The file as a whole cannot be read.
     """
-    row = start.row
+    row, decoder = start.row, KeyNotingDecoder()
     for number, line in lines_of(path, name, start):
         if not line or line.isspace():
             continue
@@ -80,11 +81,11 @@ def read_json_lines(
         origin = Origin(source=name, row=row, line=number)
         row += 1
         try:
-            value = json.loads(line)
+            value = decoder.decode(line)
         except (ValueError, RecursionError) as error:
             problems.add(f"The line is not JSON: {fault_of(line, error)}", where=str(origin))
             continue
-        record = record_of(value, line, origin, problems)
+        record = record_of(value, line, origin, problems, decoder)
         if record is not None:
             yield record
 
@@ -108,7 +109,7 @@ def read_json(
     else:
         items = _rows_of(window.whole(), name)
         found = (
-            record_of(item, None, Origin(source=name, row=row), problems)
+            record_of(item, None, Origin(source=name, row=row), problems, window.decoder)
             for row, item in enumerate(items)
         )
         rows = (record for record in found if record is not None)
@@ -126,6 +127,7 @@ class _Window:
         """Line that `text` begins in."""
         self.column = 0
         """Characters of that line before `text`."""
+        self.decoder = KeyNotingDecoder()
         self._pieces = text_pieces(path, name, into)
         self._ended = False
 
@@ -165,7 +167,7 @@ class _Window:
         size = 0
         while True:
             try:
-                value, end = _DECODER.raw_decode(self.text, self.at)
+                value, end = self.decoder.decode_at(self.text, self.at)
             except (ValueError, RecursionError) as error:
                 fault: Exception | None = error
                 end = len(self.text)
@@ -215,7 +217,7 @@ class _Window:
                 )
         text = "".join(pieces)
         try:
-            return json.loads(text)
+            return self.decoder.decode(text)
         except (ValueError, RecursionError) as error:
             refuse(f"The file is not JSON: {fault_of(text, error)}", where=self.name)
 
@@ -223,9 +225,6 @@ class _Window:
 def _behind_blanks(text: str, at: int) -> int:
     found = _BLANKS.match(text, at)  # it matches nothing, too
     return found.end() if found else at
-
-
-_DECODER = json.JSONDecoder()
 
 
 def _is_lines(window: _Window) -> bool:
@@ -249,7 +248,9 @@ def _list_rows(window: _Window, problems: Problems) -> Iterator[Record]:
         if not window.at_end() and window.text[window.at] == "]" and row == 0:
             break
         value, text = window.value()
-        record = record_of(value, text, Origin(source=window.name, row=row), problems)
+        record = record_of(
+            value, text, Origin(source=window.name, row=row), problems, window.decoder
+        )
         if record is not None:
             yield record
         row += 1
@@ -276,7 +277,9 @@ def _list_rows(window: _Window, problems: Problems) -> Iterator[Record]:
         )
 
 
-def record_of(value: Any, text: str | None, origin: Origin, problems: Problems) -> Record | None:
+def record_of(
+    value: Any, text: str | None, origin: Origin, problems: Problems, decoder: KeyNotingDecoder
+) -> Record | None:
     """A row of a value and the text it was written as; None, and a problem, if no row can be that."""
     if not isinstance(value, (dict, list, str)):
         problems.add(
@@ -289,7 +292,7 @@ def record_of(value: Any, text: str | None, origin: Origin, problems: Problems) 
     if fault is not None:
         problems.add(f"The row {fault[0]}", where=str(origin), allowed=fault[1])
         return None
-    return Record(value=value, origin=origin)
+    return Record(value=value, origin=origin, doubled=decoder.doubled(value))
 
 
 def fault_of(text: str, error: Exception | None, line: int = 1, column: int = 0) -> str:

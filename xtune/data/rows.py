@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from xtune.data.files import fingerprint, read_records
 from xtune.data.formats import SHAPES, Row, check_columns, convert, fits, format_of
+from xtune.data.json_keys import Doubled
 from xtune.data.others import Other, other_of, unknown
 from xtune.data.problems import Problems, listed, refuse
 from xtune.data.sources import SourceFile
@@ -201,7 +202,7 @@ class Recogniser:
         table = MessageTable() if table is None else table
         for record in records:
             try:
-                format = self._format_of(record.value)
+                format = self._format_of(record)
                 if format != "oasst":
                     yield format, convert(record.value, format, record.origin, self._columns)
                 elif is_flat(record.value):
@@ -220,6 +221,22 @@ class Recogniser:
             except Misfit as misfit:
                 _report(problems, found[0], misfit)
 
+    def _refuse_doubled(self, doubled: Iterable[Doubled], format: str) -> None:
+        """Refuse a row that gives a key two values in what its format reads; elsewhere they do no harm.
+
+        Raises:
+            Misfit: It does.
+        """
+        shape = SHAPES[format]
+        read = {*shape.required, *shape.optional, *self._columns.values(), "conversation"}
+        for one in doubled:
+            if one.column is None or one.column in read or format == "oasst":
+                raise Misfit(
+                    f"`{one.path}` stands twice in the row, with two values",
+                    "a key stands once",
+                    "leave one of them out.",
+                )
+
     def _of_tree(self, tree: Any, origin: Origin) -> Iterator[Row]:
         if isinstance(tree, Mapping) and is_turned_down(tree):
             self.left_out["trees whose prompt was turned down"] += 1
@@ -231,13 +248,16 @@ class Recogniser:
             )
         yield row
 
-    def _format_of(self, value: Any) -> str:
-        if self._pinned:
-            return self.format
-        known = self._look(value)
-        if known.other is not None:
-            raise Misfit(known.other.what, known.other.allowed, known.other.advice)
-        return known.format or self.format
+    def _format_of(self, record: Record) -> str:
+        format = self.format
+        if not self._pinned:
+            known = self._look(record.value)
+            if known.other is not None:
+                raise Misfit(known.other.what, known.other.allowed, known.other.advice)
+            format = known.format or format
+        if record.doubled:
+            self._refuse_doubled(record.doubled, format)
+        return format
 
     def _look(self, value: Any) -> _Known:
         if not isinstance(value, Mapping):
