@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from xtune.data.json_keys import KeyNotingDecoder
 from xtune.data.json_limits import unfit
+from xtune.data.magic import LOOKED_AT, check_page
 from xtune.data.problems import Problems, described, refuse, shortened
 from xtune.data.starts import BEGINNING, SkippedLines, Start, from_row, refuse_fewer
 from xtune.data.streams import text_pieces
@@ -83,6 +84,8 @@ def read_json_lines(
         try:
             value = decoder.decode(line)
         except (ValueError, RecursionError) as error:
+            if origin.row == 0:
+                _refuse_other(line, error, origin)
             problems.add(f"The line is not JSON: {fault_of(line, error)}", where=str(origin))
             continue
         record = record_of(value, line, origin, problems, decoder)
@@ -323,6 +326,22 @@ def _refuse_spread_json(path: Path, name: str) -> None:
         allowed="a .jsonl file has one value per line",
         advice="name it .json.",
     )
+
+
+def _refuse_other(line: str, error: Exception, origin: Origin) -> None:
+    """End here if the first line shows that the whole file is something else.
+
+    Raises:
+        DataError: It is a web page, or its lines end in a carriage return alone.
+    """
+    check_page(line[:LOOKED_AT].encode(), origin.source)
+    if isinstance(error, json.JSONDecodeError) and line[: error.pos].endswith("\r"):
+        refuse(
+            "The lines end in a carriage return alone",
+            where=str(origin),
+            allowed="a line ends in a line feed",
+            advice="save the file with Unix or Windows line ends.",
+        )
 
 
 def _rows_of(value: Any, name: str) -> list[Any]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from xtune.data.batch import Assembly, Batches
 from xtune.data.cache import Cache, Say
 from xtune.data.encode import Encoder
-from xtune.data.identity import Identified, identify, identify_by_samples, key_of
+from xtune.data.identity import Identified, check_unchanged, identify, identify_by_samples, key_of
 from xtune.data.layout import EpochLayout, Layout, MixedLayout, draws_for, efficiency
 from xtune.data.losses import check_losses, check_shares
 from xtune.data.reading import CHUNK_ROWS, Chunk, Reading, held_out
@@ -348,6 +348,7 @@ class _Work:
             reading = Reading([one.file for one in files], sources, max_rows=max_rows)
             workers = data.workers or (1 if data.streaming else self._workers(files))
             write_store(folder, reading, self._recipient, workers, watch)
+            check_unchanged(files)
 
         stored, from_cache = (cache or self._cache).stored(key, write)
         return _Part(stored=stored, files=files, from_cache=from_cache)

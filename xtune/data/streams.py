@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+from xtune.data.magic import LOOKED_AT, SAVE_AS_UTF8, check_kind, check_packing
 from xtune.data.problems import refuse, shortened
 from xtune.data.starts import SkippedLines
 from xtune.data.sums import RunningSum, SummedFile
@@ -26,14 +27,8 @@ PIECE_BYTES = 1 << 20
 _LONGEST_MARK = 4
 """Bytes of the longest byte order mark, UTF-32's; the first piece has as many if the file does."""
 
-_FOREIGN_MARKS = (
-    (codecs.BOM_UTF32_LE, "UTF-32"),
-    (codecs.BOM_UTF32_BE, "UTF-32"),
-    (codecs.BOM_UTF16_LE, "UTF-16"),
-    (codecs.BOM_UTF16_BE, "UTF-16"),
-)
-_FOREIGN_ENCODINGS = ("shift_jis", "euc_kr", "gb18030", "cp1251", "cp1252")
-_SAVE_AS_UTF8 = "save the file as UTF-8."
+_FOREIGN_ENCODINGS = {"shift_jis": "Shift JIS", "euc_jp": "EUC-JP", "euc_kr": "EUC-KR", "gb18030": "GB 18030", "cp1251": "Windows-1251", "cp1252": "Latin-1 (Windows-1252)"}  # fmt: skip
+"""Python's name of an encoding that text is often found in, and its own."""
 
 
 def byte_pieces(path: Path, name: str, into: RunningSum | None = None) -> Iterator[bytes]:
@@ -48,7 +43,7 @@ def byte_pieces(path: Path, name: str, into: RunningSum | None = None) -> Iterat
         DataError: The file cannot be opened, is damaged or cut off, or not what it was.
     """
     try:
-        with _opened(path, into) as stream:
+        with _opened(path, name, into) as stream:
             piece = stream.read(PIECE_BYTES)
             while 0 < len(piece) < _LONGEST_MARK and (more := stream.read(PIECE_BYTES)):
                 piece += more
@@ -72,12 +67,17 @@ def _refuse_damaged(path: Path, name: str, error: Exception) -> NoReturn:
 
 
 def _opened(
-    path: Path, into: RunningSum | None
+    path: Path, name: str, into: RunningSum | None
 ) -> "contextlib.AbstractContextManager[IO[bytes] | Any]":
     ending = path.suffix.lower()
     raw: Any = path.open("rb", buffering=0)
     file = raw if into is None else SummedFile(raw, into)
     buffered = io.BufferedReader(file, PIECE_BYTES)
+    try:
+        check_packing(buffered.peek(LOOKED_AT)[:LOOKED_AT], path, name)
+    except BaseException:
+        buffered.close()
+        raise
     if ending == ".gz":
         return _Unpacked(buffered)
     if ending == ".zst":
@@ -125,10 +125,10 @@ def text_pieces(
         if b"\0" in data:
             at = data.index(b"\0")
             refuse(
-                "The file holds a NUL byte: it is binary, or UTF-16 without a byte order mark",
+                "The file holds a NUL byte: it is binary, or damaged",
                 where=_place(name, lines, data[:at], offset + at),
-                allowed="it must be UTF-8",
-                advice=_SAVE_AS_UTF8,
+                allowed="text holds none",
+                advice="fetch it again, or leave it out.",
             )
         try:
             text = decoder.decode(data)
@@ -147,14 +147,7 @@ def text_pieces(
 
 
 def _without_mark(data: bytes, name: str) -> bytes:
-    for mark, encoding in _FOREIGN_MARKS:
-        if data.startswith(mark):
-            refuse(
-                f"The file is in {encoding}",
-                where=f"{name}, byte 0",
-                allowed="it must be UTF-8",
-                advice=_SAVE_AS_UTF8,
-            )
+    check_kind(data[:LOOKED_AT], name)
     return data.removeprefix(codecs.BOM_UTF8)
 
 
@@ -163,13 +156,13 @@ def _refuse_encoding(name: str, lines: int, offset: int, error: UnicodeDecodeErr
     data, at = error.object, error.start
     # a piece may begin inside of a character, a line does not
     beginning = data.rfind(b"\n", 0, at) + 1
-    fits = [encoding for encoding in _FOREIGN_ENCODINGS if _decodes(data[beginning:], encoding)]
+    fits = [own for encoding, own in _FOREIGN_ENCODINGS.items() if _decodes(data[beginning:], encoding)]  # fmt: skip
     guess = f" (it can be read as {', '.join(fits)})" if fits else ""
     refuse(
         f"Byte 0x{data[at]:02x} is not UTF-8{guess}",
         where=_place(name, lines, data[:at], offset + at),
         allowed="the file must be UTF-8",
-        advice=_SAVE_AS_UTF8,
+        advice=SAVE_AS_UTF8,
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from xtune.data.json_rows import LONGEST_VALUE
+from xtune.data.magic import LOOKED_AT, check_kind, check_packing, check_page
 from xtune.data.problems import Problems, refuse, shortened
 from xtune.data.starts import BEGINNING, Start, refuse_fewer
 from xtune.data.streams import text_pieces
@@ -81,6 +82,14 @@ def _kept_lines(path: Path, name: str, into: RunningSum | None) -> Iterator[str]
 
 def _header(cells: list[str], name: str) -> list[str]:
     twice = sorted({cell for cell in cells if cells.count(cell) > 1})
+    other = next((mark for mark in ";\t|," if len(cells) == 1 and mark in cells[0]), None)
+    if other is not None:
+        refuse(
+            f"The header is one column, {cells[0]!r}",
+            where=f"{name}:1",
+            allowed="columns stand apart by commas in a .csv file, by tabs in a .tsv file",
+            advice="save it so, or give it the other name.",
+        )
     if twice or not all(cells):
         fault = f"names {twice[0]!r} twice" if twice else "has a column without a name"
         refuse(
@@ -174,8 +183,7 @@ def _records(
 ) -> Iterator[Record]:
     import pyarrow as pa  # noqa: PLC0415 - only parquet and arrow files need it: 0.2 s
 
-    if not _size(path, name):
-        refuse("The file is empty", where=name)
+    _look(path, name, kind)
     row = 0
     try:
         for first, batch in batches:
@@ -197,11 +205,18 @@ def _records(
         refuse_fewer(name, row, start)
 
 
-def _size(path: Path, name: str) -> int:
+def _look(path: Path, name: str, kind: str) -> None:
+    """Refuse a file that is empty, or plainly of another kind."""
     try:
-        return path.stat().st_size
+        with path.open("rb") as file:
+            beginning = file.read(LOOKED_AT)
     except OSError as error:
         refuse(f"The file cannot be read: {error.strerror or error}", where=name)
+    if not beginning:
+        refuse("The file is empty", where=name)
+    check_packing(beginning, path, name)
+    check_kind(beginning, name, kind)
+    check_page(beginning, name)
 
 
 def without_nulls(value: Any) -> Any:
