@@ -242,7 +242,7 @@ ZST = pa.compress(b'{"text": "a"}\n' * 9, codec="zstd", asbytes=True)
         ("a.jsonl", "é\n".encode("utf-16"), "is in UTF-16.*byte 0"),
         ("a.jsonl", "é\n".encode("utf-32"), "is in UTF-32"),
         ("a.jsonl", '{"a": 1}'.encode("utf-16-le"), "is in UTF-16 without a byte order mark"),
-        ("a.jsonl", b'{"a": 1}\n{"a": "caf\xe9"}\n', r"0xe9 is not UTF-8 .*cp1252.*a.jsonl:2, byte 19"),
+        ("a.jsonl", b'{"a": 1}\n{"a": "caf\xe9"}\n', r"0xe9 is not UTF-8 .*Windows-1252.*a.jsonl:2, byte 19"),
         ("a.jsonl", b"\xef\xbb\xbf{}\n\xff", r"0xff is not UTF-8.*a.jsonl:2, byte 6"),
         ("a.csv", b"a,b\n1\n", r"has 1 fields \(.*a.csv:2\); the header has 2"),
         ("a.csv", b"a,a\n1,2\n", "names 'a' twice"),
