@@ -10,6 +10,7 @@ import traceback
 import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from threading import Thread
 from typing import Any, Protocol
@@ -28,8 +29,8 @@ class _Maker(Protocol):
 class _Remote:
     """A stream in another process."""
 
-    def __init__(self, message: bytes) -> None:
-        self._connection, self._process = start_process("feed")
+    def __init__(self, message: bytes, *, light: bool) -> None:
+        self._connection, self._process = start_process("feed", light=light)
         weakref.finalize(self, end_process, self._connection, self._process)
         self._send(message)
 
@@ -70,8 +71,11 @@ class Feed:
         Raises:
             DataError: The tokenizer or template is unfit.
         """
-        message = pickled(plan)
-        self._maker: _Maker = plan.open() if message is None else _Remote(message)
+        light = plan.recipient.light()
+        message = pickled(plan if light is None else replace(plan, recipient=light))
+        self._maker: _Maker = (
+            plan.open() if message is None else _Remote(message, light=light is not None)
+        )
         self._coming: Future[Window] | None = None
 
     def begin(self, position: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ from xtune.hardware import package_version
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_PACKAGES = ("tokenizers", "transformers", "Jinja2", "pyarrow", "numpy")
+_PACKAGES = ("tokenizers", "fastokens", "transformers", "Jinja2", "pyarrow", "numpy")
 
 LARGE_BYTES = 8 << 20
 """Files from 8 MiB on are noted when hashed: smaller ones take 5 ms (two EPYC cores, 2026-11-24)."""

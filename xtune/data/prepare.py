@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from collections.abc import Sequence as Many
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -11,19 +11,21 @@ import numpy.typing as npt
 
 from xtune.data.batch import Assembly, Batches
 from xtune.data.cache import Cache, Say
+from xtune.data.choosing import TokenizerReport, choose, fast_name, usual_name
+from xtune.data.chunk import Chunk
 from xtune.data.encode import Encoder
 from xtune.data.identity import Identified, check_unchanged, identify, identify_by_samples, key_of
 from xtune.data.layout import EpochLayout, Layout, MixedLayout, draws_for, efficiency
 from xtune.data.losses import check_losses, check_shares
-from xtune.data.reading import CHUNK_ROWS, Chunk, Reading, held_out
+from xtune.data.reading import CHUNK_ROWS, Reading, held_out
 from xtune.data.report import DataReport, file_reports, overlap, set_report, source_reports
 from xtune.data.sources import LeftOut, find_files
 from xtune.data.store import Stored
 from xtune.data.stream import StreamPlan
 from xtune.data.stream_batches import StreamBatches
 from xtune.data.template import read_template
-from xtune.data.workers import LARGE_BYTES, Recipient
-from xtune.data.writing import unwatched, write_store
+from xtune.data.workers import Recipient, workers_for
+from xtune.data.writing import Differs, unwatched, write_store
 from xtune.hardware import cache_folder, core_count
 from xtune.plan import Plan
 from xtune.recipe import Recipe, Source
@@ -121,6 +123,7 @@ def prepare(
         from_cache=train.from_cache,
         template=encoder.template.text() if train.renders() else "",
         left_out=work.left_out,
+        tokenizer=TokenizerReport(**train.stored.about.tokenizer),
     )
     return Prepared(
         train=train.stored, evaluate=evaluate.stored, report=report, layout=layout, stream=stream
@@ -340,23 +343,32 @@ class _Work:
         else:  # a stream begins at once; what it reads is summed while it is read
             files = identify_by_samples(found)
         limits = {"rows": max_rows, "each": [source.max_rows for source in sources]}
-        key = key_of(files, self._recipient.tokenizer, self._recipient.options, limits)
-
-        watch = self._watched(files) if cache is None else unwatched  # a sample is soon done
+        options = {**self._recipient.options, "tokenizer_backend": data.tokenizer_backend}
+        key = key_of(files, self._recipient.tokenizer, options, limits)
+        size = sum(one.bytes for one in files)
 
         def write(folder: Path) -> None:
+            fast, why = None, ""
+            if not data.streaming:
+                fast, why = choose(data.tokenizer_backend, self._recipient.tokenizer, size)
+            try:
+                encode(folder, replace(self._recipient, fast=fast), "" if fast else why)
+            except Differs as difference:
+                why = f"{fast_name()} differs from it on {difference}; all rows are encoded by {usual_name()}"
+                encode(folder, self._recipient, why)
+
+        def encode(folder: Path, recipient: Recipient, why: str) -> None:
             reading = Reading([one.file for one in files], sources, max_rows=max_rows)
-            workers = data.workers or (1 if data.streaming else self._workers(files))
-            write_store(folder, reading, self._recipient, workers, watch)
+            watch = self._watched(files) if cache is None else unwatched  # a sample is soon done
+            workers = data.workers or (1 if data.streaming else self._workers(size, recipient))
+            write_store(folder, reading, recipient, workers, watch, why)
             check_unchanged(files)
 
         stored, from_cache = (cache or self._cache).stored(key, write)
         return _Part(stored=stored, files=files, from_cache=from_cache)
 
-    def _workers(self, files: Many[Identified]) -> int:
-        if sum(one.bytes for one in files) < LARGE_BYTES:
-            return 1
-        return max(1, core_count() // self._plan.world_size)
+    def _workers(self, size: int, recipient: Recipient) -> int:
+        return workers_for(size, recipient, core_count() // self._plan.world_size)
 
     def _watched(self, files: Many[Identified]) -> Callable[[Chunk], None]:
         """Tells the listener how far the reading is; of compressed and packed files no share is known."""

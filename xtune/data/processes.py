@@ -16,16 +16,23 @@ from xtune.hardware import worker_environment
 
 _START = (
     "import sys, json; sys.path[:0] = json.loads(sys.argv[2]); "
+    "from xtune.data.light import start_light; {start}"
     "from xtune.data.{module} import serve; serve(int(sys.argv[1]))"
 )
 
 
-def start_process(module: str) -> tuple[Connection, "subprocess.Popen[bytes]"]:
-    """Run `serve` of a module beside this one, with the descriptor of the other end of a pipe."""
+def start_process(module: str, *, light: bool) -> tuple[Connection, "subprocess.Popen[bytes]"]:
+    """Run `serve` of a module beside this one, with the descriptor of the other end of a pipe.
+
+    Args:
+        module: Its name in `xtune.data`.
+        light: Without transformers and torch, which then cannot be imported there.
+    """
+    code = _START.format(module=module, start="start_light(); " if light else "")
     ours, theirs = Pipe()
     try:
         process = subprocess.Popen(
-            [sys.executable, "-c", _START.format(module=module), str(theirs.fileno()), json.dumps(sys.path)],
+            [sys.executable, "-c", code, str(theirs.fileno()), json.dumps(sys.path)],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

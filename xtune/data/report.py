@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from xtune.data.choosing import TokenizerReport
 from xtune.data.identity import Identified
 from xtune.data.layout import Layout, MixedLayout
 from xtune.data.losses import Losses
@@ -139,6 +140,9 @@ class DataReport:
     left_out: LeftOut = field(default_factory=dict)
     """Files that folders and hubs hold besides those that are read: their number by source and reason."""
 
+    tokenizer: TokenizerReport = field(default_factory=lambda: TokenizerReport(name=""))
+    """Which tokenizer library encoded the training rows."""
+
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON types."""
         return asdict(self)
@@ -150,6 +154,7 @@ class DataReport:
             lines.append(
                 "streamed while training; what follows is of the first rows of each source"
             )
+        lines += self.tokenizer.lines()
         lines += _set_lines("train", self.train)
         if len(self.sources) > 1:
             lines += [_source_line(source) for source in self.sources]

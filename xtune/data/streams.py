@@ -72,7 +72,7 @@ def _opened(
     ending = path.suffix.lower()
     raw: Any = path.open("rb", buffering=0)
     file = raw if into is None else SummedFile(raw, into)
-    buffered = io.BufferedReader(file, PIECE_BYTES)
+    buffered = io.BufferedReader(file, max(PIECE_BYTES, LOOKED_AT))
     try:
         check_packing(buffered.peek(LOOKED_AT)[:LOOKED_AT], path, name)
     except BaseException:
