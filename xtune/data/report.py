@@ -39,6 +39,11 @@ class FileReport:
 
     bytes: int
     sha256: str
+    """Of all its bytes; of a streamed file of more than 1 MiB, of its size and sampled blocks (`files.sampled_fingerprint`)."""
+
+    written_ns: int | None = None
+    """When a file was last written that was sampled: nanoseconds since 1970; None: its fingerprint says all."""
+
     left_out: dict[str, int] = field(default_factory=dict)
     """What belongs to its rows and is not taken, by reason: replies of message trees."""
 
@@ -234,6 +239,7 @@ def file_reports(stored: Stored, files: Many[Identified]) -> list[FileReport]:
                 rows=int(found["rows"]),
                 bytes=one.bytes,
                 sha256=one.sha256,
+                written_ns=one.written_ns,
                 left_out=dict(found["left_out"]),
             )
         )

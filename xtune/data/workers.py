@@ -1,24 +1,19 @@
 """Encodes pieces of rows, here or in worker processes, in the order of the rows whatever their number. It reads no file.
 
-A worker is `python -c`, not a fork: no thread of torch or of the tokenizer is copied, and no script
-needs a main guard. It lives as long as its pipe: when this process dies, however it dies, the pipe
-closes and the worker ends.
+How a worker starts and ends is in `processes.py`.
 """
 
 import contextlib
 import gc
-import json
 import os
 import pickle
-import subprocess
-import sys
 import threading
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection, Pipe, wait
+from multiprocessing.connection import Connection, wait
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from typing_extensions import Self
 
@@ -28,10 +23,9 @@ from xtune.data.encode import Encoder
 from xtune.data.fast_tokens import FastTokenizer
 from xtune.data.flat import FlatEncoder
 from xtune.data.light import light_tokenizer
-from xtune.data.problems import refuse
+from xtune.data.processes import pickled, refuse_dead, start_process
 from xtune.data.store import Block, make_block
 from xtune.errors import DataError, Problem
-from xtune.hardware import worker_environment
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -57,12 +51,6 @@ _SENT = 2
 
 _READY = "ready"
 """A worker's first answer."""
-
-_START = (
-    "import sys, json; sys.path[:0] = json.loads(sys.argv[2]); "
-    "from xtune.data.light import start_light; {start}"
-    "from xtune.data.workers import serve; serve(int(sys.argv[1]))"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +125,7 @@ def encode_chunks(chunks: Iterable[Chunk], recipient: Recipient, workers: int) -
     """
     pieces = _pieces(chunks, recipient)
     light = recipient.light() if workers > 1 else None
-    message = _pickled(light or recipient) if workers > 1 else None
+    message = pickled(light or recipient) if workers > 1 else None
     encoder = recipient.make_chunk_encoder()
     if message is None:
         for piece in pieces:
@@ -154,34 +142,11 @@ def _pieces(chunks: Iterable[Chunk], recipient: Recipient) -> Iterator[Piece]:
         yield chunk, chosen
 
 
-def _pickled(recipient: Recipient) -> bytes | None:
-    """The recipient as bytes; None for a tokenizer that cannot be sent, one with code of its own say."""
-    if not sys.executable:
-        return None
-    try:
-        message = pickle.dumps(recipient, protocol=5)
-        pickle.loads(message)
-    except (pickle.PicklingError, AttributeError, TypeError, ImportError, ValueError):
-        return None
-    return message
-
-
 class _Worker:
     """Another process that holds an encoder."""
 
-    def __init__(self, code: str, message: bytes) -> None:
-        self.connection, theirs = Pipe()
-        try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", code, str(theirs.fileno()), json.dumps(sys.path)],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C on the terminal is for this process alone
-                env=worker_environment(),
-            )
-        finally:
-            theirs.close()
+    def __init__(self, message: bytes, *, light: bool) -> None:
+        self.connection, self.process = start_process("workers", light=light)
         self.pieces: list[int] = []
         """Numbers of the pieces that it has."""
         self.ready = False
@@ -208,12 +173,12 @@ class _Pool:
         self._workers: dict[Connection, _Worker] = {}
         self._message = message
         self._count = workers
-        self._code = _START.format(start="start_light(); " if light else "")
+        self._light = light
 
     def __enter__(self) -> Self:
         try:
             for _ in range(self._count):
-                worker = _Worker(self._code, self._message)
+                worker = _Worker(self._message, light=self._light)
                 self._workers[worker.connection] = worker
         except BaseException:
             self.close()
@@ -267,7 +232,7 @@ class _Pool:
             try:
                 result = pickle.loads(connection.recv_bytes())
             except (EOFError, OSError):
-                self._died(worker)
+                refuse_dead(worker.process)
             if result == _READY and not worker.ready:
                 worker.ready = True
             elif isinstance(result, str):
@@ -279,17 +244,8 @@ class _Pool:
         try:
             worker.connection.send_bytes(pickle.dumps(piece, protocol=5))
         except OSError:
-            self._died(worker)
+            refuse_dead(worker.process)
         worker.pieces.append(number)
-
-    def _died(self, worker: _Worker) -> NoReturn:
-        code = worker.process.wait()
-        how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-        refuse(
-            f"A process that encodes rows ended {how}",
-            where="data.workers",
-            advice="memory may have run out: set `data.workers` to a smaller number.",
-        )
 
     def close(self) -> None:
         """End the workers at once."""
