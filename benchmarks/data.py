@@ -1,10 +1,11 @@
 """Preprocessing speed: xtune against TRL's SFTTrainer and LLaMA-Factory on the same rows; packing a million rows; a second start.
 
-    python -m benchmarks.data [--rows FILE.jsonl] [--count 20000] [--rounds 3] [--llamafactory PYTHON]
+    python -m benchmarks.data [--rows FILE.jsonl] [--count 20000] [--repeat 1] [--rounds 3] [--llamafactory PYTHON]
 
 Everyone reads the same rows (in the messages format) and makes token ids and labels of them with the
 demo's tokenizer and template, each in a process of its own, one after another, round after round. Timed
-is the work alone: imports, the tokenizer and the model are loaded before. Everyone may use every core.
+is the work alone: imports, the tokenizer and the model are loaded before. xtune runs as it comes; the others
+run as they come, and with one process for each core. What counts is the ratio to the faster of the two ways.
 Beside the clock stands the processor time of the process and its children, which other work on a shared
 machine disturbs less.
 LLaMA-Factory wants other versions of packages: its own Python is named, and runs `benchmarks/data_llamafactory.py`.
@@ -31,6 +32,16 @@ GOAL = 3.0
 
 MAX_TOKENS = 2048
 
+OURS = "xtune"
+CONTENDERS = {
+    OURS: "xtune",
+    "TRL, as it comes": "trl",
+    "TRL, a process a core": "trl-cores",
+    "LLaMA-Factory, as it comes": "llamafactory",
+    "LLaMA-Factory, a process a core": "llamafactory-cores",
+}
+"""Names to what runs them."""
+
 
 def main() -> None:
     """Run every contender in turn and print the table."""
@@ -40,31 +51,24 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rows = write_rows(folder / "rows.jsonl", options.rows, options.count)
+        rows = write_rows(folder / "rows.jsonl", options)
         count = sum(1 for _ in rows.open(encoding="utf-8"))
         print(f"{date.today().isoformat()}, {os.cpu_count()} cores, {count:,} rows")
-        names = ["xtune", "trl", *(["llamafactory"] if options.llamafactory else [])]
-        measured: dict[str, list[float]] = {one: [] for one in names}
+        names = [name for name in CONTENDERS if options.llamafactory or "LLaMA" not in name]
+        speeds: dict[str, list[float]] = {one: [] for one in names}
         busy: dict[str, list[float]] = {one: [] for one in names}
         for number in range(options.rounds):
-            for one in names:
-                result = run(one, rows, folder / f"{one}-{number}", options.llamafactory)
+            for place, one in enumerate(names):
+                result = run(one, rows, folder / f"{place}-{number}", options.llamafactory)
                 if result is not None:
-                    measured[one].append(result["rows"] / result["seconds"])
-                    busy[one].append(result["rows"] / result["cpu_seconds"])
+                    speeds[one].append(result["rows"] / result["seconds"])
+                    busy[one].append(1e6 * result["cpu_seconds"] / result["rows"])
                     print(
-                        f"round {number + 1}  {one:13} {measured[one][-1]:8.0f} rows/s {busy[one][-1]:8.0f} rows/core-s"
-                        f"  {result['tokens']:,} tokens"
+                        f"round {number + 1}  {one:31} {speeds[one][-1]:8.0f} rows/s {busy[one][-1]:8.0f} us of processor a row"
+                        f"  {result['tokens']:,} tokens",
+                        flush=True,
                     )
-        for one in names[1:]:
-            if measured[one]:
-                ratio, cpu = (
-                    statistics.median(table["xtune"]) / statistics.median(table[one])
-                    for table in (measured, busy)
-                )
-                print(
-                    f"xtune / {one}: {ratio:.2f} by the clock (goal {GOAL:g}), {cpu:.2f} by processor time"
-                )
+        print_ratios(speeds, busy)
         for number in (1, 2):
             result = run("cached", rows, folder / "kept", None)
             if result is not None:
@@ -72,22 +76,42 @@ def main() -> None:
     print_packing()
 
 
+def print_ratios(speeds: dict[str, list[float]], busy: dict[str, list[float]]) -> None:
+    """Medians, and xtune against the faster way of each other."""
+    middle = {one: statistics.median(some) for one, some in speeds.items() if some}
+    cost = {one: statistics.median(some) for one, some in busy.items() if some}
+    for one in middle:
+        print(f"median   {one:31} {middle[one]:8.0f} rows/s {cost[one]:8.0f} us of processor a row")
+    if OURS not in middle:
+        return
+    for family in dict.fromkeys(one.partition(",")[0] for one in middle if one != OURS):
+        ways = [one for one in middle if one.startswith(family)]
+        fastest, cheapest = max(ways, key=middle.__getitem__), min(ways, key=cost.__getitem__)
+        print(
+            f"xtune / {fastest} (the faster): {middle[OURS] / middle[fastest]:.2f} by the clock (goal {GOAL:g}); "
+            f"{cheapest} / xtune: {cost[cheapest] / cost[OURS]:.2f} by processor time"
+        )
+
+
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.data")
     parser.add_argument("--rows", help="any JSON Lines file; default: rows are made up")
     parser.add_argument("--count", type=int, default=20_000, help="how many rows at most")
+    parser.add_argument("--repeat", type=int, default=1, help="how often the rows of the file come")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--llamafactory", help="a Python that can import llamafactory")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def write_rows(path: Path, given: str | None, count: int) -> Path:
+def write_rows(path: Path, options: argparse.Namespace) -> Path:
     """The rows in the messages format, which all contenders read."""
+    given, count = options.rows, options.count
     with path.open("w", encoding="utf-8") as file:
-        for messages in made_up(count) if given is None else given_rows(given, count):
-            file.write(json.dumps({"messages": messages}, ensure_ascii=False) + "\n")
+        for _ in range(options.repeat):
+            for messages in made_up(count) if given is None else given_rows(given, count):
+                file.write(json.dumps({"messages": messages}, ensure_ascii=False) + "\n")
     return path
 
 
@@ -133,8 +157,9 @@ def run(name: str, rows: Path, folder: Path, python: str | None) -> dict[str, fl
         "HF_HUB_OFFLINE": "1",
         "DISABLE_VERSION_CHECK": "1",
     }
-    command = [sys.executable, "-m", "benchmarks.data", "--worker", name, "--rows", str(rows)]
-    if name == "llamafactory":
+    worker = CONTENDERS.get(name, name)
+    command = [sys.executable, "-m", "benchmarks.data", "--worker", worker, "--rows", str(rows)]
+    if "LLaMA" in name:
         script = Path(__file__).with_name("data_llamafactory.py")
         from xtune.demo.bundled import bundled_path
 
@@ -144,6 +169,7 @@ def run(name: str, rows: Path, folder: Path, python: str | None) -> dict[str, fl
             str(rows),
             str(bundled_path("bundled:demo")),
             str(folder),
+            *([str(os.cpu_count())] if "process" in name else []),
         ]
         environment.pop("PYTHONPATH", None)
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
@@ -193,7 +219,7 @@ def prepare_with_xtune(rows: Path, *, cache: bool) -> dict[str, float]:
     return {**watch.read(), "rows": report.rows_read, "tokens": report.tokens}
 
 
-def prepare_with_trl(rows: Path) -> dict[str, float]:
+def prepare_with_trl(rows: Path, processes: int | None) -> dict[str, float]:
     """What `SFTTrainer` does with a data set before training, labels of the answers alone."""
     from datasets import load_dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -208,7 +234,7 @@ def prepare_with_trl(rows: Path) -> dict[str, float]:
         output_dir=str(rows.parent / "trl"),
         max_length=MAX_TOKENS,
         assistant_only_loss="{% generation %}" in (tokenizer.chat_template or ""),
-        dataset_num_proc=os.cpu_count(),
+        dataset_num_proc=processes,
         report_to=[],
         use_cpu=True,
         bf16=False,
@@ -226,7 +252,8 @@ def prepare_with_trl(rows: Path) -> dict[str, float]:
 WORKERS: dict[str, Callable[[Path], dict[str, float]]] = {
     "xtune": lambda rows: prepare_with_xtune(rows, cache=False),
     "cached": lambda rows: prepare_with_xtune(rows, cache=True),
-    "trl": prepare_with_trl,
+    "trl": lambda rows: prepare_with_trl(rows, None),
+    "trl-cores": lambda rows: prepare_with_trl(rows, os.cpu_count()),
 }
 
 

@@ -1,6 +1,6 @@
 """LLaMA-Factory's preprocessing on given rows; a script for a Python of its own, without xtune.
 
-PYTHON benchmarks/data_llamafactory.py ROWS.jsonl MODEL_FOLDER OUTPUT_FOLDER
+PYTHON benchmarks/data_llamafactory.py ROWS.jsonl MODEL_FOLDER OUTPUT_FOLDER [PROCESSES]
 """
 
 import json
@@ -28,9 +28,9 @@ def main() -> None:
         "finetuning_type": "lora",
         "dataset": "rows",
         "dataset_dir": str(folder),
-        "template": "qwen",
+        "template": "chatml",
         "cutoff_len": 2048,
-        "preprocessing_num_workers": os.cpu_count(),
+        "preprocessing_num_workers": int(sys.argv[4]) if len(sys.argv) > 4 else None,
         "overwrite_cache": True,
         "output_dir": str(folder / "out"),
         "report_to": "none",

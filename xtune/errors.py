@@ -22,6 +22,8 @@ EXIT_DONE = 0
 EXIT_BUG = 1
 EXIT_USER = 2
 EXIT_INTERRUPTED = 130
+EXIT_UNREAD = 141
+"""What a shell reports of a program that SIGPIPE ended: whoever read the output is gone."""
 
 
 @dataclass(frozen=True, kw_only=True)

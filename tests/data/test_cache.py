@@ -199,7 +199,7 @@ from factories import make_plan, make_tokenizer
 from chat_families import FAMILIES
 from xtune.data.prepare import Listener, prepare
 tokenizer = make_tokenizer(template=FAMILIES["chatml"].template)
-plan = make_plan({"data": {"train": sys.argv[1], "max_tokens": 64, "workers": 2}, "run": {"seed": 3}})
+plan = make_plan({"data": {"train": sys.argv[1], "max_tokens": 64, "workers": 3}, "run": {"seed": 3}})
 def watch(rows, part):
     print(rows, flush=True)
 prepare(plan, tokenizer, listener=Listener(watch=watch))
@@ -233,7 +233,7 @@ def test_a_killed_writer_leaves_no_worker_and_no_entry(
     for _ in range(12):
         assert child.stdout.readline()
     workers = children_of(child.pid)
-    assert len(workers) == 2
+    assert len(workers) == 2  # and the process itself
     child.send_signal(how)
     assert child.wait(timeout=30) != 0
     child.stdout.close()
@@ -246,6 +246,25 @@ def test_a_killed_writer_leaves_no_worker_and_no_entry(
     monkeypatch.setattr(cache_module, "_GRACE_S", 0.0)
     run(write(tmp_path / "b.jsonl"))
     assert list(root.glob(".xtune-writing-*")) == []
+
+
+def test_a_killed_worker_ends_the_run_with_a_reason(root: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "a.jsonl", 60_000)
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, source, *sys.path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline()
+    workers = children_of(child.pid)
+    os.kill(workers[0], signal.SIGKILL)
+    _, told = child.communicate(timeout=60)
+    assert child.returncode == 1
+    assert "A process that encodes rows ended by signal 9" in told
+    assert not any(map(is_running, workers))
+    assert entries(root) == []
 
 
 def test_workers_give_what_one_process_gives(tmp_path: Path) -> None:

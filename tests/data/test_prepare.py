@@ -9,7 +9,7 @@ import pytest
 from chat_families import FAMILIES
 from factories import make_plan, make_tokenizer
 
-from xtune.data.prepare import Prepared, prepare
+from xtune.data.prepare import Listener, Prepared, prepare
 from xtune.errors import DataError
 
 TOKENIZER = make_tokenizer(template=FAMILIES["chatml"].template)
@@ -231,3 +231,23 @@ def test_sources_are_told_apart_with_their_weights_and_limits(tmp_path: Path) ->
     assert "weight 0.75 to 0.25: 4 drawn" in "\n".join(report.lines())
     with pytest.raises(DataError, match="weights of all sources are 0 at the end"):
         run({"train": [{"source": one, "weight": [1, 0]}, {"source": two, "weight": [1, 0]}]})
+
+
+def test_a_file_that_grows_while_it_is_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows would be kept under the fingerprint of other bytes."""
+    monkeypatch.setenv("XTUNE_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "growing.jsonl"
+    row = '{"prompt": "q", "completion": "a"}\n'
+    path.write_text(row * 3000)
+
+    def grow(rows: int, part: float | None) -> None:
+        del rows, part
+        with path.open("a") as file:
+            file.write(row)
+
+    plan = make_plan({"data": {"train": str(path)}, "train": {"max_steps": 1, "batch_size": 1, "learning_rate": 1e-3}})  # fmt: skip
+    with pytest.raises(DataError, match=r"changed while it was read.*growing\.jsonl"):
+        prepare(plan, TOKENIZER, listener=Listener(watch=grow))
+    assert prepare(plan, TOKENIZER).train.read > 3000

@@ -4,13 +4,14 @@ import contextlib
 import errno
 import io
 import os
+import select
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from typer.core import TyperGroup
 
-from xtune.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USER, Interrupted, XtuneError
+from xtune.errors import EXIT_INTERRUPTED, EXIT_UNREAD, EXIT_USER, Interrupted, XtuneError
 
 
 class Verbs(TyperGroup):
@@ -33,7 +34,9 @@ def run_to_end(app: Callable[..., Any]) -> None:
 
     Raises:
         OSError: The system refused something that is not a matter of space: a bug.
+        SystemExit: With the exit code.
     """
+    output = _kept_output()
     try:
         _open_streams()
         app(standalone_mode=True)
@@ -42,9 +45,12 @@ def run_to_end(app: Callable[..., Any]) -> None:
     except (Interrupted, KeyboardInterrupt) as stop:
         _fail(str(stop) or "Interrupted.", EXIT_INTERRUPTED)
     except BrokenPipeError:
-        # whoever read our output is gone: point stdout at nothing, so that Python's own flush stays quiet
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_BUG)
+        _end_unread()
+    except SystemExit as end:
+        # typer and rich answer a broken pipe themselves, with 1; what they do not see is what is still to be written
+        if (end.code == 1 and _is_unread(output)) or not _flushed():
+            _end_unread()
+        raise
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
@@ -64,5 +70,53 @@ def _open_streams() -> None:
 def _fail(message: str, code: int) -> None:
     with contextlib.suppress(OSError):  # what was to be told is in the message
         sys.stdout.flush()
-    print(message, file=sys.stderr)
+    try:
+        print(message, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        _quieten()  # nobody reads it, and the exit code says it, too
     sys.exit(code)
+
+
+def _flushed() -> bool:
+    """Whether all output was written, as far as anybody wants it."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return False
+    except (OSError, ValueError):  # Python itself tells of these on its way out
+        return True
+    return True
+
+
+def _kept_output() -> int | None:
+    """Another descriptor of our output: rich points the first one at nothing when nobody reads it."""
+    try:
+        return os.dup(1)
+    except OSError:
+        return None
+
+
+def _is_unread(output: int | None) -> bool:
+    """Whether the reading end of our output is closed."""
+    if output is None:
+        return False
+    poll = select.poll()
+    poll.register(output, 0)
+    return any(state & select.POLLERR for _, state in poll.poll(0))
+
+
+def _end_unread() -> NoReturn:
+    _quieten()
+    sys.exit(EXIT_UNREAD)
+
+
+def _quieten() -> None:
+    """Point the standard streams at nothing where nobody reads them, so that Python's own last flush stays quiet."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(nothing, stream.fileno())
+        except (OSError, ValueError):
+            continue

@@ -12,15 +12,7 @@ from xtune.data.encoded import Drop, Encoded
 from xtune.data.find import SpanFinder
 from xtune.data.fit import Fitter, OverLength, last_assistant
 from xtune.data.formats import Row
-from xtune.data.mask import (
-    Characters,
-    Flags,
-    covered,
-    ends_in_token,
-    joins_prompt,
-    membership,
-    tokens_of,
-)
+from xtune.data.mask import covered, ends_in_token, joins_prompt, membership, tokens_of
 from xtune.data.problems import Problems, refuse
 from xtune.data.remarks import Additions, SpecialTexts, find_additions
 from xtune.data.spans import Rendered, Span, Unproven
@@ -30,13 +22,13 @@ from xtune.data.types import IGNORED, Conversation, Document, Origin, Sequence
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["Drop", "Encoded", "Encoder", "OverLength", "TrainOn"]
+__all__ = ["JOINED", "Drop", "Encoded", "Encoder", "OverLength", "Text", "TrainOn"]
 
 Ints: TypeAlias = npt.NDArray[np.int32]
 Floats: TypeAlias = npt.NDArray[np.float32]
 TrainOn: TypeAlias = Literal["assistant", "last", "all"]
 
-_JOINED = (
+JOINED = (
     "the first token of an answer also holds the end of the prompt, which inference tokenises apart"
 )
 _ROWS_AT_ONCE = 1000
@@ -44,7 +36,7 @@ _ROWS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
-class _Text:
+class Text:
     """A row as text, before tokenisation."""
 
     text: str
@@ -90,6 +82,8 @@ class Encoder:
         self.template = ChatTemplate(tokenizer, template)
         self._finder = SpanFinder(self.template)
         self._train_on = train_on
+        self.max_tokens = max_tokens
+        """Longest sequence."""
         self._other_weight = prompt_loss_weight
         self._fitter = Fitter(
             tokenizer,
@@ -100,7 +94,8 @@ class Encoder:
             encode=self._alone,
             measure=self._length,
         )
-        self._added = membership(tokenizer)
+        self.added = membership(tokenizer)
+        """Whether each id is an added or special token, (vocabulary,)."""
         self._special_texts = SpecialTexts(tokenizer)
         self._additions: dict[bool, Additions] = {}
 
@@ -122,12 +117,18 @@ class Encoder:
         source = iter(rows)
         while chunk := list(islice(source, _ROWS_AT_ONCE)):
             texts = [
-                text for row in chunk if (text := self._as_text(row, result, problems)) is not None
+                text for row in chunk if (text := self.as_text(row, result, problems)) is not None
             ]
             for sequence in self._tokenised(texts, result, problems):
                 self._fitter.fit(sequence[0], sequence[1], result, problems)
         problems.raise_any()
         return result
+
+    def fit(
+        self, ids: Ints, weights: Floats, row: Row, result: Encoded, problems: Problems
+    ) -> None:
+        """Add a row that is encoded at its full length to the result, or what `over_length` makes of it."""
+        self._fitter.fit(_sequence(ids, weights, row.origin), row, result, problems)
 
     def prompt(self, conversation: Conversation) -> list[int]:
         """Ids of all that precedes the last assistant message, with the generation prompt, as at inference.
@@ -147,15 +148,26 @@ class Encoder:
         return ids
 
     @property
+    def backend(self) -> Any:
+        """The `tokenizers.Tokenizer` that cuts texts."""
+        return self._tokenizer.backend_tokenizer
+
+    @property
+    def outside(self) -> float:
+        """Weight of tokens that no span holds."""
+        return 1.0 if self._train_on == "all" else self._other_weight
+
+    @property
     def _named(self) -> str:
         return self.template.name[0].upper() + self.template.name[1:]
 
-    def _as_text(self, row: Row, result: Encoded, problems: Problems) -> _Text | None:
+    def as_text(self, row: Row, result: Encoded, problems: Problems) -> Text | None:
+        """The text of a row and the spans to train on; None if there is a reason to drop it, or a problem."""
         if isinstance(row, Document):
             if not row.text.strip():
                 result.drops.append(Drop(row.origin, "empty text"))
                 return None
-            return _Text(row.text, row)
+            return Text(row.text, row)
         wanted = self._wanted(row)
         if not wanted and self._train_on != "all" and self._other_weight == 0:
             result.drops.append(Drop(row.origin, "no message to train on"))
@@ -166,9 +178,9 @@ class Encoder:
         rendered = self._rendered(row, wanted, problems)
         if rendered is None:
             return None
-        for note in {*rendered.notes, *self._remarks(row)}:
+        for note in sorted({*rendered.notes, *self._remarks(row)}):
             result.note(note, row.origin)
-        return _Text(rendered.text, row, tuple(rendered.spans))
+        return Text(rendered.text, row, tuple(rendered.spans))
 
     def _remarks(self, row: Conversation) -> Iterator[str]:
         """What the template adds to a row, and what of its text is taken for special tokens."""
@@ -217,7 +229,7 @@ class Encoder:
         ]
 
     def _tokenised(
-        self, texts: list[_Text], result: Encoded, problems: Problems
+        self, texts: list[Text], result: Encoded, problems: Problems
     ) -> Iterator[tuple[Sequence, Row]]:
         """Sequences of full length; conversations get no special tokens but their template's."""
         conversations = [text for text in texts if isinstance(text.row, Conversation)]
@@ -232,7 +244,7 @@ class Encoder:
                 yield done[id(text)], text.row
 
     def _encode_conversations(
-        self, texts: list[_Text], done: dict[int, Sequence], result: Encoded, problems: Problems
+        self, texts: list[Text], done: dict[int, Sequence], result: Encoded, problems: Problems
     ) -> None:
         encoding = self._tokenizer(
             [text.text for text in texts],
@@ -255,28 +267,27 @@ class Encoder:
 
     def _weights(
         self,
-        text: _Text,
+        text: Text,
         ids: Ints,
         offsets: list[tuple[int, int]],
         result: Encoded,
         problems: Problems,
     ) -> Floats | None:
         """Weight of each token of a conversation, (tokens,); None if the last answer has no end."""
-        everything = self._train_on == "all"
-        inside, outside = (self._other_weight, 1.0) if everything else (1.0, self._other_weight)
-        weights = np.full(len(ids), outside, np.float32)
+        weights = np.full(len(ids), self.outside, np.float32)
         if not text.spans:
             return weights
         row = text.row
         flat = np.fromiter(chain.from_iterable(offsets), np.int64, 2 * len(offsets))
         edges = flat.reshape(-1, 2)  # (tokens, 2)
         cover = covered(edges)
-        special = self._added[ids]
+        special = self.added[ids]
         for span in text.spans:
-            weights[tokens_of(span, cover, special)] = self._weight_of(row, span.message, inside)
+            weights[tokens_of(span, cover, special)] = self.weight_of(row, span.message)
             if joins_prompt(span, cover, special):
-                result.note(_JOINED, row.origin)
-            if not everything and not self._ends_well(row, span, cover, special):
+                result.note(JOINED, row.origin)
+            in_token = ends_in_token(span, cover, special)
+            if not self.ends_well(row, span, in_token=in_token):
                 problems.add(
                     f"{self._named} writes no end-of-turn token after the assistant's answer, so the model would never learn to stop",
                     where=str(row.origin),
@@ -287,25 +298,29 @@ class Encoder:
                 return None
         return weights
 
-    @staticmethod
-    def _ends_well(
-        row: Row, span: Span, cover: tuple[Characters, Characters], special: Flags
-    ) -> bool:
-        """Whether an answer ends in an end token, or need not: a tool's result or more of the answer follows."""
-        if not isinstance(row, Conversation) or row.messages[span.message].role != "assistant":
+    def ends_well(self, row: Row, span: Span, *, in_token: bool) -> bool:
+        """Whether an answer ends in an end token, or need not: a tool's result or more of the answer follows.
+
+        Args:
+            row: The row.
+            span: An answer's, perhaps.
+            in_token: The span ends where a special token does.
+        """
+        if self._train_on == "all" or not isinstance(row, Conversation):
+            return True
+        if row.messages[span.message].role != "assistant":
             return True
         if span.ended:
-            return ends_in_token(span, cover, special)
+            return in_token
         after = row.messages[span.message + 1 : span.message + 2]
         return bool(after) and after[0].role in {"tool", "assistant"}
 
-    @staticmethod
-    def _weight_of(row: Row, message: int, usual: float) -> float:
+    def weight_of(self, row: Row, message: int) -> float:
         """The weight that a message asks for, or the usual one."""
         given = row.messages[message].weight if isinstance(row, Conversation) else None
-        return given or usual
+        return given or (self._other_weight if self._train_on == "all" else 1.0)
 
-    def _encode_documents(self, texts: list[_Text], done: dict[int, Sequence]) -> None:
+    def _encode_documents(self, texts: list[Text], done: dict[int, Sequence]) -> None:
         end = self._tokenizer.eos_token_id
         if end is None:
             refuse(
@@ -326,7 +341,7 @@ class Encoder:
     def _alone(self, conversation: Conversation, problems: Problems) -> Sequence | None:
         """The sequence of a part of a row at its full length; None without anything to train on."""
         result = Encoded()
-        text = self._as_text(conversation, result, problems)
+        text = self.as_text(conversation, result, problems)
         found = self._tokenised([text] if text is not None else [], result, problems)
         return next((sequence for sequence, _ in found), None)
 

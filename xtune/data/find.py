@@ -6,7 +6,7 @@ from typing import Any
 
 from xtune.data.skeleton import Skeleton, fill, stand_ins, take_apart
 from xtune.data.spans import Rendered, SpanProver, Unproven
-from xtune.data.template import ChatTemplate, Unrenderable
+from xtune.data.template import NOTHING, ChatTemplate, Unrenderable
 from xtune.data.types import Conversation
 
 _SKELETONS = 4096
@@ -50,8 +50,9 @@ class SpanFinder:
         for message in conversation.messages:
             if message.extra and any(not isinstance(text, str) for text in message.extra.values()):
                 return None
-            if looks_for.search(message.content) or any(
-                looks_for.search(text) for text in message.extra.values()
+            if looks_for.pattern != NOTHING and (
+                looks_for.search(message.content)
+                or any(looks_for.search(text) for text in message.extra.values())
             ):
                 return None
         shape = tuple((message.role, *message.extra) for message in conversation.messages)

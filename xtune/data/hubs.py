@@ -9,7 +9,8 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ HUBS = {"hf:": "Hugging Face", "modelscope:": "ModelScope"}
 """How a source names a hub, and the hub's own name."""
 
 CARD = "README.md"
+_MODELSCOPE_LOGGER = "modelscope_hub"
 
 _OFFLINE_ADVICE = (
     "without a network, only sets that were fetched before can be read; HF_ENDPOINT names a mirror."
@@ -158,37 +160,22 @@ class _HuggingFace:
             return self._noted(error)
         names = [sibling.rfilename for sibling in info.siblings or ()]
         self._revision = info.sha or self._revision
-        self._note(names)
+        _write_note(self._note_path(), names, self._revision, self._wanted)
+        return names
+
+    def _noted(self, error: Exception) -> list[str]:
+        noted = _read_note(self._note_path())
+        if noted is None:
+            raise self._problem(error) from error
+        self._offline = True
+        names, self._revision = noted
+        _tell_cache(self._wanted)
         return names
 
     def _note_path(self) -> Path:
         from huggingface_hub import constants  # noqa: PLC0415 - 0.3 s
 
-        wanted = self._wanted
-        revision = (wanted.revision or "default").replace("/", "--")
-        folder = Path(constants.HF_HUB_CACHE) / ".xtune" / wanted.name.replace("/", "--")
-        return folder / f"{revision}.json"
-
-    def _note(self, names: Sequence[str]) -> None:
-        path = self._note_path()
-        note = json.dumps({"revision": self._revision, "files": list(names)})
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f"{path.name}.{os.getpid()}")
-            temporary.write_text(note, encoding="utf-8")
-            temporary.replace(path)
-        except OSError as error:  # a cache that cannot be written to can still be read from
-            log.debug("The list of files of %s was not kept: %s", self._wanted, error)
-
-    def _noted(self, error: Exception) -> list[str]:
-        try:
-            note = json.loads(self._note_path().read_text(encoding="utf-8"))
-            names, revision = note["files"], note["revision"]
-        except (OSError, ValueError, LookupError, TypeError):
-            raise self._problem(error) from error
-        log.info("%s cannot be reached; its copy in the hub's cache is read.", self._wanted)
-        self._offline, self._revision = True, revision
-        return [str(name) for name in names]
+        return _note_path(Path(constants.HF_HUB_CACHE), self._wanted)
 
     def card(self) -> str:
         return (self.fetch([CARD]) / CARD).read_text(encoding="utf-8", errors="replace")
@@ -233,6 +220,35 @@ class _HuggingFace:
         return _fault(what, _OFFLINE_ADVICE + elsewhere)
 
 
+def _note_path(cache: Path, wanted: Wanted) -> Path:
+    """Where the list of a set's files is noted beside the hub's cache."""
+    revision = (wanted.revision or "default").replace("/", "--")
+    return cache / ".xtune" / wanted.name.replace("/", "--") / f"{revision}.json"
+
+
+def _write_note(path: Path, names: Sequence[str], revision: str | None, wanted: Wanted) -> None:
+    note = json.dumps({"revision": revision, "files": list(names)})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}")
+        temporary.write_text(note, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:  # a cache that cannot be written to can still be read from
+        log.debug("The list of files of %s was not kept: %s", wanted, error)
+
+
+def _read_note(path: Path) -> tuple[list[str], str | None] | None:
+    try:
+        note = json.loads(path.read_text(encoding="utf-8"))
+        return [str(name) for name in note["files"]], note["revision"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _tell_cache(wanted: Wanted) -> None:
+    log.info("%s cannot be reached; its copy in the hub's cache is read.", wanted)
+
+
 def _transport_error() -> type[Exception]:
     """What the HTTP client under huggingface_hub raises where there is no network; the client changed between releases."""
     from huggingface_hub import errors  # noqa: PLC0415 - 0.3 s
@@ -242,14 +258,14 @@ def _transport_error() -> type[Exception]:
 
 
 class _ModelScope:
-    """A data set on ModelScope."""
+    """A data set on ModelScope, or on the server that MODELSCOPE_ENDPOINT names."""
 
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
         try:
             from modelscope.hub import errors
             from modelscope.hub.api import HubApi
-            from modelscope.hub.snapshot_download import dataset_snapshot_download
+            from modelscope.hub.snapshot_download import snapshot_download
         except ImportError:
             raise MissingPackageError(
                 "modelscope",
@@ -257,7 +273,7 @@ class _ModelScope:
                 command='pip install "xtune[modelscope]"',
             ) from None
         self._api: Any = HubApi()
-        self._download = dataset_snapshot_download
+        self._download = snapshot_download
         # their common base class changed between releases
         own = (value for value in vars(errors).values() if isinstance(value, type))
         self._failures: tuple[type[Exception], ...] = (
@@ -267,47 +283,90 @@ class _ModelScope:
             TypeError,
             *(value for value in own if issubclass(value, Exception)),
         )
+        self._offline = False
 
     def names(self) -> list[str]:
+        try:
+            with _quiet(_MODELSCOPE_LOGGER):
+                names = self._listed()
+        except ConnectionError as error:
+            noted = _read_note(self._note_path())
+            if noted is None:
+                raise self._problem(error) from error
+            self._offline = True
+            _tell_cache(self._wanted)
+            return noted[0]
+        except self._failures as error:
+            raise self._problem(error) from error
+        _write_note(self._note_path(), names, self._wanted.revision, self._wanted)
+        return names
+
+    def _listed(self) -> list[str]:
         names: list[str] = []
         page, size = 1, 200
         while True:
-            try:
-                entries = self._api.get_dataset_files(
-                    self._wanted.name,
-                    revision=self._wanted.revision or "master",
-                    root_path="/",
-                    recursive=True,
-                    page_number=page,
-                    page_size=size,
-                )
-            except self._failures as error:
-                raise self._problem(error) from error
+            entries = self._api.get_dataset_files(
+                self._wanted.name,
+                revision=self._wanted.revision or "master",
+                root_path="/",
+                recursive=True,
+                page_number=page,
+                page_size=size,
+            )
             names += [str(entry["Path"]) for entry in entries if entry.get("Type") != "tree"]
             if len(entries) < size:
                 return names
             page += 1
 
+    def _note_path(self) -> Path:
+        from modelscope.utils.file_utils import get_modelscope_cache_dir
+
+        return _note_path(Path(get_modelscope_cache_dir()) / "datasets", self._wanted)
+
     def card(self) -> str:
         return (self.fetch([CARD]) / CARD).read_text(encoding="utf-8", errors="replace")
 
     def fetch(self, names: Sequence[str]) -> Path:
+        options: dict[str, Any] = {
+            "repo_type": "dataset",
+            "revision": self._wanted.revision,
+            "allow_patterns": [glob.escape(name) for name in names],
+            "local_files_only": self._offline,
+        }
         try:
-            return Path(
-                self._download(
-                    self._wanted.name,
-                    revision=self._wanted.revision,
-                    allow_patterns=[glob.escape(name) for name in names],
-                )
-            )
+            with _quiet(_MODELSCOPE_LOGGER):
+                return Path(self._download(self._wanted.name, **options))
         except self._failures as error:
             raise self._problem(error) from error
 
     def _problem(self, error: Exception) -> DataError:
+        answer = getattr(
+            error, "response", None
+        )  # of requests, or the client's own error of a request
+        status = getattr(error, "status_code", getattr(answer, "status_code", None))
+        if status in {401, 403, 404}:
+            revision = self._wanted.revision
+            of = f" with the revision `{revision}`" if revision is not None else ""
+            return _fault(
+                f"There is no data set `{self._wanted.name}`{of} on ModelScope, or it is private",
+                "check the spelling; for a private set log in: modelscope login.",
+            )
         return _fault(
             f"`{self._wanted}` could not be fetched: {_first_line(error)}",
-            "check the id, the revision and the network; for a private set: modelscope login.",
+            "check the id, the revision and the network (MODELSCOPE_ENDPOINT names a mirror); for a private set: modelscope login.",
         )
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Keep a hub's notes on every page and file off the terminal; its errors still speak."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _fault(what: str, advice: str) -> DataError:

@@ -12,7 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xtune.data.rows import fingerprint
+from xtune.data.files import SAMPLE_BYTES, SAMPLES, fingerprint, sampled_fingerprint
+from xtune.data.problems import Problems
 from xtune.data.sources import SourceFile
 from xtune.data.store import FORMAT
 from xtune.hardware import package_version
@@ -20,7 +21,7 @@ from xtune.hardware import package_version
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_PACKAGES = ("tokenizers", "transformers", "Jinja2", "pyarrow", "numpy")
+_PACKAGES = ("tokenizers", "fastokens", "transformers", "Jinja2", "pyarrow", "numpy")
 
 LARGE_BYTES = 8 << 20
 """Files from 8 MiB on are noted when hashed: smaller ones take 5 ms (two EPYC cores, 2026-11-24)."""
@@ -38,6 +39,42 @@ class Identified:
     file: SourceFile
     sha256: str
     bytes: int
+    written_ns: int | None = None
+    """When the file was last written, where `sha256` is not of all its bytes: nanoseconds since 1970."""
+
+    mark: list[int] | None = None
+    """Size, both times, inode and device before it was hashed."""
+
+
+def check_unchanged(files: Iterable[Identified]) -> None:
+    """Refuse files that were written to since they were hashed: the rows are not those of the fingerprint.
+
+    Raises:
+        DataError: Names all of them.
+    """
+    problems = Problems()
+    for one in files:
+        if one.mark is not None and _mark(one.file.path) != one.mark:
+            problems.add(
+                "The file was changed while it was read",
+                where=one.file.name,
+                advice="wait until it is written, then start again.",
+            )
+    problems.raise_any()
+
+
+def identify_by_samples(files: Iterable[SourceFile]) -> list[Identified]:
+    """What every file is, at once, whatever its size: `files.sampled_fingerprint`.
+
+    Raises:
+        DataError: A file cannot be read.
+    """
+    result = []
+    for file in files:
+        sha256, size = sampled_fingerprint(file.path)
+        written = file.path.stat().st_mtime_ns if size > SAMPLES * SAMPLE_BYTES else None
+        result.append(Identified(file=file, sha256=sha256, bytes=size, written_ns=written))
+    return result
 
 
 def identify(files: Iterable[SourceFile], notes: Path) -> list[Identified]:
@@ -57,11 +94,12 @@ def identify(files: Iterable[SourceFile], notes: Path) -> list[Identified]:
         mark = _mark(file.path)
         noted = known.get(str(file.path.resolve()))
         if mark is not None and noted is not None and noted[:-1] == mark:
-            result.append(Identified(file=file, sha256=str(noted[-1]), bytes=int(mark[0])))
+            known_sum = str(noted[-1])
+            result.append(Identified(file=file, sha256=known_sum, bytes=int(mark[0]), mark=mark))
             continue
         began = time.time()
         sha256, size = fingerprint(file.path)
-        result.append(Identified(file=file, sha256=sha256, bytes=size))
+        result.append(Identified(file=file, sha256=sha256, bytes=size, mark=mark))
         settled = mark is not None and began - mark[2] / 1e9 > _SETTLED_S
         if mark is not None and size >= LARGE_BYTES and settled and mark == _mark(file.path):
             added[str(file.path.resolve())] = [*mark, sha256]

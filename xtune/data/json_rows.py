@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from xtune.data.json_keys import KeyNotingDecoder
 from xtune.data.json_limits import unfit
+from xtune.data.magic import LOOKED_AT, check_page
 from xtune.data.problems import Problems, described, refuse, shortened
+from xtune.data.starts import BEGINNING, SkippedLines, Start, from_row, refuse_fewer
 from xtune.data.streams import text_pieces
+from xtune.data.sums import RunningSum
 from xtune.data.types import Origin, Record
 
 LONGEST_VALUE = 64 << 20
@@ -25,14 +29,19 @@ class Line(NamedTuple):
     text: str
 
 
-def lines_of(path: Path, name: str) -> Iterator[Line]:
+def lines_of(path: Path, name: str, start: Start = BEGINNING) -> Iterator[Line]:
     r"""The lines of a text file without their ends; they end at \n alone: U+2028 and the like are text.
+
+    Lines that are not blank are rows; those before the row to start with are counted, not decoded.
 
     Raises:
         DataError: The file cannot be read, is not in UTF-8, or has a line longer than `LONGEST_VALUE`.
     """
-    number, rest = 0, ""
-    for piece in text_pieces(path, name):
+    skipped = SkippedLines(start.row)
+    number, rest = -1, ""
+    for piece in text_pieces(path, name, start.into, skipped=skipped):
+        if number < 0:
+            number = skipped.lines
         lines = (rest + piece).split("\n")
         rest = lines.pop()
         for line in lines:
@@ -46,6 +55,9 @@ def lines_of(path: Path, name: str) -> Iterator[Line]:
             )
     if rest:
         yield Line(number + 1, rest)
+    skipped.end()
+    if skipped.rows > 0:
+        refuse_fewer(name, start.row - skipped.rows, start)
 
 
 def _begins_spread_json(line: str) -> bool:
@@ -53,14 +65,16 @@ def _begins_spread_json(line: str) -> bool:
     return line in {"[", "{", "[{"} or (line.startswith("[") and line.endswith(","))
 
 
-def read_json_lines(path: Path, name: str, problems: Problems) -> Iterator[Record]:
+def read_json_lines(
+    path: Path, name: str, problems: Problems, start: Start = BEGINNING
+) -> Iterator[Record]:
     """The rows of a file with one JSON value a line; blank lines are none.
 
     Raises:
         DataError: The file as a whole cannot be read.
     """
-    row = 0
-    for number, line in lines_of(path, name):
+    row, decoder = start.row, KeyNotingDecoder()
+    for number, line in lines_of(path, name, start):
         if not line or line.isspace():
             continue
         if row == 0 and _begins_spread_json(line.strip()):
@@ -68,41 +82,47 @@ def read_json_lines(path: Path, name: str, problems: Problems) -> Iterator[Recor
         origin = Origin(source=name, row=row, line=number)
         row += 1
         try:
-            value = json.loads(line)
+            value = decoder.decode(line)
         except (ValueError, RecursionError) as error:
+            if origin.row == 0:
+                _refuse_other(line, error, origin)
             problems.add(f"The line is not JSON: {fault_of(line, error)}", where=str(origin))
             continue
-        record = record_of(value, line, origin, problems)
+        record = record_of(value, line, origin, problems, decoder)
         if record is not None:
             yield record
 
 
-def read_json(path: Path, name: str, problems: Problems) -> Iterator[Record]:
+def read_json(
+    path: Path, name: str, problems: Problems, start: Start = BEGINNING
+) -> Iterator[Record]:
     """The rows of a JSON file: of a list, of an object's one list, or of objects one a line, as many `.json` files have it.
 
     Raises:
         DataError: The file as a whole cannot be read.
     """
-    window = _Window(path, name)
+    window = _Window(path, name, start.into)
     window.skip_blanks()
     if window.at_end():
         refuse("The file holds no rows", where=name)
     if window.text[window.at] == "[":
-        yield from _list_rows(window, problems)
+        yield from from_row(_list_rows(window, problems), start, name)
     elif _is_lines(window):
-        yield from read_json_lines(path, name, problems)
+        yield from read_json_lines(path, name, problems, start)
     else:
-        value = window.whole()
-        for row, item in enumerate(_rows_of(value, name)):
-            record = record_of(item, None, Origin(source=name, row=row), problems)
-            if record is not None:
-                yield record
+        items = _rows_of(window.whole(), name)
+        found = (
+            record_of(item, None, Origin(source=name, row=row), problems, window.decoder)
+            for row, item in enumerate(items)
+        )
+        rows = (record for record in found if record is not None)
+        yield from from_row(rows, start, name)
 
 
 class _Window:
     """A part of a JSON text that slides over the file."""
 
-    def __init__(self, path: Path, name: str) -> None:
+    def __init__(self, path: Path, name: str, into: RunningSum | None) -> None:
         self.name = name
         self.text = ""
         self.at = 0
@@ -110,7 +130,8 @@ class _Window:
         """Line that `text` begins in."""
         self.column = 0
         """Characters of that line before `text`."""
-        self._pieces = text_pieces(path, name)
+        self.decoder = KeyNotingDecoder()
+        self._pieces = text_pieces(path, name, into)
         self._ended = False
 
     def more(self) -> bool:
@@ -149,7 +170,7 @@ class _Window:
         size = 0
         while True:
             try:
-                value, end = _DECODER.raw_decode(self.text, self.at)
+                value, end = self.decoder.decode_at(self.text, self.at)
             except (ValueError, RecursionError) as error:
                 fault: Exception | None = error
                 end = len(self.text)
@@ -199,7 +220,7 @@ class _Window:
                 )
         text = "".join(pieces)
         try:
-            return json.loads(text)
+            return self.decoder.decode(text)
         except (ValueError, RecursionError) as error:
             refuse(f"The file is not JSON: {fault_of(text, error)}", where=self.name)
 
@@ -207,9 +228,6 @@ class _Window:
 def _behind_blanks(text: str, at: int) -> int:
     found = _BLANKS.match(text, at)  # it matches nothing, too
     return found.end() if found else at
-
-
-_DECODER = json.JSONDecoder()
 
 
 def _is_lines(window: _Window) -> bool:
@@ -233,7 +251,9 @@ def _list_rows(window: _Window, problems: Problems) -> Iterator[Record]:
         if not window.at_end() and window.text[window.at] == "]" and row == 0:
             break
         value, text = window.value()
-        record = record_of(value, text, Origin(source=window.name, row=row), problems)
+        record = record_of(
+            value, text, Origin(source=window.name, row=row), problems, window.decoder
+        )
         if record is not None:
             yield record
         row += 1
@@ -260,7 +280,9 @@ def _list_rows(window: _Window, problems: Problems) -> Iterator[Record]:
         )
 
 
-def record_of(value: Any, text: str | None, origin: Origin, problems: Problems) -> Record | None:
+def record_of(
+    value: Any, text: str | None, origin: Origin, problems: Problems, decoder: KeyNotingDecoder
+) -> Record | None:
     """A row of a value and the text it was written as; None, and a problem, if no row can be that."""
     if not isinstance(value, (dict, list, str)):
         problems.add(
@@ -273,7 +295,7 @@ def record_of(value: Any, text: str | None, origin: Origin, problems: Problems) 
     if fault is not None:
         problems.add(f"The row {fault[0]}", where=str(origin), allowed=fault[1])
         return None
-    return Record(value=value, origin=origin)
+    return Record(value=value, origin=origin, doubled=decoder.doubled(value))
 
 
 def fault_of(text: str, error: Exception | None, line: int = 1, column: int = 0) -> str:
@@ -304,6 +326,22 @@ def _refuse_spread_json(path: Path, name: str) -> None:
         allowed="a .jsonl file has one value per line",
         advice="name it .json.",
     )
+
+
+def _refuse_other(line: str, error: Exception, origin: Origin) -> None:
+    """End here if the first line shows that the whole file is something else.
+
+    Raises:
+        DataError: It is a web page, or its lines end in a carriage return alone.
+    """
+    check_page(line[:LOOKED_AT].encode(), origin.source)
+    if isinstance(error, json.JSONDecodeError) and line[: error.pos].endswith("\r"):
+        refuse(
+            "The lines end in a carriage return alone",
+            where=str(origin),
+            allowed="a line ends in a line feed",
+            advice="save the file with Unix or Windows line ends.",
+        )
 
 
 def _rows_of(value: Any, name: str) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from collections.abc import Sequence as Many
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -11,18 +11,21 @@ import numpy.typing as npt
 
 from xtune.data.batch import Assembly, Batches
 from xtune.data.cache import Cache, Say
+from xtune.data.choosing import TokenizerReport, choose, fast_name, usual_name
+from xtune.data.chunk import Chunk
 from xtune.data.encode import Encoder
-from xtune.data.identity import Identified, identify, key_of
+from xtune.data.identity import Identified, check_unchanged, identify, identify_by_samples, key_of
 from xtune.data.layout import EpochLayout, Layout, MixedLayout, draws_for, efficiency
 from xtune.data.losses import check_losses, check_shares
-from xtune.data.reading import CHUNK_ROWS, Chunk, Reading, held_out
+from xtune.data.reading import CHUNK_ROWS, Reading, held_out
 from xtune.data.report import DataReport, file_reports, overlap, set_report, source_reports
 from xtune.data.sources import LeftOut, find_files
 from xtune.data.store import Stored
-from xtune.data.stream import StreamBatches, StreamPlan
+from xtune.data.stream import StreamPlan
+from xtune.data.stream_batches import StreamBatches
 from xtune.data.template import read_template
-from xtune.data.workers import LARGE_BYTES, Recipient
-from xtune.data.writing import unwatched, write_store
+from xtune.data.workers import Recipient, workers_for
+from xtune.data.writing import Differs, unwatched, write_store
 from xtune.hardware import cache_folder, core_count
 from xtune.plan import Plan
 from xtune.recipe import Recipe, Source
@@ -47,11 +50,10 @@ class Prepared:
     stream: StreamPlan | None = None
     """How training rows are read while they are trained on; `train` is then a sample of the first."""
 
-    def batches(self, plan: Plan, assembly: Assembly) -> "Batches | StreamBatches":
+    def batches(self, assembly: Assembly) -> "Batches | StreamBatches":
         """The steps of the training.
 
         Args:
-            plan: The plan that the data were prepared for.
             assembly: What becomes of the rows of a step in this process.
 
         Raises:
@@ -61,7 +63,7 @@ class Prepared:
             return Batches(self.train, self.layout, assembly)
         if self.stream is None:
             raise ValueError("prepared data have neither a layout nor a stream")
-        return StreamBatches(self.stream.open(), assembly, batch_size=plan.recipe.train.batch_size)
+        return StreamBatches(self.stream, assembly)
 
     def total_steps(self, recipe: Recipe) -> int:
         """Optimizer steps of the training."""
@@ -102,7 +104,7 @@ def prepare(
     for part, field in ((train, "data.train"), (evaluate, "data.evaluate")):
         check_losses(part.read, len(part.stored), part.dropped, field, data)
     layout = None if data.streaming else lay_out(plan, train.stored)
-    stream = _plan_stream(plan, train, encoder) if layout is None else None
+    stream = _plan_stream(plan, train, recipient) if layout is None else None
     same = train.stored.folder == evaluate.stored.folder
     parts = [train] if same else [train, evaluate]
     report = DataReport(
@@ -121,6 +123,7 @@ def prepare(
         from_cache=train.from_cache,
         template=encoder.template.text() if train.renders() else "",
         left_out=work.left_out,
+        tokenizer=TokenizerReport(**train.stored.about.tokenizer),
     )
     return Prepared(
         train=train.stored, evaluate=evaluate.stored, report=report, layout=layout, stream=stream
@@ -144,7 +147,7 @@ def _parts(work: "_Work", plan: Plan) -> "tuple[_Part, _Part]":
     return every.some(trained), every.some(chosen)
 
 
-def _plan_stream(plan: Plan, sample: "_Part", encoder: Encoder) -> StreamPlan:
+def _plan_stream(plan: Plan, sample: "_Part", recipient: Recipient) -> StreamPlan:
     """How the rows that `sample` begins with are streamed; without weights, sources are drawn from by their size.
 
     Raises:
@@ -166,7 +169,7 @@ def _plan_stream(plan: Plan, sample: "_Part", encoder: Encoder) -> StreamPlan:
     means = [float(lengths[some].mean()) if len(some) else 1.0 for some in members]
     return StreamPlan(
         files=[one.file for one in sample.files],
-        encoder=encoder,
+        recipient=recipient,
         shares=shares,
         draws=rows if capacity is None else draws_for(rows * capacity, shares, means),
         capacity=capacity,
@@ -334,26 +337,38 @@ class _Work:
             DataError: Whatever is wrong with files, rows or the template.
         """
         data = self._plan.recipe.data
-        files = identify(
-            find_files(sources, data, self.left_out), self._root / "data" / "fingerprints.json"
-        )
+        found = find_files(sources, data, self.left_out)
+        if cache is None:
+            files = identify(found, self._root / "data" / "fingerprints.json")
+        else:  # a stream begins at once; what it reads is summed while it is read
+            files = identify_by_samples(found)
         limits = {"rows": max_rows, "each": [source.max_rows for source in sources]}
-        key = key_of(files, self._recipient.tokenizer, self._recipient.options, limits)
-
-        watch = self._watched(files) if cache is None else unwatched  # a sample is soon done
+        options = {**self._recipient.options, "tokenizer_backend": data.tokenizer_backend}
+        key = key_of(files, self._recipient.tokenizer, options, limits)
+        size = sum(one.bytes for one in files)
 
         def write(folder: Path) -> None:
+            fast, why = None, ""
+            if not data.streaming:
+                fast, why = choose(data.tokenizer_backend, self._recipient.tokenizer, size)
+            try:
+                encode(folder, replace(self._recipient, fast=fast), "" if fast else why)
+            except Differs as difference:
+                why = f"{fast_name()} differs from it on {difference}; all rows are encoded by {usual_name()}"
+                encode(folder, self._recipient, why)
+
+        def encode(folder: Path, recipient: Recipient, why: str) -> None:
             reading = Reading([one.file for one in files], sources, max_rows=max_rows)
-            workers = data.workers or (1 if data.streaming else self._workers(files))
-            write_store(folder, reading, self._recipient, workers, watch)
+            watch = self._watched(files) if cache is None else unwatched  # a sample is soon done
+            workers = data.workers or (1 if data.streaming else self._workers(size, recipient))
+            write_store(folder, reading, recipient, workers, watch, why)
+            check_unchanged(files)
 
-        stored, found = (cache or self._cache).stored(key, write)
-        return _Part(stored=stored, files=files, from_cache=found)
+        stored, from_cache = (cache or self._cache).stored(key, write)
+        return _Part(stored=stored, files=files, from_cache=from_cache)
 
-    def _workers(self, files: Many[Identified]) -> int:
-        if sum(one.bytes for one in files) < LARGE_BYTES:
-            return 1
-        return max(1, core_count() // self._plan.world_size)
+    def _workers(self, size: int, recipient: Recipient) -> int:
+        return workers_for(size, recipient, core_count() // self._plan.world_size)
 
     def _watched(self, files: Many[Identified]) -> Callable[[Chunk], None]:
         """Tells the listener how far the reading is; of compressed and packed files no share is known."""

@@ -9,6 +9,7 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
+from xtune.data.chunk import Chunk
 from xtune.data.formats import Row
 from xtune.data.problems import Problems, refuse
 from xtune.data.rows import RowReader
@@ -22,20 +23,6 @@ CHUNK_ROWS = 500
 
 CHUNK_CHARACTERS = 1 << 21
 """Characters encoded at one time, at least one row: some 20 MB while they are tokenised."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Chunk:
-    """Rows that are encoded together."""
-
-    rows: list[Row]
-    files: list[int]
-    """Number of the file of each row."""
-
-    first: int
-    """How many rows were read before."""
-
-    characters: int
 
 
 @dataclass(kw_only=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from xtune.data.choosing import TokenizerReport
 from xtune.data.identity import Identified
 from xtune.data.layout import Layout, MixedLayout
 from xtune.data.losses import Losses
@@ -38,6 +39,11 @@ class FileReport:
 
     bytes: int
     sha256: str
+    """Of all its bytes; of a streamed file of more than 1 MiB, of its size and sampled blocks (`files.sampled_fingerprint`)."""
+
+    written_ns: int | None = None
+    """When a file was last written that was sampled: nanoseconds since 1970; None: its fingerprint says all."""
+
     left_out: dict[str, int] = field(default_factory=dict)
     """What belongs to its rows and is not taken, by reason: replies of message trees."""
 
@@ -134,6 +140,9 @@ class DataReport:
     left_out: LeftOut = field(default_factory=dict)
     """Files that folders and hubs hold besides those that are read: their number by source and reason."""
 
+    tokenizer: TokenizerReport = field(default_factory=lambda: TokenizerReport(name=""))
+    """Which tokenizer library encoded the training rows."""
+
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON types."""
         return asdict(self)
@@ -145,6 +154,7 @@ class DataReport:
             lines.append(
                 "streamed while training; what follows is of the first rows of each source"
             )
+        lines += self.tokenizer.lines()
         lines += _set_lines("train", self.train)
         if len(self.sources) > 1:
             lines += [_source_line(source) for source in self.sources]
@@ -229,6 +239,7 @@ def file_reports(stored: Stored, files: Many[Identified]) -> list[FileReport]:
                 rows=int(found["rows"]),
                 bytes=one.bytes,
                 sha256=one.sha256,
+                written_ns=one.written_ns,
                 left_out=dict(found["left_out"]),
             )
         )

@@ -5,18 +5,21 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from xtune.data.files import fingerprint, read_records
 from xtune.data.formats import SHAPES, Row, check_columns, convert, fits, format_of
+from xtune.data.json_keys import Doubled
 from xtune.data.others import Other, other_of, unknown
 from xtune.data.problems import Problems, listed, refuse
 from xtune.data.sources import SourceFile
+from xtune.data.starts import Start
+from xtune.data.sums import NOTHING, Prefix, RunningSum
 from xtune.data.trees import MessageTable, Tree, is_flat, is_turned_down, tree_size
 from xtune.data.turns import Misfit
 from xtune.data.types import Conversation, Origin, Record
 
-__all__ = ["Recogniser", "RowReader", "fingerprint"]
+__all__ = ["Mark", "Recogniser", "RowReader", "fingerprint"]
 
 HEAD = 1000
 """Rows that a file's format is recognised from; ours: a mixed file shows itself in fewer."""
@@ -26,6 +29,22 @@ _MOST_SHAPES = 10_000
 
 HEAD_CHARACTERS = 4 << 20
 """Characters after which the first rows are enough, however few; ours: they are in memory together."""
+
+
+class Mark(NamedTuple):
+    """A place between two rows that were given out, from which reading goes on the same; plain JSON types."""
+
+    row: int = 0
+    """Zero-based row of the file that is read next; malformed ones count."""
+
+    drop: int = 0
+    """Rows given out before the mark that come again behind `row`: those of a message table end its file."""
+
+    bytes: int = NOTHING.bytes
+    """Bytes of the file, as it is on disk, that were read; 0 where they are not read in order."""
+
+    sha256: str = NOTHING.sha256
+    """Of these bytes."""
 
 
 class RowReader:
@@ -40,6 +59,9 @@ class RowReader:
         self.left_out: Counter[str] = Counter()
         """What belongs to rows given out and was not taken, by reason: replies of message trees."""
         self._problems = problems
+        self._begun = self._mark = Mark()
+        self._sum: RunningSum | None = None
+        self._table = MessageTable()
 
     def __iter__(self) -> Iterator[Row]:
         """Read the file from its beginning; a row that does not fit goes to the problems.
@@ -47,20 +69,70 @@ class RowReader:
         Raises:
             DataError: The file as a whole cannot be read, or is of a kind that is not trained on.
         """
+        return self._read(Mark(), None)
+
+    def resume(self, mark: Mark) -> Iterator[Row]:
+        """Read on behind a mark, without parsing what is before it where that can be; from `Mark()`, all of it.
+
+        The bytes that are read are summed, so that `mark` and `whole` know them.
+
+        Raises:
+            DataError: As above; or the file is not what it was before the mark.
+        """
+        expected = Prefix(mark.bytes, mark.sha256)
+        return self._read(mark, RunningSum(self.file.name, expected))
+
+    def mark(self) -> Mark:
+        """Where the next row is."""
+        read = NOTHING if self._sum is None else self._sum.prefix()
+        if self._table:
+            return self._begun._replace(
+                drop=self._begun.drop + self.rows, bytes=read.bytes, sha256=read.sha256
+            )
+        return Mark(row=self._mark.row, bytes=read.bytes, sha256=read.sha256)
+
+    def whole(self) -> str | None:
+        """SHA-256 of the file; None while it is not at its end, and where its bytes are not read in order."""
+        return None if self._sum is None else self._sum.whole()
+
+    def _read(self, mark: Mark, into: RunningSum | None) -> Iterator[Row]:
         file, problems = self.file, self._problems
         self.formats.clear()
         self.rows, before = 0, problems.count
-        records = read_records(file.path, file.name, file.kind, problems)
-        head = _head(records)
+        self._begun = self._mark = mark
+        self._sum, self._table = into, MessageTable()
+        head, records = self._open(mark.row)
         if head:
             rows = Recogniser(head, file.name, file.format, file.columns)
             self.left_out = rows.left_out
-            for format, row in rows.convert_all(chain(head, records), problems):
+            wanted = self._marked(chain(head, records), mark.row)
+            found = rows.convert_all(wanted, problems, self._table)
+            for format, row in islice(found, mark.drop, None):
                 self.formats[format] += 1
                 self.rows += 1
                 yield row
-        if not self.rows and problems.count == before:
+        if not self.rows and problems.count == before and mark.row == mark.drop == 0:
             refuse("The file holds no rows", where=file.name)
+
+    def _open(self, row: int) -> tuple[list[Record], Iterator[Record]]:
+        """The first rows, by which the format is known, and those behind them or from `row` on, if that is later."""
+        records = self._records(0, self._sum)
+        head = _head(records)
+        if not head or row <= head[-1].origin.row + 1:
+            return head, records
+        return head, self._records(row, self._sum)
+
+    def _records(self, row: int, into: RunningSum | None) -> Iterator[Record]:
+        file = self.file
+        start = Start(row=row, into=into)
+        return read_records(file.path, file.name, file.kind, self._problems, start)
+
+    def _marked(self, records: Iterator[Record], first: int) -> Iterator[Record]:
+        """The rows from the first that is wanted on, noting how far they were read."""
+        for record in records:
+            if record.origin.row >= first:
+                self._mark = self._mark._replace(row=record.origin.row + 1)
+                yield record
 
 
 @dataclass(frozen=True)
@@ -118,13 +190,19 @@ class Recogniser:
             self._known.clear()  # from here on, a row that also fits the file's format is of that
 
     def convert_all(
-        self, records: Iterable[Record], problems: Problems
+        self, records: Iterable[Record], problems: Problems, table: MessageTable | None = None
     ) -> Iterator[tuple[str, Row]]:
-        """Each row with its format; those that fit none go to `problems`."""
-        table = MessageTable()
+        """Each row with its format; those that fit none go to `problems`.
+
+        Args:
+            records: The rows as the file holds them.
+            problems: Takes up what is wrong with them.
+            table: Keeps the messages of a flat table until the file ends.
+        """
+        table = MessageTable() if table is None else table
         for record in records:
             try:
-                format = self._format_of(record.value)
+                format = self._format_of(record)
                 if format != "oasst":
                     yield format, convert(record.value, format, record.origin, self._columns)
                 elif is_flat(record.value):
@@ -143,6 +221,22 @@ class Recogniser:
             except Misfit as misfit:
                 _report(problems, found[0], misfit)
 
+    def _refuse_doubled(self, doubled: Iterable[Doubled], format: str) -> None:
+        """Refuse a row that gives a key two values in what its format reads; elsewhere they do no harm.
+
+        Raises:
+            Misfit: It does.
+        """
+        shape = SHAPES[format]
+        read = {*shape.required, *shape.optional, *self._columns.values(), "conversation"}
+        for one in doubled:
+            if one.column is None or one.column in read or format == "oasst":
+                raise Misfit(
+                    f"`{one.path}` stands twice in the row, with two values",
+                    "a key stands once",
+                    "leave one of them out.",
+                )
+
     def _of_tree(self, tree: Any, origin: Origin) -> Iterator[Row]:
         if isinstance(tree, Mapping) and is_turned_down(tree):
             self.left_out["trees whose prompt was turned down"] += 1
@@ -154,13 +248,16 @@ class Recogniser:
             )
         yield row
 
-    def _format_of(self, value: Any) -> str:
-        if self._pinned:
-            return self.format
-        known = self._look(value)
-        if known.other is not None:
-            raise Misfit(known.other.what, known.other.allowed, known.other.advice)
-        return known.format or self.format
+    def _format_of(self, record: Record) -> str:
+        format = self.format
+        if not self._pinned:
+            known = self._look(record.value)
+            if known.other is not None:
+                raise Misfit(known.other.what, known.other.allowed, known.other.advice)
+            format = known.format or format
+        if record.doubled:
+            self._refuse_doubled(record.doubled, format)
+        return format
 
     def _look(self, value: Any) -> _Known:
         if not isinstance(value, Mapping):

@@ -110,11 +110,13 @@ def fill(
         if expected != list(blocks):
             return None
     spans = [
-        replace(
-            span,
-            start=at(start),
-            end=at(end),
-            pieces=tuple((at(first), at(last)) for first, last in pieces),
+        Span(
+            span.message,
+            at(start),
+            at(end),
+            span.ended,
+            span.missing,
+            tuple((at(first), at(last)) for first, last in pieces),
         )
         for span, start, end, pieces in skeleton.spans
     ]

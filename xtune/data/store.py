@@ -43,7 +43,7 @@ ROW = np.dtype(
 )
 EVENT = np.dtype([("ordinal", "<i8"), ("kind", "<i4"), ("file", "<i4"), ("row", "<i8"), ("line", "<i8")])  # fmt: skip
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the files change their meaning."""
 
 INDEX = "index.json"
@@ -72,6 +72,12 @@ class Block:
     read: int
     """Rows that went into it."""
 
+    fast: int = 0
+    """Rows whose tokens are the fast tokenizer's."""
+
+    compared: int = 0
+    """Rows that both tokenizers encoded."""
+
 
 @dataclass(kw_only=True)
 class Index:
@@ -84,6 +90,8 @@ class Index:
     """Name, formats with counts, and rows of each file that was read."""
 
     read: int = 0
+    tokenizer: dict[str, Any] = field(default_factory=dict)
+    """Which one encoded, and how it was held to another: `report.TokenizerReport`."""
 
 
 def make_block(encoded: Encoded, rows: Many[Row], files: Many[int], first: int) -> Block:
@@ -162,6 +170,8 @@ class StoreWriter:
             counts=dict.fromkeys(_FILES, 0), sums=dict.fromkeys(_FILES, 0), kinds=[]
         )
         self._kinds: dict[tuple[str, str], int] = {}
+        self.fast = self.compared = 0
+        """`Block.fast` and `Block.compared` of all blocks."""
 
     @property
     def tokens(self) -> int:
@@ -184,12 +194,15 @@ class StoreWriter:
             self._index.counts[name] += len(array)
             self._index.sums[name] = zlib.crc32(raw, self._index.sums[name])
         self._index.read += block.read
+        self.fast += block.fast
+        self.compared += block.compared
 
-    def finish(self, files: Many[Mapping[str, Any]]) -> None:
-        """Complete the store; `files` describes what was read."""
+    def finish(self, files: Many[Mapping[str, Any]], tokenizer: Mapping[str, Any]) -> None:
+        """Complete the store; `files` describes what was read, `tokenizer` what it was encoded with."""
         self.close()  # not synced to the disk: after a power cut the check sums tell
         self._index.kinds = list(self._kinds)
         self._index.files = [dict(file) for file in files]
+        self._index.tokenizer = dict(tokenizer)
         text = json.dumps({"format": FORMAT, **vars(self._index)}, ensure_ascii=False)
         mark = self.folder / f"{INDEX}.writing"
         summed = json.dumps({"sum": zlib.crc32(text.encode()), "index": text})

@@ -1,38 +1,48 @@
-"""Data that is read and encoded while it is trained on, window by window, in an order of the seed; nothing is kept on disk.
+"""Data that is read and encoded while it is trained on, window by window, in an order of the seed; it makes no batches.
 
 rows of each source --encode, a chunk at a time--> sequences --drawn by weight--> a window --shuffled, packed--> rows --> steps
 
 A position is where a window begins in each source, and how many of its rows are trained on: what comes
-after it is a function of the position, the files and the seed. Resuming skips raw rows and encodes one window again.
+after it is a function of the position, the files and the seed. Resuming skips raw rows and encodes one
+window again. The position also holds the sums of what was read, so that a file that was changed is told.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as Many
-from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import islice
-from threading import Thread
 from typing import Any
 
 import numpy as np
 
-from xtune.data.batch import Assembly
 from xtune.data.encode import Encoder
+from xtune.data.formats import Row
 from xtune.data.losses import check_losses
 from xtune.data.mixture import Mixture
 from xtune.data.packing import best_fit, length_groups
 from xtune.data.problems import Problems, refuse
 from xtune.data.reading import CHUNK_ROWS, collect
-from xtune.data.rows import RowReader
+from xtune.data.rows import Mark, RowReader
 from xtune.data.sources import SourceFile
-from xtune.data.types import Sequence, Step
+from xtune.data.types import Sequence
+from xtune.data.windows import Window
+from xtune.data.workers import Recipient
 from xtune.recipe import Data
 
-FIRST_WINDOW_ROWS = 1_000
-WINDOW_ROWS = 10_000
-"""Sequences that are shuffled and packed together. The first window is smaller, so that training begins
-soon, and each later one twice the one before. At 10,000 packs are 99.9 % full."""
+
+@dataclass(frozen=True, kw_only=True)
+class Amounts:
+    """How much is read at a time."""
+
+    first_rows: int = 1_000
+    rows: int = 10_000
+    """Sequences that are shuffled and packed together. The first window is smaller, so that training begins
+    soon, and each later one twice the one before. At 10,000 packs are 99.9 % full."""
+
+    chunk_rows: int = CHUNK_ROWS
+    """Rows encoded together, at most."""
+
 
 WINDOW_TOKENS = 1 << 22
 """Tokens in a window, whatever its rows: 4 million take 50 MB, and two windows exist at a time."""
@@ -44,34 +54,62 @@ _JUDGED_ROWS = 1_000
 class SourceStream:
     """The encoded sequences of one source without end: pass after pass over its files, their order by the seed."""
 
-    def __init__(self, files: Many[SourceFile], encoder: Encoder, *, number: int, seed: int, max_rows: int | None) -> None:  # fmt: skip
+    def __init__(self, files: Many[SourceFile], encoder: Encoder, *, number: int, plan: "StreamPlan") -> None:  # fmt: skip
         """Stand before the first row.
 
         Args:
             files: The files of the source.
             encoder: Encodes its rows.
             number: The source's place in the recipe.
-            seed: Decides the order of the files in each pass.
-            max_rows: Rows of a pass.
+            plan: Says the rest: the seed decides the order of the files in each pass.
         """
         self._files = files
         self._encoder = encoder
         self._number = number
-        self._seed = seed
-        self._max_rows = max_rows
+        self._seed = plan.seed
+        self._max_rows = plan.max_rows(number)
+        self._most = plan.amounts.chunk_rows
         self.read = self.kept = 0
         self.lost: dict[str, tuple[int, tuple[str, ...]]] = {}
-        self.seek({"pass": 0, "row": 0, "used": 0})
+        self._sums: dict[str, str] = {}
+        self._begin_pass(0)
 
-    def position(self) -> dict[str, int]:
-        """Where the next sequence is: the pass, the first row of its chunk, and sequences of the chunk before it."""
-        return {"pass": self._pass, "row": self._row, "used": self._used}
+    def position(self) -> dict[str, Any]:
+        """Where the next sequence is, as plain JSON types.
 
-    def seek(self, position: Mapping[str, int]) -> None:
-        """Go to a position; raw rows before it are read over, not encoded."""
-        self._pass, self._row, self._used = position["pass"], position["row"], position["used"]
+        `pass`, `row`: the first row of its chunk. `used`: sequences of the chunk before it. `file`, `mark`: where
+        that row is. `sums`: SHA-256 of each file that was read to its end.
+        """
+        file, mark = self._place
+        return {
+            "pass": self._pass,
+            "row": self._row,
+            "used": self._used,
+            "file": file,
+            "mark": list(mark),
+            "sums": dict(self._sums),
+        }
+
+    def seek(self, position: Mapping[str, Any]) -> None:
+        """Go to a position; rows before it are neither parsed nor encoded, where the kind of file allows that.
+
+        That the files are what they were is seen when the next sequence is read.
+        """
+        self._begin_pass(
+            position["pass"],
+            row=position["row"],
+            used=position["used"],
+            place=(position["file"], Mark(*position["mark"])),
+        )
+        self._sums = dict(position["sums"])
+
+    def _begin_pass(
+        self, number: int, *, row: int = 0, used: int = 0, place: tuple[int, Mark] = (0, Mark())
+    ) -> None:
+        self._pass, self._row, self._used, self._place = number, row, used, place
         self._problems = Problems()
-        self._rows = islice(self._pass_rows(), self._row, None)
+        self._reader: RowReader | None = None
+        self._rows = self._pass_rows()
         self._chunk: list[Sequence] | None = None
         self._chunk_rows = 0
 
@@ -91,14 +129,16 @@ class SourceStream:
                 empty_passes = empty_passes + 1 if not self.kept else 0
                 if empty_passes > 1:
                     refuse("No row of the source can be trained on", where=self._files[0].name)
-                self.seek({"pass": self._pass + 1, "row": 0, "used": 0})
+                self._begin_pass(self._pass + 1)
             self._encode_chunk()
         sequence = self._chunk[self._used]
         self._used += 1
         return sequence
 
     def _encode_chunk(self) -> None:
-        rows = collect(self._rows, CHUNK_ROWS)
+        if self._reader is not None:
+            self._place = (self._at, self._reader.mark())
+        rows = collect(self._rows, self._most)
         self._problems.raise_any()
         encoded = self._encoder.encode_rows(rows)
         self._chunk, self._chunk_rows = encoded.sequences, len(rows)
@@ -111,20 +151,36 @@ class SourceStream:
             )
             self.lost[reason] = (before + count, examples)
 
-    def _pass_rows(self) -> Iterator[Any]:
+    def _pass_rows(self) -> Iterator[Row]:
+        return islice(
+            self._file_rows(), None if self._max_rows is None else self._max_rows - self._row
+        )
+
+    def _file_rows(self) -> Iterator[Row]:
+        """The rows of the pass from `_place` on; `_at` is the place in the pass of the file that is read."""
         order = np.random.default_rng((self._seed, 4, self._number, self._pass))
-        files = [self._files[int(place)] for place in order.permutation(len(self._files))]
-        rows = (row for file in files for row in RowReader(file, self._problems))
-        return islice(rows, self._max_rows)
+        files = order.permutation(len(self._files))
+        self._at, mark = self._place
+        while self._at < len(files):
+            number = int(files[self._at])
+            self._reader = RowReader(self._files[number], self._problems)
+            yield from self._reader.resume(mark)
+            self._compare(number, self._reader.whole())
+            mark, self._at = Mark(), self._at + 1
 
+    def _compare(self, number: int, sum: str | None) -> None:
+        """Note the sum of a file that was read to its end, or compare it with that of the pass before.
 
-@dataclass(frozen=True, kw_only=True)
-class Window:
-    """Rows of samples that were shuffled together, and where the stream stood before and after."""
-
-    rows: list[list[Sequence]]
-    before: dict[str, Any]
-    after: dict[str, Any]
+        Raises:
+            DataError: It was changed between the passes.
+        """
+        if sum is not None and self._sums.setdefault(str(number), sum) != sum:
+            refuse(
+                "The file was changed while it was trained on: a pass before read other bytes",
+                where=self._files[number].name,
+                allowed="every pass reads the same rows",
+                advice="bring the old file back, or start a new run with run.folder=...",
+            )
 
 
 class Stream:
@@ -140,7 +196,8 @@ class Stream:
         self._data = plan.data
         self._number = 0
         changing = any(first != last for first, last in plan.shares)
-        self._most = max(200, min(WINDOW_ROWS, plan.draws // 20)) if changing else WINDOW_ROWS
+        self._amounts = plan.amounts
+        self._most = max(200, min(plan.amounts.rows, plan.draws // 20)) if changing else plan.amounts.rows  # fmt: skip
 
     def position(self) -> dict[str, Any]:
         """Where the next window begins, as plain JSON types."""
@@ -161,7 +218,7 @@ class Stream:
             DataError: A row is faulty, or too many are lost.
         """
         before = self.position()
-        most = min(self._most, FIRST_WINDOW_ROWS << min(self._number, 20))
+        most = min(self._most, self._amounts.first_rows << min(self._number, 20))
         drawn: list[int] = []
         sequences: list[list[Sequence]] = [[] for _ in self._sources]
         tokens = 0
@@ -210,118 +267,43 @@ class StreamPlan:
     """Everything a stream is made of, before any row is read."""
 
     files: Many[SourceFile]
-    encoder: Encoder
+    recipient: Recipient
+    """What the encoder is made of."""
+
     shares: Many[tuple[float, float]]
     draws: int
     capacity: int | None
     batch_size: int
     seed: int
     data: Data
+    amounts: Amounts = Amounts()
+
+    def max_rows(self, number: int) -> int | None:
+        """Rows of a pass over a source; None: all."""
+        whole = self.data.max_rows if len(self.data.train) == 1 else None
+        limits = (self.data.train[number].max_rows, whole)
+        return min((rows for rows in limits if rows is not None), default=None)
+
+    def beginning(self) -> dict[str, Any]:
+        """The position before the first row, as plain JSON types."""
+        source = {"pass": 0, "row": 0, "used": 0, "file": 0, "mark": list(Mark()), "sums": {}}
+        count = len(self.data.train)
+        return {"window": 0, "counts": [0] * count, "sources": [source] * count}
 
     def open(self) -> Stream:
-        """A stream at its first row."""
-        whole = self.data.max_rows if len(self.data.train) == 1 else None
-        limits = [
-            min((rows for rows in (source.max_rows, whole) if rows is not None), default=None)
-            for source in self.data.train
-        ]
+        """A stream at its first row.
+
+        Raises:
+            DataError: The tokenizer or template is unfit.
+        """
+        encoder = self.recipient.make()
         sources = [
             SourceStream(
                 [file for file in self.files if file.source == number],
-                self.encoder,
+                encoder,
                 number=number,
-                seed=self.seed,
-                max_rows=limit,
+                plan=self,
             )
-            for number, limit in enumerate(limits)
+            for number in range(len(self.data.train))
         ]
         return Stream(self, sources)
-
-
-class StreamBatches:
-    """The optimizer steps of a stream, in order; the next window is made in the background."""
-
-    def __init__(self, stream: Stream, assembly: Assembly, *, batch_size: int) -> None:
-        """Stand before the first step.
-
-        Args:
-            stream: Where rows come from; from here on it belongs to these batches.
-            assembly: What becomes of the rows of a step.
-            batch_size: Rows of a step.
-        """
-        self._stream = stream
-        self._assembly = assembly
-        self._batch_size = batch_size
-        self._at = 0
-        self._offset = 0
-        self._windows: deque[Window] = deque()
-        self._coming: Future[Window] | None = None
-        self._after = stream.position()
-
-    def epoch(self, step: int) -> float:
-        """Whole passes over the source that is furthest behind."""
-        del step  # the position tells
-        return float(min(place["pass"] for place in self.position()["sources"]))
-
-    def position(self) -> dict[str, Any]:
-        """Where the next step begins, as plain JSON types."""
-        if self._windows and self._offset < len(self._windows[0].rows):
-            return {**self._windows[0].before, "offset": self._offset}
-        return {**(self._windows[0].after if self._windows else self._after), "offset": 0}
-
-    def resume(self, step: int, position: Mapping[str, Any] | None) -> None:
-        """Stand before a step; without a position, all before it is read again."""
-        if position is not None:
-            self._stream.seek(position)
-            self._after = self._stream.position()
-            self._at, self._offset = step, int(position["offset"])
-        while self._at < step:
-            self._rows()
-
-    def step(self, index: int) -> Step:
-        """The micro-batches of the next step.
-
-        Raises:
-            ValueError: It is not the next one.
-            DataError: A row is faulty, or too many are lost.
-        """
-        if index != self._at:
-            raise ValueError(f"step {index} was asked for, and {self._at} is next")
-        return self._assembly.step(self._rows())
-
-    def _rows(self) -> list[list[Sequence]]:
-        """The rows of the next step; it may begin in one window and end in the next."""
-        self._at += 1
-        rows: list[list[Sequence]] = []
-        while True:
-            if not self._windows:
-                self._windows.append(self._next_window())
-            window = self._windows[0]
-            stop = min(self._offset + self._batch_size - len(rows), len(window.rows))
-            rows += window.rows[self._offset : stop]
-            self._offset = stop
-            if len(rows) == self._batch_size:
-                return rows
-            self._after = window.after
-            self._windows.popleft()
-            self._offset = 0
-
-    def _next_window(self) -> Window:
-        if self._coming is None:
-            self._coming = self._prepare()
-        window = self._coming.result()
-        self._coming = self._prepare()
-        return window
-
-    def _prepare(self) -> Future[Window]:
-        """Make a window on a thread that no exit waits for."""
-        future: Future[Window] = Future()
-
-        def make() -> None:
-            try:
-                future.set_result(self._stream.window())
-            except BaseException as error:  # noqa: BLE001 - whoever asks for the window gets it
-                future.set_exception(error)
-
-        Thread(target=make, daemon=True, name="xtune-stream").start()
-        return future

@@ -7,12 +7,16 @@ should be what the author wrote, and a tokenizer that wants a normal form applie
 import codecs
 import contextlib
 import gzip
+import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+from xtune.data.magic import LOOKED_AT, SAVE_AS_UTF8, check_kind, check_packing
 from xtune.data.problems import refuse, shortened
+from xtune.data.starts import SkippedLines
+from xtune.data.sums import RunningSum, SummedFile
 
 COMPRESSED = (".gz", ".zst")
 """Endings that stand behind another one: `rows.jsonl.gz`."""
@@ -23,24 +27,23 @@ PIECE_BYTES = 1 << 20
 _LONGEST_MARK = 4
 """Bytes of the longest byte order mark, UTF-32's; the first piece has as many if the file does."""
 
-_FOREIGN_MARKS = (
-    (codecs.BOM_UTF32_LE, "UTF-32"),
-    (codecs.BOM_UTF32_BE, "UTF-32"),
-    (codecs.BOM_UTF16_LE, "UTF-16"),
-    (codecs.BOM_UTF16_BE, "UTF-16"),
-)
-_FOREIGN_ENCODINGS = ("shift_jis", "euc_kr", "gb18030", "cp1251", "cp1252")
-_SAVE_AS_UTF8 = "save the file as UTF-8."
+_FOREIGN_ENCODINGS = {"shift_jis": "Shift JIS", "euc_jp": "EUC-JP", "euc_kr": "EUC-KR", "gb18030": "GB 18030", "cp1251": "Windows-1251", "cp1252": "Latin-1 (Windows-1252)"}  # fmt: skip
+"""Python's name of an encoding that text is often found in, and its own."""
 
 
-def byte_pieces(path: Path, name: str) -> Iterator[bytes]:
+def byte_pieces(path: Path, name: str, into: RunningSum | None = None) -> Iterator[bytes]:
     """The bytes of a file, decompressed, in pieces of at most `PIECE_BYTES`.
 
+    Args:
+        path: The file.
+        name: The file, for messages.
+        into: Takes up the file's bytes as they are on disk.
+
     Raises:
-        DataError: The file cannot be opened, or is damaged or cut off.
+        DataError: The file cannot be opened, is damaged or cut off, or not what it was.
     """
     try:
-        with _opened(path) as stream:
+        with _opened(path, name, into) as stream:
             piece = stream.read(PIECE_BYTES)
             while 0 < len(piece) < _LONGEST_MARK and (more := stream.read(PIECE_BYTES)):
                 piece += more
@@ -63,35 +66,69 @@ def _refuse_damaged(path: Path, name: str, error: Exception) -> NoReturn:
     )
 
 
-def _opened(path: Path) -> "contextlib.AbstractContextManager[IO[bytes] | Any]":
+def _opened(
+    path: Path, name: str, into: RunningSum | None
+) -> "contextlib.AbstractContextManager[IO[bytes] | Any]":
     ending = path.suffix.lower()
+    raw: Any = path.open("rb", buffering=0)
+    file = raw if into is None else SummedFile(raw, into)
+    buffered = io.BufferedReader(file, max(PIECE_BYTES, LOOKED_AT))
+    try:
+        check_packing(buffered.peek(LOOKED_AT)[:LOOKED_AT], path, name)
+    except BaseException:
+        buffered.close()
+        raise
     if ending == ".gz":
-        return gzip.open(path, "rb")
+        return _Unpacked(buffered)
     if ending == ".zst":
         import pyarrow as pa  # noqa: PLC0415 - 0.2 s, and only zst needs it
 
-        return contextlib.closing(pa.CompressedInputStream(pa.OSFile(str(path), "rb"), "zstd"))
-    return path.open("rb")
+        return contextlib.closing(pa.CompressedInputStream(pa.PythonFile(buffered, "r"), "zstd"))
+    return buffered
 
 
-def text_pieces(path: Path, name: str) -> Iterator[str]:
+class _Unpacked(gzip.GzipFile):
+    """A gzip file that closes what it reads from."""
+
+    def __init__(self, file: io.BufferedReader) -> None:
+        super().__init__(fileobj=file, mode="rb")
+        self._file = file
+
+    def close(self) -> None:
+        """Close both."""
+        super().close()
+        self._file.close()
+
+
+def text_pieces(
+    path: Path, name: str, into: RunningSum | None = None, *, skipped: SkippedLines | None = None
+) -> Iterator[str]:
     """The text of a file in UTF-8, with or without a byte order mark, in pieces; none of them is empty.
+
+    Args:
+        path: The file.
+        name: The file, for messages.
+        into: Takes up the file's bytes as they are on disk.
+        skipped: Lines at its beginning that are not given.
 
     Raises:
         DataError: The file cannot be read, is empty, or is not in UTF-8; another encoding is named.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     offset = lines = 0
-    for piece in byte_pieces(path, name):
+    for piece in byte_pieces(path, name, into):
         data = piece if offset else _without_mark(piece, name)
+        if skipped is not None and skipped.rows:
+            data = data[skipped.take(data) :]
+            lines = skipped.lines
         offset += len(piece) - len(data)
         if b"\0" in data:
             at = data.index(b"\0")
             refuse(
-                "The file holds a NUL byte: it is binary, or UTF-16 without a byte order mark",
+                "The file holds a NUL byte: it is binary, or damaged",
                 where=_place(name, lines, data[:at], offset + at),
-                allowed="it must be UTF-8",
-                advice=_SAVE_AS_UTF8,
+                allowed="text holds none",
+                advice="fetch it again, or leave it out.",
             )
         try:
             text = decoder.decode(data)
@@ -110,14 +147,7 @@ def text_pieces(path: Path, name: str) -> Iterator[str]:
 
 
 def _without_mark(data: bytes, name: str) -> bytes:
-    for mark, encoding in _FOREIGN_MARKS:
-        if data.startswith(mark):
-            refuse(
-                f"The file is in {encoding}",
-                where=f"{name}, byte 0",
-                allowed="it must be UTF-8",
-                advice=_SAVE_AS_UTF8,
-            )
+    check_kind(data[:LOOKED_AT], name)
     return data.removeprefix(codecs.BOM_UTF8)
 
 
@@ -126,13 +156,13 @@ def _refuse_encoding(name: str, lines: int, offset: int, error: UnicodeDecodeErr
     data, at = error.object, error.start
     # a piece may begin inside of a character, a line does not
     beginning = data.rfind(b"\n", 0, at) + 1
-    fits = [encoding for encoding in _FOREIGN_ENCODINGS if _decodes(data[beginning:], encoding)]
+    fits = [own for encoding, own in _FOREIGN_ENCODINGS.items() if _decodes(data[beginning:], encoding)]  # fmt: skip
     guess = f" (it can be read as {', '.join(fits)})" if fits else ""
     refuse(
         f"Byte 0x{data[at]:02x} is not UTF-8{guess}",
         where=_place(name, lines, data[:at], offset + at),
         allowed="the file must be UTF-8",
-        advice=_SAVE_AS_UTF8,
+        advice=SAVE_AS_UTF8,
     )
 
 

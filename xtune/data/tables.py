@@ -4,11 +4,14 @@ import csv
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from xtune.data.json_rows import LONGEST_VALUE
+from xtune.data.magic import LOOKED_AT, check_kind, check_packing, check_page
 from xtune.data.problems import Problems, refuse, shortened
+from xtune.data.starts import BEGINNING, Start, refuse_fewer
 from xtune.data.streams import text_pieces
+from xtune.data.sums import RunningSum
 from xtune.data.types import Origin, Record
 
 BATCH_BYTES = 8 << 20
@@ -21,16 +24,20 @@ MOST_BATCH_ROWS = 4096
 """Rows that become Python objects at one time; ours: more is not faster."""
 
 
+_Part: TypeAlias = tuple[int, Any]
+"""Number of the first row of a batch, and the batch; None in its place if all rows before are skipped."""
+
+
 def read_separated(
-    path: Path, name: str, problems: Problems, *, delimiter: str
+    path: Path, name: str, problems: Problems, start: Start = BEGINNING, *, delimiter: str
 ) -> Iterator[Record]:
-    """The rows of a csv or tsv file with a header; a cell may hold line ends.
+    """The rows of a csv or tsv file with a header; a cell may hold line ends, so skipped rows are parsed, too.
 
     Raises:
         DataError: The file as a whole cannot be read.
     """
     csv.field_size_limit(LONGEST_VALUE)  # csv's own limit of 128 KiB is below an ordinary article
-    reader = csv.reader(_kept_lines(path, name), delimiter=delimiter, strict=True)
+    reader = csv.reader(_kept_lines(path, name, start.into), delimiter=delimiter, strict=True)
     header: list[str] | None = None
     row, line = 0, 1
     try:
@@ -40,7 +47,9 @@ def read_separated(
             elif cells:
                 origin = Origin(source=name, row=row, line=line)
                 row += 1
-                if len(cells) == len(header):
+                if row <= start.row:
+                    pass
+                elif len(cells) == len(header):
                     yield Record(value=dict(zip(header, cells, strict=True)), origin=origin)
                 else:
                     problems.add(
@@ -55,12 +64,14 @@ def read_separated(
             where=f"{name}:{line}",
             advice="check its quotes.",
         )
+    if row < start.row:
+        refuse_fewer(name, row, start)
 
 
-def _kept_lines(path: Path, name: str) -> Iterator[str]:
+def _kept_lines(path: Path, name: str, into: RunningSum | None) -> Iterator[str]:
     r"""The lines of a file with their ends (\n, \r\n or \r), as the csv module wants them."""
     rest = ""
-    for piece in text_pieces(path, name):
+    for piece in text_pieces(path, name, into):
         text = rest + piece
         # the last \r may be half of a \r\n
         end = max(text.rfind("\n"), text.rfind("\r", 0, -1)) + 1
@@ -71,6 +82,14 @@ def _kept_lines(path: Path, name: str) -> Iterator[str]:
 
 def _header(cells: list[str], name: str) -> list[str]:
     twice = sorted({cell for cell in cells if cells.count(cell) > 1})
+    other = next((mark for mark in ";\t|," if len(cells) == 1 and mark in cells[0]), None)
+    if other is not None:
+        refuse(
+            f"The header is one column, {cells[0]!r}",
+            where=f"{name}:1",
+            allowed="columns stand apart by commas in a .csv file, by tabs in a .tsv file",
+            advice="save it so, or give it the other name.",
+        )
     if twice or not all(cells):
         fault = f"names {twice[0]!r} twice" if twice else "has a column without a name"
         refuse(
@@ -79,8 +98,10 @@ def _header(cells: list[str], name: str) -> list[str]:
     return cells
 
 
-def read_parquet(path: Path, name: str, problems: Problems) -> Iterator[Record]:
-    """The rows of a parquet file, whatever the size of its row groups.
+def read_parquet(
+    path: Path, name: str, problems: Problems, start: Start = BEGINNING
+) -> Iterator[Record]:
+    """The rows of a parquet file, whatever the size of its row groups; whole groups are skipped unread.
 
     Raises:
         DataError: The file as a whole cannot be read.
@@ -88,23 +109,33 @@ def read_parquet(path: Path, name: str, problems: Problems) -> Iterator[Record]:
     del problems  # a column has one type, so a row is as good as the next
     from pyarrow import parquet  # noqa: PLC0415 - only parquet files need it: 0.2 s
 
-    yield from _records(_parquet_batches(path, parquet), path, name, "parquet")
+    yield from _records(_parquet_batches(path, parquet, start.row), path, name, "parquet", start)
 
 
-def _parquet_batches(path: Path, parquet: Any) -> Iterator[Any]:
+def _parquet_batches(path: Path, parquet: Any, skip: int) -> Iterator[_Part]:
     # buffered columns: a row group is otherwise in memory as a whole, and one may be the whole file
     with parquet.ParquetFile(
         path, buffer_size=1 << 20, pre_buffer=False, page_checksum_verification=True
     ) as file:
-        groups = range(file.metadata.num_row_groups)
-        total = sum(file.metadata.row_group(index).total_byte_size for index in groups)
+        groups = [file.metadata.row_group(index) for index in range(file.metadata.num_row_groups)]
+        total = sum(group.total_byte_size for group in groups)
         each = max(1, total // max(1, file.metadata.num_rows))
         size = max(1, min(MOST_BATCH_ROWS, BATCH_BYTES // each))
-        yield from file.iter_batches(batch_size=size, use_threads=False)
+        first = row = 0
+        while first < len(groups) and row + groups[first].num_rows <= skip:
+            row += groups[first].num_rows
+            first += 1
+        wanted = list(range(first, len(groups)))
+        yield row, None
+        for batch in file.iter_batches(batch_size=size, use_threads=False, row_groups=wanted):
+            yield row, batch
+            row += batch.num_rows
 
 
-def read_arrow(path: Path, name: str, problems: Problems) -> Iterator[Record]:
-    """The rows of an Arrow IPC file (Feather version 2 is one) or stream.
+def read_arrow(
+    path: Path, name: str, problems: Problems, start: Start = BEGINNING
+) -> Iterator[Record]:
+    """The rows of an Arrow IPC file (Feather version 2 is one) or stream; whole batches are skipped.
 
     Raises:
         DataError: The file as a whole cannot be read.
@@ -112,46 +143,57 @@ def read_arrow(path: Path, name: str, problems: Problems) -> Iterator[Record]:
     del problems
     import pyarrow as pa  # noqa: PLC0415 - only arrow files need it: 0.2 s
 
-    yield from _records(_arrow_batches(path, pa), path, name, "arrow")
+    yield from _records(_arrow_batches(path, pa, start.row), path, name, "arrow", start)
 
 
-def _arrow_batches(path: Path, pa: Any) -> Iterator[Any]:
+def _arrow_batches(path: Path, pa: Any, skip: int) -> Iterator[_Part]:
     with pa.OSFile(str(path), "rb") as source:
         if source.read(6) != b"ARROW1":
             source.seek(0)
-            yield from _slices(iter(pa.ipc.open_stream(source)))
+            yield from _slices(iter(pa.ipc.open_stream(source)), skip)
             return
         reader = pa.ipc.open_file(source)
         count = reader.num_record_batches
         if source.size() <= LARGE_BATCH_BYTES * count:
-            yield from _slices(reader.get_batch(index) for index in range(count))
+            yield from _slices((reader.get_batch(index) for index in range(count)), skip)
             return
     # what is mapped instead of read can be given back to the system at any time
     with pa.memory_map(str(path), "rb") as source:
         reader = pa.ipc.open_file(source)
-        yield from _slices(reader.get_batch(index) for index in range(count))
+        yield from _slices((reader.get_batch(index) for index in range(count)), skip)
 
 
-def _slices(batches: Iterator[Any]) -> Iterator[Any]:
+def _slices(batches: Iterator[Any], skip: int) -> Iterator[_Part]:
+    row = 0
     for batch in batches:
+        if row + batch.num_rows <= skip:
+            row += batch.num_rows
+            yield row, None
+            continue
         batch.validate(full=True)
         each = max(1, batch.nbytes // max(1, batch.num_rows))
         size = max(1, min(MOST_BATCH_ROWS, BATCH_BYTES // each))
         for start in range(0, batch.num_rows, size):
-            yield batch.slice(start, size)
+            yield row + start, batch.slice(start, size)
+        row += batch.num_rows
 
 
-def _records(batches: Iterator[Any], path: Path, name: str, kind: str) -> Iterator[Record]:
+def _records(
+    batches: Iterator[_Part], path: Path, name: str, kind: str, start: Start
+) -> Iterator[Record]:
     import pyarrow as pa  # noqa: PLC0415 - only parquet and arrow files need it: 0.2 s
 
-    if not _size(path, name):
-        refuse("The file is empty", where=name)
+    _look(path, name, kind)
     row = 0
     try:
-        for batch in batches:
-            for value in batch.to_pylist():
+        for first, batch in batches:
+            row = first
+            if batch is None:
+                continue
+            skip = min(max(0, start.row - first), batch.num_rows)
+            for row, value in enumerate(batch.slice(skip).to_pylist(), first + skip):
                 yield Record(value=without_nulls(value), origin=Origin(source=name, row=row))
-                row += 1
+            row = first + batch.num_rows
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             refuse(f"The file cannot be read: {error.strerror or error}", where=name)
@@ -159,13 +201,22 @@ def _records(batches: Iterator[Any], path: Path, name: str, kind: str) -> Iterat
         refuse(
             f"The {kind} file is damaged or cut off: {fault}", where=name, advice="fetch it again."
         )
+    if row < start.row:
+        refuse_fewer(name, row, start)
 
 
-def _size(path: Path, name: str) -> int:
+def _look(path: Path, name: str, kind: str) -> None:
+    """Refuse a file that is empty, or plainly of another kind."""
     try:
-        return path.stat().st_size
+        with path.open("rb") as file:
+            beginning = file.read(LOOKED_AT)
     except OSError as error:
         refuse(f"The file cannot be read: {error.strerror or error}", where=name)
+    if not beginning:
+        refuse("The file is empty", where=name)
+    check_packing(beginning, path, name)
+    check_kind(beginning, name, kind)
+    check_page(beginning, name)
 
 
 def without_nulls(value: Any) -> Any:

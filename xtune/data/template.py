@@ -10,6 +10,7 @@ from jinja2.exceptions import TemplateError, TemplateSyntaxError
 from transformers.utils.chat_template_utils import _compile_jinja_template, render_jinja_template
 
 from xtune.data.problems import refuse
+from xtune.data.quick_render import QuickTemplates
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 _render: Any = render_jinja_template  # its annotations are narrower than what it accepts
 _compiled: Any = _compile_jinja_template
 _GENERATION = re.compile(r"\{%-?\+?\s*generation\s*-?%\}")
+NOTHING = "(?!)"
+"""A pattern that never matches."""
+
 _RENDER_FAULTS = (
     TemplateError,
     TypeError,
@@ -69,6 +73,7 @@ class ChatTemplate:
         self.name = "the given chat template" if source else "the tokenizer's chat template"
         self._marks: dict[str, bool] = {}
         self._reactions: dict[str, re.Pattern[str]] = {}
+        self._quick = QuickTemplates(tokenizer)
 
     @property
     def tokenizer(self) -> Any:
@@ -106,8 +111,14 @@ class ChatTemplate:
         text = self.text(tools)
         if text not in self._reactions:
             found = sorted(_looked_for(text), key=lambda name: (-len(name), name))
-            self._reactions[text] = re.compile("|".join(map(re.escape, found)) or "(?!)")
+            self._reactions[text] = re.compile("|".join(map(re.escape, found)) or NOTHING)
         return self._reactions[text]
+
+    @property
+    def _key(self) -> str | None:
+        """The template of conversations without tools; None where it is one of several, or there is none."""
+        own = self._tokenizer.chat_template
+        return self._source or (own if isinstance(own, str) else None)
 
     def render(
         self,
@@ -121,7 +132,10 @@ class ChatTemplate:
         Raises:
             Unrenderable: The template refuses it.
         """
+        how = "prompt" if prompt else "whole"
         try:
+            if (quick := self._quick.find(self._key or "", messages, tools, how)) is not None:
+                return quick.render(messages, prompt=prompt)
             text: str = self._tokenizer.apply_chat_template(
                 list(messages),
                 tools=list(tools) or None,
@@ -131,6 +145,8 @@ class ChatTemplate:
             )
         except _RENDER_FAULTS as error:
             raise Unrenderable(_fault(error)) from error
+        if self._key is not None:
+            self._quick.learn(self._key, messages, tools, how, text)
         return text
 
     def render_marked(
@@ -142,6 +158,8 @@ class ChatTemplate:
             Unrenderable: The template refuses it.
         """
         try:
+            if (quick := self._quick.find(self._key or "", messages, tools, "marked")) is not None:
+                return quick.render_marked(messages)
             rendered: Any = _render(
                 conversations=[list(messages)],
                 tools=list(tools) or None,
@@ -152,8 +170,11 @@ class ChatTemplate:
             )
         except _RENDER_FAULTS as error:
             raise Unrenderable(_fault(error)) from error
-        texts, blocks = rendered
-        return texts[0], [(int(start), int(end)) for start, end in blocks[0]]
+        texts, found = rendered
+        blocks = [(int(start), int(end)) for start, end in found[0]]
+        if self._key is not None:
+            self._quick.learn(self._key, messages, tools, "marked", (texts[0], blocks))
+        return texts[0], blocks
 
 
 def _looked_for(template: str) -> set[str]:

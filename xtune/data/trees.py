@@ -122,6 +122,10 @@ class MessageTable:
         self._waiting: list[tuple[Origin, str, dict[str, Any]]] = []
         self._orphans = 0
 
+    def __bool__(self) -> bool:
+        """Whether there is a message in it."""
+        return bool(self._nodes)
+
     def add(self, record: Record) -> None:
         """Keep one message.
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from xtune.data.json_keys import Doubled
+
 if TYPE_CHECKING:
     import torch
 
@@ -42,6 +44,8 @@ class Record:
 
     value: Mapping[str, Any] | list[Any] | str
     origin: Origin
+    doubled: tuple[Doubled, ...] = ()
+    """Keys that the file gives two different values, of which `value` holds the last."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,45 +1,56 @@
 """Encodes pieces of rows, here or in worker processes, in the order of the rows whatever their number. It reads no file.
 
-A worker is `python -c`, not a fork: no thread of torch or of the tokenizer is copied, and no script
-needs a main guard. It lives as long as its pipe: when this process dies, however it dies, the pipe
-closes and the worker ends.
+How a worker starts and ends is in `processes.py`.
 """
 
 import contextlib
-import json
+import gc
 import os
 import pickle
-import subprocess
-import sys
+import threading
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, Pipe, wait
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from typing_extensions import Self
 
+from xtune.data.chunk import Chunk
+from xtune.data.comparing import Comparisons, Difference
 from xtune.data.encode import Encoder
-from xtune.data.problems import refuse
-from xtune.data.reading import Chunk
+from xtune.data.fast_tokens import FastTokenizer
+from xtune.data.flat import FlatEncoder
+from xtune.data.light import light_tokenizer
+from xtune.data.processes import pickled, refuse_dead, start_process
 from xtune.data.store import Block, make_block
 from xtune.errors import DataError, Problem
-from xtune.hardware import worker_environment
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Done: TypeAlias = Block | tuple[Problem, ...]
-"""What became of a piece: its rows, or why they cannot be encoded."""
+Done: TypeAlias = Block | tuple[Problem, ...] | Difference
+"""What became of a piece: its rows, why they cannot be encoded, or where the tokenizers differ."""
 
-LARGE_BYTES = 8 << 20
-"""Data from which workers pay: 8 MiB take 9 s in one process, and a worker starts in 1.5 s
-(two EPYC cores, 2026-11-24)."""
+Piece: TypeAlias = tuple[Chunk, frozenset[int]]
+"""Rows with the places of those that both tokenizers encode."""
+
+LARGE_BYTES = 2 << 20
+"""Data from which a second process pays: 2 MiB take one 0.5 to 1.5 s, and another 0.3 s to start, while the first works
+(two EPYC cores, 2026-11-25)."""
+
+LARGE_BYTES_PER_TOKEN = 64
+"""More of it for each token of the vocabulary where fastokens encodes: a process loads one of 150,000 tokens in 2 s."""
 
 _AHEAD = 4
-"""Pieces for each worker that may be on their way or waiting for their turn: bounds the memory."""
+"""Pieces for each process that may be on their way or waiting for their turn: bounds the memory."""
 
-_START = "import sys, json; sys.path[:0] = json.loads(sys.argv[2]); from xtune.data.workers import serve; serve(int(sys.argv[1]))"
+_SENT = 2
+"""Pieces that a worker may have: one that it encodes and one that it need not wait for."""
+
+_READY = "ready"
+"""A worker's first answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +59,8 @@ class Recipient:
 
     tokenizer: "PreTrainedTokenizerBase"
     options: Mapping[str, Any]
+    fast: FastTokenizer | None = None
+    """What encodes in place of the tokenizer, as far as it gives the same."""
 
     def make(self) -> Encoder:
         """The encoder.
@@ -57,6 +70,47 @@ class Recipient:
         """
         return Encoder(self.tokenizer, **self.options)
 
+    def make_chunk_encoder(self) -> "ChunkEncoder":
+        """What encodes pieces.
+
+        Raises:
+            DataError: The tokenizer or template is unfit.
+        """
+        return ChunkEncoder(self.make(), self.fast)
+
+    def light(self) -> "Recipient | None":
+        """The same for a process without transformers and torch; None if the tokenizer needs them."""
+        tokenizer = light_tokenizer(self.tokenizer)
+        if tokenizer is None:
+            return None
+        return replace(self, tokenizer=tokenizer)  # type: ignore[arg-type]  # all that an encoder needs of one
+
+
+class ChunkEncoder:
+    """Encodes pieces in this process, with the fast tokenizer if there is one."""
+
+    def __init__(self, encoder: Encoder, fast: FastTokenizer | None) -> None:
+        self._encoder = encoder
+        self._flat = None if fast is None else FlatEncoder(encoder, fast)
+
+    def encode(self, piece: Piece) -> Done:
+        """What becomes of one piece."""
+        chunk, compared = piece
+        try:
+            if self._flat is not None:
+                return self._flat.encode(chunk, compared)
+            encoded = self._encoder.encode_rows(chunk.rows)
+        except DataError as error:
+            return error.problems
+        return make_block(encoded, chunk.rows, chunk.files, chunk.first)
+
+
+def workers_for(size: int, recipient: Recipient, cores: int) -> int:
+    """How many processes encode data of so many bytes best."""
+    tokens = 0 if recipient.fast is None else recipient.fast.size
+    large = LARGE_BYTES + LARGE_BYTES_PER_TOKEN * tokens
+    return 1 if size < large else max(1, cores)
+
 
 def encode_chunks(chunks: Iterable[Chunk], recipient: Recipient, workers: int) -> Iterator[Done]:
     """What became of each piece, in order.
@@ -64,54 +118,68 @@ def encode_chunks(chunks: Iterable[Chunk], recipient: Recipient, workers: int) -
     Args:
         chunks: Pieces of rows; read no further ahead than the workers need.
         recipient: What the encoder is made of.
-        workers: Processes; one is this one.
+        workers: Processes; this is one of them.
 
     Raises:
         DataError: A worker died.
     """
-    message = _pickled(recipient) if workers > 1 else None
+    pieces = _pieces(chunks, recipient)
+    light = recipient.light() if workers > 1 else None
+    message = pickled(light or recipient) if workers > 1 else None
+    encoder = recipient.make_chunk_encoder()
     if message is None:
-        encoder = recipient.make()
-        for chunk in chunks:
-            yield encode_chunk(encoder, chunk)
+        for piece in pieces:
+            yield encoder.encode(piece)
         return
-    with _Pool(message, workers) as pool:
-        yield from pool.encode(chunks)
+    with _Pool(message, workers - 1, light=light is not None) as pool:
+        yield from pool.encode(pieces, encoder)
 
 
-def encode_chunk(encoder: Encoder, chunk: Chunk) -> Done:
-    """Encode one piece in this process."""
-    try:
-        encoded = encoder.encode_rows(chunk.rows)
-    except DataError as error:
-        return error.problems
-    return make_block(encoded, chunk.rows, chunk.files, chunk.first)
+def _pieces(chunks: Iterable[Chunk], recipient: Recipient) -> Iterator[Piece]:
+    comparisons = Comparisons() if recipient.fast else None
+    for chunk in chunks:
+        chosen = comparisons.choose(chunk.rows, chunk.first) if comparisons else frozenset[int]()
+        yield chunk, chosen
 
 
-def _pickled(recipient: Recipient) -> bytes | None:
-    """The recipient as bytes; None for a tokenizer that cannot be sent, one with code of its own say."""
-    if not sys.executable:
-        return None
-    try:
-        message = pickle.dumps(recipient, protocol=5)
-        pickle.loads(message)
-    except (pickle.PicklingError, AttributeError, TypeError, ImportError, ValueError):
-        return None
-    return message
+class _Worker:
+    """Another process that holds an encoder."""
+
+    def __init__(self, message: bytes, *, light: bool) -> None:
+        self.connection, self.process = start_process("workers", light=light)
+        self.pieces: list[int] = []
+        """Numbers of the pieces that it has."""
+        self.ready = False
+        # a large tokenizer fills the pipe long before the process has started to read
+        self._sender = threading.Thread(target=self._send, args=(message,), daemon=True)
+        self._sender.start()
+
+    def _send(self, message: bytes) -> None:
+        with contextlib.suppress(OSError):  # one that died at once is found when it should answer
+            self.connection.send_bytes(message)
+
+    def close(self) -> None:
+        """End it at once."""
+        self.process.kill()
+        self.process.wait()
+        self._sender.join()  # its pipe is broken now
+        self.connection.close()
 
 
 class _Pool:
-    """Worker processes that each hold an encoder."""
+    """Processes that encode beside this one."""
 
-    def __init__(self, message: bytes, workers: int) -> None:
-        self._processes: dict[Connection, subprocess.Popen[bytes]] = {}
+    def __init__(self, message: bytes, workers: int, *, light: bool) -> None:
+        self._workers: dict[Connection, _Worker] = {}
         self._message = message
         self._count = workers
+        self._light = light
 
     def __enter__(self) -> Self:
         try:
             for _ in range(self._count):
-                self._start()
+                worker = _Worker(self._message, light=self._light)
+                self._workers[worker.connection] = worker
         except BaseException:
             self.close()
             raise
@@ -120,96 +188,101 @@ class _Pool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _start(self) -> None:
-        ours, theirs = Pipe()
-        try:
-            process = subprocess.Popen(
-                [sys.executable, "-c", _START, str(theirs.fileno()), json.dumps(sys.path)],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C on the terminal is for this process alone
-                env=worker_environment(),
-            )
-        finally:
-            theirs.close()
-        self._processes[ours] = process
-        with contextlib.suppress(OSError):  # one that died at once is found when it should answer
-            ours.send_bytes(self._message)
-
-    def encode(self, chunks: Iterable[Chunk]) -> Iterator[Done]:
-        """Hand out pieces as workers become free; give results back in order."""
-        source = enumerate(chunks)
-        idle = list(self._processes)
-        busy: dict[Connection, int] = {}
+    def encode(self, pieces: Iterable[Piece], encoder: ChunkEncoder) -> Iterator[Done]:
+        """Hand out pieces as workers become free, encode the others here; give results back in order."""
+        source, limit = enumerate(pieces), _AHEAD * (self._count + 1)
         done: dict[int, Done] = {}
         turn, more = 0, True
-        while more or busy or done:
-            while idle and more and len(busy) + len(done) < _AHEAD * self._count:
-                number, chunk = next(source, (-1, None))
-                if chunk is None:
+        while more or done or self._sent():
+            self._take(done, wait_for_one=False)
+            while more and len(done) + self._sent() < limit:
+                number, piece = next(source, (-1, None))
+                if piece is None:
                     more = False
-                    break
-                worker = idle.pop()
-                self._send(worker, chunk)
-                busy[worker] = number
-            ready: list[Any] = wait(list(busy)) if busy and turn not in done else []
-            for worker in ready:
-                done[busy.pop(worker)] = self._receive(worker)
-                idle.append(worker)
+                elif (worker := self._hungry()) is not None:
+                    self._send(worker, number, piece)
+                else:
+                    done[number] = encoder.encode(piece)
+                    break  # by now the workers may have answered
+            if turn not in done and self._sent():
+                full = len(done) + self._sent() >= limit
+                self._take(done, wait_for_one=full or not more)
             while turn in done:
                 yield done.pop(turn)
                 turn += 1
 
-    def _send(self, worker: Connection, chunk: Chunk) -> None:
+    def _sent(self) -> int:
+        return sum(len(worker.pieces) for worker in self._workers.values())
+
+    def _hungry(self) -> _Worker | None:
+        ready = [worker for worker in self._workers.values() if worker.ready]
+        least = min(ready, key=lambda worker: len(worker.pieces), default=None)
+        return least if least is not None and len(least.pieces) < _SENT else None
+
+    def _take(self, done: dict[int, Done], *, wait_for_one: bool) -> None:
+        """Take in what workers have answered.
+
+        Raises:
+            DataError: A worker died.
+            RuntimeError: A worker found a fault of ours.
+        """
+        answered: list[Any] = wait(list(self._workers), None if wait_for_one else 0)
+        for connection in answered:
+            worker = self._workers[connection]
+            try:
+                result = pickle.loads(connection.recv_bytes())
+            except (EOFError, OSError):
+                refuse_dead(worker.process)
+            if result == _READY and not worker.ready:
+                worker.ready = True
+            elif isinstance(result, str):
+                raise RuntimeError(f"in a worker process:\n{result}")
+            else:
+                done[worker.pieces.pop(0)] = result
+
+    def _send(self, worker: _Worker, number: int, piece: Piece) -> None:
         try:
-            worker.send_bytes(pickle.dumps(chunk, protocol=5))
+            worker.connection.send_bytes(pickle.dumps(piece, protocol=5))
         except OSError:
-            self._died(worker)
-
-    def _receive(self, worker: Connection) -> Done:
-        try:
-            result = pickle.loads(worker.recv_bytes())
-        except (EOFError, OSError):
-            self._died(worker)
-        if isinstance(result, str):
-            raise RuntimeError(f"in a worker process:\n{result}")
-        return result  # type: ignore[no-any-return]
-
-    def _died(self, worker: Connection) -> NoReturn:
-        code = self._processes[worker].wait()
-        how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-        refuse(
-            f"A process that encodes rows ended {how}",
-            where="data.workers",
-            advice="memory may have run out: set `data.workers` to a smaller number.",
-        )
+            refuse_dead(worker.process)
+        worker.pieces.append(number)
 
     def close(self) -> None:
         """End the workers at once."""
-        for connection, process in self._processes.items():
-            connection.close()
-            process.kill()
-        for process in self._processes.values():
-            process.wait()
-        self._processes = {}
+        for worker in self._workers.values():
+            worker.close()
+        self._workers = {}
 
 
 def serve(descriptor: int) -> None:
     """The whole life of a worker: an encoder, then pieces until the pipe closes."""
     connection = Connection(descriptor)
+    received: SimpleQueue[bytes] = SimpleQueue()
+    # read all the time, so that the other side never waits for this one while this one waits for it
+    threading.Thread(target=_receive, args=(connection, received), daemon=True).start()
+    recipient: Recipient = pickle.loads(received.get())
+    encoder = recipient.make_chunk_encoder()
+    gc.collect()
+    gc.freeze()  # what is there now is never garbage: not looked through again for every piece
     try:
-        recipient: Recipient = pickle.loads(connection.recv_bytes())
-        encoder = recipient.make()
+        connection.send_bytes(pickle.dumps(_READY))
         while True:
-            chunk = pickle.loads(connection.recv_bytes())
-            connection.send_bytes(pickle.dumps(_answer(encoder, chunk), protocol=5))
-    except (EOFError, OSError):
+            piece = pickle.loads(received.get())
+            connection.send_bytes(pickle.dumps(_answer(encoder, piece), protocol=5))
+    except OSError:
         os._exit(0)  # nobody waits for what this process would do on its way out
 
 
-def _answer(encoder: Encoder, chunk: Chunk) -> Done | str:
+def _receive(connection: Connection, received: "SimpleQueue[bytes]") -> None:
     try:
-        return encode_chunk(encoder, chunk)
+        while True:
+            received.put(connection.recv_bytes())
+    except (EOFError, OSError):
+        os._exit(0)
+
+
+def _answer(encoder: ChunkEncoder, piece: Piece) -> Done | str:
+    try:
+        return encoder.encode(piece)
     except Exception:  # noqa: BLE001 - whatever it is, the process that asked must hear of it
         return traceback.format_exc()

@@ -5,11 +5,18 @@ from collections.abc import Sequence as Many
 from pathlib import Path
 from typing import Any
 
+from xtune.data.choosing import TokenizerReport, fast_name, usual_name
+from xtune.data.chunk import Chunk
+from xtune.data.comparing import Difference
 from xtune.data.problems import SHOWN
-from xtune.data.reading import Chunk, FileCount, Reading
+from xtune.data.reading import FileCount, Reading
 from xtune.data.store import StoreWriter
 from xtune.data.workers import Recipient, encode_chunks
 from xtune.errors import DataError, Problem
+
+
+class Differs(Exception):  # noqa: N818 - no fault of the data: all is encoded again
+    """The fast tokenizer differs from the usual one on a row; the text says where."""
 
 
 def unwatched(_: Chunk) -> None:
@@ -22,11 +29,21 @@ def write_store(
     recipient: Recipient,
     workers: int,
     watch: Callable[[Chunk], None] = unwatched,
+    why: str = "",
 ) -> None:
     """Encode all that a reading gives into a new store.
 
+    Args:
+        folder: Where it is written; what is there of an earlier try is overwritten.
+        reading: The rows.
+        recipient: What the encoder is made of.
+        workers: Processes that encode.
+        watch: Told of each piece that is read.
+        why: Why the fast tokenizer is not used, if that is worth telling.
+
     Raises:
         DataError: Whatever is wrong with files, rows or the template, all together.
+        Differs: The fast tokenizer is not to be trusted with these data; nothing of the store is of use.
         OSError: The disk refuses.
     """
 
@@ -38,6 +55,8 @@ def write_store(
     writer, refused = StoreWriter(folder), _Refused()
     try:
         for done in encode_chunks(watched(), recipient, workers):
+            if isinstance(done, Difference):
+                raise Differs(str(done))
             if isinstance(done, tuple):
                 refused.add(done)
                 if refused.enough:
@@ -45,7 +64,9 @@ def write_store(
             elif not refused.problems:
                 writer.add(done)
         if not refused.problems:
-            writer.finish([_described(count) for count in reading.counts])
+            name = fast_name() if writer.fast else usual_name()
+            about = TokenizerReport(name=name, rows=writer.fast, compared=writer.compared, why=why)
+            writer.finish([_described(count) for count in reading.counts], about.to_json())
     except DataError as error:
         refused.add(error.problems)
     finally:

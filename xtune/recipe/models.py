@@ -349,6 +349,9 @@ class Data(Spec):
     workers: PositiveInt | None = None
     """Processes that render and tokenise; default: one for each core, for large data."""
 
+    tokenizer_backend: Literal["auto", "fastokens", "tokenizers"] = "auto"
+    """Library that tokenises; `auto`: the faster fastokens for large data, where it is installed and gives the very same tokens."""
+
 
 OptimizerName: TypeAlias = Literal[
     "auto",

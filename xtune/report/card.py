@@ -218,7 +218,8 @@ class _Facts:
                 f"`{public_name(str(file.get('name')))}`",
                 f"{file.get('rows', 0):,}",
                 str(file.get("format", "")),
-                f"`{str(file.get('sha256', ''))[:FINGERPRINT_DIGITS]}`",
+                f"`{str(file.get('sha256', ''))[:FINGERPRINT_DIGITS]}`"
+                + ("" if file.get("written_ns") is None else " (of samples)"),
             )
             for file in files
         ]

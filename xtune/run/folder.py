@@ -10,7 +10,7 @@ RUN/adapter | model    the result, a standard folder       README.md       the m
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -160,9 +160,23 @@ class RunFolder:
         Raises:
             RunError: The note of them is damaged or gone.
         """
+        return {file["name"]: file["sha256"] for file in self._data_notes()}
+
+    def rewritten(self, written_ns: Mapping[str, int | None]) -> list[str]:
+        """Names of files that were written since the run began, by their times now, where their fingerprints do not say all.
+
+        Raises:
+            RunError: The note of them is damaged or gone.
+        """
+        before = {file["name"]: file.get("written_ns") for file in self._data_notes()}
+        return sorted(
+            name for name, now in written_ns.items() if now is not None and before.get(name) != now
+        )
+
+    def _data_notes(self) -> list[Any]:
         try:
             data = json.loads((self.path / DATA).read_text(encoding="utf-8"))
-            return {file["name"]: file["sha256"] for file in data["files"]}
+            return [file for file in data["files"] if file["name"] and file["sha256"]]
         except (OSError, ValueError, KeyError, TypeError):
             raise RunError(
                 f"{self.path / 'data.json'} is damaged or gone, so nobody can tell whether the data are still those of the run.",

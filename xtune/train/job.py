@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 
 from xtune.data.batch import Batches
-from xtune.data.stream import StreamBatches
+from xtune.data.stream_batches import StreamBatches
 from xtune.data.types import Batch
 from xtune.plan import Plan
 from xtune.run.checkpoint import Checkpoint, CheckpointStore, TrainingState

@@ -183,6 +183,12 @@ def _take_up(
         old_files=folder.data_files(),
         new_files={file.name: file.sha256 for file in ready.report.files},
     )
+    rewritten = folder.rewritten({file.name: file.written_ns for file in ready.report.files})
+    if rewritten:
+        observer.on_message(
+            f"{', '.join(rewritten)} was written to since the run began. Size and sampled blocks are the same, and what was read of it "
+            "is checked before the next step; whether the rest is what it was, nobody can tell."
+        )
     if has_moved(ready.plan):
         observer.on_message(
             "The run was started on another kind of device or with another number of processes: it goes on, but not to the same bits."
@@ -290,7 +296,7 @@ def _make_job(session: Session) -> Job:
         rank=ready.launch.rank,
         world_size=ready.launch.world_size,
     )
-    batches = prepared.batches(plan, assembly)
+    batches = prepared.batches(assembly)
     evaluation = EvaluationBatches(
         prepared.evaluate,
         micro_batch_size=plan.micro_batch_size.value,
