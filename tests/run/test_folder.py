@@ -90,3 +90,18 @@ def test_resuming_with_changed_data_names_the_file(tmp_path: Path) -> None:
             old_files={"a.jsonl": "1", "b": "2"},
             new_files={"a.jsonl": "3", "b": "2"},
         )
+
+
+def test_files_known_by_samples_that_were_written_to_since_are_named(tmp_path: Path) -> None:
+    files = [
+        {"name": "hashed.jsonl", "sha256": "ab", "written_ns": None},
+        {"name": "left.jsonl", "sha256": "cd", "written_ns": 5},
+        {"name": "written.jsonl", "sha256": "ef", "written_ns": 5},
+    ]
+    with RunFolder.open(tmp_path / "r", resume=False) as folder:
+        folder.write_start(
+            recipe_yaml="stage: sft\n", plan={}, environment={}, data={"files": files}
+        )
+        now = {"hashed.jsonl": None, "left.jsonl": 5, "written.jsonl": 6}
+        assert folder.rewritten(now) == ["written.jsonl"]
+        assert folder.data_files()["left.jsonl"] == "cd"
