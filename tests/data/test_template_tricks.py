@@ -13,7 +13,7 @@ from chat_families import (
 )
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from mask_oracle import FREE, YES, OracleUnsureError, judge
+from mask_oracle import FREE, YES, judge
 from odd_families import ODD_FAMILIES
 from tracked import TrackedTemplate
 
@@ -163,8 +163,8 @@ def test_the_oracle_of_tracked_characters_agrees_on_calls() -> None:
 
 def test_the_oracle_knows_a_message_that_is_written_twice() -> None:
     template = TrackedTemplate("{% for m in messages %}{{ m.content + m.content }}{% endfor %}", {})
-    with pytest.raises(OracleUnsureError, match="twice"):
-        judge(template, [{"role": "assistant", "content": "a"}], None, [0])
+    verdict = judge(template, [{"role": "assistant", "content": "a"}], None, [0])
+    assert verdict.lost == "message 0 is written twice"
 
 
 def blocks(inside: str, outside: str = "{{ m.content }}<|im_end|>") -> str:

@@ -8,9 +8,10 @@ from xtune.data.encode import Encoder
 from xtune.data.find import SpanFinder
 from xtune.data.remarks import find_additions
 from xtune.data.spans import Unproven
-from xtune.data.stops import PROBE_CALL, end_tokens, probe_conversation
+from xtune.data.stops import end_tokens, probe_conversation
 from xtune.data.template import ChatTemplate, Unrenderable
 from xtune.data.types import Conversation, Message
+from xtune.data.wants import PROBE_CALL
 from xtune.errors import DataError
 
 if TYPE_CHECKING:

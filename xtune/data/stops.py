@@ -7,30 +7,10 @@ from xtune.data.find import SpanFinder
 from xtune.data.spans import Unproven
 from xtune.data.template import ChatTemplate, Unrenderable
 from xtune.data.types import Conversation, Message, Origin
+from xtune.data.wants import PROBE_CALL, PROBE_TOOL
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-PROBE_TOOL = {
-    "type": "function",
-    "function": {
-        "name": "town_weather",
-        "description": "Tells the weather of a town",
-        "parameters": {
-            "type": "object",
-            "properties": {"town": {"type": "string", "description": "Its name"}},
-            "required": ["town"],
-        },
-    },
-}
-"""An invented tool for trying templates."""
-
-PROBE_CALL = {
-    "id": "abcde1234",
-    "type": "function",
-    "function": {"name": "town_weather", "arguments": {"town": "Oslo"}},
-}
-"""A call of it; nine characters and digits, the only id that Mistral's templates take."""
 
 
 def probe_conversation(*messages: Message, tools: bool = False) -> Conversation:

@@ -10,6 +10,7 @@ from jinja2.exceptions import TemplateError, TemplateSyntaxError
 from transformers.utils.chat_template_utils import _compile_jinja_template, render_jinja_template
 
 from xtune.data.problems import refuse
+from xtune.data.wants import Wants, learn_wants
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -69,6 +70,7 @@ class ChatTemplate:
         self.name = "the given chat template" if source else "the tokenizer's chat template"
         self._marks: dict[str, bool] = {}
         self._reactions: dict[str, re.Pattern[str]] = {}
+        self._wants: dict[str, Wants] = {}
 
     @property
     def tokenizer(self) -> Any:
@@ -109,6 +111,26 @@ class ChatTemplate:
             self._reactions[text] = re.compile("|".join(map(re.escape, found)) or "(?!)")
         return self._reactions[text]
 
+    def wants(self, tools: Sequence[Mapping[str, Any]] = ()) -> Wants:
+        """In which shape the template takes messages, learned once.
+
+        Raises:
+            DataError: There is no template.
+        """
+        text = self.text(tools)
+        if text not in self._wants:
+            self._wants[text] = Wants()
+            self._wants[text] = learn_wants(self._tried)
+        return self._wants[text]
+
+    def _tried(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]
+    ) -> str | None:
+        try:
+            return self.render(messages, tools)
+        except Unrenderable:
+            return None
+
     def render(
         self,
         messages: Sequence[Mapping[str, Any]],
@@ -123,7 +145,7 @@ class ChatTemplate:
         """
         try:
             text: str = self._tokenizer.apply_chat_template(
-                list(messages),
+                self.wants(tools).shaped(messages),
                 tools=list(tools) or None,
                 chat_template=self._source,
                 tokenize=False,
@@ -143,7 +165,7 @@ class ChatTemplate:
         """
         try:
             rendered: Any = _render(
-                conversations=[list(messages)],
+                conversations=[self.wants(tools).shaped(messages)],
                 tools=list(tools) or None,
                 chat_template=self.text(tools),
                 return_assistant_tokens_mask=True,

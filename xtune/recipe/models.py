@@ -319,6 +319,15 @@ class Data(Spec):
     template: Text | None = None
     """A Jinja chat template file; default: the one that comes with the tokenizer."""
 
+    end_token: Text | None = None
+    """Special token put, and trained on, behind the last answer, for chat templates that write none there (GLM: `<|user|>`)."""
+
+    call_end_token: Text | None = None
+    """The same behind an answer that ends in tool calls (GLM: `<|observation|>`); default: `end_token`."""
+
+    unmaskable: Literal["refuse", "drop"] = "refuse"
+    """What happens to rows that the chat template rejects or whose mask cannot be proven; dropped ones count in `max_dropped`."""
+
     train_on: Literal["assistant", "last", "all"] = "assistant"
     """Messages in the loss: every assistant message, the last one, or every token."""
 
