@@ -229,6 +229,7 @@ def _possible_starts(prompt: str | None, head: str, ends: Ends) -> list[tuple[in
     found: list[tuple[int, str]] = []
     usual = ends.prompt
     if prompt is not None:
+        found += _despite_space(prompt, head)
         common = _outside_tags(head, _common(prompt, head))
         if head[:common].strip() or common == len(head):
             found.append((common, prompt[common:]))
@@ -237,7 +238,6 @@ def _possible_starts(prompt: str | None, head: str, ends: Ends) -> list[tuple[in
             for n in range(len(head), 0, -1)
             if head[:n].strip() and prompt.endswith(head[:n])
         ]
-        found += _despite_space(prompt, head)
     if usual:
         place = head.rfind(usual)
         if place >= 0:

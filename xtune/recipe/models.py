@@ -516,6 +516,10 @@ class Recipe(Spec):
                 "`data.train` gives some sources a weight and others none; give every source one",
             ),
             (
+                self.data.call_end_token is not None and self.data.end_token is None,
+                "`data.call_end_token` is set without `data.end_token`; set what ends other answers too",
+            ),
+            (
                 self.data.streaming and train.max_steps is None,
                 "`data.streaming` does not know how long an epoch is; set `train.max_steps`",
             ),
