@@ -114,7 +114,7 @@ def _chat(fields: Fields, origin: Origin, columns: Mapping[str, str]) -> Convers
     key = next(
         (
             key
-            for key in ("messages", "conversations", "conversation")
+            for key in ("messages", "conversations", "conversation", "contents")
             if fields.get(key) is not None
         ),
         None,
@@ -130,14 +130,20 @@ def _chat(fields: Fields, origin: Origin, columns: Mapping[str, str]) -> Convers
         raise Misfit(
             f"`system` is given beside a system message in `{key}`", "one of them alone is meant"
         )
+    described = "tools" if fields.get("tools") else "functions"
     return Conversation(
-        messages=(*system, *messages), origin=origin, tools=tools_of(fields.get("tools"), "tools")
+        messages=(*system, *messages),
+        origin=origin,
+        tools=tools_of(fields.get(described), described),
     )
 
 
 def _system(fields: Fields) -> list[Message]:
-    value = fields.get("system")
-    text = text_of(value, "system") if value is not None else ""
+    key = next((key for key in _SYSTEMS if fields.get(key) is not None), "system")
+    value = fields.get(key)
+    if key != "system" and isinstance(value, Mapping):
+        value = value.get("parts")
+    text = text_of(value, key) if value is not None else ""
     return [Message(role="system", content=text)] if text else []
 
 
@@ -222,6 +228,8 @@ def _given(fields: Fields, key: str) -> Any:
 
 
 _CHAT_EXTRAS = ("system", "tools", "role", "content")
+_SYSTEMS = ("system", "systemInstruction", "system_instruction")
+"""Columns of a system prompt; the others are Gemini's, beside `contents`."""
 
 SHAPES: dict[str, Shape] = {
     "messages": Shape(required=("messages",), optional=_CHAT_EXTRAS, convert=_chat),
@@ -266,6 +274,8 @@ def format_of(keys: frozenset[str], ours: frozenset[str] = frozenset()) -> str |
 
 def fits(format: str, keys: frozenset[str]) -> bool:
     """Whether a row with these columns has what a format asks for."""
+    if format == "messages":
+        return "messages" in keys or "contents" in keys
     if format == "sharegpt":
         return "conversations" in keys or "conversation" in keys
     if format == "query_response":
