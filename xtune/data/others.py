@@ -40,7 +40,7 @@ _PAIRS_OF_ANSWERS = (
     {"response_a", "response_b"},
     {"preferred_output", "non_preferred_output"},
 )
-_CHOSEN = {"completion", "response", "output", "messages"}
+_CHOSEN = {"completion", "response", "output"}
 _ANSWERS = {"messages", "conversations", "completion", "response", "output"}
 _FOR_EMBEDDINGS = ({"anchor", "positive"}, {"query", "positive"}, {"query", "pos"},
                    {"query", "positive_passages"}, {"sentence1", "sentence2"}, {"sentence_A", "sentence_B"})  # fmt: skip
