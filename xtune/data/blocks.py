@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-_KINDS = (
-    "thinking", "redacted_thinking", "tool_use", "tool_result",
-    "reasoningContent", "toolUse", "toolResult",
-    "functionCall", "functionResponse", "function_call", "function_response",
-)  # fmt: skip
+_REASONING = ("thinking", "redacted_thinking", "reasoningContent")
+_RESULTS = ("tool_result", "toolResult", "functionResponse", "function_response")
+_KINDS = (*_REASONING, *_RESULTS, "tool_use", "toolUse", "functionCall", "function_call")
 """Types of blocks, or the key that holds them: Anthropic's messages, Bedrock's Converse, Gemini's parts in both spellings."""
 
 
@@ -24,33 +23,43 @@ def plain_turns(turn: Any) -> list[Any]:
     if not isinstance(blocks, list) or not (key == "parts" or any(map(_kind, blocks))):
         return [turn]
     rest = {name: value for name, value in turn.items() if name != key}
-    texts: list[Any] = []
-    calls: list[dict[str, Any]] = []
-    results: list[dict[str, Any]] = []
-    reasoning: list[Any] = []
+    found = _Blocks()
     for block in blocks:
+        found.add(block)
+    if found.calls and rest.get("role") == "user":
+        return [turn]  # refused where its blocks are read
+    if found.results and not found.texts and not found.calls:
+        return found.results
+    more: dict[str, Any] = {"content": found.texts}
+    if found.calls:
+        more["tool_calls"] = found.calls
+    if kept := [part for part in found.reasoning if part]:
+        more["reasoning_content"] = kept
+    return [*found.results, {**rest, **more}]
+
+
+@dataclass
+class _Blocks:
+    """The blocks of a turn by what they are."""
+
+    texts: list[Any] = field(default_factory=list)
+    reasoning: list[Any] = field(default_factory=list)
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    results: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, block: Any) -> None:
         kind = _kind(block)
         if kind is None:
             own = isinstance(block, Mapping) and block.get("thought") is True
-            (reasoning if own else texts).append(block)
-            continue
+            (self.reasoning if own else self.texts).append(block)
+            return
         held = block.get(kind, block)
-        if kind in {"thinking", "redacted_thinking", "reasoningContent"}:
-            reasoning.append(_reasoning(block, kind))
-        elif kind in {"tool_result", "toolResult", "functionResponse", "function_response"}:
-            results.append(_result(block if kind == "tool_result" else held))
+        if kind in _REASONING:
+            self.reasoning.append(_reasoning(block, kind))
+        elif kind in _RESULTS:
+            self.results.append(_result(held))
         else:
-            calls.append(_call(block if kind == "tool_use" else held))
-    if calls and rest.get("role") == "user":
-        return [turn]  # refused where its blocks are read
-    if results and not texts and not calls:
-        return results
-    more: dict[str, Any] = {"content": texts}
-    if calls:
-        more["tool_calls"] = calls
-    if kept := [part for part in reasoning if part]:
-        more["reasoning_content"] = kept
-    return [*results, {**rest, **more}]
+            self.calls.append(_call(held))
 
 
 def plain_tools(tool: Mapping[str, Any]) -> list[Mapping[str, Any]]:
