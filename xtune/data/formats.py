@@ -41,10 +41,22 @@ def convert(value: Any, format: str, origin: Origin, columns: Mapping[str, str])
 def _mapped(fields: Fields, columns: Mapping[str, str]) -> Fields:
     if not columns:
         return fields
-    return {
-        **fields,
-        **{ours: fields[theirs] for ours, theirs in columns.items() if theirs in fields},
+    mapped = {
+        ours: _at(fields, theirs)
+        for ours, theirs in columns.items()
+        if theirs in fields or theirs.partition(".")[0] in fields
     }
+    return {**fields, **mapped}
+
+
+def _at(fields: Fields, path: str) -> Any:
+    """A column, or with dots in its name what an object in a column holds: `sql.human_readable`."""
+    if path in fields:
+        return fields[path]
+    value: Any = fields
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
 
 
 def _fields(value: Any, shape: Shape, format: str) -> Fields:
@@ -164,7 +176,9 @@ def _question_and_answer(
 
 
 def _answer(fields: Fields, key: str) -> Message:
-    return Message(role="assistant", content=text_of(_given(fields, key), key))
+    reasoning = fields.get("reasoning_content")
+    extra = {"reasoning_content": text_of(reasoning, "reasoning_content")} if reasoning else {}
+    return Message(role="assistant", content=text_of(_given(fields, key), key), extra=extra)
 
 
 def _alpaca(fields: Fields, origin: Origin, columns: Mapping[str, str]) -> Conversation:
@@ -238,17 +252,17 @@ SHAPES: dict[str, Shape] = {
     ),
     "alpaca": Shape(
         required=("instruction", "output"),
-        optional=("input", "history", "system", "tools"),
+        optional=("input", "history", "system", "tools", "reasoning_content"),
         convert=_alpaca,
     ),
     "prompt_completion": Shape(
         required=("prompt", "completion"),
-        optional=("history", "system", "tools"),
+        optional=("history", "system", "tools", "reasoning_content"),
         convert=_prompt_completion,
     ),
     "query_response": Shape(
         required=("query", "response"),
-        optional=("history", "system", "tools", "tool_calls"),
+        optional=("history", "system", "tools", "tool_calls", "reasoning_content"),
         convert=_query_response,
     ),
     "oasst": Shape(required=("message_id", "replies"), optional=(), convert=_tree),
