@@ -149,3 +149,42 @@ def test_unmaskable_rows_are_dropped_on_demand_and_counted() -> None:
     assert [drop.reason for drop in encoded.drops] == [
         "The tokenizer's chat template refuses the row: No system role"
     ]
+
+
+def test_an_earlier_answer_without_end_is_advised_to_train_on_the_last() -> None:
+    template = (
+        "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
+    )
+    tokenizer = make_tokenizer(NEXT_SPEAKER)
+    tokenizer.chat_template = template
+    end_turns(tokenizer, "<eos>", None)
+    with pytest.raises(DataError) as caught:
+        Encoder(tokenizer).encode(make_conversation(TURNS))
+    assert "`data.train_on: last`" in caught.value.problems[0].advice
+    (sequence,) = Encoder(tokenizer, train_on="last").encode(make_conversation(TURNS))
+    expected = [
+        ("user: One?\nassistant: Uno.\nuser: Two?\nassistant: ", False),
+        ("Due.\n<eos>", True),
+    ]
+    assert byte_flags(sequence, tokenizer) == expected_flags(expected)
+
+
+@pytest.mark.parametrize(("identity", "accepted"), [("functions.weather:0", True), ("abc", False)])
+def test_ids_in_place_of_names_must_hold_them(identity: str, accepted: bool) -> None:
+    family = Family(
+        name="ids",
+        template=NEXT_SPEAKER.template.replace("c.function.name +", "c.id +"),
+        specials=NEXT_SPEAKER.specials,
+        oracle=lambda _: [],
+    )
+    row = conversation(
+        Message(role="user", content="Oslo?"),
+        Message(role="assistant", content="", extra={"tool_calls": [{"id": identity, **CALL}]}),
+    )
+    encoder = Encoder(ended(family, "<|user|>"))
+    if accepted:
+        assert encoder.encode(row)
+        return
+    with pytest.raises(DataError, match="an id must hold the name"):
+        encoder.encode(row)

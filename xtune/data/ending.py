@@ -66,7 +66,9 @@ def end_advice(tokenizer: Any, ends: Ends, *, last: bool) -> str:
     )
     before_user = ends.next_tokens.get("user")
     token = before_user or tokenizer.eos_token
-    if not token or not last:
+    if not last:
+        return f"train on the last answers alone (`data.train_on: last`); or {own}"
+    if not token:
         return own
     chosen = f"set `data.end_token: {json.dumps(token, ensure_ascii=False)}`"
     before_tool = ends.next_tokens.get("tool")
