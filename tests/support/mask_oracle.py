@@ -197,6 +197,16 @@ def _stretch(
     return begin, last, min((place for place in foreign if place > last), default=len(whole))
 
 
+def _behind_header(text: str, first: int, begin: int) -> tuple[int, int] | None:
+    """What is a matter of taste before a call: white space or a reasoning tag behind the header; the rest opens the call."""
+    headers = list(_HEADER.finditer(text, first, begin))
+    if not headers:
+        return None
+    end = headers[-1].end()
+    free = _FREE.match(text, end, begin)
+    return end, free.end() if free else end
+
+
 def _start(
     template: TrackedTemplate,
     messages: Sequence[Mapping[str, Any]],
@@ -228,9 +238,9 @@ def _start(
     for earlier in range(lead - 1, before, -1):
         if _FREE.fullmatch(text[earlier:begin]) is not None:
             lead = earlier
-    if messages[index].get("tool_calls"):
-        headers = list(_HEADER.finditer(text, before + 1, begin))
-        lead = min(lead, headers[-1].end()) if headers else lead
+    called = _behind_header(text, before + 1, begin) if messages[index].get("tool_calls") else None
+    if called is not None and called[0] < lead:
+        return called[1], called
     while begin < len(text) and text[begin].isspace():
         begin += 1
     # what the prompt supplies may be written in the content

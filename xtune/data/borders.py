@@ -257,8 +257,8 @@ def _behind_header(prompt: str, head: str, ends: Ends) -> list[tuple[int, str]]:
     sent = prompt.rfind(header) if header else -1
     if place < 0 or sent < 0:
         return []
-    more = prompt[sent + len(header) :]
-    return [(place + len(header) + _common(more, head[place + len(header) :]), "")]
+    more, rest = prompt[sent + len(header) :], head[place + len(header) :]
+    return [(place + len(header) + _outside_tags(rest, _common(more, rest)), "")]
 
 
 def _despite_space(prompt: str, head: str) -> list[tuple[int, str]]:
