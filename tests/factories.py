@@ -72,6 +72,9 @@ def make_plan(recipe: Mapping[str, Any] | Recipe | None = None, **choices: Any) 
         "micro_batch_size": made.train.batch_size,
         "accumulation_steps": 1,
         "gradient_checkpointing": False,
+        "frugal_layers": False,
+        "tile_tokens": 0,
+        "checkpoints": "device",
         "loss_chunk_tokens": 64,
         "folder": "runs/test",
     }

@@ -173,7 +173,7 @@ def detect(device: str | None = None, *, index: int | None = None) -> Hardware:
         wanted = os.environ.get("XTUNE_DEVICE", "").strip() or "auto"
     kind = _choose(wanted, usable_devices())
     facts: dict[str, Any] = {
-        "ram_bytes": _ram_bytes(),
+        "ram_bytes": ram_bytes(),
         "cpu_count": _cpu_count(),
         "packages": installed_packages(),
     }
@@ -318,7 +318,8 @@ def _cpu_count() -> int:
     return os.cpu_count() or 1
 
 
-def _ram_bytes() -> int:
+def ram_bytes() -> int:
+    """Memory of the machine, or of the container where that is less."""
     return min([_installed_ram_bytes(), *cgroup_limits()])
 
 

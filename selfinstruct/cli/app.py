@@ -128,23 +128,38 @@ def check(
 @seeds_app.command("show")
 def show(
     lang: Annotated[str, typer.Option(help="A language that ships, or a file.")] = "en",
+    ids: Annotated[
+        list[str] | None, typer.Option("--id", metavar="ID", help="This task alone; repeatable.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Rows of a seed file.")] = False,
 ) -> None:
-    """Print seeds as JSON lines."""
-    import sys
-
+    """Print seeds, to be read or as JSON lines."""
     from selfinstruct.run import verbs
 
-    verbs.show_seeds(lang, sys.stdout)
+    verbs.show_seeds(lang, ids or (), as_json=as_json)
 
 
 @seeds_app.command("stats")
 def seeds_stats(
-    lang: Annotated[str, typer.Option(help="A language that ships, or a file.")] = "en",
+    lang: Annotated[
+        list[str] | None,
+        typer.Option(help="A language that ships, or a file; repeatable. Default: all that ship."),
+    ] = None,
+    tokenizer: Annotated[
+        str, typer.Option(metavar="MODEL", help="A folder, a hub id, or `bundled:demo`.")
+    ] = "bundled:demo",
+    as_json: Annotated[bool, typer.Option("--json", help="All numbers as JSON.")] = False,
 ) -> None:
-    """Count seeds by kind and category."""
+    """Count seeds by language: tasks, categories, lengths, and how well a tokenizer fits."""
+    import json
+
     from selfinstruct.run import verbs
 
-    print(verbs.check_seeds(lang))
+    found = verbs.seed_stats(lang or (), tokenizer=tokenizer)
+    if as_json:
+        print(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
+    else:
+        found.print()
 
 
 app.add_typer(seeds_app, name="seeds")

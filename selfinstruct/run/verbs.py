@@ -1,8 +1,10 @@
 """The verbs, each a function: what the command line calls, and what Python code may call as well."""
 
 import asyncio
+import difflib
 import json
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +19,16 @@ from selfinstruct.pool.folder import RECIPE
 from selfinstruct.pool.journal import spent
 from selfinstruct.report.export import Exported, Format, export
 from selfinstruct.report.progress import Shower, shower
+from selfinstruct.report.seeds import SeedSets, count_seeds, print_seeds
 from selfinstruct.report.stats import LanguageStats, is_running, print_stats, read_stats
 from selfinstruct.run.session import Outcome, run
-from selfinstruct.seeds import check_file, read_seeds, seed_row, shipped_seeds
+from selfinstruct.seeds import (
+    check_file,
+    read_seeds,
+    seed_row,
+    shipped_languages,
+    shipped_seeds,
+)
 from selfinstruct.settings import Settings, read_dump, read_settings
 from selfinstruct.translate import TranslationReport, translate
 from selfinstruct.types import Seed
@@ -193,11 +202,59 @@ def check_seeds(language_or_file: str) -> str:
     return text
 
 
-def show_seeds(language: str, out: TextIO) -> None:
-    """Print the seeds of a language that ships, or of a file, as JSON lines.
+def show_seeds(
+    language_or_file: str,
+    ids: Sequence[str] = (),
+    *,
+    as_json: bool = False,
+    stream: TextIO | None = None,
+) -> None:
+    """Print the seeds of a language that ships, or of a file, to be read or as JSON lines.
+
+    Args:
+        language_or_file: `th`, or a path.
+        ids: Print these alone, in this order; all by default.
+        as_json: Print rows of a seed file.
+        stream: Where to; default: standard output.
 
     Raises:
-        XtuneError: There are none.
+        XtuneError: There are no such seeds.
     """
-    for seed in read_seeds(language):
+    seeds = _chosen(read_seeds(language_or_file), ids, language_or_file)
+    if not as_json:
+        return print_seeds(seeds, Console(file=stream, highlight=False))
+    out = stream or sys.stdout
+    for seed in seeds:
         out.write(json.dumps(seed_row(seed), ensure_ascii=False) + "\n")
+    return None
+
+
+def seed_stats(
+    languages_or_files: Sequence[str] = (), *, tokenizer: str = "bundled:demo"
+) -> SeedSets:
+    """Count seed sets; all that ship by default. See `selfinstruct.report.seeds`.
+
+    Raises:
+        XtuneError: There are no such seeds, or the tokenizer cannot be read.
+    """
+    names = dict.fromkeys(languages_or_files or shipped_languages())
+    return count_seeds({name: read_seeds(name) for name in names}, tokenizer)
+
+
+def _chosen(seeds: Sequence[Seed], ids: Sequence[str], where: str) -> list[Seed]:
+    """The seeds of some ids.
+
+    Raises:
+        XtuneError: There is none of such an id; the nearest are told.
+    """
+    if not ids:
+        return list(seeds)
+    by_id = {seed.id: seed for seed in seeds}
+    for name in ids:
+        if name not in by_id:
+            near = difflib.get_close_matches(name, by_id, n=3, cutoff=0.5)
+            raise XtuneError(
+                f"There is no seed `{name}` in `{where}`; {len(by_id)} are there, from {seeds[0].id} to {seeds[-1].id}.",
+                advice=f"Did you mean {' or '.join(near)}?" if near else "",
+            )
+    return [by_id[name] for name in ids]

@@ -18,6 +18,11 @@ def shipped_seeds(language: str) -> Path | None:
     return path if language and Path(language).name == language and path.is_file() else None
 
 
+def shipped_languages() -> tuple[str, ...]:
+    """The languages whose seeds lie in this package, sorted by code."""
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.jsonl")))
+
+
 def read_seeds(language_or_path: str | Path) -> tuple[Seed, ...]:
     """The seeds of a language that ships, or of a file.
 
@@ -89,7 +94,7 @@ def _file_of(language_or_path: str | Path) -> Path:
     path = Path(language_or_path)
     if path.exists() or path.suffix or len(path.parts) > 1:
         return path
-    there = ", ".join(sorted(file.stem for file in _FOLDER.glob("*.jsonl")))
+    there = ", ".join(shipped_languages())
     raise XtuneError(
         f"There are no seeds in `{name}`, and no file of that name; those that ship: {there}.",
         advice=f"Make them with: selfinstruct translate --to {name}",

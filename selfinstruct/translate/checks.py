@@ -18,8 +18,8 @@ _CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
 _PLACEHOLDER = re.compile(
     r"\{\{?\s*[A-Za-z_]\w*\s*\}?\}|</?[A-Za-z][^<>\n]{0,40}>|%[sd]\b|_{3,}|\[[A-Z][A-Z _]+\]"
 )
-_LABEL = re.compile(r"^\s*\(?([A-Za-z]|\d{1,2})[).:](?!\d)", re.MULTILINE)
-"""What a list's or an option's line begins with: `A)`, `(b)`, `3.`."""
+_LABEL = re.compile(r"^\s*\(?([A-Za-z]|\d{1,2})(?:[).]| ?:)(?!\d)", re.MULTILINE)
+"""What a list's or an option's line begins with: `A)`, `(b)`, `3.`, `A:` and the French `A :`."""
 
 _TABLE_ROW = re.compile(r"^\s*\|.*\|\s*$", re.MULTILINE)
 _FEWEST_LETTERS = 10
@@ -145,9 +145,14 @@ def _left_in_english(source: str, text: str) -> str:
     runs = {tuple(others[at : at + _RUN_LEFT_IN_ENGLISH]) for at in range(len(others))}
     for at in range(len(words) - _RUN_LEFT_IN_ENGLISH + 1):
         run = tuple(words[at : at + _RUN_LEFT_IN_ENGLISH])
-        if run in runs and sum(word[0].islower() and len(word) > 1 for word in run) >= 2:
+        if run in runs and sum(_is_lower_word(word) for word in run) >= 2:
             return " ".join(run)
     return ""
+
+
+def _is_lower_word(word: str) -> bool:
+    """Whether it has two letters and no capital in front; `c,` in a list of labels is no word."""
+    return word[0].islower() and sum(map(str.isalpha, word)) > 1
 
 
 def _in_another_script(source: str, text: str, language: Language) -> bool:

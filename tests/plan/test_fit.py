@@ -8,7 +8,7 @@ from machines import CPU, DEMO, LLAMA_7B, OLD_CPU, gpu, make_recipe, values
 from xtune.errors import HardwareError
 from xtune.hardware import Launch
 from xtune.memory import GIB
-from xtune.plan import resolve
+from xtune.plan import Plan, resolve
 
 
 @pytest.mark.parametrize(
@@ -85,10 +85,10 @@ def test_too_large_a_plan_is_refused_with_bytes_and_a_way_out_that_works() -> No
 
 
 def test_advice_is_the_cheapest_single_change_first() -> None:
-    fixed = {"train__micro_batch_size": 8, "memory__gradient_checkpointing": True}
+    fixed = {"train__micro_batch_size": 64, "train__batch_size": 64}
     with pytest.raises(HardwareError, match=r"`train\.micro_batch_size=1`"):
         resolve(make_recipe("qlora", **fixed), gpu(8), LLAMA_7B)
-    long = make_recipe("qlora", data__max_tokens=32768)
+    long = make_recipe("qlora", data__max_tokens=131072)
     with pytest.raises(HardwareError, match=r"`data\.max_tokens=(\d+)`") as caught:
         resolve(long, gpu(8), LLAMA_7B)
     tokens = int(str(caught.value).split("data.max_tokens=")[1].split("`")[0])
@@ -105,3 +105,58 @@ def test_without_a_way_out_the_message_says_so() -> None:
 def test_cpu_memory_is_a_limit_too() -> None:
     with pytest.raises(HardwareError, match="GiB of memory"):
         resolve(make_recipe("full"), OLD_CPU, LLAMA_7B)
+
+
+QUICK = (False, False, "device")
+
+
+def style(plan: Plan) -> tuple[object, ...]:
+    found = values(plan)
+    return found["gradient_checkpointing"], found["frugal_layers"], found["checkpoints"]
+
+
+def test_techniques_come_in_the_order_of_what_they_cost() -> None:
+    """Ever longer sequences on one card: nothing, layers again, checkpoints on the host, frugal layers, both."""
+    fixed = {"train__batch_size": 1, "train__optimizer": "adamw_8bit"}
+    seen = []
+    for tokens in range(256, 40_000, 256):
+        recipe = make_recipe("qlora", data__max_tokens=tokens, **fixed)
+        try:
+            plan = resolve(recipe, gpu(8), LLAMA_7B)
+        except HardwareError:
+            break
+        if not seen or seen[-1] != style(plan):
+            seen.append(style(plan))
+    assert seen == [
+        QUICK,
+        (True, False, "device"),
+        (True, False, "host"),
+        (True, True, "device"),
+        (True, True, "host"),
+    ] or seen == [
+        QUICK,
+        (True, False, "device"),
+        (True, False, "host"),
+        (True, True, "host"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"memory__frugal_layers": True}, (True, True, "device")),
+        ({"memory__frugal_layers": True, "memory__checkpoints": "disk"}, (True, True, "disk")),
+        ({"memory__checkpoints": "host"}, (True, False, "host")),
+        ({"memory__checkpoints": "disk"}, (True, False, "disk")),
+        ({"memory__gradient_checkpointing": False}, QUICK),
+    ],
+)
+def test_what_is_asked_for_is_done(asked: dict[str, object], expected: tuple[object, ...]) -> None:
+    recipe = make_recipe("qlora", data__max_tokens=512, train__batch_size=1, **asked)
+    assert style(resolve(recipe, gpu(24), LLAMA_7B)) == expected
+
+
+def test_compiled_layers_are_left_whole() -> None:
+    fixed = {"train__compile": True, "train__batch_size": 1, "data__max_tokens": 16384}
+    with pytest.raises(HardwareError):
+        resolve(make_recipe("qlora", **fixed), gpu(8), LLAMA_7B)

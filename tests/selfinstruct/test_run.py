@@ -314,9 +314,9 @@ def test_a_wrong_key_or_an_empty_account_is_one_line(tmp_path, status, body, wor
 
 def test_a_language_into_which_nothing_can_be_translated_stops_the_run(tmp_path):
     with serving(ScriptedLLM()) as server:
-        code, _, err = inside(recipe(tmp_path, server, languages="[de]", seeds="null"))
+        code, _, err = inside(recipe(tmp_path, server, languages="[nl]", seeds="null"))
     assert code == 2
-    assert "No seed could be translated into de" in err.splitlines()[-1]
+    assert "No seed could be translated into nl" in err.splitlines()[-1]
 
 
 def test_a_run_that_kept_nothing_says_where_to_look(tmp_path):

@@ -19,7 +19,7 @@ from selfinstruct.translate.numbers import numbers_in, numbers_meant
 from selfinstruct.types import LLM, Reply, Request, Seed, Task, Usage
 from xtune.errors import DataError, RunError, XtuneError
 
-THAI = "กขคงจฉชซญดตถทนบปผพมยรลวสหอ"
+GEORGIAN = "აბგდევზთიკლმნოპჟრსტუფქღყშჩცძწჭხჯჰ"
 SEEDS = read_seeds("en")
 SEED = Seed(
     id="one",
@@ -33,15 +33,15 @@ SEED = Seed(
     keep=("output",),
     why="The letter stays.",
 )
-GERMAN = {
-    "instruction": "Wähle den richtigen Buchstaben. Unter https://example.org/help steht mehr zu `code` und {name}.",
-    "input": "A) 9.000 Äpfel\nB) 2 Birnen",
+DUTCH = {
+    "instruction": "Kies de juiste letter. Op https://example.org/help staat meer over `code` en {name}.",
+    "input": "A) 9.000 appels\nB) 2 peren",
     "output": "B",
 }
 
 
 def pretend(text: str) -> str:
-    """Thai letters for every word, and all else as it is: a translation as faithful as can be."""
+    """Georgian letters for every word, and all else as it is: a translation as faithful as can be."""
     if text.startswith("{"):
         rows = json.loads(text)
         return json.dumps({key: pretend(value) for key, value in rows.items()}, ensure_ascii=False)
@@ -52,7 +52,7 @@ def pretend(text: str) -> str:
         if number % 2
         else re.sub(
             r"[^\W\d_]+",
-            lambda word: "".join(THAI[ord(char) % len(THAI)] for char in word[0]),
+            lambda word: "".join(GEORGIAN[ord(char) % len(GEORGIAN)] for char in word[0]),
             part,
         )
         for number, part in enumerate(parts)
@@ -60,7 +60,7 @@ def pretend(text: str) -> str:
 
 
 class Translator:
-    """An LLM in this process: answers in pretended Thai, unless the script says otherwise."""
+    """An LLM in this process: answers in pretended Georgian, unless the script says otherwise."""
 
     def __init__(self, script: Callable[[str, int], Any] = lambda _seed, _attempt: None) -> None:
         self.script = script
@@ -91,7 +91,7 @@ class Translator:
 
 
 def run(
-    folder: Path, llm: LLM, seeds: Sequence[Seed] = SEEDS, to: Sequence[str] = ("th",)
+    folder: Path, llm: LLM, seeds: Sequence[Seed] = SEEDS, to: Sequence[str] = ("ka",)
 ) -> TranslationReport:
     return asyncio.run(translate(seeds, to=to, folder=folder, llm=llm))
 
@@ -109,7 +109,7 @@ def test_162_seeds_go_into_a_language_in_their_order_and_nothing_faithful_is_ref
     assert len(llm.asked) == 162
     assert report.ok
     assert report.usage == Usage(prompt_tokens=16_200, completion_tokens=8_100)
-    translated = read_seeds(tmp_path / "th.jsonl")
+    translated = read_seeds(tmp_path / "ka.jsonl")
     assert [seed.id for seed in translated] == [seed.id for seed in SEEDS if seed.translate != "no"]
     by_id = {seed.id: seed for seed in SEEDS}
     for seed in translated:
@@ -121,15 +121,49 @@ def test_162_seeds_go_into_a_language_in_their_order_and_nothing_faithful_is_ref
 
 
 def test_a_task_is_asked_for_again_with_the_reason_and_then_written(tmp_path: Path) -> None:
-    bad = {**GERMAN, "input": "A) 9.000 Äpfel\nB) 3 Birnen"}
-    llm = Translator(lambda _seed, attempt: bad if attempt == 1 else GERMAN)
-    report = run(tmp_path, llm, [SEED], ["de"])
+    bad = {**DUTCH, "input": "A) 9.000 appels\nB) 3 peren"}
+    llm = Translator(lambda _seed, attempt: bad if attempt == 1 else DUTCH)
+    report = run(tmp_path, llm, [SEED], ["nl"])
     assert report.ok
-    assert llm.asked == ["translate/de/one/1", "translate/de/one/2"]
+    assert llm.asked == ["translate/nl/one/1", "translate/nl/one/2"]
     told = llm.requests[1].messages[-1]["content"]
     assert "the numbers 2 are missing" in told
     assert "the numbers 3 are not in the English text" in told
-    assert rows_of(tmp_path / "de.jsonl")[0]["input"] == GERMAN["input"]
+    assert rows_of(tmp_path / "nl.jsonl")[0]["input"] == DUTCH["input"]
+
+
+def test_an_order_of_labels_and_the_french_colon_are_no_fault() -> None:
+    task = Task(
+        instruction="Put the steps of making tea in the right order.",
+        input="A: Drink the tea.\nB: Boil the water.\nC: Pour it over the leaves.",
+        output="b, c, a, b, c, a",
+    )
+    seed = Seed(id="tea", category="x", task=task)
+    french = {
+        "instruction": "Remettez dans le bon ordre les étapes de la préparation du thé.",
+        "input": "A\u00a0: Buvez le thé.\nB\u202f: Faites bouillir l’eau.\nC : Versez-la sur les feuilles.",
+        "output": "b, c, a, b, c, a",
+    }
+    assert reasons_against(seed, french, language_of("fr")) == []
+    swapped = {**french, "input": french["input"].replace("C :", "D :")}
+    assert "the labels of options" in "; ".join(reasons_against(seed, swapped, language_of("fr")))
+
+
+def test_an_order_of_labels_and_the_french_colon_are_no_fault() -> None:
+    task = Task(
+        instruction="Put the steps of making tea in the right order.",
+        input="A: Drink the tea.\nB: Boil the water.\nC: Pour it over the leaves.",
+        output="b, c, a, b, c, a",
+    )
+    seed = Seed(id="tea", category="x", task=task)
+    french = {
+        "instruction": "Remettez dans le bon ordre les étapes de la préparation du thé.",
+        "input": "A\u00a0: Buvez le thé.\nB\u202f: Faites bouillir l’eau.\nC : Versez-la sur les feuilles.",
+        "output": "b, c, a, b, c, a",
+    }
+    assert reasons_against(seed, french, language_of("fr")) == []
+    swapped = {**french, "input": french["input"].replace("C :", "D :")}
+    assert "the labels of options" in "; ".join(reasons_against(seed, swapped, language_of("fr")))
 
 
 @pytest.mark.parametrize(
@@ -138,30 +172,30 @@ def test_a_task_is_asked_for_again_with_the_reason_and_then_written(tmp_path: Pa
         ({"output": "C"}, '"output" must be copied letter by letter'),
         ({"input": ""}, '"input" is empty, unlike in the English task'),
         (
-            {"input": "A) 9.000 Äpfel\nZ) 2 Birnen"},
+            {"input": "A) 9.000 appels\nZ) 2 peren"},
             "the labels of options must stay A, B, but are A, Z",
         ),
-        ({"instruction": GERMAN["instruction"].replace("org", "com")}, "web and mail addresses"),
-        ({"instruction": GERMAN["instruction"].replace("`code`", "`Kode`")}, "the code spans"),
-        ({"instruction": GERMAN["instruction"].replace("{name}", "{Name}")}, "the placeholders"),
-        ({"instruction": "Wähle " + SEED.task.instruction}, "is still in English"),
-        ({"instruction": GERMAN["instruction"] * 4}, "characters for"),
+        ({"instruction": DUTCH["instruction"].replace("org", "com")}, "web and mail addresses"),
+        ({"instruction": DUTCH["instruction"].replace("`code`", "`kode`")}, "the code spans"),
+        ({"instruction": DUTCH["instruction"].replace("{name}", "{Name}")}, "the placeholders"),
+        ({"instruction": "Kies " + SEED.task.instruction}, "is still in English"),
+        ({"instruction": DUTCH["instruction"] * 4}, "characters for"),
         (
             {"instruction": SEED.task.instruction, "input": SEED.task.input},
-            "the translation is not in German",
+            "the translation is not in Dutch",
         ),
     ],
 )
 def test_a_failure_is_told_and_after_the_last_try_reported_and_not_written(
     change: dict[str, str], told: str, tmp_path: Path
 ) -> None:
-    llm = Translator(lambda _seed, _attempt: {**GERMAN, **change})
-    report = run(tmp_path, llm, [SEED], ["de"])
+    llm = Translator(lambda _seed, _attempt: {**DUTCH, **change})
+    report = run(tmp_path, llm, [SEED], ["nl"])
     assert len(llm.asked) == 4
     assert not report.ok
     assert told in "; ".join(report.languages[0].failed["one"])
-    assert any(line.startswith("de: one failed:") for line in report.lines())
-    assert rows_of(tmp_path / "de.jsonl") == []
+    assert any(line.startswith("nl: one failed:") for line in report.lines())
+    assert rows_of(tmp_path / "nl.jsonl") == []
 
 
 @pytest.mark.parametrize(
@@ -170,12 +204,12 @@ def test_a_failure_is_told_and_after_the_last_try_reported_and_not_written(
         (Reply(text="Sorry, no."), "holds no JSON object"),
         (Reply(text="{nope}"), "no valid JSON"),
         (Reply(text='{"instruction": "a"}'), '"input" is missing'),
-        (Reply(text=json.dumps(GERMAN), finish_reason="length"), "cut off: length"),
+        (Reply(text=json.dumps(DUTCH), finish_reason="length"), "cut off: length"),
         (RequestRefused("request_refused", "too long"), "request_refused: too long"),
     ],
 )
 def test_answers_without_a_task_are_reported(reply: Any, told: str, tmp_path: Path) -> None:
-    report = run(tmp_path, Translator(lambda _seed, _attempt: reply), [SEED], ["de"])
+    report = run(tmp_path, Translator(lambda _seed, _attempt: reply), [SEED], ["nl"])
     assert told in "; ".join(report.languages[0].failed["one"])
 
 
@@ -190,9 +224,9 @@ def test_a_good_translation_in_native_digits_is_accepted() -> None:
 
 def test_an_edited_task_is_never_translated_again(tmp_path: Path) -> None:
     run(tmp_path, Translator(), SEEDS[:4])
-    path = tmp_path / "th.jsonl"
+    path = tmp_path / "ka.jsonl"
     rows = rows_of(path)
-    rows[1]["output"] = "แก้ไขด้วยมือ"
+    rows[1]["output"] = "ხელით შესწორებული"
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
     changed = [
         Seed(
@@ -213,9 +247,9 @@ def test_an_edited_task_is_never_translated_again(tmp_path: Path) -> None:
         [SEEDS[1].id],
         [SEEDS[1].id],
     )
-    assert llm.asked == [f"translate/th/{SEEDS[0].id}/1"]
+    assert llm.asked == [f"translate/ka/{SEEDS[0].id}/1"]
     assert [row["id"] for row in rows_of(path)] == [seed.id for seed in SEEDS[:4]]
-    assert rows_of(path)[1]["output"] == "แก้ไขด้วยมือ"
+    assert rows_of(path)[1]["output"] == "ხელით შესწორებული"
     assert any("the edited translation was kept" in line for line in report.lines())
 
 
@@ -225,18 +259,18 @@ def test_a_stopped_translation_goes_on_and_keeps_what_it_has(tmp_path: Path) -> 
 
     with pytest.raises(AccountError):
         run(tmp_path, Translator(dead_key), SEEDS[:20])
-    done = {row["id"] for row in rows_of(tmp_path / "th.jsonl")}
+    done = {row["id"] for row in rows_of(tmp_path / "ka.jsonl")}
     llm = Translator()
     run(tmp_path, llm, SEEDS[:20])
     assert len(llm.asked) == 20 - len(done)
     whole = run(tmp_path / "whole", Translator(), SEEDS[:20])
-    assert (tmp_path / "th.jsonl").read_bytes() == whole.languages[0].path.read_bytes()
+    assert (tmp_path / "ka.jsonl").read_bytes() == whole.languages[0].path.read_bytes()
 
 
 @pytest.mark.parametrize("cut", [1, 40, 200])
 def test_a_torn_last_line_is_cut_said_and_translated_again(cut: int, tmp_path: Path) -> None:
     run(tmp_path, Translator(), SEEDS[:3])
-    path = tmp_path / "th.jsonl"
+    path = tmp_path / "ka.jsonl"
     whole = path.read_bytes()
     path.write_bytes(whole[:-cut])
     llm = Translator()
@@ -247,9 +281,9 @@ def test_a_torn_last_line_is_cut_said_and_translated_again(cut: int, tmp_path: P
 
 
 def test_a_file_edited_into_nonsense_is_refused_and_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "th.jsonl"
+    path = tmp_path / "ka.jsonl"
     path.write_text('{"id": "a"\n{}\n')
-    with pytest.raises(DataError, match=r"th\.jsonl:1"):
+    with pytest.raises(DataError, match=r"ka\.jsonl:1"):
         run(tmp_path, Translator())
     assert path.read_text() == '{"id": "a"\n{}\n'
 
@@ -265,7 +299,7 @@ def test_a_set_that_ships_is_used_as_it_is(tmp_path: Path) -> None:
 def test_an_unknown_language_is_named_before_anything_is_asked(tmp_path: Path) -> None:
     llm = Translator()
     with pytest.raises(XtuneError, match=r"no language `xx`.*languages\.yaml"):
-        run(tmp_path, llm, to=["th", "xx"])
+        run(tmp_path, llm, to=["ka", "xx"])
     assert llm.asked == []
 
 
@@ -302,23 +336,23 @@ def test_translation_goes_through_a_real_server_that_fails_now_and_then(
         llm = ServerLLM(LLMSettings(model="scripted", base_url=server.url))
 
         async def ask() -> TranslationReport:
-            report = await translate(seeds, to=["th"], folder=tmp_path, llm=llm)
+            report = await translate(seeds, to=["ka"], folder=tmp_path, llm=llm)
             await llm.close()
             return report
 
         report = asyncio.run(ask())
     assert report.ok
     assert len(server.requests) > 12
-    assert [row["id"] for row in rows_of(tmp_path / "th.jsonl")] == [seed.id for seed in seeds]
+    assert [row["id"] for row in rows_of(tmp_path / "ka.jsonl")] == [seed.id for seed in seeds]
 
 
 def test_a_damaged_file_beside_the_seeds_is_one_line(tmp_path: Path) -> None:
-    asyncio.run(translate(SEEDS[:2], to=["th"], folder=tmp_path, llm=Translator()))
-    made = tmp_path / ".th.made.jsonl"
+    asyncio.run(translate(SEEDS[:2], to=["ka"], folder=tmp_path, llm=Translator()))
+    made = tmp_path / ".ka.made.jsonl"
     for damage in ("no JSON\n", "[]\n", '{"id": "seed-001"}\n'):
         made.write_text(damage, encoding="utf-8")
-        with pytest.raises(RunError, match=r"th\.made\.jsonl is damaged"):
-            asyncio.run(translate(SEEDS[:2], to=["th"], folder=tmp_path, llm=Translator()))
+        with pytest.raises(RunError, match=r"ka\.made\.jsonl is damaged"):
+            asyncio.run(translate(SEEDS[:2], to=["ka"], folder=tmp_path, llm=Translator()))
 
 
 def test_progress_is_told_for_every_task(tmp_path: Path) -> None:
@@ -326,13 +360,13 @@ def test_progress_is_told_for_every_task(tmp_path: Path) -> None:
     asyncio.run(
         translate(
             SEEDS[:3],
-            to=["th"],
+            to=["ka"],
             folder=tmp_path,
             llm=Translator(),
             progress=lambda *it: told.append(it),
         )
     )
-    assert told == [("th", done, 3) for done in range(4)]
+    assert told == [("ka", done, 3) for done in range(4)]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def write_recipe(folder: Path, model: Path, train: Path, changes: Mapping[str, A
     for name, value in changes.items():
         section, _, key = name.partition(".")
         if key:
-            recipe[section] = {**recipe[section], key: value}
+            recipe[section] = {**recipe.get(section, {}), key: value}
         else:
             recipe[section] = value
     path = folder / "recipe.yaml"

@@ -19,9 +19,11 @@ method: {{type: {method}, {options}}}
 data: {{train: {train}, evaluate: {held_out}, max_tokens: 64}}
 train: {{learning_rate: 0.003, max_steps: 40, batch_size: 8, micro_batch_size: 4, save_every: 4, evaluate_every: 10, optimizer: adamw, neftune_alpha: 5}}
 run: {{folder: {folder}, seed: 7}}
+{memory}
 """
 
 METHODS = {"lora": "rank: 4, dropout: 0.1", "full": "", "qlora": "rank: 4, dropout: 0.1"}
+MEMORY = {"qlora": "memory: {frugal_layers: true, tile_tokens: 24, checkpoints: disk}"}
 
 
 def write_recipe(path: Path, method: str, model: Path, train: Path, held_out: Path) -> Path:
@@ -32,6 +34,7 @@ def write_recipe(path: Path, method: str, model: Path, train: Path, held_out: Pa
         train=train,
         held_out=held_out,
         folder=path.parent / path.stem,
+        memory=MEMORY.get(method, ""),
     )
     path.write_text(text.replace(", }", "}"), encoding="utf-8")
     return path

@@ -1,11 +1,14 @@
 """How a causal language model ends: its backbone, its head, and what lies between the head and the logits."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from xtune.kernels.cross_entropy import LogitTransform
 
@@ -43,6 +46,9 @@ class Head:
 
     transform: LogitTransform
 
+    norm: nn.Module | None
+    """What the backbone ends with, a token at a time; None if it is not known by name."""
+
     @property
     def is_plain(self) -> bool:
         """Whether the layer is exactly `nn.Linear`, so that its gradient is known in closed form."""
@@ -66,6 +72,12 @@ def base_model(model: nn.Module) -> PreTrainedModel:
     return inner
 
 
+def decoder_layers(model: nn.Module) -> list[nn.Module]:
+    """The decoder layers of a transformers model, with or without an adapter, in the order of its modules."""
+    backbone = base_model(model).base_model
+    return [each for each in backbone.modules() if isinstance(each, GradientCheckpointingLayer)]
+
+
 def output_layer(model: PreTrainedModel) -> nn.Module | None:
     """The layer that makes logits of hidden states; None for a model without one."""
     typed: Any = model  # transformers leaves the method untyped
@@ -81,7 +93,33 @@ def find_head(model: nn.Module) -> Head | None:
     backbone, layer = base.base_model, output_layer(base)
     if backbone is base or layer is None:
         return None
-    return Head(backbone=backbone, layer=layer, transform=_transform(base))
+    return Head(
+        backbone=backbone, layer=layer, transform=_transform(base), norm=_last_norm(backbone)
+    )
+
+
+_LAST_NORMS = ("norm", "ln_f", "final_layernorm", "final_layer_norm", "final_norm")
+
+
+def _last_norm(backbone: nn.Module) -> nn.Module | None:
+    for name in _LAST_NORMS:
+        if isinstance(norm := getattr(backbone, name, None), nn.Module) and not has_hooks(norm):
+            return norm
+    return None
+
+
+@contextmanager
+def left_out(module: nn.Module) -> Iterator[None]:
+    """While it lasts, the module gives back what it is given."""
+    module.forward = _as_it_is
+    try:
+        yield
+    finally:
+        del module.forward
+
+
+def _as_it_is(hidden: torch.Tensor) -> torch.Tensor:
+    return hidden
 
 
 def _transform(base: PreTrainedModel) -> LogitTransform:

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from xtune.kernels.cross_entropy import chunked_cross_entropy, linear_cross_entropy, token_losses
-from xtune.kernels.heads import Head, base_model, find_head, hidden_states
+from xtune.kernels.heads import Head, base_model, find_head, hidden_states, left_out
+from xtune.kernels.tail import Tail, Targets, tiled_loss
 
 IGNORED = -100
 """Label of a token without loss; torch's `ignore_index`, and `xtune.data.types.IGNORED`."""
@@ -28,12 +29,15 @@ class LossModule(nn.Module):
     Args:
         model: A causal language model, with or without a PEFT adapter.
         chunk_tokens: Tokens whose logits exist at one time.
+        tile_tokens: Tokens for which the last norm and the head run at one time, if the model's layers are frugal; 0:
+            all.
     """
 
-    def __init__(self, model: nn.Module, chunk_tokens: int) -> None:
+    def __init__(self, model: nn.Module, chunk_tokens: int, tile_tokens: int = 0) -> None:
         super().__init__()
         self.model = model
         self.chunk_tokens = chunk_tokens
+        self.tile_tokens = tile_tokens
 
     def forward(
         self,
@@ -59,9 +63,23 @@ class LossModule(nn.Module):
                 self.model, input_ids, position_ids, (rows, columns), targets, factors
             )
         options = _options(head.backbone, position_ids)
+        if self.tile_tokens and head.norm is not None:
+            with left_out(head.norm):
+                hidden = hidden_states(head.backbone, input_ids, **options)
+            return tiled_loss(
+                hidden, Targets(rows, columns, targets, factors), self._tail(head, head.norm)
+            )
         hidden = hidden_states(head.backbone, input_ids, **options)  # (rows, tokens, hidden)
         selected = hidden[rows, columns]  # (trained, hidden)
         return _head_loss(head, selected, targets, factors, self.chunk_tokens)
+
+    def _tail(self, head: Head, norm: nn.Module) -> Tail:
+        def loss(hidden: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+            return _head_loss(head, norm(hidden), labels, weights, self.chunk_tokens)
+
+        parameters = [*norm.parameters(), *head.layer.parameters()]
+        trained = [each for each in parameters if each.requires_grad and torch.is_grad_enabled()]
+        return Tail(loss=loss, parameters=trained, tile_tokens=self.tile_tokens)
 
 
 def causal_loss(model: nn.Module, batch: LossInputs, *, chunk_tokens: int) -> torch.Tensor:

@@ -72,6 +72,15 @@ class Workload:
     optimizer: str = "adamw"
     accumulation_steps: int = 1
     gradient_checkpointing: bool = True
+    frugal: bool = False
+    """Layers run tile by tile (`xtune.kernels.frugal`); only with gradient checkpointing."""
+
+    tile_tokens: int = 4096
+    """Tokens of a tile of a frugal layer."""
+
+    checkpoint_place: Literal["device", "host", "disk"] = "device"
+    """Where layers' inputs wait for the backward pass."""
+
     loss_chunk_tokens: int = 0
     """Tokens whose logits exist at one time; 0: all."""
 
@@ -140,8 +149,7 @@ def predict(shape: ModelShape, work: Workload) -> Prediction:
     trained = trained_parameters(shape, work)
     adapter = 0 if work.method == "full" else trained * ADAPTER_BYTES
     gradient_bytes = work.weight_bytes if work.method == "full" else ADAPTER_BYTES
-    saved = _saved_per_layer(shape, work)
-    checkpoint = work.positions * shape.hidden * work.weight_bytes  # one layer's input: n h w
+    saved = _saved_per_layer(shape, work, work.positions)
     items = {
         "weights": weight_bytes(shape, work),
         "embeddings": shape.embedding_parameters * work.weight_bytes,
@@ -150,8 +158,8 @@ def predict(shape: ModelShape, work: Workload) -> Prediction:
         # DistributedDataParallel keeps its buckets beside the gradients.
         "gradients": trained * gradient_bytes * (2 if work.world_size > 1 else 1),
         "optimizer": optimizer_bytes(shape, work),
-        "checkpoints": shape.layers * (checkpoint if work.gradient_checkpointing else saved),
-        "layer": (saved if work.gradient_checkpointing else 0) + _backward(shape, work),
+        "checkpoints": _checkpoints(shape, work, saved),
+        "layer": _layer(shape, work, saved),
         "loss": _loss(shape, work),
         "casts": _casts(shape, work, trained),
         "context": CONTEXT_BYTES[work.device],
@@ -159,6 +167,60 @@ def predict(shape: ModelShape, work: Workload) -> Prediction:
     moving = items["checkpoints"] + max(items["layer"], items["loss"])
     items["reserve"] = round(RESERVE_FRACTION * moving)
     return Prediction(items=items, gradients_stay=work.accumulation_steps > 1)
+
+
+def host_checkpoint_bytes(shape: ModelShape, work: Workload) -> int:
+    """Bytes of the checkpoints that wait in host memory or on disk: an input n h w of every layer."""
+    if not work.gradient_checkpointing or work.checkpoint_place == "device":
+        return 0
+    return shape.layers * _hidden_states(shape, work)
+
+
+def _hidden_states(shape: ModelShape, work: Workload) -> int:
+    return work.positions * shape.hidden * work.weight_bytes
+
+
+def _checkpoints(shape: ModelShape, work: Workload, saved: int) -> int:
+    """What waits on the device for the backward pass.
+
+    Every layer's activations; or with checkpointing every layer's input; or where those wait elsewhere, the one in
+    use and the one that is on its way.
+    """
+    if not work.gradient_checkpointing:
+        return shape.layers * saved
+    waiting = shape.layers if work.checkpoint_place == "device" else min(shape.layers, 2)
+    return waiting * _hidden_states(shape, work)
+
+
+def _layer(shape: ModelShape, work: Workload, saved: int) -> int:
+    """What the layer in the backward pass needs besides its input.
+
+    A frugal layer holds for every token the incoming gradient (h w), queries, keys, values and what attention gave
+    (c times 2 q + 2 k). Besides it needs the most of: a tile of the feed-forward block, which saves gate, its
+    activation and up and has both gradients of their product (5 c m), the norm's float32 input (4 h), the residual and
+    the normalised state (2 c h), and the largest matrix expanded; or one group's attention, what it gave and the
+    gradients of its queries, keys and values (c times 2 q + 2 k of the group) and what the kernel has inside: float32
+    sums of the queries' gradients (4 q), and where key heads are shared the gradients of keys and values for every
+    query head (2 c q).
+    """
+    if not work.frugal:
+        return (saved if work.gradient_checkpointing else 0) + _backward(
+            shape, work, work.positions
+        )
+    c, h, n = work.compute_bytes, shape.hidden, work.positions
+    tile = min(work.tile_tokens, work.tokens) * work.rows
+    every = _hidden_states(shape, work) + 2 * c * n * (shape.query_width + shape.kv_width)
+    query = shape.query_width // max(1, shape.kv_heads)
+    shared = 2 * c * query if shape.heads != shape.kv_heads else 0
+    group = n * (c * (2 * query + 2 * shape.head_dim) + 4 * query + shared)
+    block = tile * (5 * c * _feed_forward_width(shape) + 4 * h + 2 * c * h)
+    return every + max(group, block + _expanded(shape, work))
+
+
+def _expanded(shape: ModelShape, work: Workload) -> int:
+    """The largest quantised matrix in the compute dtype: they are expanded one at a time."""
+    largest = max((linear.weights for _, linear in shape.linears()), default=0)
+    return largest * work.compute_bytes if work.quantization else 0
 
 
 def trained_parameters(shape: ModelShape, work: Workload) -> int:
@@ -231,8 +293,10 @@ def _feed_forward_width(shape: ModelShape) -> int:
     return max(sparse, dense)
 
 
-def _saved_per_layer(shape: ModelShape, work: Workload) -> int:
-    """What one layer's forward pass saves for its backward pass; the tests count it with autograd's own hooks.
+def _saved_per_layer(shape: ModelShape, work: Workload, positions: int) -> int:
+    """What one layer's forward pass over so many tokens saves for its backward pass.
+
+    The tests count it with autograd's own hooks.
 
     Norms: each saves its input in float32 (4h), and where norms are trained the normalised input (w h; Gemma
     normalises in float32: 4h). Norms on queries and keys do the same with q + k.
@@ -260,22 +324,24 @@ def _saved_per_layer(shape: ModelShape, work: Workload) -> int:
     per_token = norms + inputs + output + attention + feed_forward
     pairs = work.rows * work.tokens**2
     if work.attention == "eager":
-        return work.positions * per_token + pairs * shape.heads * (4 + 2 * c)
+        return positions * per_token + pairs * shape.heads * (4 + 2 * c)
     mask = pairs * (1 + c) if work.packing and work.attention == "sdpa" else 0
-    return work.positions * per_token + mask
+    return positions * per_token + mask
 
 
-def _backward(shape: ModelShape, work: Workload) -> int:
-    """Short-lived tensors of one layer's backward pass.
+def _backward(shape: ModelShape, work: Workload, positions: int) -> int:
+    """Short-lived tensors of one layer's backward pass over so many tokens.
 
     Largest in the feed-forward block: the gradients of product, activation, gate and up (4 c m), the incoming
     gradient and the residual's (2 c h) and a norm's float32 gradient (4h). Quantised weights are expanded
-    to the compute dtype one matrix at a time.
+    to the compute dtype one matrix at a time; beside one only the product's two gradients exist, the base's and the
+    adapter's (2 c m), and the norm's comes when they are gone.
     """
     c, h = work.compute_bytes, shape.hidden
     per_token = 4 * c * _feed_forward_width(shape) + 2 * c * h + 4 * h
-    largest = max((linear.weights for _, linear in shape.linears()), default=0)
-    return work.positions * per_token + (largest * c if work.quantization else 0)
+    if work.quantization is not None:
+        per_token = 2 * c * _feed_forward_width(shape) + 2 * c * h
+    return positions * per_token + _expanded(shape, work)
 
 
 def _loss(shape: ModelShape, work: Workload) -> int:
@@ -283,10 +349,15 @@ def _loss(shape: ModelShape, work: Workload) -> int:
 
     Cross-entropy holds three float32 copies of the logits that exist at one time: the logits, their
     log-softmax and their gradient (12 v for each token of a chunk). The last hidden state and its gradient
-    exist for every token (2 c h). A trained head's gradient is summed over the chunks in a second buffer.
+    exist for every token (2 c h); behind frugal layers the gradient is written over the hidden states, and a tile has
+    its norm's float32 input (4 h), its selection, normalised states and gradient (5 c h). A trained head's gradient is summed over the
+    chunks in a second buffer.
     """
     chunk = min(work.loss_chunk_tokens or work.positions, work.positions)
     hidden = 2 * work.compute_bytes * shape.hidden * work.positions
+    if work.frugal:
+        tile = min(work.tile_tokens, work.positions)
+        hidden = _hidden_states(shape, work) + tile * shape.hidden * (4 + 5 * work.compute_bytes)
     second = (
         shape.vocab * shape.hidden * work.weight_bytes
         if work.method == "full" and chunk < work.positions

@@ -74,7 +74,9 @@ class Loading:
             compute_dtype=plan.compute_dtype.value,
             attention=plan.attention.value,
             quantization=method if isinstance(method, QLoRA) else None,
-            gradient_checkpointing=plan.gradient_checkpointing.value,
+            gradient_checkpointing=plan.gradient_checkpointing.value
+            and not plan.frugal_layers.value
+            and plan.checkpoints.value == "device",  # else `xtune.train.techniques` sees to it
             random_seed=recipe.run.seed if from_scratch else None,
         )
 

@@ -1,12 +1,25 @@
-"""The search for the split, the checkpointing and the loss chunk that fit a device's memory, by computed bytes."""
+"""The search for the split, the memory techniques and the loss chunk that fit a device, by computed bytes.
 
-from collections.abc import Iterable, Iterator
+Techniques are tried in the order of what they cost: nothing, layers computed again (a third more arithmetic), their
+inputs in host memory (copies, mostly hidden), frugal layers (attention and its projections computed once more).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
+from typing import Literal, TypeAlias
 
 from xtune.errors import HardwareError
 from xtune.hardware import Hardware
-from xtune.memory import CONTEXT_BYTES, GIB, ModelShape, Prediction, Workload, predict
+from xtune.memory import (
+    CONTEXT_BYTES,
+    GIB,
+    ModelShape,
+    Prediction,
+    Workload,
+    host_checkpoint_bytes,
+    predict,
+)
 
 LOGIT_BYTES = 2**28
 """float32 logits that exist at one time: 256 MiB, thousands of rows, enough to fill a matrix unit."""
@@ -25,6 +38,35 @@ SHORTEST_ADVISED_TOKENS = 256
 """Advice goes no lower with `data.max_tokens`."""
 
 
+Place: TypeAlias = Literal["device", "host", "disk"]
+
+TILE_TOKENS: Mapping[str, int] = {"cpu": 1024}
+"""Tokens of a tile by device, 4096 elsewhere: enough that reading, or expanding, the weights does not tell."""
+
+HOST_FRACTION = 0.6
+"""Of the host's memory that checkpoints may fill; ours."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """How layers are run and where their inputs wait."""
+
+    gradient_checkpointing: bool
+    frugal: bool = False
+    place: Place = "device"
+
+
+QUICK = (Style(False), Style(True))
+FRUGAL = Style(True, frugal=True)
+SLOWER: tuple[Style, ...] = (
+    Style(True, place="host"),
+    FRUGAL,
+    Style(True, frugal=True, place="host"),
+    Style(True, place="disk"),
+    Style(True, frugal=True, place="disk"),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """What the device holds and what the person fixed; None: not fixed."""
@@ -36,15 +78,30 @@ class Limits:
 
     rows: int | None = None
     gradient_checkpointing: bool | None = None
+    frugal: bool | None = None
+    checkpoint_place: Place | None = None
+    tile_tokens: int | None = None
     loss_chunk_tokens: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """A workload that fits, and its computed bytes."""
+    """A workload with its computed bytes."""
 
     work: Workload
     predicted: Prediction
+    fits: bool = True
+
+    def require(self, shape: ModelShape, limits: Limits) -> None:
+        """Nothing, if it fits.
+
+        Raises:
+            HardwareError: It does not; the message gives the computed bytes and the cheapest way out.
+        """
+        if not self.fits:
+            raise HardwareError(
+                _too_large(self, limits), advice=cheapest_change(shape, self, limits)
+            )
 
 
 def budget_bytes(hardware: Hardware, world_size: int) -> int:
@@ -61,29 +118,70 @@ def budget_bytes(hardware: Hardware, world_size: int) -> int:
 
 
 def fit(shape: ModelShape, works: Iterable[Workload], limits: Limits) -> Fit:
-    """Take the first of `works`, best first, that fits with some split, checkpointing and loss chunk.
+    """The first of `works`, best first, that fits with some split, memory techniques and loss chunk.
 
-    Raises:
-        HardwareError: None fits; the message gives the computed bytes and the cheapest way out.
+    If none fits, the smallest of all that were tried, with `fits` false.
     """
     tried: list[Fit] = []
-    for work in works:
-        for chunk in _chunks(shape, limits):
-            found = _search(shape, replace(work, loss_chunk_tokens=chunk), limits)
-            if found.predicted.peak_bytes <= limits.budget_bytes:
+    candidates = [
+        replace(
+            work, loss_chunk_tokens=chunk, tile_tokens=limits.tile_tokens or tile_tokens(limits)
+        )
+        for work in works
+        for chunk in _chunks(shape, limits)
+    ]
+    for styles in _ladder(shape, limits):
+        for work in candidates:
+            found = _search(shape, work, styles, limits)
+            if found.predicted.peak_bytes <= limits.budget_bytes and _has_host_room(
+                shape, found, limits
+            ):
                 return found
             tried.append(found)
-    smallest = min(tried, key=_peak)
-    raise HardwareError(_too_large(smallest, limits), advice=_advice(shape, smallest, limits))
+    return replace(min(tried, key=_peak), fits=False)
 
 
-def _search(shape: ModelShape, work: Workload, limits: Limits) -> Fit:
+def tile_tokens(limits: Limits) -> int:
+    """Tokens of a frugal layer's tile where nobody asked for a number."""
+    return TILE_TOKENS.get(limits.hardware.device, 4096)
+
+
+def _ladder(shape: ModelShape, limits: Limits) -> Iterator[tuple[Style, ...]]:
+    """The styles that may be chosen, quick ones together, then one by one what costs more.
+
+    Nothing beyond checkpoints is chosen unasked for a model type whose layers were never tried, or on a CPU whose
+    host memory is its own.
+    """
+    quick = tuple(style for style in QUICK if _allows(limits, style))
+    if quick:
+        yield quick
+    unasked = limits.frugal is None and limits.checkpoint_place is None
+    for style in SLOWER:
+        away = style.place != "device" and limits.hardware.device == "cpu"
+        if _allows(limits, style) and not (unasked and (away or not shape.known)):
+            yield (style,)
+
+
+def _allows(limits: Limits, style: Style) -> bool:
+    asked = (limits.gradient_checkpointing, limits.frugal, limits.checkpoint_place)
+    offered = (style.gradient_checkpointing, style.frugal, style.place)
+    return all(one is None or one == other for one, other in zip(asked, offered, strict=True))
+
+
+def _has_host_room(shape: ModelShape, found: Fit, limits: Limits) -> bool:
+    if found.work.checkpoint_place != "host" or limits.checkpoint_place == "host":
+        return True
+    room = HOST_FRACTION * limits.hardware.ram_bytes / found.work.world_size
+    return bool(host_checkpoint_bytes(shape, found.work) <= room)
+
+
+def _search(shape: ModelShape, work: Workload, styles: Sequence[Style], limits: Limits) -> Fit:
     """The fastest setting of one workload that fits, or its smallest."""
     fitting: list[Fit] = []
     others: list[Fit] = []
-    for checkpointing in _either(limits.gradient_checkpointing):
+    for style in styles:
         for rows in _row_counts(limits, work.tokens):
-            found = _predict(shape, _split(work, rows, limits.share), checkpointing)
+            found = _predict(shape, _split(work, rows, limits.share), style)
             if found.predicted.peak_bytes <= limits.budget_bytes:
                 fitting.append(found)
                 break
@@ -103,10 +201,6 @@ def _chunks(shape: ModelShape, limits: Limits) -> tuple[int, ...]:
     if limits.loss_chunk_tokens is not None:
         return (limits.loss_chunk_tokens,)
     return (loss_chunk(shape, LOGIT_BYTES), loss_chunk(shape, SMALL_LOGIT_BYTES))
-
-
-def _either(fixed: bool | None) -> tuple[bool, ...]:
-    return (False, True) if fixed is None else (fixed,)
 
 
 def _is_enough(work: Workload, limits: Limits) -> bool:
@@ -137,8 +231,13 @@ def _split(work: Workload, most: int, share: int) -> Workload:
     return replace(work, rows=ceil(share / passes), accumulation_steps=passes)
 
 
-def _predict(shape: ModelShape, work: Workload, checkpointing: bool) -> Fit:
-    work = replace(work, gradient_checkpointing=checkpointing)
+def _predict(shape: ModelShape, work: Workload, style: Style) -> Fit:
+    work = replace(
+        work,
+        gradient_checkpointing=style.gradient_checkpointing,
+        frugal=style.frugal,
+        checkpoint_place=style.place,
+    )
     return Fit(work=work, predicted=predict(shape, work))
 
 
@@ -160,7 +259,7 @@ def _too_large(smallest: Fit, limits: Limits) -> str:
     )
 
 
-def _advice(shape: ModelShape, smallest: Fit, limits: Limits) -> str:
+def cheapest_change(shape: ModelShape, smallest: Fit, limits: Limits) -> str:
     """The first change, cheapest first, with which the computed peak fits."""
     for text, work in _changes(smallest.work, limits):
         if predict(shape, work).peak_bytes <= limits.budget_bytes:
@@ -175,6 +274,12 @@ def _changes(work: Workload, limits: Limits) -> Iterator[tuple[str, Workload]]:
     if not work.gradient_checkpointing:
         work = replace(work, gradient_checkpointing=True)
         yield "`memory.gradient_checkpointing=true`", work
+    if not work.frugal:
+        work = replace(work, frugal=True)
+        yield "`memory.frugal_layers=true`", work
+    if work.checkpoint_place == "device" and limits.hardware.device != "cpu":
+        work = replace(work, checkpoint_place="host")
+        yield "`memory.checkpoints=host`", work
     if work.loss_chunk_tokens > 64:
         yield "`memory.loss_chunk_tokens=64`", replace(work, loss_chunk_tokens=64)
     tokens = work.tokens // 2

@@ -6,9 +6,9 @@ from math import ceil
 
 from xtune.errors import Problem, RecipeError
 from xtune.hardware import Hardware, Launch
-from xtune.memory import GIB, ModelShape, Workload
+from xtune.memory import GIB, ModelShape, Workload, host_checkpoint_bytes
 from xtune.plan.checks import check_machine
-from xtune.plan.fit import Fit, Limits, budget_bytes, fit
+from xtune.plan.fit import Fit, Limits, Place, budget_bytes, fit
 from xtune.plan.precision import decide_attention, decide_precision, follow
 from xtune.plan.types import Choice, Plan
 from xtune.recipe import LowRank, QLoRA, Recipe
@@ -32,6 +32,24 @@ def resolve(
         RecipeError: The recipe asks for what this machine cannot do; all problems together.
         HardwareError: The computed memory exceeds the device's; with the cheapest way out.
     """
+    plan, found, limits = decide(recipe, hardware, shape, launch=launch, recipe_name=recipe_name)
+    found.require(shape, limits)
+    return plan
+
+
+def decide(
+    recipe: Recipe,
+    hardware: Hardware,
+    shape: ModelShape,
+    *,
+    launch: Launch = ONE_PROCESS,
+    recipe_name: str = "run",
+) -> tuple[Plan, Fit, Limits]:
+    """The same, whether it fits or not: the plan, what it was decided by, and the limits it was held to.
+
+    Raises:
+        RecipeError: As in `resolve`.
+    """
     problems: list[Problem] = []
     formats = decide_precision(recipe, hardware, problems)
     attention = decide_attention(recipe, hardware, shape, formats.compute.value, problems)
@@ -54,7 +72,7 @@ def resolve(
     if found.work.weight_dtype != formats.weight.value:
         held = Choice(found.work.weight_dtype, "float32 master weights do not fit here")
         formats = follow(recipe, held, formats.compute)
-    return Plan(
+    plan = Plan(
         recipe=recipe,
         device=Choice(hardware.device, hardware.name),
         weight_dtype=formats.weight,
@@ -69,12 +87,16 @@ def resolve(
         micro_batch_size=_micro_batch_size(recipe, found, limits),
         accumulation_steps=_accumulation_steps(recipe, found, launch),
         gradient_checkpointing=_gradient_checkpointing(recipe, found, limits),
+        frugal_layers=_frugal_layers(recipe, found, limits),
+        tile_tokens=_tile_tokens(recipe, found),
+        checkpoints=_checkpoints(recipe, found, shape),
         loss_chunk_tokens=_loss_chunk_tokens(recipe, found, shape),
         folder=run_folder(recipe, recipe_name),
         world_size=launch.world_size,
         predicted=found.predicted,
         notes=tuple(_notes(recipe, hardware, shape)),
     )
+    return plan, found, limits
 
 
 def _method_workload(recipe: Recipe, shape: ModelShape) -> Workload:
@@ -109,8 +131,25 @@ def _limits(recipe: Recipe, hardware: Hardware, launch: Launch) -> Limits:
         gradient_checkpointing=(
             None if memory.gradient_checkpointing == "auto" else memory.gradient_checkpointing
         ),
+        frugal=_frugal_wanted(recipe),
+        checkpoint_place=_place_wanted(recipe),
+        tile_tokens=None if memory.tile_tokens == "auto" else memory.tile_tokens,
         loss_chunk_tokens=None if memory.loss_chunk_tokens == "auto" else memory.loss_chunk_tokens,
     )
+
+
+def _frugal_wanted(recipe: Recipe) -> bool | None:
+    wanted = recipe.memory.frugal_layers
+    if wanted == "auto":
+        return False if recipe.train.compile else None
+    return wanted
+
+
+def _place_wanted(recipe: Recipe) -> Place | None:
+    wanted = recipe.memory.checkpoints
+    if wanted == "auto":
+        return "device" if recipe.train.compile else None
+    return wanted
 
 
 def _candidates(recipe: Recipe, hardware: Hardware, work: Workload) -> Iterator[Workload]:
@@ -198,6 +237,34 @@ def _gradient_checkpointing(recipe: Recipe, found: Fit, limits: Limits) -> Choic
     if on:
         return Choice(on, f"without it too little fits into {budget}")
     return Choice(on, f"all activations fit into {budget}, and recomputing costs a third more time")
+
+
+def _frugal_layers(recipe: Recipe, found: Fit, limits: Limits) -> Choice[bool]:
+    on = found.work.frugal
+    if recipe.memory.frugal_layers != "auto":
+        return Choice(on, ASKED)
+    if on:
+        return Choice(on, f"whole layers do not fit into {limits.budget_bytes / GIB:.2f} GiB")
+    return Choice(on, "whole layers fit, and are faster")
+
+
+def _tile_tokens(recipe: Recipe, found: Fit) -> Choice[int]:
+    if not found.work.frugal:
+        return Choice(0, "layers are not cut")
+    reason = ASKED if recipe.memory.tile_tokens != "auto" else "so many keep the device busy"
+    return Choice(found.work.tile_tokens, reason)
+
+
+def _checkpoints(recipe: Recipe, found: Fit, shape: ModelShape) -> Choice[str]:
+    place = found.work.checkpoint_place
+    if recipe.memory.checkpoints != "auto":
+        return Choice(place, ASKED)
+    if not found.work.gradient_checkpointing:
+        return Choice(place, "nothing is computed again, so nothing waits")
+    if place == "device":
+        return Choice(place, "there is room for them")
+    size = host_checkpoint_bytes(shape, found.work) / GIB
+    return Choice(place, f"{size:.2f} GiB of layers' inputs do not fit on the device")
 
 
 def _loss_chunk_tokens(recipe: Recipe, found: Fit, shape: ModelShape) -> Choice[int]:

@@ -51,6 +51,13 @@ class Plan:
     """Micro-batches of one device in an optimizer step."""
 
     gradient_checkpointing: Choice[bool]
+    frugal_layers: Choice[bool]
+    tile_tokens: Choice[int]
+    """Tokens of a tile of a frugal layer; 0: layers are not cut."""
+
+    checkpoints: Choice[str]
+    """Where layers' inputs wait for the backward pass: "device", "host" or "disk"."""
+
     loss_chunk_tokens: Choice[int]
     folder: Choice[str]
     """The run folder."""

@@ -457,6 +457,15 @@ class Memory(Spec):
     gradient_checkpointing: bool | Literal["auto"] = "auto"
     """Keep only each layer's input and compute the rest again in the backward pass."""
 
+    frugal_layers: bool | Literal["auto"] = "auto"
+    """Run layers a tile of tokens and a group of heads at a time: the least memory for long sequences."""
+
+    tile_tokens: PositiveInt | Literal["auto"] = "auto"
+    """Tokens of a tile of a frugal layer."""
+
+    checkpoints: Literal["auto", "device", "host", "disk"] = "auto"
+    """Where layers' inputs wait for the backward pass: on the device, in host memory, or in the run's folder."""
+
     loss_chunk_tokens: PositiveInt | Literal["auto"] = "auto"
     """Tokens whose logits exist at one time in the loss."""
 
@@ -508,6 +517,7 @@ class Recipe(Spec):
 
     def _agreements(self) -> tuple[tuple[bool, str], ...]:
         train, held_out = self.train, self.data.evaluate not in {None, 0.0}
+        memory = self.memory
         weighted = [source.weight is not None for source in self.data.train]
         stops_early = train.early_stop_patience is not None
         return (
@@ -550,6 +560,19 @@ class Recipe(Spec):
             (
                 train.matrix_learning_rate is not None and train.optimizer != "muon",
                 "`train.matrix_learning_rate` is for `train.optimizer: muon` alone; remove it",
+            ),
+            (
+                memory.frugal_layers is True and memory.gradient_checkpointing is False,
+                "`memory.frugal_layers` always computes layers again; remove `memory.gradient_checkpointing: false`",
+            ),
+            (
+                memory.checkpoints in {"host", "disk"} and memory.gradient_checkpointing is False,
+                "`memory.checkpoints` is for layers that are computed again; remove `memory.gradient_checkpointing: false`",
+            ),
+            (
+                train.compile
+                and (memory.frugal_layers is True or memory.checkpoints in {"host", "disk"}),
+                "`train.compile` compiles whole layers; remove it, or `memory.frugal_layers` and `memory.checkpoints`",
             ),
             (
                 train.optimizer == "muon" and self.method.type != "full",

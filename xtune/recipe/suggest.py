@@ -94,6 +94,8 @@ _SAME = {
     "use_gradient_checkpointing": "memory.gradient_checkpointing",
     "activation_checkpointing": "memory.gradient_checkpointing",
     "enable_activation_checkpointing": "memory.gradient_checkpointing",
+    "activation_offloading": "memory.checkpoints",
+    "enable_activation_offloading": "memory.checkpoints",
     "output_dir": "run.folder",
     "work_dir": "run.folder",
     "random_seed": "run.seed",

@@ -197,12 +197,12 @@ def compare_tokenizers(models: Many[str], files: Many[str]) -> TokensReport:
         XtuneError: A tokenizer or a file cannot be read.
     """
     samples = [sample for file in dict.fromkeys(files) for sample in _samples(file)]
-    words = {sample.name: _words(sample) for sample in samples}
     rows, vocabularies = [], {}
+    words = {sample.name: words_of(sample) for sample in samples}
     for name in dict.fromkeys(models):
         tokenizer = load_tokenizer(Model(name=name), None)
         vocabularies[name] = len(tokenizer)
-        rows += [_compression(name, tokenizer, one, words[one.name]) for one in samples]
+        rows += [compression_of(name, tokenizer, one, words[one.name]) for one in samples]
     rows.sort(key=lambda row: (row.language or "~", row.file, -row.characters_per_token))
     return TokensReport(
         rows=tuple(rows),
@@ -211,9 +211,10 @@ def compare_tokenizers(models: Many[str], files: Many[str]) -> TokensReport:
     )
 
 
-def _compression(
+def compression_of(
     model: str, tokenizer: "PreTrainedTokenizerBase", sample: Sample, words: int
 ) -> Compression:
+    """What a model's tokenizer makes of one text that has so many words."""
     call: Any = tokenizer
     # by lines, as rows come: one text of a million characters takes some tokenizers quadratic time
     lines = sample.text.splitlines(keepends=True)
@@ -300,7 +301,7 @@ def _read_xml(path: Path) -> tuple[str, str | None]:
     return "\n".join(piece for piece in pieces if piece), language or None
 
 
-def _words(sample: Sample) -> int:
+def words_of(sample: Sample) -> int:
     """Words of a text, by line: segmenters hold a whole text in memory many times over."""
     language = sample.language or "und"
     return sum(len(texts.tokenize(line, language)) for line in sample.text.splitlines())

@@ -27,6 +27,9 @@ class Job:
     evaluation: Sequence[Batch]
     """Held-out batches of this rank; empty if there are none."""
 
+    loss_tile_tokens: int = 0
+    """Tokens for which the end of the model runs at one time; 0: all."""
+
     total_steps: int
     store: CheckpointStore
     metrics: MetricsLog | None

@@ -39,7 +39,7 @@ class Loop:
         self.device = accelerator.device
         if self.settings.compile:
             compile_layers(job.model)
-        self.module = LossModule(job.model, self.plan.loss_chunk_tokens.value)
+        self.module = LossModule(job.model, self.plan.loss_chunk_tokens.value, job.loss_tile_tokens)
         self.optimizer = build_optimizer(parameter_groups(job.model, self.plan), self.plan)
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
         self.parameters = [p for p in job.model.parameters() if p.requires_grad]

@@ -46,6 +46,7 @@ from xtune.train.beginning import (
 from xtune.train.job import Job
 from xtune.train.loop import Loop
 from xtune.train.randomness import seed_everything
+from xtune.train.techniques import apply_techniques
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,6 +281,7 @@ def _make_job(session: Session) -> Job:
     base = load_model(plan)
     check_packing(base, plan)
     model = attach(base, plan, ready.tokenizer)
+    loss_tile_tokens = apply_techniques(model, plan, session.path)
     prepared = ready.prepared
     assembly = Assembly(
         micro_batch_size=plan.micro_batch_size.value,
@@ -305,6 +307,7 @@ def _make_job(session: Session) -> Job:
         model=model,
         batches=batches,
         evaluation=evaluation,
+        loss_tile_tokens=loss_tile_tokens,
         total_steps=prepared.total_steps(recipe),
         store=store,
         metrics=MetricsLog(session.path, keep_steps=checkpoint.state.step if checkpoint else 0)

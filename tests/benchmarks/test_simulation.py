@@ -1,0 +1,169 @@
+"""The simulation against a CPU's allocator and bitsandbytes' own layers; the closed formulas against the simulation."""
+
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from factories import make_model, make_plan, make_tokenizer, save_model
+from transformers import AutoConfig
+
+from benchmarks import simulation
+from benchmarks.simulation import CONFIGS, STYLES, Ledger, at_depth, simulate
+from xtune.adapter.attach import attach
+from xtune.kernels.frugal import FrugalSettings
+from xtune.kernels.install import make_frugal
+from xtune.kernels.loss import LossModule
+from xtune.kernels.shelf import DeviceShelf, HostShelf, Shelf
+from xtune.kernels.shelved import make_shelved
+from xtune.memory import ModelShape, Workload, predict
+from xtune.models.load import load_model
+
+SMALL = {
+    "hidden_size": 256,
+    "intermediate_size": 704,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+    "vocab_size": 2048,
+    "max_position_embeddings": 4096,
+}
+TOKENS = 1024
+
+
+def profiled_peak(run: Any) -> int:
+    """Most bytes that torch's CPU allocator had out at one time while it ran, by the profiler's record of every call."""
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
+        run()
+    events = profile.profiler.kineto_results.events()
+    memory = sorted(
+        (each.start_ns(), each.nbytes()) for each in events if each.name() == "[memory]"
+    )
+    living = peak = 0
+    for _, change in memory:
+        living += change
+        peak = max(peak, living)
+    return peak
+
+
+@pytest.mark.parametrize("frugal", [False, True])
+def test_the_ledger_counts_what_the_allocator_gives_out(frugal: bool) -> None:
+    model = make_model("llama", **SMALL).train()
+    if frugal:
+        make_frugal(model, FrugalSettings(tile_tokens=256))
+    module = LossModule(model, 64, 256 if frugal else 0)
+    ids = torch.randint(0, 2000, (1, TOKENS))
+
+    def step() -> None:
+        positions = torch.arange(TOKENS)[None]
+        module(ids, ids, torch.ones(1, TOKENS), positions).backward()
+        model.zero_grad()
+
+    step()
+    expected = profiled_peak(step)
+    ledger = Ledger()
+    for tensor in (*model.parameters(), *model.buffers(), ids):
+        ledger.enter(tensor, "there before")
+    before = ledger.bytes
+    with ledger:
+        step()
+    assert ledger.peak - before == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_simulated_steps_take_the_bytes_of_real_ones(style: str, tmp_path: Path) -> None:
+    """Bitsandbytes' NF4 layers and PEFT's adapters, run with numbers, beside their stand-ins without."""
+    folder = save_model(tmp_path / "model", "llama", dtype="bfloat16", **SMALL)
+    work = replace(
+        Workload(
+            method="qlora",
+            quantization="nf4",
+            rank=16,
+            tokens=TOKENS,
+            optimizer="none",
+            loss_chunk_tokens=64,
+            tile_tokens=256,
+        ),
+        **STYLES[style],
+    )
+    plan = make_plan(
+        {"model": {"name": str(folder)}, "method": {"type": "qlora", "rank": 16}},
+        weight_dtype="bfloat16",
+        compute_dtype="bfloat16",
+        autocast=True,
+        gradient_checkpointing=style == "checkpointed",
+    )
+    model = attach(load_model(plan), plan, make_tokenizer())
+    ledger = Ledger()
+    module = prepared(model, work, ledger)
+    before = entered(model, ledger)
+    with simulation.cuda_autocast(), ledger:
+        for _ in range(2):
+            ledger.reset()
+            simulation.run_step(module, work)
+            for parameter in model.parameters():
+                parameter.grad = None
+    found = simulate(AutoConfig.from_pretrained(folder), work, block=1, scratch=False)
+    assert found.peak - found.resident == pytest.approx(ledger.peak - before, rel=0.01)
+
+
+def prepared(model: torch.nn.Module, work: Workload, ledger: Ledger) -> LossModule:
+    def on_host(tensor: torch.Tensor) -> torch.Tensor:
+        with ledger.host():
+            return torch.empty_like(tensor)
+
+    shelf: Shelf = DeviceShelf() if work.checkpoint_place == "device" else HostShelf(on_host)
+    if work.frugal:
+        make_frugal(model, FrugalSettings(tile_tokens=work.tile_tokens), shelf)
+    elif work.checkpoint_place != "device":
+        make_shelved(model, shelf)
+    return LossModule(model, work.loss_chunk_tokens, work.tile_tokens if work.frugal else 0)
+
+
+def entered(model: torch.nn.Module, ledger: Ledger) -> int:
+    """Tell the ledger of everything that is there before the step; returns its bytes."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        ledger.enter(tensor, "there before")
+    for module in model.modules():
+        with suppress(AttributeError):
+            state: Any = module.quant_state
+            for tensor in (state.absmax, state.code, state.offset):
+                ledger.enter(tensor, "there before")
+            for tensor in (state.state2.absmax, state.state2.code):
+                ledger.enter(tensor, "there before")
+    return ledger.bytes
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens", "style"),
+    [
+        ("llama-3.1-8b", 8192, "frugal, host"),
+        ("llama-2-7b", 8192, "checkpoints host"),
+        ("qwen3-8b", 4096, "frugal"),
+    ],
+)
+def test_formulas_are_within_three_percent_of_the_simulation_at_full_width(
+    model: str, tokens: int, style: str
+) -> None:
+    """`python -m benchmarks.simulation` prints more models and lengths."""
+    config = AutoConfig.for_model(**CONFIGS[model])
+    shape = ModelShape.from_config(config.to_dict())
+    work = replace(
+        Workload(
+            method="qlora",
+            quantization="nf4",
+            rank=16,
+            tokens=tokens,
+            optimizer="adamw_8bit",
+            loss_chunk_tokens=512,
+        ),
+        **STYLES[style],
+    )
+    computed = predict(shape, work)
+    allocated = computed.peak_bytes - computed.items["context"] - computed.items["reserve"]
+    simulated = at_depth(config, work, shape.layers)
+    assert allocated == pytest.approx(simulated, rel=0.03)

@@ -1,0 +1,229 @@
+"""Frugal layers against transformers' own layers with eager attention: outputs, gradients, dropout, adapters."""
+
+import pytest
+import torch
+from factories import make_batch, make_model, make_plan, make_tokenizer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import PreTrainedModel
+
+from xtune.adapter.attach import attach
+from xtune.kernels.frugal import FrugalSettings
+from xtune.kernels.heads import decoder_layers
+from xtune.kernels.install import make_frugal
+from xtune.kernels.loss import LossModule
+
+KINDS = (
+    "cohere", "cohere2", "exaone4", "gemma", "gemma2", "gemma3_text", "glm", "glm4", "gpt2", "gpt_neox", "granite",
+    "llama", "mistral", "mixtral", "nemotron", "olmo2", "olmo3", "phi", "phi3", "qwen2", "qwen2_moe", "qwen3",
+    "qwen3_moe", "smollm3", "stablelm", "starcoder2",
+)  # fmt: skip
+
+
+def positions_of(*lengths: int, rows: int = 1) -> torch.Tensor:
+    return torch.cat([torch.arange(each) for each in lengths])[None].repeat(rows, 1)
+
+
+def passed(
+    model: torch.nn.Module, positions: torch.Tensor
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Hidden states and the gradients of every trained parameter, of one loss that has no symmetry."""
+    model.zero_grad()
+    generator = torch.Generator().manual_seed(1)
+    ids = torch.randint(0, 250, positions.shape, generator=generator)
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    hidden = base.base_model(input_ids=ids, position_ids=positions, use_cache=False)
+    states = hidden.last_hidden_state
+    (states * torch.randn(states.shape, generator=generator)).sum().backward()
+    gradients = {
+        name: parameter.grad.clone()
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None
+    }
+    return states.detach(), gradients
+
+
+def assert_equal(
+    expected: tuple[torch.Tensor, dict[str, torch.Tensor]],
+    found: tuple[torch.Tensor, dict[str, torch.Tensor]],
+    tolerance: float,
+) -> None:
+    assert (found[0] - expected[0]).norm() <= tolerance * expected[0].norm()
+    assert found[1].keys() == expected[1].keys()
+    floor = 1e-6 * max(float(gradient.norm()) for gradient in expected[1].values())
+    for name, gradient in expected[1].items():  # of one token alone, queries and keys get none
+        assert (found[1][name] - gradient).norm() <= tolerance * gradient.norm() + floor, name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_packed_rows_through_windows_equal_the_models_own_layers(kind: str) -> None:
+    model = make_model(kind, sliding_window=6)
+    model.set_attn_implementation("eager")
+    positions = positions_of(25, 15, rows=2)
+    expected = passed(model, positions)
+    installed = make_frugal(model, FrugalSettings(tile_tokens=16))
+    assert installed.frugal == 2, installed.plain
+    assert_equal(expected, passed(model, positions), 5e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=4),
+    rows=st.integers(1, 3),
+    tile_tokens=st.integers(1, 50),
+    kv_heads_at_once=st.integers(1, 3),
+)
+def test_any_cut_gives_the_same(
+    lengths: list[int], rows: int, tile_tokens: int, kv_heads_at_once: int
+) -> None:
+    model = make_model("qwen3").double()
+    model.set_attn_implementation("eager")
+    positions = positions_of(*lengths, rows=rows)
+    expected = passed(model, positions)
+    make_frugal(model, FrugalSettings(tile_tokens=tile_tokens, kv_heads_at_once=kv_heads_at_once))
+    # transformers' rotary tables and norms are float32 whatever the model's type
+    assert_equal(expected, passed(model, positions), 1e-6)
+
+
+def adapted(kind: str = "llama", dropout: float = 0.0) -> torch.nn.Module:
+    plan = make_plan({"method": {"type": "lora", "rank": 4, "dropout": dropout}})
+    model = attach(make_model(kind), plan, make_tokenizer())
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in model.named_parameters():
+        if ".lora_B." in name:  # begins as zero, and then A gets no gradient
+            parameter.data.normal_(0.0, 0.1, generator=generator)
+    return model
+
+
+@pytest.mark.parametrize("kind", ["llama", "phi3", "gemma2"])
+def test_adapters_get_the_gradients_of_plain_layers(kind: str) -> None:
+    model = adapted(kind)
+    model.get_base_model().set_attn_implementation("eager")
+    positions = positions_of(30, 11)
+    expected = passed(model, positions)
+    assert expected[1]
+    make_frugal(model, FrugalSettings(tile_tokens=16))
+    assert_equal(expected, passed(model, positions), 5e-6)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma2"])
+def test_bfloat16_is_as_near_to_float32_as_plain_layers_are(kind: str) -> None:
+    positions = positions_of(30, 11)
+    exact = passed(make_model(kind), positions)
+
+    def distance(model: PreTrainedModel) -> float:
+        found = passed(model, positions)
+        return max(
+            float((found[1][name].float() - each).norm() / each.norm())
+            for name, each in exact[1].items()
+        )
+
+    plain = distance(make_model(kind).bfloat16())
+    frugal = make_model(kind).bfloat16()
+    assert make_frugal(frugal, FrugalSettings(tile_tokens=16)).frugal == 2
+    assert distance(frugal) <= 1.25 * plain
+
+
+def test_dropout_is_drawn_again_for_the_backward_pass() -> None:
+    """With one seed the step is a function: its slope along a direction equals a difference quotient."""
+    model = adapted(dropout=0.3).double()
+    make_frugal(model, FrugalSettings(tile_tokens=8))
+    positions = positions_of(20)
+    trained = [each for each in model.parameters() if each.requires_grad]
+    generator = torch.Generator().manual_seed(2)
+    direction = [torch.randn(each.shape, generator=generator, dtype=each.dtype) for each in trained]
+
+    def loss() -> torch.Tensor:
+        torch.manual_seed(7)
+        ids = torch.arange(20)[None]
+        hidden = model.get_base_model().base_model(
+            input_ids=ids, position_ids=positions, use_cache=False
+        )
+        return hidden.last_hidden_state[..., :5].sum()
+
+    gradients = torch.autograd.grad(loss(), trained)
+    slope = sum(float((one * other).sum()) for one, other in zip(gradients, direction, strict=True))
+    step = 1e-4
+    values = []
+    with torch.no_grad():
+        for sign in (1, -2):
+            for parameter, along in zip(trained, direction, strict=True):
+                parameter += sign * step * along
+            values.append(float(loss()))
+    quotient = (values[0] - values[1]) / (2 * step)
+    assert quotient == pytest.approx(slope, rel=2e-3)  # norms are float32 in any model
+    torch.manual_seed(7)
+    first = model.get_base_model().base_model(input_ids=torch.arange(20)[None])[0]
+    second = model.get_base_model().base_model(input_ids=torch.arange(20)[None])[0]
+    assert not torch.equal(first, second)
+
+
+def test_a_gradient_that_is_an_expansion_is_not_written_over() -> None:
+    """`sum()` hands back one number in the shape of all: writing over it would write over its neighbours."""
+    model = make_model("llama")
+    model.set_attn_implementation("eager")
+    positions = positions_of(20)
+    states = model.base_model.embed_tokens(torch.arange(20)[None])
+    tables = model.base_model.rotary_emb(states, positions)
+    layer = decoder_layers(model)[0]
+
+    def gradient() -> torch.Tensor:
+        leaf = states.detach().requires_grad_()
+        causal = torch.full((20, 20), -torch.inf).triu(1)[None, None]
+        mask = causal if layer.self_attn.config._attn_implementation == "eager" else None
+        output = layer(
+            leaf, attention_mask=mask, position_embeddings=tables, position_ids=positions
+        )
+        return torch.autograd.grad(output.sum(), leaf)[0]
+
+    expected = gradient()
+    make_frugal(model, FrugalSettings(tile_tokens=8))
+    torch.testing.assert_close(gradient(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("qwen3_next", "Qwen3NextDecoderLayer does not call an attention that can be taken out"),
+        ("gpt_oss", "attention with s_aux"),
+    ],
+)
+def test_layers_that_cannot_be_cut_are_named_and_computed_again_as_a_whole(
+    kind: str, reason: str
+) -> None:
+    model = make_model(kind)
+    expected = passed(model, positions_of(20))
+    installed = make_frugal(model, FrugalSettings())
+    assert (installed.frugal, list(installed.plain), installed.tail) == (0, [reason], False)
+    assert_equal(expected, passed(model, positions_of(20)), 1e-6)
+
+
+def test_nothing_is_kept_when_nothing_is_trained() -> None:
+    model = make_model("llama")
+    make_frugal(model, FrugalSettings(tile_tokens=8))
+    with torch.no_grad():
+        output = model.base_model(input_ids=torch.arange(20)[None], use_cache=False)
+    assert output.last_hidden_state.grad_fn is None
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma2", "qwen3", "cohere", "gpt2", "phi"])
+def test_the_tail_in_tiles_gives_the_loss_and_gradients_of_whole_logits(kind: str) -> None:
+    model = make_model(kind, sliding_window=6)
+    batch = make_batch([list(range(3, 42)), [7, 9, 200, 5, 31, 8], [1, 2]], prompt_tokens=2)
+    batch.weights[0, 5:9] = 0.25
+
+    def stepped(tile_tokens: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        model.zero_grad()
+        module = LossModule(model, chunk_tokens=4, tile_tokens=tile_tokens)
+        loss = module(batch.input_ids, batch.labels, batch.weights, batch.position_ids)
+        (loss * 0.5).backward()
+        gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+        return loss.detach(), gradients
+
+    expected = stepped(0)
+    assert make_frugal(model, FrugalSettings(tile_tokens=16)).tail
+    assert_equal(expected, stepped(8), 5e-6)
+    with torch.no_grad():
+        module = LossModule(model, chunk_tokens=4, tile_tokens=8)
+        loss = module(batch.input_ids, batch.labels, batch.weights, batch.position_ids)
+    torch.testing.assert_close(loss, expected[0])

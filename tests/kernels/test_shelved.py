@@ -1,0 +1,51 @@
+"""Layers whose checkpoints wait elsewhere give the very bits of layers that keep everything."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from factories import make_model, make_plan, make_tokenizer
+
+from xtune.adapter.attach import attach
+from xtune.kernels.shelf import DeviceShelf, HostShelf, Shelf, disk_shelf
+from xtune.kernels.shelved import make_shelved
+
+
+def gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    model.zero_grad()
+    torch.manual_seed(3)
+    ids = torch.randint(0, 250, (2, 24))
+    hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+    (hidden * torch.randn(hidden.shape)).sum().backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("place", ["device", "host", "disk"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", ["llama", "gemma2", "gpt2"])
+def test_bits_are_those_of_plain_layers(
+    place: str, dtype: torch.dtype, kind: str, tmp_path: Path
+) -> None:
+    shelf: Shelf = {
+        "device": DeviceShelf,
+        "host": HostShelf,
+        "disk": lambda: disk_shelf(tmp_path),
+    }[place]()
+    model = make_model(kind).to(dtype)
+    expected = gradients(model)
+    assert make_shelved(model, shelf) == 2
+    found = gradients(model)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], each) for name, each in expected.items())
+
+
+def test_frozen_first_layers_and_dropout() -> None:
+    """With one seed the step is a function of the parameters, whatever is computed again."""
+    plan = make_plan({"method": {"type": "lora", "rank": 4, "dropout": 0.5}})
+    model = attach(make_model("llama"), plan, make_tokenizer()).get_base_model()
+    make_shelved(model, HostShelf())
+    first, second = gradients(model), gradients(model)
+    assert first
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    a_only = [name for name in first if "lora_B" in name]
+    assert any(bool(first[name].abs().sum() > 0) for name in a_only)

@@ -1,0 +1,95 @@
+"""What `xtune plan` answers, held against the plan itself and against hand calculations."""
+
+import pytest
+from machines import CPU, LLAMA_7B, gpu, make_recipe
+
+from xtune.errors import HardwareError
+from xtune.memory import GIB, Workload
+from xtune.plan.assess import STEP_TOKENS, assess
+from xtune.plan.cards import Card, cards, find_card, read_size
+from xtune.plan.resolve import decide
+from xtune.plan.speed import EFFICIENCY, tokens_per_second
+
+
+@pytest.mark.parametrize("machine", [gpu(8), gpu(24), CPU], ids=["8", "24", "cpu"])
+def test_the_longest_sequence_fits_and_a_longer_one_does_not(machine: object) -> None:
+    found = assess(make_recipe("qlora"), machine, LLAMA_7B)
+
+    def fits(tokens: int) -> bool:
+        fixed = {"data__max_tokens": tokens, "train__batch_size": 1}
+        recipe = make_recipe("qlora", train__micro_batch_size=1, **fixed)
+        return decide(recipe, machine, LLAMA_7B)[1].fits
+
+    assert fits(found.longest_tokens)
+    assert not fits(found.longest_tokens + STEP_TOKENS)
+
+
+def test_what_does_not_fit_is_answered_with_bytes_and_a_way_out() -> None:
+    found = assess(make_recipe("full"), gpu(8), LLAMA_7B)
+    assert not found.fits
+    assert found.peak_bytes > found.budget_bytes == 8 * GIB
+    assert "method=" in found.advice
+    answer = found.to_json()
+    assert sum(answer["items"].values()) >= answer["peak_bytes"]
+
+
+def test_a_model_that_does_not_fit_at_any_length_has_none() -> None:
+    assert assess(make_recipe("qlora"), gpu(2), LLAMA_7B).longest_tokens == 0
+
+
+def test_speed_is_products_over_the_cards_products() -> None:
+    """7B without attention's share: forward, backward by the input, forward again, and the head there and back."""
+    card = Card(name="test", vram_bytes=0, capability=(8, 6), flops=1e14, bandwidth=1e20, link=1e20)
+    work = Workload(method="lora", rank=16, tokens=1, rows=4096)
+    weights = LLAMA_7B.linear_weights
+    attention = 2 * 4096 * 32 * (1 + 2.5 + 1)
+    products = 6 * weights + 4 * LLAMA_7B.embedding_parameters + attention
+    assert tokens_per_second(LLAMA_7B, work, card) == pytest.approx(EFFICIENCY * 1e14 / products)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("rtx3060", "RTX 3060"),
+        ("NVIDIA GeForce RTX 4060 Ti", "RTX 4060 Ti"),
+        ("RTX-4090 Laptop GPU", "RTX 4090"),
+        ("Tesla T4", "T4"),
+        ("H100 PCIe", "H100"),
+    ],
+)
+def test_cards_are_found_as_people_and_drivers_call_them(name: str, expected: str) -> None:
+    assert find_card(name).name == expected
+
+
+def test_an_unknown_card_is_answered_with_near_names() -> None:
+    with pytest.raises(HardwareError, match="RTX 3060"):
+        find_card("RTX 3061")
+    with pytest.raises(HardwareError, match="--vram"):
+        find_card("Voodoo 2")
+
+
+def test_the_table_of_cards_makes_sense() -> None:
+    for card in cards():
+        assert 7 * GIB <= card.vram_bytes <= 200 * GIB, card.name
+        assert 1e13 <= card.flops <= 3e15, card.name
+        assert (7, 0) <= card.capability <= (12, 0), card.name
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("8GiB", 8 * GIB),
+        ("8", 8 * GIB),
+        ("24GB", 24 * 10**9),
+        ("7.5 gib", round(7.5 * GIB)),
+        ("512MiB", GIB // 2),
+    ],
+)
+def test_sizes_are_read(text: str, size: int) -> None:
+    assert read_size(text, "--vram") == size
+
+
+@pytest.mark.parametrize("text", ["", "eight", "8 apples", "-3GiB", "0"])
+def test_what_is_no_size_is_named(text: str) -> None:
+    with pytest.raises(HardwareError, match="--vram"):
+        read_size(text, "--vram")

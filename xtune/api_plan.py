@@ -1,0 +1,207 @@
+"""`plan` as a Python function: will a recipe or a model fit on a machine, with no GPU, no weights and no torch where none is needed."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from xtune.api import Overrides, as_words, read
+from xtune.catalog import list_recipes, recorded_config
+from xtune.errors import ModelError, RecipeError
+from xtune.hardware import Hardware, detect, ram_bytes
+from xtune.memory import GIB, ModelShape
+from xtune.models.source import read_config, read_json_object
+from xtune.plan.assess import Assessment, assess
+from xtune.plan.cards import find_card, machine, read_size
+from xtune.recipe import Recipe
+from xtune.recipe.models import Model
+from xtune.recipe.read import parse_recipe
+
+METHODS = ("full", "lora", "qlora")
+"""In the order in which they are advised, if they fit."""
+
+DEFAULT_TOKENS = 2048
+DEFAULT_RANK = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """The machine that is planned for; nothing named: this one."""
+
+    vram: str | None = None
+    gpu: str | None = None
+    ram: str | None = None
+
+    def hardware(self) -> Hardware:
+        """What the plan depends on.
+
+        Raises:
+            HardwareError: A size cannot be read, or a card is not known.
+        """
+        ram = read_size(self.ram, "--ram") if self.ram else ram_bytes()
+        if self.vram is None and self.gpu is None:
+            here = detect()
+            return here if self.ram is None else replace(here, ram_bytes=ram)
+        return machine(
+            card=find_card(self.gpu) if self.gpu else None,
+            vram_bytes=read_size(self.vram, "--vram") if self.vram else None,
+            ram_bytes=ram,
+            cpu_count=os.cpu_count() or 1,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelPlans:
+    """A model on a machine by every method that was asked about."""
+
+    model: str
+    plans: Mapping[str, Assessment]
+
+    @property
+    def advised(self) -> Assessment:
+        """The first method that fits: everything trained, then LoRA, then QLoRA; the last if none does."""
+        for each in self.plans.values():
+            if each.fits:
+                return each
+        return list(self.plans.values())[-1]
+
+    def advice(self) -> str:
+        """One sentence on which method to take."""
+        best = self.advised
+        method = best.plan.recipe.method.type
+        if not best.fits:
+            return f"Nothing fits at {best.plan.recipe.data.max_tokens:,} tokens. {best.advice}"
+        why = {
+            "full": "all weights can be trained here; LoRA is faster, and enough for most tasks",
+            "lora": "the base fits unquantised, which is faster than QLoRA and as good as it gets",
+            "qlora": "only a 4-bit base fits",
+        }[method]
+        return f"Take {method}: {why}."
+
+    def to_json(self) -> dict[str, Any]:
+        """The advised plan's fields, and every method's under `methods`."""
+        every = {name: each.to_json() for name, each in self.plans.items()}
+        return {**self.advised.to_json(), "model": self.model, "methods": every}
+
+    def lines(self) -> Iterator[str]:
+        """A table over the methods, and the advice."""
+        first = next(iter(self.plans.values()))
+        tokens = first.plan.recipe.data.max_tokens
+        yield f"{self.model} on {first.machine}, {first.budget_bytes / GIB:.2f} GiB, {tokens:,} tokens"
+        yield ""
+        yield f"{'method':8} {'fits':5} {'peak GiB':>9} {'longest':>9} {'tokens/s':>9}  techniques"
+        for name, each in self.plans.items():
+            speed = f"{each.tokens_per_s:,.0f}" if each.tokens_per_s else "-"
+            yield (
+                f"{name:8} {'yes' if each.fits else 'no':5} {each.peak_bytes / GIB:9.2f} {each.longest_tokens:9,} {speed:>9}"
+                f"  {_techniques(each)}"
+            )
+        yield ""
+        yield self.advice()
+        yield "Peaks and lengths are computed, speeds estimated; nothing was measured."
+
+
+def plan(
+    target: str | Path,
+    overrides: Overrides = (),
+    *,
+    on: Target = Target(),
+    tokens: int | None = None,
+) -> Assessment | ModelPlans:
+    """Plan a recipe, or a model by every method, for a machine.
+
+    Args:
+        target: A shipped recipe's name, a YAML file, a model's folder or id, or a bare config.json.
+        overrides: As for `train`. With a model, `method=qlora` asks about one method alone.
+        on: The machine.
+        tokens: Length of a sequence; default: the recipe's, and 2,048 for a model.
+
+    Raises:
+        RecipeError: The recipe is wrong, or asks for what the machine cannot do.
+        ModelError: The model's config.json cannot be found.
+        HardwareError: The machine's description cannot be read.
+    """
+    words = list(as_words(overrides))
+    if tokens is not None:
+        words.append(f"data.max_tokens={tokens}")
+    hardware = on.hardware()
+    if _is_recipe(str(target)):
+        named = read(target, words)
+        shape = ModelShape.from_config(_config(named.recipe.model))
+        return assess(named.recipe, hardware, shape, name=named.name)
+    return _plans(str(target), words, hardware)
+
+
+def _is_recipe(target: str) -> bool:
+    return (
+        target.endswith((".yaml", ".yml"))
+        or any(entry.name == target for entry in list_recipes())
+        or not _is_model(target)
+    )
+
+
+def _is_model(target: str) -> bool:
+    path = Path(target).expanduser()
+    if path.is_dir() or target.endswith(".json") or target.startswith("bundled:"):
+        return True
+    return target.count("/") == 1 and not path.exists()
+
+
+def _plans(target: str, words: Sequence[str], hardware: Hardware) -> ModelPlans:
+    config = _config_of(target)
+    shape = ModelShape.from_config(config)
+    methods: Sequence[str] = METHODS
+    asked = [word for word in words if word.startswith(("method=", "method."))]
+    if asked:
+        methods = (_recipe("lora", words).method.type,)
+    plans, wrong = {}, None
+    for method in methods:
+        try:
+            recipe = _recipe(method, words)
+            plans[method] = assess(recipe, hardware, shape, name=shape.model_type)
+        except RecipeError as error:  # a method that this machine has no package or unit for
+            wrong = error
+    if not plans and wrong is not None:
+        raise wrong
+    return ModelPlans(model=target, plans=plans)
+
+
+def _recipe(method: str, words: Sequence[str]) -> Recipe:
+    """A recipe that asks for nothing but a method and a length."""
+    text = (
+        "model: {name: 'bundled:demo'}\n"
+        f"method: {{type: {method}{'' if method == 'full' else f', rank: {DEFAULT_RANK}'}}}\n"
+        f"data: {{train: rows.jsonl, max_tokens: {DEFAULT_TOKENS}}}\n"
+        "train: {learning_rate: 1e-4, max_steps: 1000, batch_size: 8}\n"
+    )
+    return parse_recipe(text, words, source="the question")
+
+
+def _config_of(target: str) -> dict[str, Any]:
+    path = Path(target).expanduser()
+    if target.endswith(".json"):
+        if not path.is_file():
+            raise ModelError(
+                f"There is no file {target}.", advice="Give a config.json, a folder or an id."
+            )
+        return read_json_object(path)
+    return _config(Model(name=target))
+
+
+def _config(model: Model) -> dict[str, Any]:
+    recorded = recorded_config(model.name)
+    return recorded if recorded is not None else read_config(model)
+
+
+def _techniques(assessment: Assessment) -> str:
+    choices = assessment.plan.choices()
+    names = [f"micro-batch {choices['micro_batch_size'].value}"]
+    if choices["frugal_layers"].value:
+        names.append(f"frugal layers, tiles of {choices['tile_tokens'].value:,}")
+    elif choices["gradient_checkpointing"].value:
+        names.append("layers computed again")
+    if choices["checkpoints"].value != "device":
+        names.append(f"checkpoints on {choices['checkpoints'].value}")
+    names.append(str(choices["optimizer"].value))
+    return ", ".join(names)

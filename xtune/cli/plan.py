@@ -1,0 +1,41 @@
+"""`xtune plan`: whether a recipe or a model fits on a machine, before a byte is loaded."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from xtune import api_plan
+
+
+def plan(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE|MODEL",
+            help="A recipe's name or YAML file; or a model: an id, a folder, a bare config.json.",
+        ),
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Overrides: `method=qlora method.rank=32`."),
+    ] = None,
+    vram: Annotated[
+        str | None, typer.Option(help="Memory of the card: 8GiB, 24GB.", metavar="SIZE")
+    ] = None,
+    gpu: Annotated[
+        str | None, typer.Option(help='A card by name: "RTX 3060".', metavar="NAME")
+    ] = None,
+    ram: Annotated[
+        str | None, typer.Option(help="Memory of the host; default: this one's.", metavar="SIZE")
+    ] = None,
+    tokens: Annotated[int | None, typer.Option(min=1, help="Length of a sequence.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON for programs.")] = False,
+) -> None:
+    """Say whether it fits, what was chosen and why, how long a context fits, and how fast it would be."""
+    target_machine = api_plan.Target(vram=vram, gpu=gpu, ram=ram)
+    answer = api_plan.plan(target, overrides or (), on=target_machine, tokens=tokens)
+    if as_json:
+        print(json.dumps(answer.to_json(), indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(answer.lines()))

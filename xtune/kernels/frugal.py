@@ -1,0 +1,430 @@
+"""The frugal layer: a decoder layer whose training step holds a handful of numbers a token, whatever its width.
+
+A decoder layer is token-wise, attention, token-wise. Here the token-wise parts run a tile of tokens at a time,
+attention one group of key heads at a time, and the gradients are written over what they make superfluous:
+
+    forward    x -> tiles -> Q K V;  groups: O over Q;  tiles of (x, O) -> y
+    backward   x -> tiles -> Q K V;  groups: O;  tiles of (x, O, dy) -> dx over dy, dO over O, gradients
+               groups of (Q, K, V, dO) -> dQ dK dV over Q K V;  tiles of (x, dQ, dK, dV) -> added to dx, gradients
+
+At its fullest the backward pass holds x or its checkpoint, dy, Q, K, V and O for every token, and one tile's or one
+group's activations. The arithmetic is the model's own: its layer's `forward` is run with the attention taken out
+(see `Lift`), so that whatever a family does around it (norms before or after, biases, multipliers, experts) is done.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from xtune.kernels.attention import (
+    AttentionSettings,
+    Documents,
+    attend,
+    documents_of,
+    stand_in,
+)
+from xtune.kernels.replay import Surroundings, by_name, first, trained_parameters
+from xtune.kernels.shelf import Shelf
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrugalSettings:
+    """How finely a layer is cut."""
+
+    tile_tokens: int = 4096
+    """Tokens of a tile in the token-wise parts."""
+
+    kv_heads_at_once: int = 1
+    """Key heads, each with the query heads that read it, whose attention is computed at one time."""
+
+
+@dataclass(frozen=True)
+class _Heads:
+    """What a layer's attention is given: each (rows, heads, tokens, width)."""
+
+    query: torch.Tensor
+    key: torch.Tensor
+    value: torch.Tensor
+
+
+class _Lifted(BaseException):
+    """Leaves a layer's forward at its attention, with what was to be attended."""
+
+    def __init__(self, heads: _Heads, settings: AttentionSettings) -> None:
+        super().__init__()
+        self.heads, self.settings = heads, settings
+
+
+class NoAttentionError(TypeError):
+    """A layer that was to be cut at its attention never called it."""
+
+
+class LiftedLayer:
+    """A decoder layer with the attention taken out: `project` up to it, `finish` from it on.
+
+    Args:
+        layer: A transformers decoder layer whose attention is `xtune.kernels.attention.NAME`.
+        forward: The layer's own forward.
+    """
+
+    def __init__(self, layer: nn.Module, forward: Callable[..., torch.Tensor]) -> None:
+        self._layer, self._forward = layer, forward
+        self._projections: Mapping[nn.Module, int] = {}
+
+    def learn_projections(self, hidden: torch.Tensor, arguments: Mapping[str, Any]) -> None:
+        """Find the linear layers that only feed the attention, which `finish` need not compute again.
+
+        Whether they really feed nothing else is for the caller to check, by comparing results; `forget_projections`
+        takes it back.
+        """
+        widths: dict[nn.Module, int] = {}
+
+        def note(module: nn.Module, _inputs: object, output: object) -> None:
+            if isinstance(output, torch.Tensor):
+                widths[module] = output.shape[-1]
+
+        with ExitStack() as hooks:
+            for block in self._layer.children():
+                for module in block.children():
+                    if _has_matrix(module):
+                        hooks.callback(module.register_forward_hook(note).remove)
+            with torch.no_grad():
+                self.project(hidden, arguments)
+        self._projections = widths
+
+    def forget_projections(self) -> None:
+        """Compute everything in `finish`, whether it is needed or not."""
+        self._projections = {}
+
+    def project(
+        self, hidden: torch.Tensor, arguments: Mapping[str, Any]
+    ) -> tuple[_Heads, AttentionSettings]:
+        """Queries, keys and values of hidden states (rows, tokens, width).
+
+        Raises:
+            NoAttentionError: The layer has no such attention.
+        """
+
+        def leave(
+            query: torch.Tensor,
+            key: torch.Tensor,
+            value: torch.Tensor,
+            settings: AttentionSettings,
+        ) -> torch.Tensor:
+            raise _Lifted(_Heads(query, key, value), settings)
+
+        try:
+            with _standing_in(leave):
+                self._forward(hidden, **arguments)
+        except _Lifted as lifted:
+            return lifted.heads, lifted.settings
+        raise NoAttentionError(f"{type(self._layer).__name__} {_NO_ATTENTION}")
+
+    def finish(
+        self, hidden: torch.Tensor, attended: torch.Tensor, arguments: Mapping[str, Any]
+    ) -> torch.Tensor:
+        """The layer's output from its input (rows, tokens, width) and what attention gave (rows, heads, tokens, width)."""
+
+        def give(*_: object) -> torch.Tensor:
+            return attended
+
+        with _standing_in(give), self._without_projections():
+            return first(self._forward(hidden, **arguments))
+
+    @contextmanager
+    def _without_projections(self) -> Iterator[None]:
+        for module, width in self._projections.items():
+            module.forward = _zeros(width)
+        try:
+            yield
+        finally:
+            for module in self._projections:
+                del module.forward
+
+
+_NO_ATTENTION = "does not call an attention that can be taken out"
+
+
+def _has_matrix(module: nn.Module) -> bool:
+    return any(parameter.ndim >= 2 for parameter in module.parameters())
+
+
+def _zeros(width: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    def forward(hidden: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
+        return hidden.detach().new_zeros(()).expand(*hidden.shape[:-1], width)
+
+    return forward
+
+
+@contextmanager
+def _standing_in(lifted: Callable[..., torch.Tensor]) -> Iterator[None]:
+    before = stand_in(lifted)
+    try:
+        yield
+    finally:
+        stand_in(before)
+
+
+@dataclass
+class _Call:
+    """One call of a frugal layer: everything but the hidden states and the trained parameters."""
+
+    layer: LiftedLayer
+    settings: FrugalSettings
+    shelf: Shelf
+    arguments: Mapping[str, Any]
+    """The layer's keyword arguments, for all tokens."""
+
+    tokens: int
+    documents: Documents | None
+    wants_input_gradient: bool
+    surroundings: Surroundings
+    attention: AttentionSettings = field(default_factory=AttentionSettings)
+
+    def tiles(self) -> Iterator[slice]:
+        size = self.settings.tile_tokens
+        for start in range(0, self.tokens, size):
+            yield slice(start, min(start + size, self.tokens))
+
+    def groups(self, heads: _Heads) -> Iterator[tuple[slice, slice]]:
+        """Query heads and key heads that are attended together."""
+        key_heads, size = heads.key.shape[1], self.settings.kv_heads_at_once
+        repeats = heads.query.shape[1] // key_heads
+        for start in range(0, key_heads, size):
+            end = min(start + size, key_heads)
+            yield slice(start * repeats, end * repeats), slice(start, end)
+
+    def cut(self, tile: slice) -> dict[str, Any]:
+        """The arguments for a tile: whatever has the length of the tokens in its second dimension is cut."""
+        return {name: _cut(value, tile, self.tokens) for name, value in self.arguments.items()}
+
+    def computing(self, step: int, *, gradients: bool) -> AbstractContextManager[None]:
+        """The surroundings of every part: autocast as in the forward pass, and this part's own random numbers."""
+        return self.surroundings.again(step, gradients=gradients)
+
+
+def _cut(value: Any, tile: slice, tokens: int) -> Any:
+    if isinstance(value, torch.Tensor) and value.ndim >= 2 and value.shape[1] == tokens:
+        return value[:, tile]
+    if isinstance(value, tuple | list):
+        return type(value)(_cut(each, tile, tokens) for each in value)
+    return value
+
+
+_PROJECT, _ATTEND, _FINISH = 0, 1, 2
+"""Which part a random seed is for; a tile or a group at `start` draws from the seed `3 * start + part`."""
+
+
+def _project(call: _Call, hidden: torch.Tensor) -> _Heads:
+    """Q, K and V of all tokens, (rows, heads, tokens, width), a tile at a time."""
+    rooms: list[torch.Tensor] = []
+    for tile in call.tiles():
+        with call.computing(3 * tile.start + _PROJECT, gradients=False):
+            heads, call.attention = call.layer.project(hidden[:, tile], call.cut(tile))
+        parts = (heads.query, heads.key, heads.value)
+        rooms = rooms or [_room(each, call.tokens) for each in parts]
+        for room, part in zip(rooms, parts, strict=True):
+            room[:, :, tile] = part
+    return _Heads(*rooms)
+
+
+def _room(part: torch.Tensor, tokens: int) -> torch.Tensor:
+    rows, heads, _, width = part.shape
+    return part.new_empty(rows, heads, tokens, width)
+
+
+def _attend(call: _Call, heads: _Heads, *, over_query: bool) -> torch.Tensor:
+    """O of all tokens, (rows, heads, tokens, value width), a group of heads at a time; over Q if wanted and if it fits."""
+    fits = heads.query.shape[-1] == heads.value.shape[-1]
+    rows, count, tokens, _ = heads.query.shape
+    attended = (
+        heads.query
+        if over_query and fits
+        else heads.value.new_empty(rows, count, tokens, heads.value.shape[-1])
+    )
+    for of_query, of_key in call.groups(heads):
+        with call.computing(3 * of_key.start + _ATTEND, gradients=False):
+            attended[:, of_query] = attend(
+                heads.query[:, of_query],
+                heads.key[:, of_key],
+                heads.value[:, of_key],
+                documents=call.documents,
+                settings=call.attention,
+            )
+    return attended
+
+
+class _FrugalFunction(torch.autograd.Function):
+    """See the head of this file. Gradients of the trained parameters are summed over the tiles in float32 or wider."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: torch.Tensor,
+        _anchor: torch.Tensor,
+        call: _Call,
+        *parameters: nn.Parameter,
+    ) -> torch.Tensor:
+        """The layer's output (rows, tokens, width)."""
+        heads = _project(call, hidden)
+        attended = _attend(call, heads, over_query=True)
+        output = torch.empty_like(hidden)
+        for tile in call.tiles():
+            with call.computing(3 * tile.start + _FINISH, gradients=False):
+                output[:, tile] = call.layer.finish(
+                    hidden[:, tile], attended[:, :, tile], call.cut(tile)
+                )
+        ctx.call, ctx.parameters = call, parameters
+        ctx.kept = call.shelf.keep(hidden)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Gradients by the hidden states and the trained parameters."""
+        call: _Call = ctx.call
+        hidden = call.shelf.take(ctx.kept)
+        ctx.kept = None
+        slope = _own(gradients[0])  # dy, and then dx
+        sums = Sums(ctx.parameters)
+        heads = _project(call, hidden)
+        attended = _attend(call, heads, over_query=False)
+        for tile in call.tiles():
+            _finish_backward(call, tile, hidden, attended, slope, sums)
+        for of_query, of_key in call.groups(heads):
+            _attend_backward(call, heads, attended, of_query, of_key)
+        del attended
+        for tile in call.tiles():
+            _project_backward(call, tile, hidden, heads, slope, sums)
+        return slope if call.wants_input_gradient else None, None, None, *sums.total()
+
+
+def _own(slope: torch.Tensor) -> torch.Tensor:
+    """A gradient that may be written over: autograd hands over what nobody else reads, unless it is an expansion."""
+    return slope if slope.is_contiguous() else slope.contiguous()
+
+
+class Sums:
+    """Sums of the trained parameters' gradients over tiles."""
+
+    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
+        self.parameters = list(parameters)
+        self._sums: list[torch.Tensor | None] = [None] * len(self.parameters)
+
+    def add(self, gradients: Sequence[torch.Tensor | None]) -> None:
+        """Add a tile's gradients, in the order of the parameters; None: the tile does not read that one."""
+        for index, gradient in enumerate(gradients):
+            if gradient is None:
+                continue
+            total = self._sums[index]
+            wide = torch.promote_types(gradient.dtype, torch.float32)
+            self._sums[index] = gradient.to(wide) if total is None else total.add_(gradient)
+
+    def total(self) -> list[torch.Tensor | None]:
+        """The sums, each in its parameter's type; None: no tile read it."""
+        return [
+            None if total is None else total.to(parameter.dtype)
+            for parameter, total in zip(self.parameters, self._sums, strict=True)
+        ]
+
+
+def _leaf(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().requires_grad_()
+
+
+def _finish_backward(
+    call: _Call,
+    tile: slice,
+    hidden: torch.Tensor,
+    attended: torch.Tensor,
+    slope: torch.Tensor,
+    sums: Sums,
+) -> None:
+    inputs = (_leaf(hidden[:, tile]), _leaf(attended[:, :, tile]))
+    with call.computing(3 * tile.start + _FINISH, gradients=True):
+        output = call.layer.finish(*inputs, call.cut(tile))
+    of_hidden, of_attended, *of_parameters = torch.autograd.grad(
+        output, (*inputs, *sums.parameters), slope[:, tile].to(output.dtype), allow_unused=True
+    )
+    sums.add(of_parameters)
+    slope[:, tile] = of_hidden
+    attended[:, :, tile] = of_attended
+
+
+def _attend_backward(
+    call: _Call, heads: _Heads, slope: torch.Tensor, of_query: slice, of_key: slice
+) -> None:
+    inputs = (
+        _leaf(heads.query[:, of_query]),
+        _leaf(heads.key[:, of_key]),
+        _leaf(heads.value[:, of_key]),
+    )
+    with call.computing(3 * of_key.start + _ATTEND, gradients=True):
+        output = attend(*inputs, documents=call.documents, settings=call.attention)
+    gradients = torch.autograd.grad(output, inputs, slope[:, of_query])
+    heads.query[:, of_query], heads.key[:, of_key], heads.value[:, of_key] = gradients
+
+
+def _project_backward(
+    call: _Call,
+    tile: slice,
+    hidden: torch.Tensor,
+    heads: _Heads,
+    slope: torch.Tensor,
+    sums: Sums,
+) -> None:
+    part = _leaf(hidden[:, tile])
+    with call.computing(3 * tile.start + _PROJECT, gradients=True):
+        projected, _ = call.layer.project(part, call.cut(tile))
+    outputs, slopes = [], []
+    for output, whole in zip(vars(projected).values(), vars(heads).values(), strict=True):
+        if output.requires_grad:
+            outputs.append(output)
+            slopes.append(whole[:, :, tile])
+    of_hidden, *of_parameters = torch.autograd.grad(
+        outputs, (part, *sums.parameters), slopes, allow_unused=True
+    )
+    sums.add(of_parameters)
+    if of_hidden is not None:
+        slope[:, tile] += of_hidden
+
+
+class FrugalLayer:
+    """Takes the place of a decoder layer's `forward`; see `make_frugal`."""
+
+    def __init__(
+        self,
+        layer: nn.Module,
+        forward: Callable[..., torch.Tensor],
+        settings: FrugalSettings,
+        shelf: Shelf,
+        lifted: LiftedLayer | None = None,
+    ) -> None:
+        self.lifted = lifted or LiftedLayer(layer, forward)
+        self._layer, self._forward = layer, forward
+        self._settings, self._shelf = settings, shelf
+
+    def __call__(self, *given: Any, **arguments: Any) -> torch.Tensor:
+        """The layer's output (rows, tokens, width)."""
+        hidden, arguments = by_name(self._forward, given, arguments)
+        if arguments.get("past_key_values") is not None or hidden.shape[1] == 0:
+            return self._forward(hidden, **arguments)
+        parameters = trained_parameters(self._layer)
+        positions = arguments.get("position_ids")
+        call = _Call(
+            layer=self.lifted,
+            settings=self._settings,
+            shelf=self._shelf,
+            arguments=arguments,
+            tokens=hidden.shape[1],
+            documents=None if positions is None else documents_of(positions),
+            wants_input_gradient=hidden.requires_grad,
+            surroundings=Surroundings.here(self._layer, hidden),
+        )
+        wanted = torch.is_grad_enabled() and bool(parameters or hidden.requires_grad)
+        anchor = torch.zeros((), requires_grad=wanted)
+        output: torch.Tensor = _FrugalFunction.apply(hidden, anchor, call, *parameters)  # type: ignore[no-untyped-call]
+        return output

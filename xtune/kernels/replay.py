@@ -1,0 +1,81 @@
+"""What a layer needs to be computed a second time as it was the first: its arguments, autocast, random numbers."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Autocast and the seed of dropout, as they were when a layer was called."""
+
+    device_type: str
+    autocast: torch.dtype | None
+    seed: int | None
+    """None: nothing in the layer drops out."""
+
+    @classmethod
+    def here(cls, layer: nn.Module, hidden: torch.Tensor) -> "Surroundings":
+        """Those of this moment; draws a seed from the global generator if the layer drops anything out."""
+        device_type = hidden.device.type
+        return cls(device_type, autocast_dtype(device_type), _draw_seed(layer))
+
+    @contextmanager
+    def again(self, part: int = 0, *, gradients: bool) -> Iterator[None]:
+        """Compute as then; each part of the layer, named by a number, has random numbers of its own."""
+        with ExitStack() as stack:
+            stack.enter_context(torch.set_grad_enabled(gradients))
+            if self.autocast is not None:
+                stack.enter_context(torch.autocast(self.device_type, dtype=self.autocast))
+            if self.seed is not None:
+                devices = [torch.cuda.current_device()] if self.device_type == "cuda" else []
+                stack.enter_context(torch.random.fork_rng(devices=devices))
+                torch.manual_seed(self.seed + part)
+            yield
+
+
+def autocast_dtype(device_type: str) -> torch.dtype | None:
+    """The type that autocast casts to here; None: it is off."""
+    enabled = torch.is_autocast_enabled(device_type)
+    return torch.get_autocast_dtype(device_type) if enabled else None
+
+
+def _draw_seed(layer: nn.Module) -> int | None:
+    drops = any(_drops_out(module) for module in layer.modules() if module.training)
+    return int(torch.randint(2**31, ())) if drops else None
+
+
+def _drops_out(module: nn.Module) -> bool:
+    if isinstance(module, nn.Dropout):
+        return module.p > 0
+    return float(getattr(module, "attention_dropout", None) or 0.0) > 0
+
+
+def by_name(
+    forward: Callable[..., Any], given: Sequence[Any], arguments: Mapping[str, Any]
+) -> tuple[torch.Tensor, dict[str, Any]]:
+    """A call's hidden states, and all its other arguments by name."""
+    names = [name for name in inspect.signature(forward).parameters if name != "kwargs"]
+    together = {**dict(zip(names, given, strict=False)), **arguments}
+    hidden = together.pop(names[0])
+    assert isinstance(hidden, torch.Tensor)
+    return hidden, together
+
+
+def first(output: Any) -> torch.Tensor:
+    """The hidden states of what a layer returns: them alone, or first in a tuple."""
+    states = output[0] if isinstance(output, tuple) else output
+    assert isinstance(states, torch.Tensor)
+    return states
+
+
+def trained_parameters(module: nn.Module) -> list[nn.Parameter]:
+    """The parameters that want a gradient here; none where gradients are off."""
+    if not torch.is_grad_enabled():
+        return []
+    return [each for each in module.parameters() if each.requires_grad]

@@ -1,0 +1,73 @@
+"""Checkpointing with the checkpoint where there is room: a layer's input waits on a shelf, the rest is computed again."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from xtune.kernels.heads import decoder_layers
+from xtune.kernels.replay import Surroundings, by_name, first, trained_parameters
+from xtune.kernels.shelf import Shelf
+
+
+@dataclass(frozen=True)
+class _Call:
+    forward: Callable[..., Any]
+    arguments: Mapping[str, Any]
+    shelf: Shelf
+    surroundings: Surroundings
+
+
+class _ShelvedFunction(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: torch.Tensor,
+        _anchor: torch.Tensor,
+        call: _Call,
+        *parameters: nn.Parameter,
+    ) -> torch.Tensor:
+        with call.surroundings.again(gradients=False):
+            output = first(call.forward(hidden, **call.arguments))
+        ctx.call, ctx.parameters = call, parameters
+        ctx.kept = call.shelf.keep(hidden)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        call: _Call = ctx.call
+        hidden = call.shelf.take(ctx.kept).detach().requires_grad_()
+        ctx.kept = None
+        with call.surroundings.again(gradients=True):
+            output = first(call.forward(hidden, **call.arguments))
+        of_hidden, *of_parameters = torch.autograd.grad(
+            output, (hidden, *ctx.parameters), gradients[0], allow_unused=True
+        )
+        return (of_hidden if ctx.needs_input_grad[0] else None, None, None, *of_parameters)
+
+
+class ShelvedLayer:
+    """Takes the place of a decoder layer's `forward`."""
+
+    def __init__(self, layer: nn.Module, forward: Callable[..., Any], shelf: Shelf) -> None:
+        self._layer, self._forward, self._shelf = layer, forward, shelf
+
+    def __call__(self, *given: Any, **arguments: Any) -> Any:
+        """The layer's output (rows, tokens, width)."""
+        hidden, arguments = by_name(self._forward, given, arguments)
+        parameters = trained_parameters(self._layer)
+        if not torch.is_grad_enabled() or not (parameters or hidden.requires_grad):
+            return self._forward(hidden, **arguments)
+        call = _Call(self._forward, arguments, self._shelf, Surroundings.here(self._layer, hidden))
+        anchor = torch.zeros((), requires_grad=True)
+        return _ShelvedFunction.apply(hidden, anchor, call, *parameters)  # type: ignore[no-untyped-call]
+
+
+def make_shelved(model: nn.Module, shelf: Shelf) -> int:
+    """Let every decoder layer keep nothing but its input, on the shelf; returns how many there are."""
+    layers = decoder_layers(model)
+    for layer in layers:
+        layer.forward = ShelvedLayer(layer, layer.forward, shelf)
+    return len(layers)

@@ -1,0 +1,165 @@
+"""What `xtune plan` answers about a recipe and a machine: whether it fits, how long, how fast, and what would help."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from xtune.hardware import Hardware
+from xtune.memory import GIB, ModelShape, Workload, host_checkpoint_bytes
+from xtune.memory.predict import optimizer_bytes, trained_parameters
+from xtune.plan.cards import known_card
+from xtune.plan.fit import Fit, cheapest_change
+from xtune.plan.resolve import decide
+from xtune.plan.speed import tokens_per_second
+from xtune.plan.types import Plan
+from xtune.recipe import Recipe
+
+STEP_TOKENS = 64
+"""Longest contexts are searched to a multiple of so many tokens."""
+
+LONGEST_TOKENS = 2**22
+
+PROCESS_BYTES = 2 * GIB
+"""Host memory of a Python process with torch and its CUDA libraries; ours, rounded up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assessment:
+    """The answer, as bytes that were computed and a speed that was estimated; nothing was measured."""
+
+    plan: Plan
+    machine: str
+    fits: bool
+    peak_bytes: int
+    budget_bytes: int
+    advice: str
+    """The cheapest change with which it would fit; empty if it does."""
+
+    longest_tokens: int
+    """Longest sequence that fits with one in a forward pass, everything else as asked; 0: none."""
+
+    host_bytes: int
+    disk_bytes: int
+    tokens_per_s: float | None
+    """None: the card is not in the table."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole answer as plain JSON values."""
+        predicted = self.plan.predicted
+        return {
+            "fits": self.fits,
+            "method": self.plan.recipe.method.type,
+            "tokens": self.plan.recipe.data.max_tokens,
+            "peak_bytes": self.peak_bytes,
+            "budget_bytes": self.budget_bytes,
+            "items": dict(predicted.items) if predicted else {},
+            "choices": {
+                name: {"value": choice.value, "reason": choice.reason}
+                for name, choice in self.plan.choices().items()
+            },
+            "longest_tokens": self.longest_tokens,
+            "host_bytes": self.host_bytes,
+            "disk_bytes": self.disk_bytes,
+            "tokens_per_s": self.tokens_per_s,
+            "advice": self.advice,
+            "notes": list(self.plan.notes),
+        }
+
+    def lines(self) -> Iterator[str]:
+        """The answer for people."""
+        verdict = "fits" if self.fits else "DOES NOT FIT"
+        peak, budget = self.peak_bytes / GIB, self.budget_bytes / GIB
+        yield f"{verdict}: computed peak {peak:.2f} GiB of {budget:.2f} GiB on {self.machine}"
+        if self.advice:
+            yield self.advice
+        yield ""
+        yield from self.plan.lines()
+        yield ""
+        yield f"longest sequence  {self.longest_tokens:,} tokens fit, one at a time (computed)"
+        yield f"host memory       {self.host_bytes / GIB:.1f} GiB (computed)"
+        yield f"disk              {self.disk_bytes / GIB:.1f} GiB for weights, checkpoints and result (computed)"
+        yield from self._speed()
+
+    def _speed(self) -> Iterator[str]:
+        if self.tokens_per_s is None:
+            yield "speed             not known for this machine; --gpu NAME estimates it for a card"
+            return
+        train = self.plan.recipe.train
+        hours = 1e6 / self.tokens_per_s / 3600
+        yield f"speed             {self.tokens_per_s:,.0f} tokens/s, {hours:.2f} hours a million tokens (estimated)"
+        if train.max_steps is not None:
+            most = train.max_steps * train.batch_size * self.plan.recipe.data.max_tokens
+            yield f"                  at most {most / self.tokens_per_s / 3600:.1f} hours for {train.max_steps} steps"
+
+
+def assess(
+    recipe: Recipe, hardware: Hardware, shape: ModelShape, *, name: str = "run"
+) -> Assessment:
+    """Plan a recipe for a machine, whether it fits or not.
+
+    Raises:
+        RecipeError: The recipe asks for what the machine cannot do.
+    """
+    plan, found, limits = decide(recipe, hardware, shape, recipe_name=name)
+    card = known_card(hardware.name) if hardware.device == "cuda" else None
+    return Assessment(
+        plan=plan,
+        machine=hardware.name,
+        fits=found.fits,
+        peak_bytes=found.predicted.peak_bytes,
+        budget_bytes=limits.budget_bytes,
+        advice="" if found.fits else cheapest_change(shape, found, limits),
+        longest_tokens=_longest(recipe, hardware, shape),
+        host_bytes=_host_bytes(shape, found, hardware),
+        disk_bytes=_disk_bytes(shape, found.work, recipe),
+        tokens_per_s=tokens_per_second(shape, found.work, card) if card else None,
+    )
+
+
+def _longest(recipe: Recipe, hardware: Hardware, shape: ModelShape) -> int:
+    """The longest sequence that fits with one row a pass, to a multiple of `STEP_TOKENS`."""
+
+    def fits(steps: int) -> bool:
+        data = recipe.data.model_copy(update={"max_tokens": steps * STEP_TOKENS})
+        train = recipe.train.model_copy(update={"micro_batch_size": 1, "batch_size": 1})
+        changed = recipe.model_copy(update={"data": data, "train": train})
+        return decide(changed, hardware, shape)[1].fits
+
+    return STEP_TOKENS * _largest(fits, LONGEST_TOKENS // STEP_TOKENS)
+
+
+def _largest(holds: Callable[[int], bool], most: int) -> int:
+    """The largest number from 1 to `most` for which it holds, 0 if for none; it holds for all below."""
+    low, high = 0, 1
+    while high <= most and holds(high):
+        low, high = high, high * 2
+    high = min(high, most + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
+
+
+def _host_bytes(shape: ModelShape, found: Fit, hardware: Hardware) -> int:
+    """Host memory: the process, checkpoints that wait there, paged optimizer states; all of it on a CPU."""
+    work = found.work
+    if hardware.device == "cpu":
+        return found.predicted.peak_bytes
+    kept = host_checkpoint_bytes(shape, work) if work.checkpoint_place == "host" else 0
+    states = 0
+    if work.optimizer.startswith("paged"):
+        name = work.optimizer.removeprefix("paged_")
+        states = optimizer_bytes(shape, replace(work, optimizer=name))
+    return PROCESS_BYTES + kept + states
+
+
+def _disk_bytes(shape: ModelShape, work: Workload, recipe: Recipe) -> int:
+    """Disk: the base as it is stored, the run's checkpoints with optimizer states, the result, shelved inputs."""
+    stored = shape.parameters * 2
+    own = work.weight_bytes if work.method == "full" else 4
+    trained = trained_parameters(shape, work) * own
+    name = work.optimizer.removeprefix("paged_")
+    states = optimizer_bytes(shape, replace(work, optimizer=name))
+    kept = (recipe.train.keep_checkpoints or 1) * (trained + states)
+    shelved = host_checkpoint_bytes(shape, work) if work.checkpoint_place == "disk" else 0
+    return stored + kept + trained + shelved

@@ -1,0 +1,134 @@
+"""Graphics cards by name, for plans of machines that are not this one."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from xtune.errors import HardwareError
+from xtune.hardware import BFLOAT16_CAPABILITY, Hardware
+from xtune.memory import GIB
+
+_TABLE = Path(__file__).with_name("gpus.yaml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """A card's published figures."""
+
+    name: str
+    vram_bytes: int
+    capability: tuple[int, int]
+    flops: float
+    """Dense products in bfloat16 (float16 before Ampere), operations a second."""
+
+    bandwidth: float
+    """Of its memory, bytes a second."""
+
+    link: float
+    """To and from the host, bytes a second each way."""
+
+
+@cache
+def cards() -> tuple[Card, ...]:
+    """Every card in the table, in its order."""
+    table = yaml.safe_load(_TABLE.read_text(encoding="utf-8"))
+    return tuple(
+        Card(
+            name=name,
+            vram_bytes=round(fields["gib"] * GIB),
+            capability=(int(fields["capability"]), round(fields["capability"] * 10) % 10),
+            flops=fields["tflops"] * 1e12,
+            bandwidth=fields["bandwidth"] * 1e9,
+            link=fields["link"] * 1e9,
+        )
+        for name, fields in table.items()
+    )
+
+
+def find_card(name: str) -> Card:
+    """The card that a person means: "RTX 3060", "rtx3060", "NVIDIA GeForce RTX 4060 Ti".
+
+    Raises:
+        HardwareError: None in the table is called so; near names are offered.
+    """
+    wanted = _plain(name)
+    for card in cards():
+        if _plain(card.name) == wanted:
+            return card
+    names = {_plain(card.name): card.name for card in cards()}
+    near = list(dict.fromkeys(_offers(wanted, names)))
+    offers = (
+        f"did you mean {' or '.join(near[:3])}?"
+        if near
+        else f"known are {', '.join(names.values())}"
+    )
+    raise HardwareError(
+        f"No card called {name!r} is known.",
+        advice=f"Use --vram instead, or a known name: {offers}",
+    )
+
+
+def _offers(wanted: str, names: dict[str, str]) -> Iterator[str]:
+    yield from (names[each] for each in get_close_matches(wanted, names, n=3, cutoff=0.7))
+    yield from (full for plain, full in names.items() if wanted and wanted in plain)
+
+
+def known_card(name: str) -> Card | None:
+    """The card that a driver calls so, or None."""
+    try:
+        return find_card(name)
+    except HardwareError:
+        return None
+
+
+def _plain(name: str) -> str:
+    words = re.sub(r"(?i)nvidia|geforce|tesla|laptop gpu|pcie|sxm\d?|-", " ", name)
+    return "".join(words.lower().split())
+
+
+def machine(
+    *, card: Card | None, vram_bytes: int | None, ram_bytes: int, cpu_count: int
+) -> Hardware:
+    """A machine to plan for, with bitsandbytes on it.
+
+    Args:
+        card: Its card; None: one of Ampere's generation that nothing else is known of.
+        vram_bytes: The card's memory; None: as the table says.
+        ram_bytes: The host's memory.
+        cpu_count: The host's cores.
+    """
+    capability = card.capability if card else (8, 6)
+    size = vram_bytes if vram_bytes is not None else card.vram_bytes if card else 0
+    return Hardware(
+        device="cuda",
+        name=card.name if card else f"a card of {size / GIB:g} GiB",
+        vram_bytes=size,
+        ram_bytes=ram_bytes,
+        cpu_count=cpu_count,
+        compute_capability=capability,
+        has_bfloat16=capability >= BFLOAT16_CAPABILITY,
+        packages=frozenset({"bitsandbytes"}),
+    )
+
+
+_UNITS = {"": GIB, "g": GIB, "gb": 10**9, "gib": GIB, "m": 2**20, "mb": 10**6, "mib": 2**20}
+
+
+def read_size(text: str, option: str) -> int:
+    """Bytes of "8GiB", "8GB", "8" (GiB), "512MiB".
+
+    Raises:
+        HardwareError: The text is no size.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
+    if match is None or match[2].lower() not in _UNITS or float(match[1]) <= 0:
+        raise HardwareError(
+            f"{option} is {text!r}; it must be a size.",
+            advice="Write it like 8GiB, 7.2GiB or 24GB.",
+        )
+    return round(float(match[1]) * _UNITS[match[2].lower()])
