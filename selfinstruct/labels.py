@@ -5,7 +5,7 @@ Words are compared without case, accents and spaces, so that `Instrucción`, `IN
 
 import unicodedata
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal, TypeAlias
 
 import regex
@@ -121,11 +121,13 @@ def folded(word: str) -> str:
     )
 
 
+@lru_cache(maxsize=4096)
 def label_of(word: str, language: str | None = None) -> Part | None:
     """The part that a word names in a language or in English, or None; every language where none is given."""
     return _words(language.partition("-")[0].lower() if language else None).get(folded(word))
 
 
+@lru_cache(maxsize=4096)
 def is_weak(word: str) -> bool:
     """Whether a label's word heads ordinary paragraphs too, so that it needs a number or a mark to be a label."""
     return folded(word) in _weak_words()
@@ -134,10 +136,11 @@ def is_weak(word: str) -> bool:
 def is_no_input(text: str) -> bool:
     """Whether an input says that there is none: empty, `<noinput>`, "none", `<sin entrada>`, 「なし」 ..."""
     short = text.strip()
-    if not short:
-        return True
-    if len(short) > _LONGEST_NO_INPUT:
-        return False
+    return not short or (len(short) <= _LONGEST_NO_INPUT and _says_none(short))
+
+
+@lru_cache(maxsize=4096)
+def _says_none(short: str) -> bool:
     tag = _NO_INPUT_TAG.match(short)
     if tag and folded(tag["word"]) in _no_input_words():
         # a remark may follow the tag: "<noinput> (none is needed)"

@@ -5,7 +5,7 @@ import functools
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -41,6 +41,9 @@ class RunSettings(BaseModel):
     batch: bool = False
     """Ask through the batch API: half the price, hours instead of minutes."""
 
+    workers: Literal["auto"] | Annotated[int, Field(ge=0, le=256)] = "auto"
+    """Processes that read replies; `auto`: one for each processor but one, and two at least. The pool is the same with any number."""
+
 
 class Settings(BaseModel):
     """A whole run."""
@@ -57,7 +60,7 @@ class Settings(BaseModel):
     rules: RuleSettings = RuleSettings()
     limits: LimitSettings = LimitSettings()
     seeds: str | None = None
-    """A seed file, or a folder with one for each language (`es.jsonl`); left out: those that ship."""
+    """A seed file, a folder with one for each language (`es.jsonl`), or a `bundled:` name; left out: those that ship."""
 
     @model_validator(mode="after")
     def _names_languages(self) -> Self:
@@ -178,6 +181,7 @@ FREE_TO_CHANGE = frozenset(
         "seeds",
         "run.folder",
         "run.batch",
+        "run.workers",
         "generate.rounds",
         "generate.target",
         "limits.budget_usd",

@@ -1,71 +1,122 @@
-"""What an answer holds, as events of the pool: parse, rules, novelty, in this order. It writes nothing itself."""
+"""What an answer holds, as events of the pool: parse and rules, which know one reply, then novelty, which knows the pool.
+
+The first half may run in any process and in any order; see `workers`. Neither half writes anything.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from selfinstruct.errors import RequestRefused
+from selfinstruct.novelty import Verdict
 from selfinstruct.parse import parse_reply
 from selfinstruct.pool.pool import LanguagePool
 from selfinstruct.rules import Rules
-from selfinstruct.types import Dropped, Reply, Request, Task
+from selfinstruct.rules.shape import tokens_of
+from selfinstruct.types import Dropped, Reply, Request
 
 _LONGEST_TEXT = 2000
 """Letters of a dropped text that are kept to look at."""
 
 
+class Candidate(NamedTuple):
+    """A task that the rules let pass; a tuple, since it travels between processes by the thousand."""
+
+    instruction: str
+    input: str
+    output: str
+    changes: tuple[str, ...]
+    tokens: Sequence[str]
+    """Of the instruction."""
+
+
+class Rejected(NamedTuple):
+    """A piece of a reply that is dropped whatever the pool holds."""
+
+    reason: str
+    detail: str
+    text: str
+
+
+Piece = Candidate | Rejected
+
+
 @dataclass(frozen=True, kw_only=True)
-class Judge:
-    """Applies the rules of one language."""
+class Reader:
+    """Reads the replies of one language and applies its rules."""
 
     language: str
     rules: Rules
 
-    def events(self, request: Request, reply: Reply, pool: LanguagePool) -> list[dict[str, Any]]:
-        """The events of one reply, its own last; instructions that are kept are in the pool's novelty from here on."""
-        parsed = parse_reply(reply.text, reply.finish_reason, self.language)
-        events = [_dropped(request.id, drop) for drop in parsed.dropped]
-        kept = 0
+    def read(self, text: str, finish_reason: str) -> list[Piece]:
+        """What a reply is made of: what the parser dropped, then its tasks in order."""
+        parsed = parse_reply(text, finish_reason, self.language)
+        pieces: list[Piece] = [_rejected(drop) for drop in parsed.dropped]
         for task in parsed.tasks:
-            judgement = self.rules.judge(task)
-            if judgement.dropped is not None:
-                events.append(_dropped(request.id, judgement.dropped))
+            judged = self.rules.judge(task)
+            if judged.dropped is not None:
+                pieces.append(_rejected(judged.dropped))
                 continue
-            event = self._offer(request.id, judgement.task, judgement.changes, pool, kept)
-            kept += event["event"] == "kept"
-            events.append(event)
-        return [*events, _ending(request.id, reply, kept, len(events) - kept)]
+            task = judged.task
+            tokens = tokens_of(task.instruction, self.language)
+            pieces.append(
+                Candidate(task.instruction, task.input, task.output, judged.changes, tokens)
+            )
+        return pieces
 
-    def refusal(self, request: Request, refused: RequestRefused) -> list[dict[str, Any]]:
-        """The events of a request that got no reply."""
-        drop = Dropped(reason=refused.reason, detail=refused.detail)
-        reply = Reply(text="", finish_reason="content_filter")
-        return [_dropped(request.id, drop), _ending(request.id, reply, 0, 1)]
 
-    def _offer(
-        self, prompt: str, task: Task, changes: Sequence[str], pool: LanguagePool, kept: int
-    ) -> dict[str, Any]:
-        verdict = pool.offer(task.instruction)
+def events_of(
+    request: Request, reply: Reply, pieces: Sequence[Piece], pool: LanguagePool
+) -> list[dict[str, Any]]:
+    """The events of one reply, its own last; instructions that are kept are in the pool's novelty from here on."""
+    verdicts = iter(pool.offer([piece.tokens for piece in pieces if isinstance(piece, Candidate)]))
+    events = []
+    kept = 0
+    for piece in pieces:
+        if isinstance(piece, Rejected):
+            events.append(_dropped(request.id, piece))
+            continue
+        verdict = next(verdicts)
         if verdict.kept:
-            return {
-                "event": "kept",
-                "id": pool.task_id(len(pool) + kept),
-                "prompt": prompt,
-                "instruction": task.instruction,
-                "input": task.input,
-                "output": task.output,
-                "changes": list(changes),
-            }
-        nearest = "" if verdict.nearest is None else pool.name_of(verdict.nearest)
-        return {
-            "event": "dropped",
-            "prompt": prompt,
-            "reason": "too_similar",
-            "detail": f"ROUGE-L {verdict.score:.3f} with {nearest}",
-            "nearest": nearest,
-            "score": verdict.score,
-            "text": task.instruction[:_LONGEST_TEXT],
-        }
+            events.append(_kept(request.id, piece, pool.task_id(len(pool) + kept)))
+            kept += 1
+        else:
+            events.append(_too_similar(request.id, piece, verdict, pool))
+    return [*events, _ending(request.id, reply, kept, len(events) - kept)]
+
+
+def refusal_events(request: Request, refused: RequestRefused) -> list[dict[str, Any]]:
+    """The events of a request that got no reply."""
+    piece = Rejected(refused.reason, refused.detail, "")
+    reply = Reply(text="", finish_reason="content_filter")
+    return [_dropped(request.id, piece), _ending(request.id, reply, 0, 1)]
+
+
+def _kept(prompt: str, piece: Candidate, name: str) -> dict[str, Any]:
+    return {
+        "event": "kept",
+        "id": name,
+        "prompt": prompt,
+        "instruction": piece.instruction,
+        "input": piece.input,
+        "output": piece.output,
+        "changes": piece.changes,
+    }
+
+
+def _too_similar(
+    prompt: str, piece: Candidate, verdict: Verdict, pool: LanguagePool
+) -> dict[str, Any]:
+    nearest = "" if verdict.nearest is None else pool.name_of(verdict.nearest)
+    return {
+        "event": "dropped",
+        "prompt": prompt,
+        "reason": "too_similar",
+        "detail": f"ROUGE-L {verdict.score:.3f} with {nearest}",
+        "nearest": nearest,
+        "score": verdict.score,
+        "text": piece.instruction[:_LONGEST_TEXT],
+    }
 
 
 def _ending(prompt: str, reply: Reply, kept: int, dropped: int) -> dict[str, Any]:
@@ -81,11 +132,15 @@ def _ending(prompt: str, reply: Reply, kept: int, dropped: int) -> dict[str, Any
     }
 
 
-def _dropped(prompt: str, drop: Dropped) -> dict[str, Any]:
+def _dropped(prompt: str, piece: Rejected) -> dict[str, Any]:
     return {
         "event": "dropped",
         "prompt": prompt,
-        "reason": drop.reason,
-        "detail": drop.detail,
-        "text": drop.text[:_LONGEST_TEXT],
+        "reason": piece.reason,
+        "detail": piece.detail,
+        "text": piece.text,
     }
+
+
+def _rejected(drop: Dropped) -> Rejected:
+    return Rejected(drop.reason, drop.detail, drop.text[:_LONGEST_TEXT])

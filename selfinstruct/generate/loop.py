@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from selfinstruct.errors import LimitReached, LLMError, RequestRefused, Stopped
-from selfinstruct.generate.answers import Judge
+from selfinstruct.generate.answers import Piece, events_of, refusal_events
 from selfinstruct.generate.draw import Drawer, parse_prompt_id
 from selfinstruct.generate.paid import PaidLLM
+from selfinstruct.generate.workers import Readers
 from selfinstruct.pool.pool import LanguagePool
 from selfinstruct.pool.tally import Tally
 from selfinstruct.types import Reply, Request
@@ -26,8 +27,14 @@ _GUESSED_YIELD = 8.0
 _SPARE = 1.25
 """Near a target, this many times the prompts that seem needed are under way. A design choice."""
 
+_PROMPTS_AT_ONCE = 16
+"""Made without a look at the replies: they take 3 ms."""
+
 _TELL_S = 0.05
 """Between two tellings: adding up the reasons of 11 languages for every reply would cost a tenth of a fast run."""
+
+
+_Read = tuple[Reply, list[Piece]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +42,6 @@ class Language:
     """One language's part of the run."""
 
     drawer: Drawer
-    judge: Judge
     pool: LanguagePool
 
 
@@ -46,11 +52,13 @@ class Loop:
         self,
         languages: Sequence[Language],
         llm: PaidLLM,
+        readers: Readers,
         *,
         show: Callable[[Tally], None] = lambda _: None,
     ) -> None:
         self._languages = languages
         self._llm = llm
+        self._readers = readers
         self._show = show
         self._told_at = 0.0
         self.reason: XtuneError | Interrupted | None = None
@@ -86,29 +94,31 @@ class Loop:
         drawer, pool = language.drawer, language.pool
         size = pool.begin_round(number)
         prompts = drawer.prompts(number)
-        asked: dict[int, tuple[Request, asyncio.Task[Reply]]] = {}
+        asked: dict[int, tuple[Request, asyncio.Task[_Read]]] = {}
         ahead = start
         written = None
         try:
             for index in range(start, prompts):
                 while ahead < prompts and len(asked) < self._most_ahead(language):
                     request = drawer.request(number, ahead, size, pool.task)
-                    asked[ahead] = request, asyncio.create_task(self._llm.complete(request))
+                    asked[ahead] = request, asyncio.create_task(self._ask(language, request))
                     ahead += 1
+                    if ahead % _PROMPTS_AT_ONCE == 0:
+                        await asyncio.sleep(0)  # replies that arrive go first
                 request, answer = asked[index]
-                reply = await self._reply(answer)
-                if reply is None:
+                read = await self._outcome(answer)
+                if read is None:
                     return
                 del asked[index]
-                if isinstance(reply, RequestRefused):
-                    events = language.judge.refusal(request, reply)
+                if isinstance(read, RequestRefused):
+                    events = refusal_events(request, read)
                 else:
-                    events = language.judge.events(request, reply, pool)
+                    events = events_of(request, *read, pool)
                 written = pool.append(events, self._llm.appender)
                 self._llm.journal.forget(request.id)
                 self._count(language)
                 self._tell()
-                await asyncio.sleep(0)  # replies that arrive go first
+                await asyncio.sleep(0)
                 if _is_enough(language):
                     return
         finally:
@@ -116,8 +126,13 @@ class Loop:
             if written is not None:
                 await self._written(written)
 
-    async def _reply(self, answer: "asyncio.Task[Reply]") -> Reply | RequestRefused | None:
-        """The reply of a request; None if the run stops."""
+    async def _ask(self, language: Language, request: Request) -> "_Read":
+        """The reply to a request and what it is made of, in any order with others."""
+        reply = await self._llm.complete(request)
+        return reply, await self._readers.read(language.drawer.language, reply)
+
+    async def _outcome(self, answer: "asyncio.Task[_Read]") -> "_Read | RequestRefused | None":
+        """What came of a request; None if the run stops."""
         try:
             return await answer
         except RequestRefused as refusal:

@@ -27,7 +27,7 @@ class GenerateSettings(BaseModel):
     """Number of the last task asked for, demonstrations included: 3 shown and 17 new."""
 
     prompt: str | None = None
-    """A prompt file of your own, with {language}, {first}, {last} and {demonstrations}; left out: the paper's, in English."""
+    """A prompt file of your own or a `bundled:` name, with {language}, {first}, {last} and {demonstrations}; left out: the paper's, in English."""
 
     native: bool = False
     """Ask in the language itself, where such a prompt ships."""

@@ -18,6 +18,7 @@ from typing import Any
 from selfinstruct.errors import LLMError, RequestRefused, ServerFailing, Stopped
 from selfinstruct.llm.environment import address, read_key
 from selfinstruct.llm.faults import Fault, read_answer
+from selfinstruct.llm.package import open_client
 from selfinstruct.llm.server import request_body
 from selfinstruct.llm.settings import LLMSettings
 from selfinstruct.llm.tokens import estimate_tokens
@@ -53,15 +54,10 @@ class BatchLLM:
         Raises:
             AccountError: There is no key.
         """
-        import openai
-
         self.settings = settings
         self._key = read_key(settings)
-        self._client = openai.AsyncOpenAI(
-            base_url=address(settings),
-            api_key=self._key.reveal(),
-            timeout=settings.timeout_s,
-            max_retries=settings.retries,
+        self._client = open_client(
+            address(settings), self._key, timeout_s=settings.timeout_s, retries=settings.retries
         )
         self._path = folder / FILE
         self._say = say

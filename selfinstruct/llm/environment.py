@@ -79,8 +79,17 @@ def read_key(settings: LLMSettings) -> Key:
     return Key(text)
 
 
+def worker_environment(settings: LLMSettings) -> dict[str, str]:
+    """The environment of a process that asks nothing: without the key, and with one thread, being one of many."""
+    names = os.environ.keys() - {settings.key_variable}
+    return {**{name: os.environ[name] for name in names}, "OMP_NUM_THREADS": "1"}
+
+
 def has_proxy(url: str) -> bool:
-    """Whether the environment sends requests to an address through a proxy."""
+    """Whether the environment sends requests to an address through a proxy; to this machine's own it never does."""
     parts = urlsplit(url)
     host = parts.hostname or ""
-    return parts.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(host)
+    proxies = urllib.request.getproxies()
+    if is_loopback(url) or not (parts.scheme in proxies or "all" in proxies):
+        return False
+    return not urllib.request.proxy_bypass(host)

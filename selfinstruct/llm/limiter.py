@@ -50,7 +50,7 @@ class Limiter:
         self._step = max(1.0, self.ceiling / _STEPS_TO_CEILING)
         self._stopped = False
         self._answers = self._pushed_back = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
         self._clock = clock
         self._resume_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -68,17 +68,22 @@ class Limiter:
             raise Stopped
         if self._waiting or not self._may_go():
             turn = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
+            self._waiting.append((turn, tokens))
             self._wake()
             try:
                 await turn
             except asyncio.CancelledError:
                 if turn.done() and not turn.cancelled() and turn.exception() is None:
-                    self.in_flight -= 1  # the slot came at the moment of the cancellation
-                    self._wake()
+                    # the slot came at the moment of the cancellation
+                    self._requests.take(-1)
+                    self.release(reserved=tokens, used=None)
                 raise
         else:
-            self.in_flight += 1
+            self._take(tokens)
+
+    def _take(self, tokens: int) -> None:
+        """Note a slot at the moment it is given: whoever got it may run only after others were given theirs."""
+        self.in_flight += 1
         self._requests.take(1)
         self._tokens.take(tokens)
 
@@ -111,7 +116,7 @@ class Limiter:
         """Give no further slots; whoever waits for one is told."""
         self._stopped = True
         while self._waiting:
-            turn = self._waiting.popleft()
+            turn, _ = self._waiting.popleft()
             if not turn.done():
                 turn.set_exception(Stopped())
 
@@ -140,15 +145,11 @@ class Limiter:
                 if self._timer is None:
                     self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
                 return
-            turn = self._waiting.popleft()
+            turn, tokens = self._waiting.popleft()
             if turn.done():
                 continue
-            self.in_flight += 1
+            self._take(tokens)
             turn.set_result(None)
-            if self._requests.is_limited or self._tokens.is_limited:
-                # what this one takes is known only once it runs; the next looks again after it
-                asyncio.get_running_loop().call_soon(self._wake)
-                return
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -164,10 +165,6 @@ class _PerMinute:
         self._clock = clock
         self._left = self._most
         self._at = clock()
-
-    @property
-    def is_limited(self) -> bool:
-        return self._per_s > 0
 
     def take(self, count: int) -> None:
         if self._per_s:

@@ -43,7 +43,10 @@ class LocalLLM:
         name = settings.model.removeprefix(LOCAL)
         folder = bundled_path(name) if is_bundled(name) else Path(name)
         if not folder.is_dir():
-            raise XtuneError(f"`llm.model` is {settings.model}, and there is no folder {folder}.")
+            raise XtuneError(
+                f"`llm.model` is {settings.model}, and there is no folder {folder}.",
+                advice="Name a transformers folder, an adapter or an xtune run; `local:bundled:tasks` ships.",
+            )
         from xtune.adapter.open import open_run  # noqa: PLC0415 - loads torch
 
         opened = open_run(folder)

@@ -11,6 +11,7 @@ from selfinstruct.errors import AccountError, LLMError, RequestRefused, ServerFa
 from selfinstruct.llm.environment import Key, address, has_proxy, read_key
 from selfinstruct.llm.faults import Fault, read_answer
 from selfinstruct.llm.limiter import Limiter
+from selfinstruct.llm.package import open_client
 from selfinstruct.llm.settings import LLMSettings
 from selfinstruct.llm.tokens import estimate_messages, estimate_tokens, most_tokens
 from selfinstruct.llm.wire import DirectWire, OpenAIWire, Wire, WireError
@@ -81,7 +82,7 @@ class ServerLLM:
         self._without: set[str] = set()
         self._stopping = asyncio.Event()
         self._refused = 0
-        self._replied = False
+        self._replied = self._told_silence = False
         self._random = random.Random()
 
     @property
@@ -117,7 +118,14 @@ class ServerLLM:
                 self.settings.retries, 1
             ):
                 raise self._give_up(fault, failures + busy)
+            self._tell_silence(fault)
             await self._wait(fault, failures + busy)
+
+    def _tell_silence(self, fault: Fault) -> None:
+        """Say once that nobody answers, since asking again takes a minute or two."""
+        if fault.status == -1 and not self._told_silence:
+            self._told_silence = True
+            self._say(f"Nothing answers at {self.url} ({fault.what}); asking again for a while.")
 
     def stop(self) -> None:
         """Send nothing any more; what is under way comes to its end."""
@@ -133,7 +141,11 @@ class ServerLLM:
         await self._wire.close()
 
     async def _try(self, request: Request) -> Reply | Fault:
-        """Ask once."""
+        """Ask once.
+
+        Raises:
+            LLMError: The server's certificate is not trusted.
+        """
         reserved = most_tokens(request)
         await self.limiter.acquire(reserved)
         outcome: Reply | Fault | None = None
@@ -143,6 +155,11 @@ class ServerLLM:
             )
             outcome = read_answer(answer)
         except WireError as error:
+            if error.is_untrusted:
+                raise LLMError(
+                    f"The certificate of {self.url} is not trusted ({error}).",
+                    advice="If the server is your own, name its certificate: export SSL_CERT_FILE=FILE.pem",
+                ) from None
             outcome = Fault(
                 kind="again",
                 what=str(error),
@@ -312,7 +329,7 @@ async def _model_names(url: str, key: Key) -> list[str]:
     """What the server says it has; nothing where it does not say."""
     import openai
 
-    client = openai.AsyncOpenAI(base_url=url, api_key=key.reveal(), timeout=5.0, max_retries=0)
+    client = open_client(url, key, timeout_s=5.0)
     try:
         async with client:
             page = await client.models.list()

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from selfinstruct.llm.environment import Key
+from selfinstruct.llm.package import open_client
 
 CONNECT_S = 15.0
 """Longest wait for a connection. openai's own 5 s is short for a TLS handshake of hundreds at once."""
@@ -38,8 +39,18 @@ class Answer:
 class WireError(Exception):
     """No whole answer came: refused, reset, cut off, timed out, or not HTTP."""
 
-    def __init__(self, what: str, *, is_timeout: bool = False, is_refused: bool = False) -> None:
+    def __init__(
+        self,
+        what: str,
+        *,
+        is_timeout: bool = False,
+        is_refused: bool = False,
+        is_untrusted: bool = False,
+    ) -> None:
         super().__init__(what)
+        self.is_untrusted = is_untrusted
+        """The server's certificate is not one that this machine trusts; asking again cannot help."""
+
         self.is_timeout = is_timeout
         self.is_refused = is_refused
         """Nothing listens at the address, or it has no such host."""
@@ -64,6 +75,9 @@ class Wire(Protocol):
 _Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
 class DirectWire:
     """HTTP/1.1 with connections kept open, as many as there are requests at a time."""
 
@@ -84,7 +98,7 @@ class DirectWire:
         Raises:
             WireError: No whole answer came.
         """
-        payload = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+        payload = _encode(body).encode("utf-8", "replace")
         head = (
             f"POST {self._prefix}{path} HTTP/1.1\r\nHost: {self._named}\r\n"
             f"Authorization: {self._key.header()}\r\nContent-Type: application/json\r\n"
@@ -148,6 +162,8 @@ class DirectWire:
             return await asyncio.wait_for(opening, CONNECT_S)
         except asyncio.TimeoutError:
             raise WireError(f"no connection within {CONNECT_S:g} s", is_timeout=True) from None
+        except ssl.SSLCertVerificationError as error:
+            raise WireError(error.verify_message, is_untrusted=True) from None
         except ssl.SSLError as error:
             raise WireError(f"no secure connection ({error.reason or 'TLS failed'})") from None
         except OSError as error:
@@ -262,18 +278,18 @@ async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
     return b"".join(parts)
 
 
+def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    """The refused certificate among an error's causes, if it was one."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 class OpenAIWire:
     """Through the openai package, whose HTTP client knows proxies."""
 
     def __init__(self, base_url: str, key: Key, *, timeout_s: float) -> None:
-        import openai
-
-        self._client = openai.AsyncOpenAI(
-            base_url=base_url,
-            api_key=key.reveal(),
-            timeout=timeout_s,
-            max_retries=0,  # ours are on
-        )
+        self._client = open_client(base_url, key, timeout_s=timeout_s)  # the retries are ours
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Answer:
         """See `Wire.post`.
@@ -291,6 +307,9 @@ class OpenAIWire:
         except openai.APITimeoutError:
             raise WireError("no answer in time", is_timeout=True) from None
         except openai.APIConnectionError as error:
+            untrusted = _certificate_error(error)
+            if untrusted is not None:
+                raise WireError(untrusted.verify_message, is_untrusted=True) from None
             refused = isinstance(error.__cause__, httpx2.ConnectError)
             raise WireError("connection failed", is_refused=refused) from None
         except httpx2.HTTPError:

@@ -88,6 +88,11 @@ class NoveltyPool:
             verdicts += self._offer([[ids[token] for token in tokenize(text)] for text in batch])
         return verdicts
 
+    def offer_tokens(self, texts: Sequence[Sequence[str]]) -> list[Verdict]:
+        """The same for texts that `xtune.text.tokenize` has cut already, in another process say."""
+        ids = self._vocabulary
+        return self._offer([[ids[token] for token in text] for text in texts]) if texts else []
+
     def _offer(self, batch: Sequence[Sequence[int]]) -> list[Verdict]:
         lengths = np.fromiter(map(len, batch), np.int64, len(batch))
         tokens = np.fromiter(chain.from_iterable(batch), np.int32, lengths.sum())

@@ -45,6 +45,8 @@ def _keys(body: str) -> Iterator[str]:
 
 
 def _json_text(text: str) -> str | None:
+    if "{" not in text and "[" not in text:
+        return None
     stripped = text.strip()
     if stripped.startswith(("[", "{")):
         return stripped

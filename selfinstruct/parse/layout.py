@@ -5,6 +5,7 @@ part's label has the task's number or the task's style, comes in order, and ever
 Output:" in the answer of task 4, `###`, lists, years and code stay text, and numbers may skip, restart or be missing.
 """
 
+import re
 import unicodedata
 from bisect import bisect_left
 from collections import Counter
@@ -158,7 +159,32 @@ def _labels(lines: Sequence[str], language: str | None) -> list[Label]:
     return labels
 
 
+_USUAL_LABEL = re.compile(r"(?P<number>[0-9]{1,6})\. (?P<word>[A-Za-z]{1,40}):(?![*_])")
+"""What most labels of most replies look like; the pattern of all labels agrees, at thirty times the cost."""
+
+_MARK_OF_LABELS = re.compile(r"[:：︰﹕∶#*_【\[［〔「『〈<(（\d\-–—]")
+"""What a label cannot do without: a colon, a dash, a number, or marks around it."""
+
+
+def _usual_label(line: str, index: int, language: str | None) -> Label | None:
+    match = _USUAL_LABEL.match(line)
+    part = label_of(match["word"], language) if match else None
+    if match is None or part is None:
+        return None
+    return Label(
+        line=index,
+        part=part,
+        number=int(match["number"]),
+        style=("", "", ""),
+        weak=is_weak(match["word"]),
+        rest=line[match.end() :],
+    )
+
+
 def _label(line: str, index: int, language: str | None) -> Label | None:
+    usual = _usual_label(line, index, language)
+    if usual or not _MARK_OF_LABELS.search(line, 0, _LONGEST_HEAD):
+        return usual
     match = _LABEL_LINE.match(line if len(line) <= _LONGEST_HEAD else line[:_LONGEST_HEAD])
     if not match:
         return None
@@ -195,8 +221,14 @@ def _outside_fences(lines: Sequence[str], labels: list[Label]) -> list[Label]:
     instructions = [label for label in labels if label.part == "instruction" and label.marked]
     usual = Counter((label.style, label.number is None) for label in instructions).most_common(1)
     marked = {
-        label.line for label in instructions if (label.style, label.number is None) == usual[0][0]
+        label.line
+        for label, after in zip_longest(instructions, instructions[1:])
+        if (label.style, label.number is None) == usual[0][0]
+        # a number that comes again at once stood in a sample of the layout
+        and (label.number is None or after is None or after.number != label.number)
     }
+    if not any("```" in line or "~~~" in line for line in lines):
+        return labels
     fenced: set[int] = set()
     rests = {label.line: label.rest for label in labels}
     opened_at, mark = -1, ""
@@ -275,7 +307,27 @@ def _starts(labels: Sequence[Label]) -> list[Label]:
         if label.number is None and label.weak and numbered:
             continue
         starts.append(label)
-    return starts
+    return _without_intruders(starts)
+
+
+_LARGEST_SKIP = 5
+
+
+def _without_intruders(starts: Sequence[Label]) -> list[Label]:
+    """The starts without a "14. Instruction:" between tasks 4 and 5: it lies in the text of task 4."""
+    kept: list[Label] = []
+    for label, after in zip_longest(starts, starts[1:]):
+        before = kept[-1].number if kept else None
+        if (
+            before is not None
+            and label.number is not None
+            and label.number > before + _LARGEST_SKIP
+            and after is not None
+            and after.number == before + 1
+        ):
+            continue
+        kept.append(label)
+    return kept
 
 
 def _between(labels: Sequence[Label], start: int, end: int) -> list[Label]:
@@ -379,14 +431,27 @@ def _is_example(entry: Label, output: Label, head: Label, rest: Sequence[Label])
 def _text(lines: Sequence[str], label: Label, stop: int) -> str:
     """A part's text, without the marks that only set the next task apart."""
     body = list(lines[label.line + 1 : stop])
-    while (
-        body and (not body[-1].strip() or _SEPARATOR.match(body[-1])) and not _is_value(body, label)
-    ):
+    while body and _sets_apart(body[-1], label) and not _is_value(body, label):
         body.pop()
     first = label.rest.strip()
     if first:
         return _joined([first, *body]).rstrip()
     return _joined(body).strip("\n").rstrip()
+
+
+_BARE_NUMBER = regex.compile(r"[*_\s]*(?P<number>\p{Nd}{1,6})\s*[.):．）、:：]?[*_\s]*")
+_MOST_AHEAD = 10
+
+
+def _sets_apart(line: str, label: Label) -> bool:
+    """Whether a line only sets the next task apart: nothing, a rule, or its number; the year "2020." does not."""
+    if not line.strip():
+        return True
+    bare = _BARE_NUMBER.fullmatch(line)
+    if bare and label.number is not None:
+        number = _value(bare["number"])
+        return number == 1 or 0 <= number - label.number <= _MOST_AHEAD
+    return bool(_SEPARATOR.match(line))
 
 
 def _is_value(body: Sequence[str], label: Label) -> bool:

@@ -53,8 +53,10 @@ def refused(path: Path, error: OSError) -> RunError:
 
 def line_of(value: Any) -> bytes:
     """A value as one JSON line in UTF-8."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8", "replace") + b"\n"
+    return _encode(value).encode("utf-8", "replace") + b"\n"
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def mend(path: Path, *, keep_bytes: int | None = None) -> int:
@@ -93,7 +95,8 @@ class Appender:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._new: list[_Job] = []
+        self._jobs: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
         self._files: dict[Path, int] = {}
         self._failed: RunError | None = None
         self._thread = threading.Thread(target=self._run, name="appender", daemon=True)
@@ -102,11 +105,20 @@ class Appender:
     def append(self, path: Path, data: bytes) -> "asyncio.Future[None]":
         """Append bytes; the future is done once they are on the disk, or fails with a RunError."""
         done = self._loop.create_future()
-        self._jobs.put((path, data, done))
+        if not self._new:
+            # handed over once a turn of the loop: waking the thread costs more than the rest of this
+            self._loop.call_soon(self._hand_over)
+        self._new.append((path, data, done))
         return done
+
+    def _hand_over(self) -> None:
+        if self._new:
+            self._jobs.put(self._new)
+            self._new = []
 
     def close(self) -> None:
         """Write what is waiting, and end."""
+        self._hand_over()
         self._jobs.put(None)
         self._thread.join()
         for descriptor in self._files.values():
@@ -115,10 +127,10 @@ class Appender:
 
     def _run(self) -> None:
         while True:
-            jobs = [self._jobs.get()]
+            groups = [self._jobs.get()]
             while not self._jobs.empty():
-                jobs.append(self._jobs.get())
-            work = [job for job in jobs if job is not None]
+                groups.append(self._jobs.get())
+            work = [job for group in groups if group is not None for job in group]
             by_path: dict[Path, list[_Job]] = {}
             for job in work:
                 by_path.setdefault(job[0], []).append(job)
@@ -126,7 +138,7 @@ class Appender:
                 self._write(path, b"".join(data for _, data, _ in group))
             if work and not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(_settle, work, self._failed)
-            if len(work) < len(jobs):
+            if None in groups:
                 return
 
     def _write(self, path: Path, data: bytes) -> None:

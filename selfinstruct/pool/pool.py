@@ -60,9 +60,9 @@ class LanguagePool:
         """Tasks kept."""
         return len(self._starts)
 
-    def offer(self, instruction: str) -> Verdict:
-        """Keep an instruction if it is new."""
-        return self._novelty.offer(instruction)
+    def offer(self, instructions: Sequence[Sequence[str]]) -> list[Verdict]:
+        """Keep each instruction, given as its tokens, if it is new."""
+        return self._novelty.offer_tokens(instructions)
 
     def name_of(self, index: int) -> str:
         """The id of what `Verdict.nearest` names."""

@@ -13,9 +13,8 @@ from xtune.report.progress import (
     LINE_GROWTH,
     LINE_LAST_S,
     REFRESH_S,
-    SteadyConsole,
-    silence,
 )
+from xtune.report.steady import SteadyConsole, SteadyLines
 
 
 def numbers(tally: Tally) -> str:
@@ -66,7 +65,7 @@ class Lines:
     """Lines without colours or movement, few enough to read in a log."""
 
     def __init__(self, stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._stream: TextIO | None = stream
+        self._lines = SteadyLines(stream)
         self._clock = clock
         self._began = clock()
         self._last = -float("inf")
@@ -83,7 +82,7 @@ class Lines:
 
     def say(self, text: str) -> None:
         """Write it."""
-        self._write(text)
+        self._lines.write(text)
 
     def close(self) -> None:
         """Write the last state, if it is not written yet."""
@@ -92,39 +91,18 @@ class Lines:
 
     def _write_tally(self, now: float) -> None:
         if self._pending is not None:
-            self._write(f"{self._pending.share:>4.0%}  {numbers(self._pending)}")
+            self._lines.write(f"{self._pending.share:>4.0%}  {numbers(self._pending)}")
         self._last, self._pending = now, None
-
-    def _write(self, line: str) -> None:
-        if self._stream is None:
-            return
-        try:
-            self._stream.write(
-                line.encode("ascii", "replace").decode() + "\n"
-                if _is_ascii(self._stream)
-                else line + "\n"
-            )
-            self._stream.flush()
-        except (OSError, ValueError):
-            # the reader is gone, or the stream was closed in this process
-            silence(self._stream)
-            self._stream = None
-
-
-def _is_ascii(stream: TextIO) -> bool:
-    return (stream.encoding or "ascii").lower().replace("-", "") not in {"utf8", "utf16"}
 
 
 class Bar:
     """A bar with the numbers beside it."""
 
     def __init__(self, stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._stream = stream
-        self._console = SteadyConsole(file=stream, highlight=False)
+        self._console = SteadyConsole(stream)
         self._clock = clock
         self._drawn = -float("inf")
         self._tally: Tally | None = None
-        self._gone = False
         self._bar = Progress(
             BarColumn(bar_width=None),
             TextColumn("{task.percentage:>3.0f}%"),
@@ -139,35 +117,26 @@ class Bar:
         """Redraw, unless that was done a moment ago."""
         first, self._tally = self._tally is None, tally
         if first:
-            self._guard(self._bar.start)
+            self._console.draw(self._bar.start)
         if first or self._clock() - self._drawn >= REFRESH_S:
             self._draw()
 
     def say(self, text: str) -> None:
         """Print it above the bar."""
-        self._guard(lambda: self._console.print(text, markup=False, soft_wrap=True))
+        self._console.say(text)
 
     def close(self) -> None:
         """Draw the last state and let go of the terminal."""
         if self._tally is not None:
             self._draw()
-            self._guard(self._bar.stop)
+            self._console.draw(self._bar.stop)
             self._tally = None
 
     def _draw(self) -> None:
-        if self._tally is None or self._gone:
+        if self._tally is None or self._console.gone:
             return
         self._drawn = self._clock()
         self._bar.update(
             self._task, completed=self._tally.share, numbers=numbers(self._tally), visible=True
         )
-        self._guard(self._bar.refresh)
-
-    def _guard(self, draw: Callable[[], None]) -> None:
-        if self._gone:
-            return
-        try:
-            draw()
-        except (OSError, ValueError):
-            self._gone = self._console.quiet = True
-            silence(self._stream)
+        self._console.draw(self._bar.refresh)

@@ -20,7 +20,10 @@ _LABEL = regex.compile(
     r"(?P<word>\p{L}[\p{L}\p{M}'’]*+(?:\ [\p{L}\p{M}'’]++){0,3}?)(?:\ (?P<after>\p{Nd}{1,3}))?[*_]*+[^\S\n]?[:：]",
     flags=regex.MULTILINE,
 )
-_CODE = regex.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|\$[^$\n]{1,200}\$", flags=regex.DOTALL)
+_CODE = regex.compile(
+    r"```.*?(?:```|\Z)|^~~~.*?(?:^~~~|\Z)|`[^`\n]*`|\$[^$\n]{1,200}\$",
+    flags=regex.DOTALL | regex.MULTILINE,
+)
 _CODE_LINE = regex.compile(
     r"[;{]\s*$|^\s*[}<]|=>|==|[\w\])]\s*=\s*[\w\"'\[({]|\w\([^()]*[\"'{]|\\\w+\{|^\s*(?:import|from|def|class|return|print|for|if|SELECT|const|let|var)\b"
 )
@@ -61,10 +64,17 @@ _ANGLED = regex.compile(
 )
 
 
+_MARKS_OF_GAPS = frozenset("[［<＜{〇○◯△▲×✕")
+"""What a gap is made of, beside crosses."""
+
+
 def web_link(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001 - a rule's signature
-    """A web address, with or without its scheme."""
+    """A web address, with or without its scheme; one in code only where `links_in_code` is off."""
     for part in _PARTS:
-        found = _LINK.search(unicodedata.normalize("NFKC", getattr(task, part)))
+        text = unicodedata.normalize("NFKC", getattr(task, part))
+        if "://" not in text and "www." not in text.lower():
+            continue
+        found = _LINK.search(_without_code(text) if settings.links_in_code else text)
         if found:
             return f"{part}: {found.string[found.start() : found.start() + 60]!r}"
     return None
@@ -74,10 +84,13 @@ def left_label(task: Task, language: str, settings: RuleSettings) -> str | None:
     """`<noinput>`, a numbered label at a line's start, or a part that begins with its own label."""
     for part in _PARTS:
         text = getattr(task, part)
-        tag = _LEFT_TAG.search(_without_code(text))
+        if _MARKS_OF_LABELS.isdisjoint(text):
+            continue
+        prose = _without_code(text)
+        tag = _LEFT_TAG.search(prose)
         if tag:
             return f"{part}: {tag[0]!r}"
-        for found in _LABEL.finditer(_without_code(text)):
+        for found in _LABEL.finditer(prose):
             named = label_of(found["word"], language)
             numbered = found["number"] or found["after"]
             usual = named is not None and folded(found["word"]) == folded(
@@ -93,6 +106,9 @@ def left_label(task: Task, language: str, settings: RuleSettings) -> str | None:
                 return f"{part}: {found[0].strip()!r}"
     return None
 
+
+_MARKS_OF_LABELS = frozenset("<＜:：")
+"""What a label or a tag cannot do without."""
 
 _PLURALS = frozenset(
     map(
@@ -116,7 +132,10 @@ def placeholder(task: Task, language: str, settings: RuleSettings) -> str | None
     A task that asks for a template is about gaps, and an output may repeat a gap that its input has.
     """
     for part in ("output", "instruction"):
-        text = _prose(getattr(task, part))
+        text = getattr(task, part)
+        if _MARKS_OF_GAPS.isdisjoint(text) and "xxx" not in text.lower() and "ХХХ" not in text:
+            continue
+        text = _prose(text)
         for pattern in (_BRACKETED, _CROSSES, _CIRCLES, _BRACED, _ANGLED):
             for found in pattern.finditer(text):
                 if _is_gap(pattern, found) and not (part == "output" and found[0] in task.input):

@@ -21,6 +21,10 @@ _SPOKEN = regex.compile(
 )
 
 
+_MARKS_OF_SPEECH = frozenset('"“„«「『:')
+"""What `_SPOKEN` cannot do without."""
+
+
 def refusal(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001 - a rule's signature
     """An output that opens with the answerer's inability, or with "as an AI language model".
 
@@ -29,13 +33,12 @@ def refusal(task: Task, language: str, settings: RuleSettings) -> str | None:  #
     opening = task.output.strip()[:_OPENING_CHARACTERS]
     if _QUOTE.match(opening):
         return None
-    asked = f"{task.instruction}\n{task.input}"
-    if _pattern("ABOUT_REFUSAL", _main(language)).search(asked):
-        return None
-    first_end = max(_INTERJECTION, _sentence_end(opening))
     for table in ("IDENTITY", "UNABLE"):
         found = _pattern(table, _main(language)).search(opening)
-        if found and found.start() <= first_end:
+        if found and found.start() <= max(_INTERJECTION, _sentence_end(opening)):
+            asked = f"{task.instruction}\n{task.input}"
+            if _pattern("ABOUT_REFUSAL", _main(language)).search(asked):
+                return None
             return f"output opens with {found[0][:80]!r}"
     return None
 
@@ -54,7 +57,9 @@ _INTERJECTION = 20
 def beyond_text(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001
     """An instruction that asks for images, sound, files, the web or the present moment; programs may."""
     # what a quotation or a speaker of a dialogue asks is not asked of the model
-    asked = _SPOKEN.sub(" ", task.instruction)
+    asked = task.instruction
+    if not _MARKS_OF_SPEECH.isdisjoint(asked):
+        asked = _SPOKEN.sub(" ", asked)
     found = _pattern("BEYOND", _main(language)).search(asked)
     if not found or _code_task().search(task.instruction) or _how_to().search(task.instruction):
         return None

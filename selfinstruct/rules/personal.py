@@ -1,5 +1,6 @@
 """The rule on personal data: e-mail addresses, telephone, card and bank account numbers, in the digits of any script."""
 
+import re
 import unicodedata
 
 import regex
@@ -22,6 +23,14 @@ _LEAST_PHONE_DIGITS = 8
 _MOST_PHONE_DIGITS = 15
 """ITU-T E.164 allows 15 digits; national numbers have 8 at least."""
 
+_RESERVED_DOMAIN = re.compile(
+    r"(?:[@.]example\.(?:com|net|org)|[@.](?:example|test|invalid|localhost))$", re.IGNORECASE
+)
+"""RFC 2606, sections 2 and 3; RFC 6761, section 6."""
+
+_RESERVED_NUMBER = re.compile(r"1?[2-9]\d\d55501\d\d")
+"""Fictional use (North American Numbering Plan Administrator, 555 line numbers), with its area code."""
+
 _CARD = regex.compile(
     r"(?<![\w.,-])(?<!\d )(?:\d{13,19}|\d{4}(?P<gap>[ -])\d{4}(?P=gap)\d{4}(?P=gap)\d{1,4}(?:(?P=gap)\d{1,3})?|\d{4}(?P<wide>[ -])\d{6}(?P=wide)\d{4,5})"
     r"(?!\w)(?! ?\d)(?![.,-]\d)"
@@ -38,27 +47,35 @@ def personal_data(task: Task, language: str, settings: RuleSettings) -> str | No
     for part in ("instruction", "input", "output"):
         # NFKC makes full-width signs plain; digits of other scripts are digits to the patterns
         text = unicodedata.normalize("NFKC", getattr(task, part))
-        for name, finds in _FINDERS:
-            found = finds(text)
+        digits = len(_DIGIT.findall(text))
+        for name, finds, fewest_digits in _FINDERS:
+            found = finds(text, settings) if digits >= fewest_digits else None
             if found:
                 return f"{part}: {name} {found!r}"
     return None
 
 
-def _email(text: str) -> str | None:
-    found = _EMAIL.search(text)
-    return found[0] if found else None
+_DIGIT = re.compile(r"\d")
 
 
-def _phone(text: str) -> str | None:
-    for found in _PHONE.finditer(text):
-        digits = sum(map(str.isdecimal, found[0]))
-        if _LEAST_PHONE_DIGITS <= digits <= _MOST_PHONE_DIGITS:
+def _email(text: str, settings: RuleSettings) -> str | None:
+    for found in _EMAIL.finditer(text) if "@" in text else ():
+        if not (settings.reserved_contacts and _RESERVED_DOMAIN.search(found[0])):
             return str(found[0])
     return None
 
 
-def _card(text: str) -> str | None:
+def _phone(text: str, settings: RuleSettings) -> str | None:
+    for found in _PHONE.finditer(text):
+        digits = "".join(str(unicodedata.decimal(one)) for one in found[0] if one.isdecimal())
+        if settings.reserved_contacts and _RESERVED_NUMBER.fullmatch(digits):
+            continue
+        if _LEAST_PHONE_DIGITS <= len(digits) <= _MOST_PHONE_DIGITS:
+            return str(found[0])
+    return None
+
+
+def _card(text: str, settings: RuleSettings) -> str | None:  # noqa: ARG001 - a finder's signature
     for found in _CARD.finditer(text):
         digits = [unicodedata.decimal(character) for character in found[0] if character.isdecimal()]
         if len(digits) in _CARD_LENGTHS and digits[0] in {2, 3, 4, 5, 6} and _luhn(digits):
@@ -72,7 +89,7 @@ def _luhn(digits: list[int]) -> bool:
     return (sum(digits[::-2]) + sum(doubled)) % 10 == 0 and len(set(digits)) > 1
 
 
-def _iban(text: str) -> str | None:
+def _iban(text: str, settings: RuleSettings) -> str | None:  # noqa: ARG001
     for found in _IBAN.finditer(text):
         compact = found[0].replace(" ", "")
         for length in range(len(compact), _IBAN_LENGTHS.start - 1, -1):
@@ -88,8 +105,9 @@ def _checks(iban: str) -> bool:
 
 
 _FINDERS = (
-    ("IBAN", _iban),
-    ("card number", _card),
-    ("e-mail address", _email),
-    ("telephone number", _phone),
+    ("IBAN", _iban, 2),
+    ("card number", _card, _CARD_LENGTHS.start),
+    ("e-mail address", _email, 0),
+    ("telephone number", _phone, _LEAST_PHONE_DIGITS),
 )
+"""What is looked for, and the digits that a text must have for it to be there."""

@@ -23,6 +23,10 @@ class RuleSettings(BaseModel):
     web_link: bool = True
     """Drop a task that holds a web address."""
 
+    links_in_code: bool = True
+    """Keep a task whose web addresses all stand in code, fenced or between backticks: a program may fetch a page, and
+    a text that sends its reader to one is what the rule is for."""
+
     input_in_instruction: bool = True
     """Blank an input that the instruction holds already; the task is kept and the change recorded."""
 
@@ -67,6 +71,10 @@ class RuleSettings(BaseModel):
 
     personal_data: bool = True
     """Drop a task with an e-mail address, a telephone number, a card number or an IBAN."""
+
+    reserved_contacts: bool = True
+    """Keep addresses that can be nobody's: of domains reserved for examples (RFC 2606 and 6761: example.com, .net and
+    .org, .example, .test, .invalid, .localhost), and North American numbers from 555-0100 to 555-0199."""
 
     evaluation_overlap: bool = True
     """Drop a task that an evaluation set holds, or that shares a run of words with it."""

@@ -1,13 +1,14 @@
 """Rules on what a task is made of: its parts, their lengths, loops, an input that says the instruction again."""
 
 import unicodedata
+from functools import lru_cache
 
 import numpy as np
 import regex
 
 from selfinstruct.rules.settings import RuleSettings
 from selfinstruct.types import Task
-from xtune.text import rouge_l
+from xtune.text import rouge_l_of, tokenize
 
 _SOMETHING = regex.compile(r"[\p{L}\p{N}\p{S}\p{P}--[.…。,_\-–—]]", flags=regex.VERSION1)
 _GRAPHEME = regex.compile(r"\X")
@@ -57,6 +58,8 @@ def _loop(text: str) -> str | None:
     letters = "".join(filter(str.isalpha, text[:_MOST_LETTERS].casefold()))
     if len(letters) < _FEWEST_LETTERS_OF_A_LOOP:
         return None
+    if not _may_loop(letters):
+        return None
     codes = np.frombuffer(
         letters.encode("utf-32-le", "surrogatepass"), dtype=np.uint32
     )  # (letters,)
@@ -72,6 +75,14 @@ def _loop(text: str) -> str | None:
             start = int(edges[longest]) + 1
             return letters[start : start + period]
     return None
+
+
+def _may_loop(letters: str) -> bool:
+    """Whether any of a few windows comes again soon: a loop agrees with itself over 34 letters, which hold one of them."""
+    return any(
+        letters.find(letters[at : at + _WINDOW], at + 1, at + _WINDOW + _LONGEST_PERIOD) >= 0
+        for at in range(0, len(letters) - _WINDOW + 1, _WINDOW)
+    )
 
 
 def _periods(letters: str) -> list[int]:
@@ -122,12 +133,18 @@ def _spaced(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
+@lru_cache(maxsize=2)
+def tokens_of(text: str, language: str) -> tuple[str, ...]:
+    """The tokens of a text; those of an instruction are wanted twice, and Korean ones take half a millisecond."""
+    return tuple(tokenize(text, language))
+
+
 def input_like_instruction(task: Task, language: str, settings: RuleSettings) -> str | None:
     """An input that says the instruction again, by ROUGE-L F."""
     if not task.input.strip():
         return None
     score, most = (
-        rouge_l(task.instruction, task.input, language),
+        rouge_l_of(tokens_of(task.instruction, language), tokens_of(task.input, language)),
         settings.input_threshold(language),
     )
     return (

@@ -11,7 +11,7 @@ from selfinstruct.rules.settings import RuleSettings
 from selfinstruct.types import Task
 from xtune.text import (
     detect_language,
-    language_fits,
+    is_surely_another,
     letters_by_script,
     scripts_of,
     scripts_of_language,
@@ -36,6 +36,7 @@ _ASKS_FOR_READING = regex.compile(
     flags=regex.IGNORECASE,
 )
 _GLOSS = regex.compile(r"[(（](?P<latin>\p{Latin}[\p{Latin}\p{M}'’ʼ\-–,.!?\s]{2,120})[)）]")
+_BRACKETS = frozenset("(（")
 _WORDS_BEFORE = regex.compile(r"(?:[\p{L}\p{M}ー々ฯๆ]++[\s・、,。，.]{0,2}+){1,12}[\"”」』]?\s?\Z")
 _CHARACTERS_BEFORE = 60
 _FEWEST_GLOSSES = 2
@@ -52,18 +53,18 @@ def wrong_language(task: Task, language: str, settings: RuleSettings) -> str | N
     Code, names, formulas and short texts are in no language; a task that speaks of languages or of programs may be
     answered in any.
     """
-    if language_fits(task.instruction, language) is False:
+    if is_surely_another(task.instruction, language):
         return f"instruction in {detect_language(task.instruction)}"
     script = _other_script(task.instruction, language)
     if script:
         return f"instruction in {script} letters"
     if (
         letters_by_script(task.output).total() < _LONG_ENOUGH
-        or language_fits(task.output, language) is not False
+        or not is_surely_another(task.output, language)
         or _is_names(task.output)
         or _elsewhere().search(f"{task.instruction}\n{task.input}")
         # a text in another language was given, and the answer may quote or correct it
-        or language_fits(task.input, language) is False
+        or is_surely_another(task.input, language)
     ):
         return None
     return f"output in {detect_language(task.output)}"
@@ -108,6 +109,7 @@ def gloss(task: Task, language: str, settings: RuleSettings) -> str | None:  # n
     own = scripts_of_language(main)
     if (
         "Latin" in own
+        or not any(_BRACKETS & set(text) for text in (task.instruction, task.output))
         or _ASKS_FOR_READING.search(task.instruction)
         or _elsewhere().search(task.instruction)
     ):

@@ -12,6 +12,7 @@ from selfinstruct.seeds import read_seeds, shipped_seeds
 from selfinstruct.settings import Settings
 from selfinstruct.translate import TranslationReport, translate
 from selfinstruct.types import LLM, Reply, Request, Seed
+from xtune.demo.bundled import bundled_path, is_bundled
 from xtune.errors import XtuneError
 
 
@@ -39,7 +40,7 @@ async def find_seeds(
 def _file(language: str, settings: Settings) -> Path | None:
     """The seed file of a language; None if there is none."""
     if settings.seeds is not None:
-        path = Path(settings.seeds)
+        path = bundled_path(settings.seeds) if is_bundled(settings.seeds) else Path(settings.seeds)
         if not path.is_dir():
             return path
         if (path / f"{language}.jsonl").is_file():

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from selfinstruct.errors import LimitReached
-from selfinstruct.generate.answers import Judge
+from selfinstruct.generate.answers import Reader
 from selfinstruct.generate.draw import Drawer, Render
 from selfinstruct.generate.loop import Language, Loop
 from selfinstruct.generate.paid import PaidLLM, StoppableLLM
+from selfinstruct.generate.workers import Readers, open_readers, usual_workers
+from selfinstruct.llm.environment import worker_environment
 from selfinstruct.llm.meter import Meter
 from selfinstruct.llm.open import open_llm
 from selfinstruct.llm.prices import tariff
@@ -32,6 +34,7 @@ from selfinstruct.rules import Rules
 from selfinstruct.run.seeds import find_seeds
 from selfinstruct.settings import Settings, changes, dump_settings, read_dump
 from selfinstruct.types import Seed
+from xtune.demo.bundled import bundled_path, is_bundled
 from xtune.errors import Interrupted, RunError, XtuneError
 
 _STOPPING = "Stopping: waiting for the replies that are under way; Ctrl-C again leaves them."
@@ -128,7 +131,8 @@ def _fingerprint(seeds: Sequence[Seed], show: Render) -> str:
 def _renderer(settings: Settings, language: str) -> Render:
     """What makes the prompts of a language; the prompt file is read now and never again."""
     generate = settings.generate
-    file = Path(generate.prompt) if generate.prompt else None
+    name = generate.prompt
+    file = (bundled_path(name) if is_bundled(name) else Path(name)) if name else None
     return partial(
         render,
         language=language,
@@ -185,15 +189,18 @@ class _Sitting:
             seeds = await find_seeds(self._settings, self._folder, paid, self._shower)
             _check_same_inputs(self._folder, renders, seeds)
             as_json = await self._output(paid)
-            languages = [
-                self._language(name, seeds[name], renders[name], as_json, llm) for name in renders
-            ]
-            self._loop = loop = Loop(languages, paid, show=self._shower.show)
-            try:
-                await loop.run()
-            except asyncio.CancelledError:
-                if loop.reason is None:
-                    raise
+            # they start while the pools are read
+            with contextlib.closing(self._readers()) as readers:
+                languages = [
+                    self._language(name, seeds[name], renders[name], as_json, llm)
+                    for name in renders
+                ]
+                self._loop = loop = Loop(languages, paid, readers, show=self._shower.show)
+                try:
+                    await loop.run()
+                except asyncio.CancelledError:
+                    if loop.reason is None:
+                        raise
         reason = loop.reason
         if isinstance(reason, Interrupted):
             kept = sum(loop.tally.kept.values())
@@ -243,8 +250,22 @@ class _Sitting:
         instructions = [(seed.id, seed.task.instruction) for seed in seeds]
         pool = LanguagePool(self._folder.pool(name), novelty, instructions)
         self._say_torn(pool.path, pool.torn_bytes)
-        judge = Judge(language=name, rules=Rules(name, settings.rules))
-        return Language(drawer=drawer, judge=judge, pool=pool)
+        return Language(drawer=drawer, pool=pool)
+
+    def _readers(self) -> Readers:
+        """Whoever reads the replies; the rules are made here in any case, so that a mistake in them is told now."""
+        settings = self._settings
+        workers = settings.run.workers
+        generate = settings.generate
+        replies = len(settings.languages) * generate.rounds * generate.prompts_per_round
+        return open_readers(
+            {
+                name: Reader(language=name, rules=Rules(name, settings.rules))
+                for name in settings.languages
+            },
+            workers=usual_workers(replies) if workers == "auto" else workers,
+            environment=worker_environment(settings.llm),
+        )
 
     def _say_torn(self, path: Path, torn_bytes: int) -> None:
         if torn_bytes:

@@ -1,17 +1,21 @@
 """Translates seeds into languages, many at a time: asks, checks, asks again with the reason, writes or reports."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from selfinstruct.errors import RequestRefused
+from selfinstruct.pool.disk import explained
 from selfinstruct.seeds.read import shipped_seeds
 from selfinstruct.translate.checks import reasons_against
 from selfinstruct.translate.files import TranslatedFile
 from selfinstruct.translate.languages import Language, language_of
 from selfinstruct.translate.prompt import FIELDS, fields_of, refusal, request_for
 from selfinstruct.types import LLM, Seed, Task, Usage
+from xtune.run.lock import take_lock
 
 Progress = Callable[[str, int, int], None]
 """Hears the language, the tasks that are settled in it, and all of its tasks."""
@@ -118,20 +122,43 @@ async def translate(
         progress: Told after every task.
 
     Raises:
-        XtuneError: A language is unknown, a file was edited into something unreadable, the disk is full, or the
+        XtuneError: A language is unknown, another process translates into the folder, a file was edited into something unreadable, the disk is full, or the
             LLM gave up; what is translated is kept.
     """
     wanted = [(code, shipped_seeds(code)) for code in dict.fromkeys(to)]
     languages = {code: language_of(code) for code, shipped in wanted if shipped is None}
     report = TranslationReport()
-    jobs = []
-    for code, shipped in wanted:
-        if shipped is not None:
-            report.languages.append(LanguageReport(code=code, path=shipped, shipped=True))
-            continue
-        job = _Job(code, languages[code], seeds, TranslatedFile(Path(folder), code), progress)
-        report.languages.append(job.report)
-        jobs.append(job)
+    with _held(Path(folder)) if languages else contextlib.nullcontext():
+        jobs = []
+        for code, shipped in wanted:
+            if shipped is not None:
+                report.languages.append(LanguageReport(code=code, path=shipped, shipped=True))
+                continue
+            job = _Job(code, languages[code], seeds, TranslatedFile(Path(folder), code), progress)
+            report.languages.append(job.report)
+            jobs.append(job)
+        await _work(jobs, llm, report)
+    return report
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """The folder, for this process alone.
+
+    Raises:
+        RunError: Another process translates into it, or it cannot be written in.
+    """
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = take_lock(folder, advice="Wait for it, or choose another folder with --out.")
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+async def _work(jobs: Sequence["_Job"], llm: LLM, report: TranslationReport) -> None:
+    """Translate what waits in every language, many tasks at a time."""
     room = asyncio.Semaphore(_TASKS_AT_ONCE)
     work = [
         asyncio.ensure_future(job.translate(seed, llm, room, report))
@@ -146,7 +173,6 @@ async def translate(
         await asyncio.gather(*work, return_exceptions=True)
         for job in jobs:
             job.finish()
-    return report
 
 
 class _Job:

@@ -7,6 +7,7 @@ import pytest
 from selfinstruct.errors import RequestRefused
 from selfinstruct.llm.local import LocalLLM
 from selfinstruct.llm.settings import LLMSettings
+from selfinstruct.run.verbs import run_recipe
 from selfinstruct.types import Reply, Request
 from xtune.errors import XtuneError
 
@@ -58,6 +59,13 @@ def test_a_prompt_that_fills_the_context_is_refused_and_the_others_are_answered(
     refused, answered = ask(tiny_model, [long, request(1)])
     assert isinstance(refused, RequestRefused)
     assert isinstance(answered, Reply)
+
+
+def test_the_demonstration_runs_as_it_ships(tmp_path):
+    few = ["generate.rounds=1", "generate.first_round_prompts=4", f"run.folder={tmp_path / 'run'}"]
+    outcome = run_recipe("demo", few)
+    assert outcome.tally.replies == 4
+    assert outcome.tally.kept["en"] >= 1
 
 
 def test_a_folder_that_is_not_there_is_one_line():

@@ -1,5 +1,6 @@
 """`selfinstruct run` as a process against a server on loopback: kills, faults, limits, and the pool that must not change."""
 
+import contextlib
 import io
 import json
 import os
@@ -12,6 +13,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import psutil
 import pytest
 from scripted_llm import Say, ScriptedLLM, completion, serving, tasks_text
 
@@ -134,7 +136,75 @@ def test_the_pool_is_the_same_at_any_concurrency_and_through_faults(whole, tmp_p
     assert pools(tmp_path) == whole
 
 
-def killed_often(folder, kills, *, delay_s, most_s, seed, replies_a_kill=40):
+def workers_of(process):
+    """The processes that read replies for a run."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [
+            child
+            for child in psutil.Process(process.pid).children()
+            if "selfinstruct.generate.workers" in " ".join(child.cmdline())
+        ]
+    return []
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_pool_is_the_same_with_any_number_of_processes_that_read(whole, tmp_path, workers):
+    with serving(ScriptedLLM()) as server:
+        code, _, err = inside(recipe(tmp_path, server, run__workers=workers))
+    assert code == 0, err
+    assert pools(tmp_path) == whole
+
+
+def test_a_process_that_reads_may_be_killed_and_the_run_goes_on_to_the_same_pool(whole, tmp_path):
+    with serving(ScriptedLLM(delay_s=0.2)) as server:
+        process = start(recipe(tmp_path, server, run__workers=2, llm__concurrency=4))
+        killed = set()
+        for requests in (4, 12, 20):
+            wait_for_requests(server, requests, process)
+            for worker in workers_of(process)[:1]:
+                worker.kill()
+                killed.add(worker.pid)
+        code, _, err = finish(process)
+    assert code == 0, err
+    assert len(killed) == 3
+    assert pools(tmp_path) == whole
+
+
+def test_processes_that_go_on_dying_end_the_run_in_one_line_and_it_goes_on(whole, tmp_path):
+    with serving(ScriptedLLM()) as server:
+        arguments = recipe(tmp_path, server)
+        process = start([*arguments, "run.workers=1"])
+        limit = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < limit:
+            for worker in workers_of(process):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    worker.kill()
+        code, _, err = finish(process)
+        assert code == 2
+        assert "The process that reads replies ended by signal 9, 5 times in a row." in err
+        assert "set run.workers to a smaller number" in err
+        assert "Traceback" not in err
+        assert inside(arguments)[0] == 0
+    assert pools(tmp_path) == whole
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_no_process_that_reads_outlives_its_run_or_knows_the_key(tmp_path, number):
+    with serving(ScriptedLLM(delay_s=0.3)) as server:
+        process = start(recipe(tmp_path, server, run__workers=2, llm__concurrency=4))
+        wait_for_requests(server, 8, process)
+        workers = workers_of(process)
+        assert len(workers) == 2
+        for worker in workers:
+            assert KEY not in worker.environ().values()
+        process.send_signal(number)
+        finish(process)
+    gone, alive = psutil.wait_procs(workers, timeout=20)
+    assert not alive
+    assert len(gone) == 2
+
+
+def killed_often(folder, kills, *, delay_s, most_s, seed, replies_a_kill=40, **more):
     """Run to the end with SIGKILLs at random times; returns the server and how often it was killed."""
     draw = random.Random(seed)
     answered = done = 0
@@ -147,7 +217,7 @@ def killed_often(folder, kills, *, delay_s, most_s, seed, replies_a_kill=40):
         return Say(body=completion(tasks_text(body["messages"][0]["content"])), delay_s=60)
 
     with serving(ScriptedLLM(paced, delay_s=delay_s)) as server:
-        arguments = recipe(folder, server, llm__concurrency=4)
+        arguments = recipe(folder, server, llm__concurrency=4, **more)
         while done < kills:
             process = start(arguments)
             # from the first request on: before that there is nothing to lose
@@ -178,9 +248,12 @@ def test_a_run_killed_three_times_ends_with_the_same_pool_and_pays_for_no_writte
 
 
 @pytest.mark.slow
-def test_fifty_kills_over_one_run_leave_the_same_pool(whole, tmp_path):
+@pytest.mark.parametrize("workers", [0, 1])
+def test_fifty_kills_over_one_run_leave_the_same_pool(whole, tmp_path, workers):
     # the server holds back, so that the run of 40 replies lasts for all fifty
-    _, kills = killed_often(tmp_path, 50, delay_s=0.05, most_s=0.2, seed=2, replies_a_kill=0.75)
+    _, kills = killed_often(
+        tmp_path, 50, delay_s=0.05, most_s=0.2, seed=2, replies_a_kill=0.75, run__workers=workers
+    )
 
     assert kills == 50
     assert pools(tmp_path) == whole

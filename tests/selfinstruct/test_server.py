@@ -187,6 +187,21 @@ def test_nobody_at_the_address_is_said_so():
     assert "Nothing answers at" in f"{outcome}"
 
 
+def test_it_is_said_once_that_nobody_answers_while_asking_again():
+    said = []
+
+    async def ask_nobody():
+        settings = LLMSettings(model="x", base_url="http://127.0.0.1:9/v1", retries=2)
+        llm = ServerLLM(settings, say=said.append)
+        await asyncio.gather(llm.complete(request(1)), llm.complete(request(2)))
+
+    with pytest.raises(LLMError):
+        asyncio.run(ask_nobody())
+    assert said == [
+        "Nothing answers at http://127.0.0.1:9/v1 (connection refused); asking again for a while."
+    ]
+
+
 def test_a_long_retry_after_is_not_waited_for():
     outcome, _ = answered(lambda *_: Say(status=429, body="", headers={"Retry-After": "86400"}))
     assert "asks to wait 1440 minutes" in f"{outcome}"

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -130,23 +132,6 @@ def test_a_task_is_asked_for_again_with_the_reason_and_then_written(tmp_path: Pa
     assert "the numbers 2 are missing" in told
     assert "the numbers 3 are not in the English text" in told
     assert rows_of(tmp_path / "nl.jsonl")[0]["input"] == DUTCH["input"]
-
-
-def test_an_order_of_labels_and_the_french_colon_are_no_fault() -> None:
-    task = Task(
-        instruction="Put the steps of making tea in the right order.",
-        input="A: Drink the tea.\nB: Boil the water.\nC: Pour it over the leaves.",
-        output="b, c, a, b, c, a",
-    )
-    seed = Seed(id="tea", category="x", task=task)
-    french = {
-        "instruction": "Remettez dans le bon ordre les étapes de la préparation du thé.",
-        "input": "A\u00a0: Buvez le thé.\nB\u202f: Faites bouillir l’eau.\nC : Versez-la sur les feuilles.",
-        "output": "b, c, a, b, c, a",
-    }
-    assert reasons_against(seed, french, language_of("fr")) == []
-    swapped = {**french, "input": french["input"].replace("C :", "D :")}
-    assert "the labels of options" in "; ".join(reasons_against(seed, swapped, language_of("fr")))
 
 
 def test_an_order_of_labels_and_the_french_colon_are_no_fault() -> None:
@@ -294,6 +279,30 @@ def test_a_set_that_ships_is_used_as_it_is(tmp_path: Path) -> None:
     assert report.languages[0].shipped
     assert llm.asked == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_translation_into_one_folder_is_refused_until_the_first_is_gone(
+    tmp_path: Path,
+) -> None:
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, pathlib, time; from xtune.run.lock import take_lock; "
+            "take_lock(pathlib.Path(sys.argv[1]), advice=''); print('held', flush=True); time.sleep(60)",
+            str(tmp_path),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(RunError, match=rf"in use by another run \(process {holder.pid}\)"):
+        run(tmp_path, Translator(), [SEED])
+    holder.kill()
+    holder.communicate()
+
+    assert run(tmp_path, Translator(), [SEED]).languages[0].translated == ["one"]
 
 
 def test_an_unknown_language_is_named_before_anything_is_asked(tmp_path: Path) -> None:

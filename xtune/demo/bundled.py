@@ -9,10 +9,15 @@ PREFIX = "bundled:"
 _HERE = Path(__file__).resolve().parent
 _PLACES = {
     "bundled:demo": _HERE / "model",
+    "bundled:tasks": _HERE / "tasks",
+    "bundled:tasks/seeds.jsonl": _HERE / "tasks" / "seeds.jsonl",
+    "bundled:tasks/prompt.txt": _HERE / "tasks" / "prompt.txt",
     "bundled:orders/train.jsonl": _HERE / "data" / "train.jsonl",
     "bundled:orders/develop.jsonl": _HERE / "data" / "develop.jsonl",
     "bundled:orders/test.jsonl": _HERE / "data" / "test.jsonl",
 }
+
+"""`bundled:tasks` is an adapter of the demo model that continues lists of tasks; `demo/instructions` trains one like it."""
 
 
 def is_bundled(name: str) -> bool:

@@ -3,18 +3,17 @@
 Nothing here may stop training: when the terminal or the pipe goes away, the output ends and the run goes on.
 """
 
-import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from xtune.report.notebook import NotebookProgress, in_notebook
 from xtune.report.pace import Pace, bytes_text, duration_text, rate_text
+from xtune.report.steady import SteadyConsole, SteadyLines
 from xtune.run.observer import EndInfo, EvaluationMetrics, Observer, StartInfo, StepMetrics
 
 REFRESH_S = 0.25
@@ -76,7 +75,7 @@ class PlainProgress:
 
     def __init__(self, stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Write to `stream`; `clock` gives seconds."""
-        self._stream: TextIO | None = stream
+        self._lines = SteadyLines(stream)
         self._clock = clock
         self._pace: Pace | None = None
         self._began = self._last_line = 0.0
@@ -87,7 +86,7 @@ class PlainProgress:
         self._pace = Pace.start(start)
         self._began = self._clock()
         self._last_line = -float("inf")
-        self._write(greeting(start))
+        self._lines.write(greeting(start))
 
     def on_step(self, metrics: StepMetrics) -> None:
         """Write the first step, the last one, and some between."""
@@ -102,22 +101,22 @@ class PlainProgress:
 
     def on_evaluate(self, metrics: EvaluationMetrics) -> None:
         """Write the loss."""
-        self._write(evaluation_text(metrics))
+        self._lines.write(evaluation_text(metrics))
 
     def on_checkpoint(self, path: Path, step: int) -> None:
         """Write where it is."""
-        self._write(f"checkpoint of step {step}: {path}")
+        self._lines.write(f"checkpoint of step {step}: {path}")
 
     def on_message(self, text: str) -> None:
         """Write it."""
-        self._write(text)
+        self._lines.write(text)
 
     def on_end(self, end: EndInfo) -> None:
         """Write the last step, if it is not written yet, and how it ended, unless an exception tells that."""
         if self._pending:
             self._write_step(self._clock())
         if not end.is_raised:
-            self._write(end.message)
+            self._lines.write(end.message)
 
     def _write_step(self, now: float) -> None:
         pace = self._pace
@@ -126,24 +125,9 @@ class PlainProgress:
         self._last_line, self._pending = now, False
         width = len(str(pace.total_steps))
         share = pace.step / max(pace.total_steps, 1)
-        self._write(
+        self._lines.write(
             f"step {pace.step:>{width}}/{pace.total_steps} {share:>4.0%}  {step_text(pace)}"
         )
-
-    def _write(self, line: str) -> None:
-        if self._stream is None:
-            return
-        try:
-            try:
-                self._stream.write(line + "\n")
-            except UnicodeEncodeError:
-                encoding = self._stream.encoding or "ascii"
-                self._stream.write(line.encode(encoding, "replace").decode(encoding) + "\n")
-            self._stream.flush()
-        except (OSError, ValueError):
-            # OSError: the reader is gone; ValueError: the stream was closed in this process
-            silence(self._stream)
-            self._stream = None
 
 
 class TerminalProgress:
@@ -151,8 +135,7 @@ class TerminalProgress:
 
     def __init__(self, stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Draw on `stream`, a terminal; `clock` gives seconds."""
-        self._stream = stream
-        self._console = SteadyConsole(file=stream, highlight=False)
+        self._console = SteadyConsole(stream)
         self._clock = clock
         self._pace: Pace | None = None
         self._drawn = 0.0
@@ -170,13 +153,12 @@ class TerminalProgress:
             expand=True,
         )
         self._task = self._bar.add_task("training", total=1, numbers="", visible=False)
-        self._gone = False
 
     def on_start(self, start: StartInfo) -> None:
         """Say what is trained and show the bar."""
         self._pace = Pace.start(start)
-        self._print(greeting(start))
-        self._guard(self._bar.start)
+        self._console.say(greeting(start))
+        self._console.draw(self._bar.start)
         self._draw()
 
     def on_step(self, metrics: StepMetrics) -> None:
@@ -189,69 +171,30 @@ class TerminalProgress:
 
     def on_evaluate(self, metrics: EvaluationMetrics) -> None:
         """Print the loss above the bar."""
-        self._print(evaluation_text(metrics), style="bold green" if metrics.best else None)
+        self._console.say(evaluation_text(metrics), style="bold green" if metrics.best else None)
 
     def on_checkpoint(self, path: Path, step: int) -> None:
         """Nothing: the bar is enough."""
 
     def on_message(self, text: str) -> None:
         """Print it above the bar."""
-        self._print(text)
+        self._console.say(text)
 
     def on_end(self, end: EndInfo) -> None:
         """Draw the last state, let go of the terminal, and say how it ended, unless an exception tells that."""
         if self._pace is not None:
             self._draw()
-            self._guard(self._bar.stop)
+            self._console.draw(self._bar.stop)
         if not end.is_raised:
-            self._print(end.message, style="green" if end.status == "finished" else "yellow")
+            self._console.say(end.message, style="green" if end.status == "finished" else "yellow")
 
     def _draw(self) -> None:
         pace = self._pace
-        if pace is None or self._gone:
+        if pace is None or self._console.gone:
             return
         self._drawn = self._clock()
         numbers = step_text(pace) if pace.elapsed_s else "first step"
         self._bar.update(
             self._task, total=pace.total_steps, completed=pace.step, numbers=numbers, visible=True
         )
-        self._guard(self._bar.refresh)
-
-    def _print(self, text: str, *, style: str | None = None) -> None:
-        self._guard(lambda: self._console.print(text, style=style, markup=False, soft_wrap=True))
-
-    def _guard(self, draw: Callable[[], None]) -> None:
-        if self._gone:
-            return
-        try:
-            draw()
-        except (OSError, ValueError):
-            # the terminal is gone (closed window, lost connection): EIO, a broken pipe, or a closed file
-            self._gone = self._console.quiet = True
-            silence(self._stream)
-
-
-class SteadyConsole(Console):
-    """A console that reports a broken pipe; rich's own ends the program there."""
-
-    def on_broken_pipe(self) -> None:
-        """Pass the error on.
-
-        Raises:
-            BrokenPipeError: Always.
-        """
-        raise BrokenPipeError
-
-
-def silence(stream: TextIO) -> None:
-    """Point a standard stream that lost its reader at nothing, so that its flush at exit cannot fail."""
-    if stream not in {sys.stdout, sys.stderr}:
-        return
-    try:
-        number = stream.fileno()
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, number)
-        os.close(nothing)
-    except (OSError, ValueError):
-        # no descriptor behind it, so nothing is flushed there at exit either
-        return
+        self._console.draw(self._bar.refresh)

@@ -40,9 +40,9 @@ _NAMES = (
 )
 """Unicode's names of the scripts that are told apart; the rest is `Other`."""
 
-_SCRIPT_RUN = regex.compile(
+_SCRIPT = regex.compile(
     "(?V1)"
-    + "|".join(rf"(?P<{name}>[\p{{Script={name}}}&&\p{{L}}]+)" for name in _NAMES)
+    + "|".join(rf"(?P<{name}>[\p{{Script={name}}}&&\p{{L}}])" for name in _NAMES)
     + r"|(?P<Other>\p{L})"
 )
 
@@ -93,13 +93,24 @@ def scripts_of_language(language: str) -> frozenset[str]:
 
 def letters_by_script(text: str) -> Counter[str]:
     """How many letters of each script a text has; a script without letters has no entry."""
-    if text.isascii():  # a quarter of the time of the pattern
+    if text.isascii():  # a quarter of the time of looking each one up
         latin = sum(map(str.isalpha, text))
         return Counter({"Latin": latin} if latin else {})
-    counts: Counter[str] = Counter()
-    for run in _SCRIPT_RUN.finditer(text):
-        counts[run.lastgroup or "Other"] += run.end() - run.start()
+    counts = Counter(map(_SCRIPT_OF.__getitem__, text))
+    del counts[""]
     return counts
+
+
+class _ScriptOf(dict[str, str]):
+    """The script of each character met so far, empty for what is no letter: a look-up costs a tenth of the pattern."""
+
+    def __missing__(self, character: str) -> str:
+        found = _SCRIPT.fullmatch(character)
+        self[character] = name = found.lastgroup or "" if found else ""
+        return name
+
+
+_SCRIPT_OF = _ScriptOf()
 
 
 def scripts_of(text: str) -> dict[str, float]:

@@ -64,6 +64,24 @@ def test_web_links(text):
     assert reason(output=text) == "web_link"
 
 
+FETCH = """```python
+import requests
+print(requests.get("https://api.weather.test/v1").text)
+```"""
+
+
+@pytest.mark.parametrize(
+    "output", [FETCH, FETCH.replace("```", "~~~"), "Run `curl https://a.org`."]
+)
+def test_links_in_code_are_kept_unless_the_switch_is_off(output):
+    assert reason(output=output) is None
+    assert reason(output=output, links_in_code=False) == "web_link"
+
+
+def test_a_link_beside_the_code_is_still_a_link():
+    assert reason(output=f"{FETCH}\nMore at https://a.org/b") == "web_link"
+
+
 @pytest.mark.parametrize(
     "text", ["The WWW began in 1989.", "http is a protocol", "e.g. this and that", "3.14 and 2.71"]
 )
@@ -223,6 +241,36 @@ def test_personal_data(text):
 )  # fmt: skip
 def test_dates_numbers_and_wrong_checksums_are_no_personal_data(text):
     assert reason(output=text, wrong_language=False) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Write to maria@example.com or to Tom.Li@mail.example.org.",
+        "ａｎａ＠example.net",
+        "root@db.shop.test and admin@corp.example and x@y.invalid",
+        "Call (212) 555-0147.",
+        "phone: +1 415 555 0199",
+    ],
+)
+def test_contacts_that_can_be_nobodys_are_kept_unless_the_switch_is_off(text):
+    assert reason(output=text) is None
+    assert reason(output=text, reserved_contacts=False) == "personal_data"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "maria@example.com, copy to maria@correo.es",
+        "tom@notexample.com",
+        "tom@example.community",
+        "tom@example.com.br",
+        "Call (212) 555-0247.",
+        "(212) 555-0147 or (212) 345-6789",
+    ],
+)
+def test_a_real_contact_beside_or_like_a_reserved_one_is_personal_data(text):
+    assert reason(output=text) == "personal_data"
 
 
 def test_overlap_with_a_named_evaluation_set(tmp_path):
