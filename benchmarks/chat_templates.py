@@ -25,9 +25,10 @@ from transformers import PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from xtune.data.encode import Encoder
-from xtune.data.stops import PROBE_TOOL
+from xtune.data.ending import end_turns
 from xtune.data.turns import messages_of
 from xtune.data.types import Conversation, Origin
+from xtune.data.wants import PROBE_TOOL
 from xtune.errors import DataError
 
 SPECIAL = re.compile(
@@ -161,10 +162,14 @@ def fitted(base: Path | None, template: str) -> PreTrainedTokenizerFast:
 
 def compare(verdict: Verdict, encoder: Encoder, row: Conversation, tokenizer: Any) -> str:
     """Empty, or what is wrong: "refused: ..." or "wrong: ..."."""
+    reason = verdict.lost or ("" if verdict.ended else "no end token")
     try:
         encoded = encoder.encode_rows([row])
     except DataError as error:
-        return f"refused: {error.problems[0].what}"
+        kind = "untrainable" if reason else "refused"
+        return f"{kind}: {error.problems[0].what}"
+    if reason:
+        return f"wrong: {reason}, yet accepted"
     if not encoded.sequences:
         return f"refused: dropped, {encoded.drops[0].reason}"
     sequence = encoded.sequences[0]
@@ -190,15 +195,83 @@ def compare(verdict: Verdict, encoder: Encoder, row: Conversation, tokenizer: An
                 verdict.text[end : end + 30],
             )
             return f"wrong: token {number} {context} trained {trained}"
-    if not verdict.ended:
-        return "wrong: no end token, yet accepted"
     return ""
 
 
-def try_template(text: str, bases: list[Path | None], results: Any, name: str) -> None:
+def as_it_takes(
+    messages: list[dict[str, Any]], tools: Any, tokenizer: Any
+) -> tuple[list[dict[str, Any]], str]:
+    """The messages in the first shape in which a template writes all their texts, else any at all; and its rendering."""
+    taken, fault = [], None
+    for parts in (False, True):
+        for json_text in (False, True):
+            rows = [in_shape(message, parts=parts, json_text=json_text) for message in messages]
+            try:
+                plain = tokenizer.apply_chat_template(rows, tools=tools, tokenize=False)
+            except Exception as error:  # noqa: BLE001 - whatever a template raises
+                fault = fault or error
+                continue
+            texts = [
+                m["content"].split("</think>")[-1].strip() for m in messages if m["role"] != "tool"
+            ]
+            written = sum(text in plain for text in texts) - plain.count("{'town'")
+            taken.append((written, rows, plain))
+    if not taken:
+        raise fault or ValueError(messages)
+    _, rows, plain = max(taken, key=lambda found: found[0])
+    return rows, plain
+
+
+def in_shape(message: dict[str, Any], *, parts: bool, json_text: bool) -> dict[str, Any]:
+    """A message with its content as a list of parts, and the arguments of its calls as JSON text."""
+    made = dict(message)
+    if parts:
+        made["content"] = [{"type": "text", "text": message["content"]}]
+    if json_text and message.get("tool_calls"):
+        made["tool_calls"] = [
+            {
+                **call,
+                "function": {
+                    **call["function"],
+                    "arguments": json.dumps(call["function"]["arguments"]),
+                },
+            }
+            for call in message["tool_calls"]
+        ]
+    return made
+
+
+def with_end(text: str, tokenizer: Any) -> str | None:
+    """A template that writes nothing behind the last answer, with what it writes behind earlier ones, or the end of text."""
+    plain = [
+        {"role": role, "content": f"\ue000{n}\ue001"}
+        for n, role in enumerate(["user", "assistant"] * 2)
+    ]
+    try:
+        _, rendered = as_it_takes(plain, None, tokenizer)
+    except Exception:  # noqa: BLE001 - whatever a template raises
+        return None
+    earlier, _, last = rendered.partition("\ue0001\ue001")[2].partition("\ue0003\ue001")
+    found = re.match(rf"\s*({SPECIAL.pattern})", earlier)
+    token = found.group(1) if found and found.group(1)[0] == "<" else tokenizer.eos_token
+    if last.strip():
+        return None
+    call = "<|observation|>" if token == "<|user|>" and "<|observation|>" in text else None
+    tokenizer.add_tokens(
+        [AddedToken(name, special=True, normalized=False) for name in (token, call) if name]
+    )
+    end_turns(tokenizer, token, call)
+    return str(tokenizer.chat_template)
+
+
+def try_template(
+    text: str, bases: list[Path | None], results: Any, name: str, *, end: bool
+) -> None:
     """Compare one template's masks with the oracle's on all conversations."""
     for base in bases:
         tokenizer = fitted(base, text)
+        ended = with_end(text, tokenizer) if end else None
+        text = ended or text
         encoder = Encoder(tokenizer, max_tokens=10**6)
         tracked = TrackedTemplate(text, tokenizer.special_tokens_map)
         for label, (messages, tools) in CONVERSATIONS.items():
@@ -207,10 +280,9 @@ def try_template(text: str, bases: list[Path | None], results: Any, name: str) -
                 tools=tuple(tools or ()),
                 origin=Origin(source=label, row=0),
             )
-            rows = [message.for_template() for message in row.messages]
-            wanted = [n for n, message in enumerate(rows) if message["role"] == "assistant"]
+            wanted = [n for n, message in enumerate(messages) if message["role"] == "assistant"]
             try:
-                plain = tokenizer.apply_chat_template(rows, tools=tools, tokenize=False)
+                rows, plain = as_it_takes(messages, tools, tokenizer)
             except Exception as error:  # noqa: BLE001 - whatever a template raises
                 outcome = f"template: {str(error)[:80]}"
                 results[outcome.split(":")[0]].append((name, label, outcome))
@@ -238,6 +310,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("tokenizers", type=Path, nargs="*")
     parser.add_argument("--list", nargs="*", default=["wrong"], help="outcomes to list one by one")
+    parser.add_argument(
+        "--end", action="store_true", help="use `data.end_token` where a template writes none"
+    )
     parser.add_argument("--only", default="", help="part of a template's name")
     options = parser.parse_args()
     transformers_logging.set_verbosity_error()
@@ -245,13 +320,18 @@ def main() -> None:
     files = [path for path in sorted(options.folder.glob("*.jinja")) if options.only in path.name]
     for path in files:
         try_template(
-            path.read_text(encoding="utf-8"), [None, *options.tokenizers], results, path.stem
+            path.read_text(encoding="utf-8"),
+            [None, *options.tokenizers],
+            results,
+            path.stem,
+            end=options.end,
         )
     for outcome in options.list:
         for found in results[outcome]:
             print(*found, sep=" | ")
     reasons = collections.Counter(
-        re.sub(r"message \d+", "message N", found[2]) for found in results["refused"]
+        re.sub(r"message \d+", "message N", found[2])
+        for found in [*results["refused"], *results["untrainable"]]
     )
     for reason, count in reasons.most_common(20):
         print(f"{count:6} {reason[:150]}")

@@ -104,6 +104,26 @@ def test_columns_are_ours_to_the_files() -> None:
     assert turns(row) == QA
 
 
+def test_a_dotted_column_is_what_an_object_holds() -> None:
+    columns = {"prompt": "question", "completion": "sql.human_readable"}
+    (row,) = rows(
+        {"question": "Q", "sql": {"human_readable": "SELECT 1", "sel": 0}}, columns=columns
+    )
+    assert isinstance(row, Conversation)
+    assert [message.content for message in row.messages] == ["Q", "SELECT 1"]
+    with pytest.raises(DataError, match="`completion` is null"):
+        rows({"question": "Q", "sql": {"sel": 0}}, columns=columns)
+
+
+def test_a_column_of_reasoning_belongs_to_the_answer() -> None:
+    columns = {"prompt": "Question", "completion": "Response", "reasoning_content": "Complex_CoT"}
+    (row,) = rows({"Question": "Q", "Response": "A", "Complex_CoT": "Hm"}, columns=columns)
+    assert isinstance(row, Conversation)
+    assert row.messages[1] == Message(
+        role="assistant", content="A", extra={"reasoning_content": "Hm"}
+    )
+
+
 def test_a_pinned_format_goes_before_the_columns() -> None:
     both = {"instruction": "Q", "output": "A", "text": "T"}
     assert isinstance(rows(both, format="text")[0], Document)

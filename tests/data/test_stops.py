@@ -53,3 +53,17 @@ def test_generation_stops_at_every_end_token_that_is_trained_on(family: Family) 
     special = {token for token in trained if token in tokenizer.added_tokens_decoder}
     assert special
     assert special <= set(stop_token_ids(tokenizer))
+
+
+def test_a_token_between_reasoning_and_answer_does_not_stop_generation() -> None:
+    """As in OpenAI's harmony format, where `<|end|>` closes the analysis and the answers before the last."""
+    template = (
+        "{% for m in messages %}{{ '<|start|>' + m.role }}"
+        "{% if m.reasoning_content and loop.last %}{{ '<|channel|>analysis<|message|>' + m.reasoning_content + '<|end|><|start|>assistant' }}"
+        "{% endif %}{{ '<|message|>' + m.content }}"
+        "{{ '<|return|>' if loop.last and m.role == 'assistant' else '<|end|>' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|start|>assistant' }}{% endif %}"
+    )
+    specials = ("<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|return|>")
+    family = Family("harmony", template, specials, oracle=lambda _: [])
+    assert end_tokens(make_family_tokenizer(family)) == ["<|return|>"]

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from chat_families import (
     FAMILIES,
+    Family,
     byte_flags,
     expected_flags,
     make_conversation,
@@ -13,7 +14,7 @@ from chat_families import (
 )
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from mask_oracle import FREE, YES, OracleUnsureError, judge
+from mask_oracle import FREE, YES, judge
 from odd_families import ODD_FAMILIES
 from tracked import TrackedTemplate
 
@@ -163,8 +164,8 @@ def test_the_oracle_of_tracked_characters_agrees_on_calls() -> None:
 
 def test_the_oracle_knows_a_message_that_is_written_twice() -> None:
     template = TrackedTemplate("{% for m in messages %}{{ m.content + m.content }}{% endfor %}", {})
-    with pytest.raises(OracleUnsureError, match="twice"):
-        judge(template, [{"role": "assistant", "content": "a"}], None, [0])
+    verdict = judge(template, [{"role": "assistant", "content": "a"}], None, [0])
+    assert verdict.lost == "message 0 is written twice"
 
 
 def blocks(inside: str, outside: str = "{{ m.content }}<|im_end|>") -> str:
@@ -245,3 +246,44 @@ def test_a_fault_in_the_template_is_told_with_its_line() -> None:
                 origin=Origin(source="test", row=0),
             )
         )
+
+
+def _made(template: str, *specials: str) -> Any:
+    return make_tokenizer(Family("made", template, specials, oracle=lambda _: []))
+
+
+def test_a_call_begins_behind_the_header_though_the_prompt_supplies_an_empty_thought() -> None:
+    """As Gemma 4's: the prompt has an empty thought that no rendering has."""
+    template = (
+        "{% for m in messages %}{{ '<|turn>' + ('model' if m.role == 'assistant' else m.role) + '\n' + m.content }}"
+        "{% for c in m.tool_calls or [] %}{{ '<|tool_call>call:' + c.function.name + (c.function.arguments | tojson) + '<tool_call|>' }}"
+        "{% endfor %}{{ '<turn|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|turn>model\n<|channel>thought\n<channel|>' }}{% endif %}"
+    )
+    tokenizer = _made(template, "<|turn>", "<turn|>", "<|channel>", "<channel|>")
+    row = conversation(say("user", "Rome?"), say("assistant", "", tool_calls=[CALL]))
+    (sequence,) = Encoder(tokenizer).encode(row)
+    written = '<|tool_call>call:weather{"town": "R\\"o\\nme", "days": 3}<tool_call|><turn|>'
+    expected = [
+        ("<|turn>user\nRome?<turn|>\n<|turn>model\n", False),
+        (written, True),
+        ("\n", False),
+    ]
+    assert byte_flags(sequence, tokenizer) == expected_flags(expected)
+
+
+def test_a_prompt_that_differs_in_white_space_ends_behind_its_last_letter() -> None:
+    template = (
+        "{% for m in messages %}{{ ' ' if loop.last else '   ' }}<{{ m.role }}> {{ m.content }} <over>{% endfor %}"
+        "{% if add_generation_prompt %}{{ ' <assistant>  ' }}{% endif %}"
+    )
+    tokenizer = _made(template, "<user>", "<assistant>", "<over>")
+    row = make_conversation([("user", "Q"), ("assistant", "A"), ("user", "R"), ("assistant", "B")])
+    (sequence,) = Encoder(tokenizer).encode(row)
+    expected = [
+        ("   <user> Q <over>   <assistant>", False),
+        (" A <over>", True),
+        ("   <user> R <over> <assistant>", False),
+        (" B <over>", True),
+    ]
+    assert byte_flags(sequence, tokenizer) == expected_flags(expected)

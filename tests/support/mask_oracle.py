@@ -30,7 +30,7 @@ _FREE = re.compile(
     r"(\s|</?(mm:)?think(ing)?>|<\|content\|>|\[/?THINK\]|</?judge>|<\|(START|END)_(THINKING|TEXT|RESPONSE|ACTION)\|>)*"
 )
 
-_HEADER = re.compile(r"(assistant|Assistant|model|\bai|CHATBOT_TOKEN|Bot)[|｜>\]:]*\n?(<think>)?")
+_HEADER = re.compile(r"(assistant|Assistant|model|\bai|CHATBOT_TOKEN|Bot)[|｜>\]:]*")
 """What shows that the assistant speaks, by name."""
 
 YES, NO, FREE = "y", "n", "?"
@@ -51,6 +51,9 @@ class Verdict:
     ended: bool
     """Whether every turn that is over has an end token."""
 
+    lost: str = ""
+    """What the template does not write of a message, so that it cannot be trained on; or writes twice."""
+
 
 def judge(
     template: TrackedTemplate,
@@ -63,9 +66,59 @@ def judge(
     """What must be trained on in the rendering of a conversation.
 
     Raises:
-        OracleUnsureError: A message is written twice, or its characters have lost their owners.
+        OracleUnsureError: A message holds another, or its characters have lost their owners.
     """
-    whole = template.render(messages, tools)
+    true = str.__str__(template.render(messages, tools))
+    empty = [index for index in wanted if _is_empty(messages[index])]
+    filled = [_filled(message) if n in empty else message for n, message in enumerate(messages)]
+    whole = template.render(filled, tools)
+    try:
+        kinds, ended = _kinds(template, filled, tools, wanted, whole, marked=marked)
+    except _LostError as lost:
+        return Verdict(true, NO * len(true), ended=True, lost=str(lost))
+    text = str.__str__(whole)
+    if empty:
+        kept = [n for n, letter in enumerate(text) if letter != _FILLING]
+        text, kinds = "".join(text[n] for n in kept), [kinds[n] for n in kept]
+        if text != true:
+            raise OracleUnsureError("an empty message is not written as one with a text")
+    return Verdict(true, "".join(kinds), ended)
+
+
+_FILLING = "\ue0f0"
+
+
+class _LostError(Exception):
+    """A message is not written, or twice."""
+
+
+def _text(message: Mapping[str, Any], key: str) -> str:
+    value = message.get(key) or ""
+    return "".join(part["text"] for part in value) if isinstance(value, list) else str(value)
+
+
+def _is_empty(message: Mapping[str, Any]) -> bool:
+    """Whether a message has nothing by which its place could be known."""
+    texts = (_text(message, key).strip() for key in ("content", "reasoning_content"))
+    return not any(texts) and not message.get("tool_calls")
+
+
+def _filled(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message with a letter in place of nothing."""
+    content = _FILLING + _text(message, "content")
+    parts = isinstance(message.get("content"), list)
+    return {**message, "content": [{"type": "text", "text": content}] if parts else content}
+
+
+def _kinds(
+    template: TrackedTemplate,
+    messages: Sequence[Mapping[str, Any]],
+    tools: Any,
+    wanted: Sequence[int],
+    whole: Tracked,
+    *,
+    marked: bool,
+) -> tuple[list[str], bool]:
     text = str.__str__(whole)
     kinds = [NO] * len(text)
     closing = _odd_closing(template)
@@ -99,7 +152,7 @@ def judge(
         if marked:  # the template itself says where the assistant begins
             for position in range(start, begin):
                 kinds[position] = FREE
-    return Verdict(text, "".join(kinds), ended)
+    return kinds, ended
 
 
 def _odd_closing(template: TrackedTemplate) -> str:
@@ -110,7 +163,7 @@ def _odd_closing(template: TrackedTemplate) -> str:
         asked = template.render(plain, prompt=True)
     except Exception:  # noqa: BLE001 - whatever a template raises
         return ""
-    found = re.fullmatch(r"(?s).*A(<[^<>\s]+>)\s*", str.__str__(rendered))
+    found = re.fullmatch(r"(?s).*A\s*(<[^<>\s]+>)\s*", str.__str__(rendered))
     return found.group(1) if found and str.__str__(asked) != str.__str__(rendered) else ""
 
 
@@ -120,28 +173,38 @@ def _stretch(
     """First and last character of a message, and the first one of what is written behind it.
 
     Raises:
-        OracleUnsureError: The message is empty, written twice, or holds another.
+        _LostError: The message is not written, twice, or around another.
     """
     own = [
         place for place, owner in enumerate(whole.owners) if owner is not None and owner[0] == index
     ]
+    message = messages[index]
+    keys = {owner[1] for owner in whole.owners if owner is not None and owner[0] == index}
+    if message.get("tool_calls") and "tool_calls" not in keys:
+        raise _LostError(f"the tool calls of message {index} are not written")
     if not own:
-        if str(messages[index].get("content") or "").strip() or messages[index].get("tool_calls"):
-            raise OracleUnsureError(f"message {index} has no characters of its own")
-        raise OracleUnsureError(f"message {index} is empty")
+        raise _LostError(f"message {index} is not written")
     begin, last = own[0], own[-1]
     for key in ("content", "reasoning_content"):
         part = [whole[place] for place in own if whole.owners[place] == (index, key)]
-        written = "".join(map(str.__str__, part))
-        source = str(messages[index].get(key) or "")
-        if len(written) > len(source):
-            raise OracleUnsureError(f"message {index} is written twice")
+        if len(part) > len(_text(message, key)):
+            raise _LostError(f"message {index} is written twice")
     foreign = [
         place for place, owner in enumerate(whole.owners) if owner is not None and owner[0] != index
     ]
     if any(begin < place < last for place in foreign):
-        raise OracleUnsureError(f"message {index} holds another")
+        raise _LostError(f"message {index} is written around another")
     return begin, last, min((place for place in foreign if place > last), default=len(whole))
+
+
+def _behind_header(text: str, first: int, begin: int) -> tuple[int, int] | None:
+    """What is a matter of taste before a call: white space or a reasoning tag behind the header; the rest opens the call."""
+    headers = list(_HEADER.finditer(text, first, begin))
+    if not headers:
+        return None
+    end = headers[-1].end()
+    free = _FREE.match(text, end, begin)
+    return end, free.end() if free else end
 
 
 def _start(
@@ -175,9 +238,9 @@ def _start(
     for earlier in range(lead - 1, before, -1):
         if _FREE.fullmatch(text[earlier:begin]) is not None:
             lead = earlier
-    if messages[index].get("tool_calls"):
-        headers = list(_HEADER.finditer(text, before + 1, begin))
-        lead = min(lead, headers[-1].end()) if headers else lead
+    called = _behind_header(text, before + 1, begin) if messages[index].get("tool_calls") else None
+    if called is not None and called[0] < lead:
+        return called[1], called
     while begin < len(text) and text[begin].isspace():
         begin += 1
     # what the prompt supplies may be written in the content

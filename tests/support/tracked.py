@@ -118,6 +118,15 @@ def method(text: Tracked, name: str, args: Any, kwargs: Any) -> Any:
     return result
 
 
+def _indent(text: Any, width: int = 4, first: bool = False, blank: bool = False) -> Tracked:
+    lines = str.split(str.__str__(text), "\n")
+    pieces: list[Any] = []
+    for n, line in enumerate(_split(track(text), lines, "\n")):
+        pieces += ["\n"] if n else []
+        pieces += [" " * width, line] if (n or first) and (blank or str.__str__(line)) else [line]
+    return joined(pieces)
+
+
 _PLACES = re.compile("\ue000([0-9]+)\ue001")
 
 
@@ -190,6 +199,8 @@ def _environment() -> _Environment:
     environment.filters["join"] = lambda items, glue="", attribute=None: method(
         track(glue), "join", ([item[attribute] if attribute else item for item in items],), {}
     )
+    environment.filters["safe"] = track
+    environment.filters["indent"] = _indent
     for name in ("upper", "lower", "title", "capitalize"):
         environment.filters[name] = lambda text, name=name: method(track(text), name, (), {})
     environment.globals["raise_exception"] = _raise
@@ -207,14 +218,21 @@ def _tracked_value(value: Any, owner: Owner) -> Any:
     return value
 
 
+def _tracked_parts(value: Any, owner: Owner) -> Any:
+    """A text, or parts whose types are no one's."""
+    if isinstance(value, list):
+        return [{**part, "text": _tracked_value(part["text"], owner)} for part in value]
+    return _tracked_value(value, owner)
+
+
 def tracked_messages(messages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Messages whose content, reasoning and arguments are tracked."""
     tracked = []
     for index, message in enumerate(messages):
         made = dict(message)
         for key in ("content", "reasoning_content", "reasoning", "thinking"):
-            if isinstance(made.get(key), str):
-                made[key] = _tracked_value(made[key], (index, key))
+            if isinstance(made.get(key), (str, list)):
+                made[key] = _tracked_parts(made[key], (index, key))
         if made.get("tool_calls"):
             made["tool_calls"] = [
                 {

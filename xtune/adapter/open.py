@@ -14,6 +14,7 @@ from xtune.adapter.find import ADAPTER_WEIGHTS, Found, find_result
 from xtune.adapter.save import stored_dtype
 from xtune.adapter.vocabulary import grow_vocabulary
 from xtune.adapter.widen import widen_saved_modules
+from xtune.data.ending import end_turns
 from xtune.errors import ModelError
 from xtune.hardware import Hardware, detect
 from xtune.models.load import Loading, load_base
@@ -67,7 +68,10 @@ def open_run(folder: Path, *, device: str = "auto", base_only: bool = False) -> 
     base = load_base(loading)
     model: nn.Module = base
     if base_only and found.adapter is None:
-        tokenizer = load_tokenizer(source, found.recipe.data.template)
+        data = found.recipe.data
+        tokenizer = load_tokenizer(source, data.template)
+        if data.end_token is not None:
+            end_turns(tokenizer, data.end_token, data.call_end_token)
     else:
         tokenizer = open_tokenizer(found.tokenizer, source)
     if found.adapter is not None and not base_only:

@@ -116,7 +116,7 @@ class Borders:
         if first is None:
             raise Unproven(f"message {index + 1} is empty, and nothing shows where it stands")
         head = text[anchor + 1 : first]
-        for length, missing in _possible_starts(prompt, head, self._ends.prompt):
+        for length, missing in _possible_starts(prompt, head, self._ends):
             if self._is_lead_in(index, head[length:], missing):
                 return anchor + 1 + length, missing
         if anchor < 0 and prompt is None and not self._ends.prompt:
@@ -224,10 +224,12 @@ class Borders:
             return None
 
 
-def _possible_starts(prompt: str | None, head: str, usual: str | None) -> list[tuple[int, str]]:
+def _possible_starts(prompt: str | None, head: str, ends: Ends) -> list[tuple[int, str]]:
     """Lengths of `head` that a generation prompt may account for, the surest first, with what it has more."""
     found: list[tuple[int, str]] = []
+    usual = ends.prompt
     if prompt is not None:
+        found += _despite_space(prompt, head)
         common = _outside_tags(head, _common(prompt, head))
         if head[:common].strip() or common == len(head):
             found.append((common, prompt[common:]))
@@ -236,7 +238,6 @@ def _possible_starts(prompt: str | None, head: str, usual: str | None) -> list[t
             for n in range(len(head), 0, -1)
             if head[:n].strip() and prompt.endswith(head[:n])
         ]
-        found += _despite_space(prompt, head)
     if usual:
         place = head.rfind(usual)
         if place >= 0:
@@ -246,7 +247,18 @@ def _possible_starts(prompt: str | None, head: str, usual: str | None) -> list[t
         if place >= 0:
             length = _common(usual[len(bare) :], head[place + len(bare) :])
             found.append((place + len(bare) + length, usual[len(bare) + length :]))
-    return found
+    return found + _behind_header(prompt or usual or "", head, ends)
+
+
+def _behind_header(prompt: str, head: str, ends: Ends) -> list[tuple[int, str]]:
+    """The length of `head` up to where a plain answer would begin, if the generation prompt has that header too."""
+    header = ends.header
+    place = head.rfind(header) if header else -1
+    sent = prompt.rfind(header) if header else -1
+    if place < 0 or sent < 0:
+        return []
+    more, rest = prompt[sent + len(header) :], head[place + len(header) :]
+    return [(place + len(header) + _outside_tags(rest, _common(more, rest)), "")]
 
 
 def _despite_space(prompt: str, head: str) -> list[tuple[int, str]]:

@@ -1,5 +1,6 @@
 """Turns conversations and documents into token ids, labels and weights; it neither reads files nor makes batches."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xtune.data.encoded import Drop, Encoded
+from xtune.data.ending import end_advice
 from xtune.data.find import SpanFinder
 from xtune.data.fit import Fitter, OverLength, last_assistant
 from xtune.data.formats import Row
@@ -27,10 +29,14 @@ __all__ = ["JOINED", "Drop", "Encoded", "Encoder", "OverLength", "Text", "TrainO
 Ints: TypeAlias = npt.NDArray[np.int32]
 Floats: TypeAlias = npt.NDArray[np.float32]
 TrainOn: TypeAlias = Literal["assistant", "last", "all"]
+Unmaskable: TypeAlias = Literal["refuse", "drop"]
 
 JOINED = (
     "the first token of an answer also holds the end of the prompt, which inference tokenises apart"
 )
+_NUMBERED = re.compile(r"message \d+(?: \(\w+\))?")
+"""How faults name a message; dropped rows are counted by the fault alone."""
+
 _ROWS_AT_ONCE = 1000
 """Texts per call of the tokenizer: enough for its threads, little enough to hold twice in memory."""
 
@@ -52,6 +58,7 @@ class Encoder:
         tokenizer: "PreTrainedTokenizerBase",
         *,
         template: str | None = None,
+        unmaskable: Unmaskable = "refuse",
         train_on: TrainOn = "assistant",
         prompt_loss_weight: float = 0.0,
         max_tokens: int = 2048,
@@ -63,6 +70,7 @@ class Encoder:
         Args:
             tokenizer: A fast tokenizer.
             template: Text of a Jinja chat template that replaces the tokenizer's own.
+            unmaskable: What happens to rows that the template rejects or whose mask cannot be proven.
             train_on: Which messages count in full; a message's own `train` goes before it.
             prompt_loss_weight: Weight of all other tokens of a conversation.
             max_tokens: Longest sequence.
@@ -81,6 +89,7 @@ class Encoder:
         self._tokenizer: Any = tokenizer
         self.template = ChatTemplate(tokenizer, template)
         self._finder = SpanFinder(self.template)
+        self._unmaskable = unmaskable
         self._train_on = train_on
         self.max_tokens = max_tokens
         """Longest sequence."""
@@ -175,7 +184,7 @@ class Encoder:
         if self._train_on != "all" and wanted and all(_is_empty(row, index) for index in wanted):
             result.drops.append(Drop(row.origin, "empty answer"))
             return None
-        rendered = self._rendered(row, wanted, problems)
+        rendered = self._rendered(row, wanted, result, problems)
         if rendered is None:
             return None
         for note in sorted({*rendered.notes, *self._remarks(row)}):
@@ -192,19 +201,25 @@ class Encoder:
         yield from self._special_texts.notes(row, ends, self._tokenizer.eos_token)
 
     def _rendered(
-        self, row: Conversation, wanted: list[int], problems: Problems
+        self, row: Conversation, wanted: list[int], result: Encoded, problems: Problems
     ) -> Rendered | None:
         try:
             return self._finder.find(row, wanted)
         except Unrenderable as error:
             fault, advice = (
                 f"{self._named} refuses the row: {error}",
-                "change the row, or name another template in `data.template`.",
+                "change the row, leave such rows out with `data.unmaskable: drop`, or name another template in `data.template`.",
             )
         except Unproven as error:
             fault = f"What is trained on cannot be located in {self.template.name}: {error}"
-            advice = "name another template in `data.template`, one with `{% generation %}` say, or set `train_on: all`."
-        problems.add(fault, where=str(row.origin), advice=advice)
+            advice = (
+                "name another template in `data.template`, one with `{% generation %}` say, leave such rows out with "
+                "`data.unmaskable: drop`, or set `train_on: all`."
+            )
+        if self._unmaskable == "drop":
+            result.drops.append(Drop(row.origin, _NUMBERED.sub("a message", fault)))
+        else:
+            problems.add(fault, where=str(row.origin), advice=advice)
         return None
 
     def _wanted(self, row: Conversation) -> list[int]:
@@ -288,15 +303,28 @@ class Encoder:
                 result.note(JOINED, row.origin)
             in_token = ends_in_token(span, cover, special)
             if not self.ends_well(row, span, in_token=in_token):
-                problems.add(
-                    f"{self._named} writes no end-of-turn token after the assistant's answer, so the model would never learn to stop",
-                    where=str(row.origin),
-                    allowed="a special token of the tokenizer must follow the answer",
-                    advice="end the answer with `{{ eos_token }}` in a template of your own (`data.template`), "
-                    "or add the template's token to the vocabulary (`method.new_tokens`).",
-                )
+                self._without_end(row, span, result, problems)
                 return None
         return weights
+
+    def _without_end(self, row: Row, span: Span, result: Encoded, problems: Problems) -> None:
+        """Record a row whose answer has no end token, with what would give it one."""
+        fault = (
+            f"{self._named} writes no end-of-turn token after the assistant's answer, "
+            "so the model would never learn to stop"
+        )
+        if self._unmaskable == "drop":
+            result.drops.append(Drop(row.origin, fault))
+            return
+        conversation = row if isinstance(row, Conversation) else None
+        last = conversation is not None and span.message + 1 == len(conversation.messages)
+        ends = self._finder.prover.ends(conversation.tools if conversation else ())
+        problems.add(
+            fault,
+            where=str(row.origin),
+            allowed="a special token of the tokenizer must follow the answer",
+            advice=end_advice(self._tokenizer, ends, last=last),
+        )
 
     def ends_well(self, row: Row, span: Span, *, in_token: bool) -> bool:
         """Whether an answer ends in an end token, or need not: a tool's result or more of the answer follows.

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from xtune.data.template import ChatTemplate, Unrenderable
@@ -40,6 +40,12 @@ class Ends:
     prompt: str | None = None
     """What the generation prompt adds to a conversation that ends with the user; None: cannot be told."""
 
+    next_tokens: Mapping[str, str] = field(default_factory=dict)
+    """Role of the next message to the special token that stands directly behind an answer then; without those where none does."""
+
+    header: str = ""
+    """What stands directly before a plain answer, from the first special token of the generation prompt on."""
+
 
 def learn_ends(
     template: ChatTemplate, special: "re.Pattern[str]", tools: Sequence[Mapping[str, Any]] = ()
@@ -67,7 +73,13 @@ def learn_ends(
         prompt = asked[len(silent) :]
     openers = frozenset(special.findall(prompt or "")[:1])
     openers |= _first_opener(_plain(template, _LONGEST, tools) or "", special)
+    next_tokens = _directly_behind(behind, special)
+    always = set(next_tokens.values())
+    if len(next_tokens) > 1 and len(always) == 1 and next_tokens.keys() >= behind.keys() - {""}:
+        openers -= always
     openers -= {template.tokenizer.eos_token}
+    head = (ended or "").partition(_REPLIES[1])[0].rpartition(_REPLIES[0])[2]
+    heads = [place for opener in openers if (place := head.rfind(opener)) >= 0]
     closings = _closings(behind, special, openers, unconditional=unconditional)
     eos = str(template.tokenizer.eos_token or "")
     if not closings and eos:
@@ -78,7 +90,24 @@ def learn_ends(
         ]
     tokens = {special.findall(closing)[-1] for closing in closings}
     ordered = tuple(sorted(dict.fromkeys(closings), key=len, reverse=True))
-    return Ends(frozenset(tokens), ordered, openers, unconditional, prompt)
+    header = head[max(heads) :] if heads else ""
+    return Ends(
+        tokens=frozenset(tokens),
+        closings=ordered,
+        openers=openers,
+        unconditional=unconditional,
+        prompt=prompt,
+        next_tokens=next_tokens,
+        header=header,
+    )
+
+
+def _directly_behind(behind: Mapping[str, str], special: "re.Pattern[str]") -> dict[str, str]:
+    """The special token directly behind an answer, by who speaks next."""
+    pieces = {role: tokens_of_text(rest, special)[:2] for role, rest in behind.items() if role}
+    return {
+        role: found[1] for role, found in pieces.items() if len(found) > 1 and not found[0].strip()
+    }
 
 
 def _first_opener(text: str, special: "re.Pattern[str]") -> frozenset[str]:

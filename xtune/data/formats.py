@@ -41,10 +41,22 @@ def convert(value: Any, format: str, origin: Origin, columns: Mapping[str, str])
 def _mapped(fields: Fields, columns: Mapping[str, str]) -> Fields:
     if not columns:
         return fields
-    return {
-        **fields,
-        **{ours: fields[theirs] for ours, theirs in columns.items() if theirs in fields},
+    mapped = {
+        ours: _at(fields, theirs)
+        for ours, theirs in columns.items()
+        if theirs in fields or theirs.partition(".")[0] in fields
     }
+    return {**fields, **mapped}
+
+
+def _at(fields: Fields, path: str) -> Any:
+    """A column, or with dots in its name what an object in a column holds: `sql.human_readable`."""
+    if path in fields:
+        return fields[path]
+    value: Any = fields
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
 
 
 def _fields(value: Any, shape: Shape, format: str) -> Fields:
@@ -114,7 +126,7 @@ def _chat(fields: Fields, origin: Origin, columns: Mapping[str, str]) -> Convers
     key = next(
         (
             key
-            for key in ("messages", "conversations", "conversation")
+            for key in ("messages", "conversations", "conversation", "contents")
             if fields.get(key) is not None
         ),
         None,
@@ -130,14 +142,20 @@ def _chat(fields: Fields, origin: Origin, columns: Mapping[str, str]) -> Convers
         raise Misfit(
             f"`system` is given beside a system message in `{key}`", "one of them alone is meant"
         )
+    described = "tools" if fields.get("tools") else "functions"
     return Conversation(
-        messages=(*system, *messages), origin=origin, tools=tools_of(fields.get("tools"), "tools")
+        messages=(*system, *messages),
+        origin=origin,
+        tools=tools_of(fields.get(described), described),
     )
 
 
 def _system(fields: Fields) -> list[Message]:
-    value = fields.get("system")
-    text = text_of(value, "system") if value is not None else ""
+    key = next((key for key in _SYSTEMS if fields.get(key) is not None), "system")
+    value = fields.get(key)
+    if key != "system" and isinstance(value, Mapping):
+        value = value.get("parts")
+    text = text_of(value, key) if value is not None else ""
     return [Message(role="system", content=text)] if text else []
 
 
@@ -158,7 +176,9 @@ def _question_and_answer(
 
 
 def _answer(fields: Fields, key: str) -> Message:
-    return Message(role="assistant", content=text_of(_given(fields, key), key))
+    reasoning = fields.get("reasoning_content")
+    extra = {"reasoning_content": text_of(reasoning, "reasoning_content")} if reasoning else {}
+    return Message(role="assistant", content=text_of(_given(fields, key), key), extra=extra)
 
 
 def _alpaca(fields: Fields, origin: Origin, columns: Mapping[str, str]) -> Conversation:
@@ -222,6 +242,8 @@ def _given(fields: Fields, key: str) -> Any:
 
 
 _CHAT_EXTRAS = ("system", "tools", "role", "content")
+_SYSTEMS = ("system", "systemInstruction", "system_instruction")
+"""Columns of a system prompt; the others are Gemini's, beside `contents`."""
 
 SHAPES: dict[str, Shape] = {
     "messages": Shape(required=("messages",), optional=_CHAT_EXTRAS, convert=_chat),
@@ -230,17 +252,17 @@ SHAPES: dict[str, Shape] = {
     ),
     "alpaca": Shape(
         required=("instruction", "output"),
-        optional=("input", "history", "system", "tools"),
+        optional=("input", "history", "system", "tools", "reasoning_content"),
         convert=_alpaca,
     ),
     "prompt_completion": Shape(
         required=("prompt", "completion"),
-        optional=("history", "system", "tools"),
+        optional=("history", "system", "tools", "reasoning_content"),
         convert=_prompt_completion,
     ),
     "query_response": Shape(
         required=("query", "response"),
-        optional=("history", "system", "tools", "tool_calls"),
+        optional=("history", "system", "tools", "tool_calls", "reasoning_content"),
         convert=_query_response,
     ),
     "oasst": Shape(required=("message_id", "replies"), optional=(), convert=_tree),
@@ -266,6 +288,8 @@ def format_of(keys: frozenset[str], ours: frozenset[str] = frozenset()) -> str |
 
 def fits(format: str, keys: frozenset[str]) -> bool:
     """Whether a row with these columns has what a format asks for."""
+    if format == "messages":
+        return "messages" in keys or "contents" in keys
     if format == "sharegpt":
         return "conversations" in keys or "conversation" in keys
     if format == "query_response":

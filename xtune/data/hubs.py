@@ -87,7 +87,7 @@ class Wanted:
             name=known.hub,
             split=source.split if given else known.split,
             subset=source.subset or known.subset,
-            revision=source.revision,
+            revision=source.revision or known.revision,
             paths=() if given or source.subset else known.paths,
             elsewhere=known.modelscope,
         )

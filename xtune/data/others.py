@@ -18,7 +18,8 @@ class Other:
 PREFERENCE = Other(
     "The rows are preference pairs (a chosen and a rejected answer)",
     "stages sft and pretrain train on one answer",
-    "to train on the chosen answers alone, map them: `columns: {prompt: ..., completion: chosen}`.",
+    "to train on the chosen answers alone, map them: `columns: {prompt: ..., completion: chosen}`, "
+    "or `columns: {messages: chosen}` where they are whole conversations.",
 )
 KTO = Other(
     "The rows are KTO judgements (an answer and a label true or false)",
@@ -37,6 +38,7 @@ _PAIRS_OF_ANSWERS = (
     {"rejected_messages"},
     {"response_0", "response_1"},
     {"response_a", "response_b"},
+    {"preferred_output", "non_preferred_output"},
 )
 _CHOSEN = {"completion", "response", "output"}
 _ANSWERS = {"messages", "conversations", "completion", "response", "output"}
@@ -84,9 +86,9 @@ _OFFERED = (
 )
 
 _QUESTIONS = ("instruction", "question", "prompt", "query", "input", "inputs", "problem", "source", "premise", "article",
-              "document", "text", "goal")  # fmt: skip
+              "document", "text", "goal", "input_text", "human", "user")  # fmt: skip
 _REPLIES = ("output", "answer", "response", "completion", "outputs", "target", "targets", "solution", "sql", "summary",
-            "highlights", "label", "translation")  # fmt: skip
+            "highlights", "label", "translation", "output_text", "assistant", "bot")  # fmt: skip
 
 
 def unknown(keys: set[str]) -> Other:
@@ -96,7 +98,29 @@ def unknown(keys: set[str]) -> Other:
     return Other(what if keys else "The rows have no columns", f"known are {known}", _advice(keys))
 
 
+_LISTS = (
+    "chat",
+    "dialog",
+    "dialogue",
+    "dialogs",
+    "turns",
+    "items",
+    "interactions",
+    "chats",
+    "data",
+)
+"""What data sets call their list of messages, besides our names."""
+
+
 def _advice(keys: set[str]) -> str:
+    if keys >= {"query", "answers", "tools"}:
+        return "if `answers` are tool calls, write `columns: {tool_calls: answers}`."
+    if keys >= {"chat_history", "message"}:
+        return "write them as `messages`, each with `role` and `content`."
+    if keys >= {"instruction", "response"} and (
+        more := next(iter(keys & {"context", "input"}), "")
+    ):
+        return f"write `columns: {{input: {more}, output: response}}`."
     lower = {key.lower(): key for key in keys}
     prompt = next((lower[name] for name in _QUESTIONS if name in lower), None)
     answer = next(
@@ -104,6 +128,11 @@ def _advice(keys: set[str]) -> str:
     )
     if prompt and answer:
         return f"write `columns: {{prompt: {prompt}, completion: {answer}}}`."
+    if listed_in := next((name for name in _LISTS if name in keys), None):
+        return (
+            f"if `{listed_in}` is a list of messages, write `columns: {{conversations: {listed_in}}}`; their fields, if they are "
+            "not `role` and `content`, are mapped beside it."
+        )
     for text in ("content", "response", "body", "document", "code", "article", "raw_content"):
         if text in keys:
             return f"if `{text}` is text to train on as it is, write `columns: {{text: {text}}}`."

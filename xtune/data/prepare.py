@@ -14,6 +14,7 @@ from xtune.data.cache import Cache, Say
 from xtune.data.choosing import TokenizerReport, choose, fast_name, usual_name
 from xtune.data.chunk import Chunk
 from xtune.data.encode import Encoder
+from xtune.data.ending import end_turns
 from xtune.data.identity import Identified, check_unchanged, identify, identify_by_samples, key_of
 from xtune.data.layout import EpochLayout, Layout, MixedLayout, draws_for, efficiency
 from xtune.data.losses import check_losses, check_shares
@@ -183,14 +184,18 @@ def make_recipient(plan: Plan, tokenizer: "PreTrainedTokenizerBase") -> Recipien
     """What the encoder of a plan is made of.
 
     Raises:
-        DataError: The template file cannot be read.
+        DataError: The template file cannot be read, or an end token is unfit.
     """
     data = plan.recipe.data
     decided = plan.over_length.value
     # A recipe's "auto" means one thing for texts and another for conversations, whichever stage it is.
     automatic = data.over_length == "auto" and decided in {"auto", "split", "drop"}
+    template = read_template(data.template) if data.template is not None else None
+    if data.end_token is not None:
+        template = end_turns(tokenizer, data.end_token, data.call_end_token, template)
     options: dict[str, Any] = {
-        "template": read_template(data.template) if data.template is not None else None,
+        "template": template,
+        "unmaskable": data.unmaskable,
         "train_on": data.train_on,
         "prompt_loss_weight": data.prompt_loss_weight,
         "max_tokens": data.max_tokens,

@@ -8,9 +8,10 @@ from xtune.data.encode import Encoder
 from xtune.data.find import SpanFinder
 from xtune.data.remarks import find_additions
 from xtune.data.spans import Unproven
-from xtune.data.stops import PROBE_CALL, end_tokens, probe_conversation
+from xtune.data.stops import end_tokens, probe_conversation
 from xtune.data.template import ChatTemplate, Unrenderable
 from xtune.data.types import Conversation, Message
+from xtune.data.wants import PROBE_CALL
 from xtune.errors import DataError
 
 if TYPE_CHECKING:
@@ -79,6 +80,9 @@ class Trial:
     reason: str = ""
     """Why the template rejects it, or why its mask is refused."""
 
+    advice: str = ""
+    """What to do about a refusal, where there is something to do."""
+
     text: str = ""
     """The rendering; empty if the template rejects the conversation."""
 
@@ -105,6 +109,15 @@ class Verdict:
     end_tokens: tuple[str, ...]
     """Special tokens that end an assistant's message; all of them are trained on and stopped at."""
 
+    own_end: str
+    """The one of them that the tokenizer brings (`eos_token`), where the template does not name it itself; empty without."""
+
+    parts: bool
+    """Whether it takes a content only as a list of parts, and so gets it as one."""
+
+    json_arguments: bool
+    """Whether it takes the arguments of a call only as JSON text, and so gets them as that."""
+
     prefix_stable: bool
     """Whether it is in all conversations that it takes."""
 
@@ -125,13 +138,21 @@ class Verdict:
 
     def lines(self) -> list[str]:
         """The verdict for people."""
-        ends = ", ".join(self.end_tokens) or "none: a model would never learn to stop"
+        named = [
+            f"{token} (the tokenizer's eos_token)" if token == self.own_end else token
+            for token in self.end_tokens
+        ]
+        ends = ", ".join(named) or "none: a model would never learn to stop"
         lines = [
             f"template: {self.template}",
             f"masks: {self.masks}",
             f"end of an answer: {ends}",
             f"prefix-stable: {'yes' if self.prefix_stable else 'no'}",
         ]
+        if self.parts:
+            lines.append("takes a content as a list of parts: texts are given to it as one part")
+        if self.json_arguments:
+            lines.append("takes the arguments of a tool call as JSON text: they are given to it so")
         if self.drops_reasoning:
             lines.append("reasoning: left out of earlier answers")
         if self.system_prompt:
@@ -161,10 +182,16 @@ def probe(tokenizer: "PreTrainedTokenizerBase", template: str | None = None) -> 
     additions = find_additions(encoder.template, finder.prover.special)
     worked = any(trial.outcome == "trained" for trial in trials)
     earlier = named["earlier reasoning"]
+    wants = encoder.template.wants()
+    ends = tuple(end_tokens(tokenizer, template))
+    eos = str(tokenizer.eos_token or "")
     return Verdict(
         template=encoder.template.name,
         masks="refused" if not worked else "generation blocks" if marked else "proven",
-        end_tokens=tuple(end_tokens(tokenizer, template)),
+        end_tokens=ends,
+        own_end=eos if eos in ends and eos not in encoder.template.text() else "",
+        parts=wants.parts,
+        json_arguments=wants.json_arguments,
         prefix_stable=all(trial.prefix_stable is not False for trial in trials),
         drops_reasoning=bool(earlier.text)
         and "Two and two." not in earlier.text
@@ -191,9 +218,14 @@ def _try(name: str, row: Conversation, encoder: Encoder, finder: SpanFinder) -> 
             conversation=name, outcome="refused", reason=str(error), text=text, prefix_stable=stable
         )
     except DataError as error:
-        reason = error.problems[0].what
+        problem = error.problems[0]
         return Trial(
-            conversation=name, outcome="refused", reason=reason, text=text, prefix_stable=stable
+            conversation=name,
+            outcome="refused",
+            reason=problem.what,
+            advice=problem.advice,
+            text=text,
+            prefix_stable=stable,
         )
     return Trial(
         conversation=name,

@@ -272,7 +272,11 @@ class Recogniser:
         return known
 
     def _recognise(self, keys: frozenset[str], *, judged: bool) -> _Known:
-        ours = frozenset(name for name, theirs in self._columns.items() if theirs in keys)
+        ours = frozenset(
+            name
+            for name, theirs in self._columns.items()
+            if theirs in keys or theirs.partition(".")[0] in keys
+        )
         other = other_of((keys - set(self._columns.values())) | ours, ours, judged=judged)
         every = keys | ours
         if self.format and fits(self.format, every):
@@ -325,7 +329,8 @@ def _check_mapping(columns: Mapping[str, str], head: Sequence[Record], name: str
     check_columns(columns)
     found = _keys(head)
     for ours, theirs in columns.items():
-        if found and theirs not in found and ours not in {"role", "content"}:
+        known = theirs in found or theirs.partition(".")[0] in found
+        if found and not known and ours not in {"role", "content"}:
             near = difflib.get_close_matches(theirs, found, n=1)
             refuse(
                 f"`columns` maps `{ours}` to `{theirs}`, which the file does not have",

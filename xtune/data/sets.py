@@ -33,6 +33,9 @@ class DataSet:
     subset: str | None = None
     """Subset that is read; default: the set's own default."""
 
+    revision: str | None = None
+    """Branch that is read; the hub keeps a Parquet copy of sets that exist only as a script under `refs/convert/parquet`."""
+
     split: str = "train"
     """Split that is read."""
 

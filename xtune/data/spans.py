@@ -172,8 +172,14 @@ def _subsequence(part: str, whole: str) -> bool:
 
 def _check_calls(message: Message, index: int, written: str) -> None:
     calls = message.extra.get("tool_calls") or ()
-    if not all(call["function"]["name"] in written for call in calls):
-        raise Unproven(f"the template leaves out the tool calls of message {index + 1}")
+    if all(call["function"]["name"] in written for call in calls):
+        return
+    if written and all(call.get("id") and str(call["id"]) in written for call in calls):
+        raise Unproven(
+            f"the template writes the ids of the tool calls of message {index + 1} in place of their names, so an id must "
+            "hold the name (Kimi: `functions.NAME:0`)"
+        )
+    raise Unproven(f"the template leaves out the tool calls of message {index + 1}")
 
 
 def _within_blocks(

@@ -7,30 +7,10 @@ from xtune.data.find import SpanFinder
 from xtune.data.spans import Unproven
 from xtune.data.template import ChatTemplate, Unrenderable
 from xtune.data.types import Conversation, Message, Origin
+from xtune.data.wants import PROBE_CALL, PROBE_TOOL
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-PROBE_TOOL = {
-    "type": "function",
-    "function": {
-        "name": "town_weather",
-        "description": "Tells the weather of a town",
-        "parameters": {
-            "type": "object",
-            "properties": {"town": {"type": "string", "description": "Its name"}},
-            "required": ["town"],
-        },
-    },
-}
-"""An invented tool for trying templates."""
-
-PROBE_CALL = {
-    "id": "abcde1234",
-    "type": "function",
-    "function": {"name": "town_weather", "arguments": {"town": "Oslo"}},
-}
-"""A call of it; nine characters and digits, the only id that Mistral's templates take."""
 
 
 def probe_conversation(*messages: Message, tools: bool = False) -> Conversation:
@@ -45,6 +25,7 @@ def probe_conversation(*messages: Message, tools: bool = False) -> Conversation:
 _QUESTION = Message(role="user", content="Which river?")
 _ANSWER = Message(role="assistant", content="The Oder.")
 _CALLING = Message(role="assistant", content="", extra={"tool_calls": [PROBE_CALL]})
+_THINKING = Message(role="assistant", content="The Oder.", extra={"reasoning_content": "Hm."})
 _RESULT = Message(
     role="tool",
     content="clear",
@@ -53,29 +34,36 @@ _RESULT = Message(
 _PROBES = (
     probe_conversation(_QUESTION, _ANSWER),
     probe_conversation(_QUESTION, _ANSWER, _QUESTION, _ANSWER),
+    probe_conversation(_QUESTION, _THINKING),
     probe_conversation(_QUESTION, _CALLING, tools=True),
     probe_conversation(_QUESTION, _CALLING, _RESULT, _ANSWER, tools=True),
 )
 
 
 def end_tokens(tokenizer: "PreTrainedTokenizerBase", template: str | None = None) -> list[str]:
-    """The special tokens that a template ends answers and tool calls with, those of plain answers first."""
+    """The special tokens that a template ends answers and tool calls with, those of plain answers first.
+
+    A token that also stands inside what the model writes, between reasoning and answer say, does not end it:
+    a model that was stopped there would never answer.
+    """
     if template is None and not tokenizer.chat_template:
         return []
     finder = SpanFinder(ChatTemplate(tokenizer, template))
     found: list[str] = []
+    inside: set[str] = set()
     for probe in _PROBES:
         wanted = [n for n, message in enumerate(probe.messages) if message.role == "assistant"]
         try:
             rendered = finder.find(probe, wanted)
         except (Unrenderable, Unproven):
             continue
-        found += [
-            finder.prover.special.findall(rendered.text[span.start : span.end])[-1]
-            for span in rendered.spans
-            if span.ended
-        ]
-    return list(dict.fromkeys(found))
+        for span in rendered.spans:
+            if span.ended:
+                *within, end = finder.prover.special.findall(rendered.text[span.start : span.end])
+                found.append(end)
+                inside.update(within)
+    ends = list(dict.fromkeys(found))
+    return [token for token in ends if token not in inside] or ends
 
 
 def stop_token_ids(

@@ -11,6 +11,7 @@ from transformers.utils.chat_template_utils import _compile_jinja_template, rend
 
 from xtune.data.problems import refuse
 from xtune.data.quick_render import QuickTemplates
+from xtune.data.wants import Wants, learn_wants
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -74,6 +75,7 @@ class ChatTemplate:
         self._marks: dict[str, bool] = {}
         self._reactions: dict[str, re.Pattern[str]] = {}
         self._quick = QuickTemplates(tokenizer)
+        self._wants: dict[str, Wants] = {}
 
     @property
     def tokenizer(self) -> Any:
@@ -120,6 +122,26 @@ class ChatTemplate:
         own = self._tokenizer.chat_template
         return self._source or (own if isinstance(own, str) else None)
 
+    def wants(self, tools: Sequence[Mapping[str, Any]] = ()) -> Wants:
+        """In which shape the template takes messages, learned once.
+
+        Raises:
+            DataError: There is no template.
+        """
+        text = self.text(tools)
+        if text not in self._wants:
+            self._wants[text] = Wants()
+            self._wants[text] = learn_wants(self._tried)
+        return self._wants[text]
+
+    def _tried(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]
+    ) -> str | None:
+        try:
+            return self.render(messages, tools)
+        except Unrenderable:
+            return None
+
     def render(
         self,
         messages: Sequence[Mapping[str, Any]],
@@ -133,11 +155,12 @@ class ChatTemplate:
             Unrenderable: The template refuses it.
         """
         how = "prompt" if prompt else "whole"
+        shaped = self.wants(tools).shaped(messages)
         try:
-            if (quick := self._quick.find(self._key or "", messages, tools, how)) is not None:
-                return quick.render(messages, prompt=prompt)
+            if (quick := self._quick.find(self._key or "", shaped, tools, how)) is not None:
+                return quick.render(shaped, prompt=prompt)
             text: str = self._tokenizer.apply_chat_template(
-                list(messages),
+                shaped,
                 tools=list(tools) or None,
                 chat_template=self._source,
                 tokenize=False,
@@ -146,7 +169,7 @@ class ChatTemplate:
         except _RENDER_FAULTS as error:
             raise Unrenderable(_fault(error)) from error
         if self._key is not None:
-            self._quick.learn(self._key, messages, tools, how, text)
+            self._quick.learn(self._key, shaped, tools, how, text)
         return text
 
     def render_marked(
@@ -157,11 +180,12 @@ class ChatTemplate:
         Raises:
             Unrenderable: The template refuses it.
         """
+        shaped = self.wants(tools).shaped(messages)
         try:
-            if (quick := self._quick.find(self._key or "", messages, tools, "marked")) is not None:
-                return quick.render_marked(messages)
+            if (quick := self._quick.find(self._key or "", shaped, tools, "marked")) is not None:
+                return quick.render_marked(shaped)
             rendered: Any = _render(
-                conversations=[list(messages)],
+                conversations=[shaped],
                 tools=list(tools) or None,
                 chat_template=self.text(tools),
                 return_assistant_tokens_mask=True,
@@ -173,7 +197,7 @@ class ChatTemplate:
         texts, found = rendered
         blocks = [(int(start), int(end)) for start, end in found[0]]
         if self._key is not None:
-            self._quick.learn(self._key, messages, tools, "marked", (texts[0], blocks))
+            self._quick.learn(self._key, shaped, tools, "marked", (texts[0], blocks))
         return texts[0], blocks
 
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from xtune.data.blocks import plain_tools, plain_turns
 from xtune.data.json_limits import unfit
 from xtune.data.problems import described, listed
 from xtune.data.types import Message
@@ -68,6 +69,13 @@ _MEDIA = (
 )
 
 
+_OTHER_NAMES = {
+    "role": ("speaker", "author", "sender", "type", "user"),
+    "content": ("text", "message", "utterance", "body", "data"),
+}
+"""What other data sets call the two fields of a message."""
+
+
 class Misfit(Exception):  # noqa: N818 - a row that does not fit is no error until someone wants it to
     """A row does not fit its format: which field, what was found, what is allowed."""
 
@@ -108,7 +116,11 @@ def messages_of(value: Any, field: str, columns: Mapping[str, str]) -> list[Mess
                 for index, turn in enumerate(turns)
                 for message in _pair(turn, keys, f"{field}[{index}]")
             ]
-    return [_message(turn, f"{field}[{index}]", columns) for index, turn in enumerate(turns)]
+    return [
+        _message(plain, f"{field}[{index}]", columns)
+        for index, turn in enumerate(turns)
+        for plain in plain_turns(turn)
+    ]
 
 
 def parsed_list(value: Any, field: str) -> list[Any]:
@@ -183,7 +195,7 @@ def tools_of(value: Any, field: str) -> tuple[Mapping[str, Any], ...]:
             tools[index] = tool = _from_json(tool, f"{field}[{index}]") or tool
         if not isinstance(tool, dict):
             reject(f"{field}[{index}]", tool, "an object that describes a tool")
-    return tuple(tools)
+    return tuple(plain for tool in tools for plain in plain_tools(tool))
 
 
 def _is_pair(turn: Any, keys: tuple[str, str]) -> bool:
@@ -231,9 +243,12 @@ def _key(turn: Mapping[str, Any], field: str, names: tuple[str, ...]) -> str:
         if name in turn:
             return name
     found = listed(turn) or "nothing"
+    ours = "role" if "from" in names else "content"
+    other = next((name for name in _OTHER_NAMES[ours] if name in turn), None)
     raise Misfit(
         f"`{field}` has {found} and no `{names[0]}`",
         f"a message needs {' or '.join(f'`{n}`' for n in names)}",
+        f"write `columns: {{{ours}: {other}}}`." if other else "",
     )
 
 

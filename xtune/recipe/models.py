@@ -319,6 +319,15 @@ class Data(Spec):
     template: Text | None = None
     """A Jinja chat template file; default: the one that comes with the tokenizer."""
 
+    end_token: Text | None = None
+    """Special token put, and trained on, behind the last answer, for chat templates that write none there (GLM: `<|user|>`)."""
+
+    call_end_token: Text | None = None
+    """The same behind an answer that ends in tool calls (GLM: `<|observation|>`); default: `end_token`."""
+
+    unmaskable: Literal["refuse", "drop"] = "refuse"
+    """What happens to rows that the chat template rejects or whose mask cannot be proven; dropped ones count in `max_dropped`."""
+
     train_on: Literal["assistant", "last", "all"] = "assistant"
     """Messages in the loss: every assistant message, the last one, or every token."""
 
@@ -518,6 +527,10 @@ class Recipe(Spec):
             (
                 any(weighted) and not all(weighted),
                 "`data.train` gives some sources a weight and others none; give every source one",
+            ),
+            (
+                self.data.call_end_token is not None and self.data.end_token is None,
+                "`data.call_end_token` is set without `data.end_token`; set what ends other answers too",
             ),
             (
                 self.data.streaming and train.max_steps is None,

@@ -18,9 +18,11 @@ from xtune.report.printed import Printed
 DEMO = "bundled:demo"
 
 _SPECIAL = re.compile(
-    r"<\|[^|<>\s{}']{1,40}\|>|<｜[^｜<>]+｜>|<(?:start|end)_of_\w+>|\[/?[A-Z_]{2,}\]|</?s>"
+    r"<\|[^|<>\s{}']{1,40}\|>|<｜[^｜<>]+｜>|<\|\w+>|<\w+\|>|<\|\"\|>|<(?:start|end|begin)_of_\w+>|<end_\w+>|\[/?[A-Z_]{2,}\]"
+    r"|\[e~\[|\]~b\]|<seed:\w+>|<sep>|<_end>|\[\|\w+\|\]|</?s>"
 )
-"""How the special tokens of the known families are written: ChatML and Llama 3, DeepSeek, Gemma, Mistral, Llama 2."""
+"""How the special tokens of the known families are written: ChatML and Llama 3, DeepSeek, Gemma 4, Gemma, SmolVLM, Mistral,
+MiniMax, Seed, Reka, EXAONE, Llama 2."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +53,15 @@ class TemplateView(Printed):
             DataError: With the reasons.
         """
         if self.verdict.masks == "refused":
-            reasons = dict.fromkeys(trial.reason for trial in self.verdict.trials if trial.reason)
+            trials = self.verdict.trials
+            reasons = dict.fromkeys(trial.reason for trial in trials if trial.reason)
+            ways = [trial.advice for trial in trials if trial.advice]
             refuse(
                 f"No conversation can be trained on with this template: {'; '.join(reasons)}",
                 where=self.file or self.model,
-                advice="name another template in `data.template`, one with `{% generation %}` say.",
+                advice=ways[0]
+                if ways
+                else "name another template in `data.template`, one with `{% generation %}` say.",
             )
 
     def print(self, stream: IO[str] | None = None) -> None:
