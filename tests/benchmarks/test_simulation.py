@@ -1,7 +1,6 @@
 """The simulation against a CPU's allocator and bitsandbytes' own layers; the closed formulas against the simulation."""
 
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,10 @@ SMALL = {
     "max_position_embeddings": 4096,
 }
 TOKENS = 1024
+
+
+def qlora(**fields: Any) -> Workload:
+    return Workload(method="qlora", quantization="nf4", rank=16, **fields)
 
 
 def profiled_peak(run: Any) -> int:
@@ -78,18 +81,8 @@ def test_the_ledger_counts_what_the_allocator_gives_out(frugal: bool) -> None:
 def test_simulated_steps_take_the_bytes_of_real_ones(style: str, tmp_path: Path) -> None:
     """Bitsandbytes' NF4 layers and PEFT's adapters, run with numbers, beside their stand-ins without."""
     folder = save_model(tmp_path / "model", "llama", dtype="bfloat16", **SMALL)
-    work = replace(
-        Workload(
-            method="qlora",
-            quantization="nf4",
-            rank=16,
-            tokens=TOKENS,
-            optimizer="none",
-            loss_chunk_tokens=64,
-            tile_tokens=256,
-        ),
-        **STYLES[style],
-    )
+    fields = {"optimizer": "none", "loss_chunk_tokens": 64, "tile_tokens": 256}
+    work = qlora(tokens=TOKENS, **fields, **STYLES[style])
     plan = make_plan(
         {"model": {"name": str(folder)}, "method": {"type": "qlora", "rank": 16}},
         weight_dtype="bfloat16",
@@ -152,17 +145,8 @@ def test_formulas_are_within_three_percent_of_the_simulation_at_full_width(
     """`python -m benchmarks.simulation` prints more models and lengths."""
     config = AutoConfig.for_model(**CONFIGS[model])
     shape = ModelShape.from_config(config.to_dict())
-    work = replace(
-        Workload(
-            method="qlora",
-            quantization="nf4",
-            rank=16,
-            tokens=tokens,
-            optimizer="adamw_8bit",
-            loss_chunk_tokens=512,
-        ),
-        **STYLES[style],
-    )
+    fields = {"optimizer": "adamw_8bit", "loss_chunk_tokens": 512}
+    work = qlora(tokens=tokens, **fields, **STYLES[style])
     computed = predict(shape, work)
     allocated = computed.peak_bytes - computed.items["context"] - computed.items["reserve"]
     simulated = at_depth(config, work, shape.layers)

@@ -6,19 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from machines import LLAMA_7B_CONFIG
 
 FIELDS = {
     "fits", "peak_bytes", "budget_bytes", "items", "choices", "longest_tokens", "host_bytes", "disk_bytes",
     "tokens_per_s",
 }  # fmt: skip
-CONFIG = {
-    "model_type": "llama",
-    "hidden_size": 4096,
-    "intermediate_size": 11008,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "vocab_size": 32000,
-}
 
 
 def ask(*words: str) -> subprocess.CompletedProcess[str]:
@@ -28,7 +21,7 @@ def ask(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_bare_config_is_enough(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
-    path.write_text(json.dumps(CONFIG))
+    path.write_text(json.dumps(LLAMA_7B_CONFIG))
     done = ask(str(path), "--vram", "8GiB", "--tokens", "4096", "--json")
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)

@@ -7,7 +7,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 from scripted_llm import ScriptedLLM, serving
@@ -85,24 +85,31 @@ def tls(server: ScriptedLLM, certificate, key) -> Iterator[int]:
     """The same server behind TLS: its port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    ready, over = threading.Event(), []
-    ports = []
+    with listening(
+        lambda: asyncio.start_server(server._connection, "127.0.0.1", 0, ssl=context)
+    ) as started:
+        yield started.sockets[0].getsockname()[1]
+
+
+@contextlib.contextmanager
+def listening(start: Callable[[], Awaitable[asyncio.Server]]) -> Iterator[asyncio.Server]:
+    """A server in a loop of its own, in a thread."""
+    ready, over, servers = threading.Event(), [], []
 
     async def serve():
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         over.append(lambda: loop.call_soon_threadsafe(stop.set))
-        listening = await asyncio.start_server(server._connection, "127.0.0.1", 0, ssl=context)
-        ports.append(listening.sockets[0].getsockname()[1])
+        servers.append(await start())
         ready.set()
         await stop.wait()
-        listening.close()
+        servers[0].close()
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
     thread.start()
     assert ready.wait(10)
     try:
-        yield ports[0]
+        yield servers[0]
     finally:
         over[0]()
         thread.join(10)
@@ -171,25 +178,8 @@ async def _copy(reader, writer):
 @contextlib.contextmanager
 def proxying(port: int) -> Iterator[Proxy]:
     proxy = Proxy(port)
-    ready, over = threading.Event(), []
-
-    async def serve():
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        over.append(lambda: loop.call_soon_threadsafe(stop.set))
-        listening = await proxy.start()
-        ready.set()
-        await stop.wait()
-        listening.close()
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
-    thread.start()
-    assert ready.wait(10)
-    try:
+    with listening(proxy.start):
         yield proxy
-    finally:
-        over[0]()
-        thread.join(10)
 
 
 def test_a_proxy_of_the_environment_is_used_and_https_goes_through_a_tunnel(

@@ -7,17 +7,16 @@ from xtune.memory import GIB, ModelShape
 from xtune.plan import Plan
 from xtune.recipe import Recipe
 
-LLAMA_7B = ModelShape.from_config(
-    {
-        "model_type": "llama",
-        "hidden_size": 4096,
-        "intermediate_size": 11008,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "vocab_size": 32000,
-        "max_position_embeddings": 4096,
-    }
-)
+LLAMA_7B_CONFIG: dict[str, Any] = {
+    "model_type": "llama",
+    "hidden_size": 4096,
+    "intermediate_size": 11008,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "vocab_size": 32000,
+    "max_position_embeddings": 4096,
+}
+LLAMA_7B = ModelShape.from_config(LLAMA_7B_CONFIG)
 DEMO = ModelShape.from_config(
     {
         "model_type": "qwen3",

@@ -9,26 +9,22 @@ attention one group of key heads at a time, and the gradients are written over w
 
 At its fullest the backward pass holds x or its checkpoint, dy, Q, K, V and O for every token, and one tile's or one
 group's activations. The arithmetic is the model's own: its layer's `forward` is run with the attention taken out
-(see `Lift`), so that whatever a family does around it (norms before or after, biases, multipliers, experts) is done.
+(`xtune.kernels.lifted`), so that whatever a family does around it (norms before or after, biases, multipliers, experts) is done.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
-from xtune.kernels.attention import (
-    AttentionSettings,
-    Documents,
-    attend,
-    documents_of,
-    stand_in,
-)
-from xtune.kernels.replay import Surroundings, by_name, first, trained_parameters
+from xtune.kernels.attention import AttentionSettings, Documents, attend, documents_of
+from xtune.kernels.lifted import Heads, LiftedLayer
+from xtune.kernels.replay import Surroundings, argument_names, by_name, trained_parameters
 from xtune.kernels.shelf import Shelf
+from xtune.kernels.sums import Sums
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,133 +36,6 @@ class FrugalSettings:
 
     kv_heads_at_once: int = 1
     """Key heads, each with the query heads that read it, whose attention is computed at one time."""
-
-
-@dataclass(frozen=True)
-class _Heads:
-    """What a layer's attention is given: each (rows, heads, tokens, width)."""
-
-    query: torch.Tensor
-    key: torch.Tensor
-    value: torch.Tensor
-
-
-class _Lifted(BaseException):
-    """Leaves a layer's forward at its attention, with what was to be attended."""
-
-    def __init__(self, heads: _Heads, settings: AttentionSettings) -> None:
-        super().__init__()
-        self.heads, self.settings = heads, settings
-
-
-class NoAttentionError(TypeError):
-    """A layer that was to be cut at its attention never called it."""
-
-
-class LiftedLayer:
-    """A decoder layer with the attention taken out: `project` up to it, `finish` from it on.
-
-    Args:
-        layer: A transformers decoder layer whose attention is `xtune.kernels.attention.NAME`.
-        forward: The layer's own forward.
-    """
-
-    def __init__(self, layer: nn.Module, forward: Callable[..., torch.Tensor]) -> None:
-        self._layer, self._forward = layer, forward
-        self._projections: Mapping[nn.Module, int] = {}
-
-    def learn_projections(self, hidden: torch.Tensor, arguments: Mapping[str, Any]) -> None:
-        """Find the linear layers that only feed the attention, which `finish` need not compute again.
-
-        Whether they really feed nothing else is for the caller to check, by comparing results; `forget_projections`
-        takes it back.
-        """
-        widths: dict[nn.Module, int] = {}
-
-        def note(module: nn.Module, _inputs: object, output: object) -> None:
-            if isinstance(output, torch.Tensor):
-                widths[module] = output.shape[-1]
-
-        with ExitStack() as hooks:
-            for block in self._layer.children():
-                for module in block.children():
-                    if _has_matrix(module):
-                        hooks.callback(module.register_forward_hook(note).remove)
-            with torch.no_grad():
-                self.project(hidden, arguments)
-        self._projections = widths
-
-    def forget_projections(self) -> None:
-        """Compute everything in `finish`, whether it is needed or not."""
-        self._projections = {}
-
-    def project(
-        self, hidden: torch.Tensor, arguments: Mapping[str, Any]
-    ) -> tuple[_Heads, AttentionSettings]:
-        """Queries, keys and values of hidden states (rows, tokens, width).
-
-        Raises:
-            NoAttentionError: The layer has no such attention.
-        """
-
-        def leave(
-            query: torch.Tensor,
-            key: torch.Tensor,
-            value: torch.Tensor,
-            settings: AttentionSettings,
-        ) -> torch.Tensor:
-            raise _Lifted(_Heads(query, key, value), settings)
-
-        try:
-            with _standing_in(leave):
-                self._forward(hidden, **arguments)
-        except _Lifted as lifted:
-            return lifted.heads, lifted.settings
-        raise NoAttentionError(f"{type(self._layer).__name__} {_NO_ATTENTION}")
-
-    def finish(
-        self, hidden: torch.Tensor, attended: torch.Tensor, arguments: Mapping[str, Any]
-    ) -> torch.Tensor:
-        """The layer's output from its input (rows, tokens, width) and what attention gave (rows, heads, tokens, width)."""
-
-        def give(*_: object) -> torch.Tensor:
-            return attended
-
-        with _standing_in(give), self._without_projections():
-            return first(self._forward(hidden, **arguments))
-
-    @contextmanager
-    def _without_projections(self) -> Iterator[None]:
-        for module, width in self._projections.items():
-            module.forward = _zeros(width)
-        try:
-            yield
-        finally:
-            for module in self._projections:
-                del module.forward
-
-
-_NO_ATTENTION = "does not call an attention that can be taken out"
-
-
-def _has_matrix(module: nn.Module) -> bool:
-    return any(parameter.ndim >= 2 for parameter in module.parameters())
-
-
-def _zeros(width: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    def forward(hidden: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
-        return hidden.detach().new_zeros(()).expand(*hidden.shape[:-1], width)
-
-    return forward
-
-
-@contextmanager
-def _standing_in(lifted: Callable[..., torch.Tensor]) -> Iterator[None]:
-    before = stand_in(lifted)
-    try:
-        yield
-    finally:
-        stand_in(before)
 
 
 @dataclass
@@ -190,7 +59,7 @@ class _Call:
         for start in range(0, self.tokens, size):
             yield slice(start, min(start + size, self.tokens))
 
-    def groups(self, heads: _Heads) -> Iterator[tuple[slice, slice]]:
+    def groups(self, heads: Heads) -> Iterator[tuple[slice, slice]]:
         """Query heads and key heads that are attended together."""
         key_heads, size = heads.key.shape[1], self.settings.kv_heads_at_once
         repeats = heads.query.shape[1] // key_heads
@@ -219,7 +88,7 @@ _PROJECT, _ATTEND, _FINISH = 0, 1, 2
 """Which part a random seed is for; a tile or a group at `start` draws from the seed `3 * start + part`."""
 
 
-def _project(call: _Call, hidden: torch.Tensor) -> _Heads:
+def _project(call: _Call, hidden: torch.Tensor) -> Heads:
     """Q, K and V of all tokens, (rows, heads, tokens, width), a tile at a time."""
     rooms: list[torch.Tensor] = []
     for tile in call.tiles():
@@ -229,7 +98,7 @@ def _project(call: _Call, hidden: torch.Tensor) -> _Heads:
         rooms = rooms or [_room(each, call.tokens) for each in parts]
         for room, part in zip(rooms, parts, strict=True):
             room[:, :, tile] = part
-    return _Heads(*rooms)
+    return Heads(*rooms)
 
 
 def _room(part: torch.Tensor, tokens: int) -> torch.Tensor:
@@ -237,7 +106,7 @@ def _room(part: torch.Tensor, tokens: int) -> torch.Tensor:
     return part.new_empty(rows, heads, tokens, width)
 
 
-def _attend(call: _Call, heads: _Heads, *, over_query: bool) -> torch.Tensor:
+def _attend(call: _Call, heads: Heads, *, over_query: bool) -> torch.Tensor:
     """O of all tokens, (rows, heads, tokens, value width), a group of heads at a time; over Q if wanted and if it fits."""
     fits = heads.query.shape[-1] == heads.value.shape[-1]
     rows, count, tokens, _ = heads.query.shape
@@ -307,30 +176,6 @@ def _own(slope: torch.Tensor) -> torch.Tensor:
     return slope if slope.is_contiguous() else slope.contiguous()
 
 
-class Sums:
-    """Sums of the trained parameters' gradients over tiles."""
-
-    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
-        self.parameters = list(parameters)
-        self._sums: list[torch.Tensor | None] = [None] * len(self.parameters)
-
-    def add(self, gradients: Sequence[torch.Tensor | None]) -> None:
-        """Add a tile's gradients, in the order of the parameters; None: the tile does not read that one."""
-        for index, gradient in enumerate(gradients):
-            if gradient is None:
-                continue
-            total = self._sums[index]
-            wide = torch.promote_types(gradient.dtype, torch.float32)
-            self._sums[index] = gradient.to(wide) if total is None else total.add_(gradient)
-
-    def total(self) -> list[torch.Tensor | None]:
-        """The sums, each in its parameter's type; None: no tile read it."""
-        return [
-            None if total is None else total.to(parameter.dtype)
-            for parameter, total in zip(self.parameters, self._sums, strict=True)
-        ]
-
-
 def _leaf(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().requires_grad_()
 
@@ -355,7 +200,7 @@ def _finish_backward(
 
 
 def _attend_backward(
-    call: _Call, heads: _Heads, slope: torch.Tensor, of_query: slice, of_key: slice
+    call: _Call, heads: Heads, slope: torch.Tensor, of_query: slice, of_key: slice
 ) -> None:
     inputs = (
         _leaf(heads.query[:, of_query]),
@@ -372,7 +217,7 @@ def _project_backward(
     call: _Call,
     tile: slice,
     hidden: torch.Tensor,
-    heads: _Heads,
+    heads: Heads,
     slope: torch.Tensor,
     sums: Sums,
 ) -> None:
@@ -405,11 +250,12 @@ class FrugalLayer:
     ) -> None:
         self.lifted = lifted or LiftedLayer(layer, forward)
         self._layer, self._forward = layer, forward
+        self._names = argument_names(forward)
         self._settings, self._shelf = settings, shelf
 
     def __call__(self, *given: Any, **arguments: Any) -> torch.Tensor:
         """The layer's output (rows, tokens, width)."""
-        hidden, arguments = by_name(self._forward, given, arguments)
+        hidden, arguments = by_name(self._names, given, arguments)
         if arguments.get("past_key_values") is not None or hidden.shape[1] == 0:
             return self._forward(hidden, **arguments)
         parameters = trained_parameters(self._layer)

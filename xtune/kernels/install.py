@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from xtune.kernels.attention import NAME, UnsupportedAttentionError
-from xtune.kernels.frugal import FrugalLayer, FrugalSettings, NoAttentionError
+from xtune.kernels.frugal import FrugalLayer, FrugalSettings
 from xtune.kernels.heads import base_model, decoder_layers, find_head, hidden_states, left_out
-from xtune.kernels.replay import by_name, first
+from xtune.kernels.lifted import NoAttentionError
+from xtune.kernels.replay import argument_names, by_name, first
 from xtune.kernels.shelf import DeviceShelf, Shelf
 from xtune.kernels.shelved import ShelvedLayer, make_shelved
 
@@ -108,7 +109,7 @@ def _calls(model: nn.Module) -> list[tuple[nn.Module, _Sample]]:
     calls: list[tuple[nn.Module, _Sample]] = []
 
     def note(layer: nn.Module, given: tuple[Any, ...], arguments: dict[str, Any]) -> None:
-        calls.append((layer, _Sample(*by_name(layer.forward, given, arguments))))
+        calls.append((layer, _Sample(*by_name(argument_names(layer.forward), given, arguments))))
 
     hooks = [
         layer.register_forward_pre_hook(note, with_kwargs=True) for layer in decoder_layers(model)

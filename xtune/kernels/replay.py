@@ -56,11 +56,15 @@ def _drops_out(module: nn.Module) -> bool:
     return float(getattr(module, "attention_dropout", None) or 0.0) > 0
 
 
+def argument_names(forward: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of a layer's arguments in their order; the first are the hidden states."""
+    return tuple(name for name in inspect.signature(forward).parameters if name != "kwargs")
+
+
 def by_name(
-    forward: Callable[..., Any], given: Sequence[Any], arguments: Mapping[str, Any]
+    names: Sequence[str], given: Sequence[Any], arguments: Mapping[str, Any]
 ) -> tuple[torch.Tensor, dict[str, Any]]:
     """A call's hidden states, and all its other arguments by name."""
-    names = [name for name in inspect.signature(forward).parameters if name != "kwargs"]
     together = {**dict(zip(names, given, strict=False)), **arguments}
     hidden = together.pop(names[0])
     assert isinstance(hidden, torch.Tensor)

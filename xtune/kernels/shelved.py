@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from xtune.kernels.heads import decoder_layers
-from xtune.kernels.replay import Surroundings, by_name, first, trained_parameters
+from xtune.kernels.replay import Surroundings, argument_names, by_name, first, trained_parameters
 from xtune.kernels.shelf import Shelf
 
 
@@ -53,10 +53,11 @@ class ShelvedLayer:
 
     def __init__(self, layer: nn.Module, forward: Callable[..., Any], shelf: Shelf) -> None:
         self._layer, self._forward, self._shelf = layer, forward, shelf
+        self._names = argument_names(forward)
 
     def __call__(self, *given: Any, **arguments: Any) -> Any:
         """The layer's output (rows, tokens, width)."""
-        hidden, arguments = by_name(self._forward, given, arguments)
+        hidden, arguments = by_name(self._names, given, arguments)
         parameters = trained_parameters(self._layer)
         if not torch.is_grad_enabled() or not (parameters or hidden.requires_grad):
             return self._forward(hidden, **arguments)

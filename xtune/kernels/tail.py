@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from xtune.kernels.frugal import Sums
 from xtune.kernels.replay import autocast_dtype
+from xtune.kernels.sums import Sums
 
 
 @dataclass(frozen=True)
