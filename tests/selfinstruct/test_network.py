@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import shutil
 import ssl
 import subprocess
@@ -130,6 +131,8 @@ def certificate(tmp_path_factory):
     return folder / "cert.pem", folder / "key.pem"
 
 
+# openai's HTTP library forgets the socket of a handshake that failed; it is collected here, not in another test
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 @pytest.mark.parametrize("client", ["direct", "openai"])
 def test_a_certificate_of_ones_own_is_named_in_ssl_cert_file(client, certificate, monkeypatch):
     with tls(ScriptedLLM(tasks=1), *certificate) as port:
@@ -137,8 +140,10 @@ def test_a_certificate_of_ones_own_is_named_in_ssl_cert_file(client, certificate
         with pytest.raises(LLMError, match=r"is not trusted \(self.signed certificate\)") as caught:
             ask(url, client=client)
         assert "export SSL_CERT_FILE=" in str(caught.value)
+        del caught
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
         (reply,) = ask(url, client=client)
+    gc.collect()
     assert isinstance(reply, Reply)
 
 
