@@ -1,6 +1,6 @@
 """Checkpointing with the checkpoint where there is room: a layer's input waits on a shelf, the rest is computed again."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import nn
 from xtune.kernels.heads import decoder_layers
 from xtune.kernels.replay import Surroundings, argument_names, by_name, first, trained_parameters
 from xtune.kernels.shelf import Shelf
+from xtune.kernels.weights import Weights, weights_of
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,9 @@ class _Call:
     arguments: Mapping[str, Any]
     shelf: Shelf
     surroundings: Surroundings
+    weights: Weights
+    parameters: Sequence[nn.Parameter]
+    """Those that are trained."""
 
 
 class _ShelvedFunction(torch.autograd.Function):
@@ -27,11 +31,11 @@ class _ShelvedFunction(torch.autograd.Function):
         hidden: torch.Tensor,
         _anchor: torch.Tensor,
         call: _Call,
-        *parameters: nn.Parameter,
+        *_parameters: nn.Parameter,
     ) -> torch.Tensor:
-        with call.surroundings.again(gradients=False):
+        with call.weights.here(backward=False), call.surroundings.again(gradients=False):
             output = first(call.forward(hidden, **call.arguments))
-        ctx.call, ctx.parameters = call, parameters
+        ctx.call = call
         ctx.kept = call.shelf.keep(hidden)
         return output
 
@@ -40,11 +44,14 @@ class _ShelvedFunction(torch.autograd.Function):
         call: _Call = ctx.call
         hidden = call.shelf.take(ctx.kept).detach().requires_grad_()
         ctx.kept = None
-        with call.surroundings.again(gradients=True):
-            output = first(call.forward(hidden, **call.arguments))
-        of_hidden, *of_parameters = torch.autograd.grad(
-            output, (hidden, *ctx.parameters), gradients[0], allow_unused=True
-        )
+        with call.weights.here(backward=True):
+            with call.surroundings.again(gradients=True):
+                output = first(call.forward(hidden, **call.arguments))
+            of_hidden, *of_parameters = torch.autograd.grad(
+                output, (hidden, *call.parameters), gradients[0], allow_unused=True
+            )
+            del output
+            of_parameters = call.weights.given(call.parameters, of_parameters)
         return (of_hidden if ctx.needs_input_grad[0] else None, None, None, *of_parameters)
 
 
@@ -61,9 +68,16 @@ class ShelvedLayer:
         parameters = trained_parameters(self._layer)
         if not torch.is_grad_enabled() or not (parameters or hidden.requires_grad):
             return self._forward(hidden, **arguments)
-        call = _Call(self._forward, arguments, self._shelf, Surroundings.here(self._layer, hidden))
+        call = _Call(
+            forward=self._forward,
+            arguments=arguments,
+            shelf=self._shelf,
+            surroundings=Surroundings.here(self._layer, hidden),
+            weights=weights_of(self._layer),
+            parameters=parameters,
+        )
         anchor = torch.zeros((), requires_grad=True)
-        return _ShelvedFunction.apply(hidden, anchor, call, *parameters)  # type: ignore[no-untyped-call]
+        return _ShelvedFunction.apply(hidden, anchor, call, *call.weights.seen(parameters))  # type: ignore[no-untyped-call]
 
 
 def make_shelved(model: nn.Module, shelf: Shelf) -> int:
