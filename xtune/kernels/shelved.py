@@ -1,6 +1,7 @@
 """Checkpointing with the checkpoint where there is room: a layer's input waits on a shelf, the rest is computed again."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,16 @@ import torch
 from torch import nn
 
 from xtune.kernels.heads import decoder_layers
-from xtune.kernels.replay import Surroundings, argument_names, by_name, first, trained_parameters
+from xtune.kernels.replay import (
+    RandomState,
+    Surroundings,
+    argument_names,
+    autocast_dtype,
+    by_name,
+    drops_out,
+    first,
+    trained_parameters,
+)
 from xtune.kernels.shelf import Shelf
 from xtune.kernels.weights import Weights, weights_of
 
@@ -19,9 +29,16 @@ class _Call:
     arguments: Mapping[str, Any]
     shelf: Shelf
     surroundings: Surroundings
+    random: RandomState | None
+    """What dropout drew from, as it would without checkpoints; None: nothing drops out."""
+
     weights: Weights
     parameters: Sequence[nn.Parameter]
     """Those that are trained."""
+
+    def drawing_again(self) -> AbstractContextManager[None]:
+        """With the random numbers of the forward pass."""
+        return nullcontext() if self.random is None else self.random.again()
 
 
 class _ShelvedFunction(torch.autograd.Function):
@@ -45,7 +62,7 @@ class _ShelvedFunction(torch.autograd.Function):
         hidden = call.shelf.take(ctx.kept).detach().requires_grad_()
         ctx.kept = None
         with call.weights.here(backward=True):
-            with call.surroundings.again(gradients=True):
+            with call.drawing_again(), call.surroundings.again(gradients=True):
                 output = first(call.forward(hidden, **call.arguments))
             of_hidden, *of_parameters = torch.autograd.grad(
                 output, (hidden, *call.parameters), gradients[0], allow_unused=True
@@ -68,11 +85,13 @@ class ShelvedLayer:
         parameters = trained_parameters(self._layer)
         if not torch.is_grad_enabled() or not (parameters or hidden.requires_grad):
             return self._forward(hidden, **arguments)
+        kind = hidden.device.type
         call = _Call(
             forward=self._forward,
             arguments=arguments,
             shelf=self._shelf,
-            surroundings=Surroundings.here(self._layer, hidden),
+            surroundings=Surroundings(kind, autocast_dtype(kind), seed=None),
+            random=RandomState.here(kind) if drops_out(self._layer) else None,
             weights=weights_of(self._layer),
             parameters=parameters,
         )
