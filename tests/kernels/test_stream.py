@@ -257,7 +257,7 @@ def test_layers_may_be_put_to_rest_before_the_adapter_comes(method: str, small: 
             shelve_layer(layer, rest)
 
     resident, streamed = load(small, method), load(small, method, before=shelve)
-    stream_layers(streamed, CPU, rest)
+    stream_layers(streamed, CPU, rest).settle()
     for model in (resident, streamed):
         make_shelved(model, DeviceShelf())
     assert digests(streamed, 2) == digests(resident, 2)
@@ -275,7 +275,7 @@ def test_a_base_that_the_adapters_start_changed_is_put_to_rest_again(
             shelve_layer(layer, rest)
 
     resident, streamed = load(small, "pissa"), load(small, "pissa", before=shelve)
-    stream_layers(streamed, CPU, rest)
+    stream_layers(streamed, CPU, rest).settle()
     for model in (resident, streamed):
         make_shelved(model, DeviceShelf())
     assert digests(streamed, 2) == digests(resident, 2)

@@ -67,8 +67,8 @@ class StreamedLayer(Weights):
         """Whether the layer is computing."""
         return self._holders > 0
 
-    def parameters(self) -> list[nn.Parameter]:
-        """Those that move."""
+    def moving(self) -> Sequence[nn.Parameter]:
+        """All of the layer's, or with `on_gradients` unset the frozen ones."""
         return list(self.packed.parameters())
 
     @contextmanager
@@ -150,7 +150,7 @@ class LayerStream:
     """
 
     def __init__(self, layers: Sequence[StreamedLayer], device: torch.device, rest: Rest) -> None:
-        self._layers = layers
+        self._layers, self._device, self._rest = layers, device, rest
         nbytes = max((each.packed.nbytes for each in layers), default=0)
         count = min(SLOTS, len(layers))
         self._slots = [_Slot(nbytes, device, staging=rest.needs_staging) for _ in range(count)]
@@ -170,6 +170,29 @@ class LayerStream:
     def slot_bytes(self) -> int:
         """Bytes on the device, all slots together."""
         return sum(slot.bytes.numel() for slot in self._slots)
+
+    @property
+    def resting_bytes(self) -> int:
+        """Bytes of all layers where they rest."""
+        return sum(layer.packed.nbytes for layer in self._layers)
+
+    def settle(self) -> None:
+        """Take note of what was done to layers at rest.
+
+        An adapter was made beside them, where they rest: it belongs on the device. Its start may have changed the
+        base: what the layers have now is put to rest.
+        """
+        for layer in self._layers:
+            if not layer.is_settled:
+                layer.settle(self._rest)
+                assert layer.packed.nbytes <= self._slots[0].bytes.numel(), "the layer has grown"
+            moving = {id(each) for each in layer.moving()}
+            for tensor in (*layer.layer.parameters(), *layer.layer.buffers()):
+                if id(tensor) not in moving and tensor.device != self._device:
+                    tensor.data = tensor.data.to(self._device)
+        for slot in self._slots:
+            self._wait(slot)
+            slot.layer = None
 
     def enter(self, layer: StreamedLayer, *, backward: bool) -> _Slot:
         """The slot with a layer's bytes in it, as far as the current stream is concerned; the next one is on its way."""
@@ -289,7 +312,8 @@ def stream_layers(
 ) -> LayerStream:
     """Let a model's decoder layers rest elsewhere and come to the device when they compute.
 
-    `make_shelved` or `make_frugal` must follow before the model is trained.
+    `make_shelved` or `make_frugal` must follow before the model is trained, and `LayerStream.settle` where an adapter
+    was attached meanwhile.
 
     Args:
         model: A transformers model, with or without an adapter, on the device or shelved by its loader.
@@ -305,19 +329,8 @@ def stream_layers(
         found = weights_of(layer)
         if not isinstance(found, StreamedLayer):
             found = shelve_layer(layer, rest, on_gradients=on_gradients)
-        elif not found.is_settled:  # an adapter's start changed the base
-            found.settle(rest)
         layers.append(found)
     stream = LayerStream(layers, device, rest)
     for number, streamed in enumerate(layers):
         streamed.join(stream, number)
-        _bring_the_rest(streamed, device)
     return stream
-
-
-def _bring_the_rest(streamed: StreamedLayer, device: torch.device) -> None:
-    """What does not move belongs on the device: adapters made beside a base that rested elsewhere already."""
-    moving = {id(each) for each in streamed.parameters()}
-    for tensor in (*streamed.layer.parameters(), *streamed.layer.buffers()):
-        if id(tensor) not in moving and tensor.device != device:
-            tensor.data = tensor.data.to(device)

@@ -182,7 +182,7 @@ class DiskRest(Rest):
     needs_staging = True
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._mine: set[Path] = set()
         self.written_bytes = 0
         self.reused_bytes = 0
@@ -197,13 +197,13 @@ class DiskRest(Rest):
         flat.zero_()  # what fills up between tensors shall not make two files of one layer
         packed.gather(flat)
         digest = hashlib.blake2b(memoryview(flat.numpy()), digest_size=16).hexdigest()
-        path = self._folder / f"{digest}.layer"
+        path = self.folder / f"{digest}.layer"
         self._mine.add(path)
         try:
             if _holds(path, flat):
                 self.reused_bytes += packed.nbytes
             else:
-                self._folder.mkdir(parents=True, exist_ok=True)
+                self.folder.mkdir(parents=True, exist_ok=True)
                 self._make_room(packed.nbytes)
                 _write(path, flat)
                 self.written_bytes += packed.nbytes
@@ -212,16 +212,16 @@ class DiskRest(Rest):
         except OSError as error:
             full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
             raise RunError(
-                f"A layer of the base could not be written to {self._folder}: "
+                f"A layer of the base could not be written to {self.folder}: "
                 f"{'the disk is full' if full else error.strerror or error}.",
                 advice="Free some space, or name another folder in XTUNE_CACHE.",
             ) from error
 
     def _make_room(self, nbytes: int) -> None:
-        _remove_leftovers(self._folder)
-        others = [each for each in self._folder.glob("*.layer") if each not in self._mine]
+        _remove_leftovers(self.folder)
+        others = [each for each in self.folder.glob("*.layer") if each not in self._mine]
         others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-        while shutil.disk_usage(self._folder).free < nbytes and others:
+        while shutil.disk_usage(self.folder).free < nbytes and others:
             others.pop().unlink(missing_ok=True)
 
 

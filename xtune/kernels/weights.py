@@ -20,6 +20,10 @@ class Weights:
         del backward
         return nullcontext()
 
+    def moving(self) -> Sequence[nn.Parameter]:
+        """The parameters that are not always on the device."""
+        return ()
+
     def seen(self, parameters: Sequence[nn.Parameter]) -> Sequence[nn.Parameter]:
         """The trained parameters whose gradients autograd gets; `given` is told of a backward pass's."""
         return parameters
@@ -44,3 +48,9 @@ def weights_of(layer: nn.Module) -> Weights:
 def keep_elsewhere(layer: nn.Module, weights: Weights) -> None:
     """Let whoever computes with the layer ask these for its weights."""
     _ELSEWHERE[layer] = weights
+
+
+def names_elsewhere(model: nn.Module) -> list[str]:
+    """Names of a model's parameters that are not always on the device."""
+    moving = {id(each) for layer in model.modules() for each in weights_of(layer).moving()}
+    return [name for name, each in model.named_parameters() if id(each) in moving]
