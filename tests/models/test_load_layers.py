@@ -1,17 +1,14 @@
 """Weights read a layer at a time, against what transformers reads by itself."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from factories import make_model, save_model
-from safetensors.torch import load_file, save_file
+from factories import save_model
 from torch import nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from xtune.errors import ModelError
 from xtune.models.load import Loading, load_base
 from xtune.recipe.models import Model, QLoRA
 

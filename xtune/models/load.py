@@ -85,6 +85,8 @@ class Loading:
             and not plan.frugal_layers.value
             and plan.checkpoints.value == "device",  # else `xtune.train.techniques` sees to it
             random_seed=recipe.run.seed if from_scratch else None,
+            host_embeddings=plan.embeddings.value != "device",
+            host_head=plan.head.value != "device",
         )
 
 

@@ -97,7 +97,7 @@ def layer_by_layer(reading: Reading) -> Iterator[None]:
 def _read(model: PreTrainedModel, files: Sequence[str], settings: Any, reading: Reading) -> Any:
     """Every part of the model in turn; returns transformers' account of what was missing or did not fit."""
     places = _Places(files)
-    host = {name: "cpu" for name in reading.host_modules(model)}
+    host = dict.fromkeys(reading.host_modules(model), "cpu")
     ends = replace(settings, device_map={**(settings.device_map or {"": "cpu"}), **host})
     account = None
     layers = 0
@@ -129,7 +129,9 @@ def _stored(layer: nn.Module) -> Iterator[torch.Tensor]:
     yield from layer.parameters()
     for module in layer.modules():
         unstored = module._non_persistent_buffers_set
-        yield from (each for name, each in module.named_buffers(recurse=False) if name not in unstored)
+        yield from (
+            each for name, each in module.named_buffers(recurse=False) if name not in unstored
+        )
 
 
 def _mark_read(layer: nn.Module) -> None:
@@ -206,4 +208,3 @@ def _joined(account: Any, part: Any) -> Any:
         else:
             one.update(other)
     return account
-

@@ -43,6 +43,7 @@ from xtune.train.beginning import (
     has_moved,
     weakest,
 )
+from xtune.train.ends import place_ends
 from xtune.train.job import Job
 from xtune.train.loop import Loop
 from xtune.train.randomness import seed_everything
@@ -285,6 +286,7 @@ def _make_job(session: Session) -> Job:
     ready, plan, recipe = session.ready, session.ready.plan, session.ready.plan.recipe
     seed_everything(recipe.run.seed)
     base = load_model(plan)
+    place_ends(base, plan)
     check_packing(base, plan)
     model = attach(base, plan, ready.tokenizer)
     loss_tile_tokens = apply_techniques(model, plan, session.path)
