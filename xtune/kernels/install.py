@@ -11,7 +11,14 @@ from torch import nn
 
 from xtune.kernels.attention import NAME, UnsupportedAttentionError
 from xtune.kernels.frugal import FrugalLayer, FrugalSettings
-from xtune.kernels.heads import base_model, decoder_layers, find_head, hidden_states, left_out
+from xtune.kernels.heads import (
+    base_model,
+    compute_device,
+    decoder_layers,
+    find_head,
+    hidden_states,
+    left_out,
+)
 from xtune.kernels.lifted import NoAttentionError
 from xtune.kernels.replay import argument_names, by_name, first
 from xtune.kernels.shelf import DeviceShelf, Shelf
@@ -130,7 +137,7 @@ def _calls(model: nn.Module) -> list[tuple[nn.Module, _Sample]]:
 def _packed_row(model: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids and positions of two samples in a row, (1, tokens) each."""
     base = base_model(model)
-    device = next(iter(base.parameters())).device
+    device = compute_device(base)
     vocab = base.config.get_text_config().vocab_size
     ids = torch.arange(sum(SAMPLE_TOKENS))[None].to(device) % vocab
     positions = torch.cat([torch.arange(each) for each in SAMPLE_TOKENS])[None].to(device)

@@ -43,6 +43,7 @@ from xtune.train.beginning import (
     has_moved,
     weakest,
 )
+from xtune.train.ends import place_ends
 from xtune.train.job import Job
 from xtune.train.loop import Loop
 from xtune.train.randomness import seed_everything
@@ -287,6 +288,7 @@ def _make_job(session: Session) -> Job:
     seed_everything(recipe.run.seed)
     streaming = base_streaming(plan)
     base = load_model(plan)
+    place_ends(base, plan)
     if streaming is not None:
         streaming.start(base)
     check_packing(base, plan)
