@@ -10,12 +10,15 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
 
+from selfinstruct.generate.draw import Drawer
+from selfinstruct.generate.settings import GenerateSettings
+from selfinstruct.llm.settings import LLMSettings
 from selfinstruct.parse import parse_reply
 from selfinstruct.prompts import render
 from selfinstruct.rules import Rules
@@ -133,10 +136,74 @@ def test_a_seed_shown_in_a_prompt_is_read_back_as_it_is(language: str, native: b
         assert read == seed.task, seed.id
 
 
-def test_prompts_of_the_seeds_hold_the_language_and_nothing_else(language: str) -> None:
-    for one, other in itertools.pairwise(seeds(language).values()):
-        prompt = render([one.task, other.task], language, native=True)
-        assert detect_language(prompt) == language, (one.id, other.id)
+TERMS = frozenset(
+    re.findall(
+        r"\w+",
+        "A B C D H O Fe Au a b c d e x g ml JSON CSV SQL HTML Python txt YYYY MM DD True False name city occupation "
+        "id price customers Lima young salesman native speaker",
+    )
+)
+"""The Latin letters that tasks in another script cannot do without: option letters, chemical symbols, units, terms of
+computing, and what must be named as a kept field writes it."""
+
+ENGLISH_WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        "the of and is that it with be at by this had not are but from have they which one you were her all she there would "
+        "their we him been has when who more out what its about into than them can only other new some could time these two "
+        "then first any now like our over even most made after did many before must through where much your should how give "
+        "write each answer task tasks sentence",
+    )
+)
+"""Common English words that are no words of de, es, fr, id, pt or vi; a `list` of Python is one in some of them."""
+
+JSON_SHAPE = '{"tasks": [{"instruction": ..., "input": ..., "output": ...}, ...]}'
+
+
+def drawn_prompts(language: str, *, native: bool, json: bool) -> list[str]:
+    """Prompts as a run makes them, two seeds and a generated task in each; every fourth task serves as a generated one."""
+    all_seeds = list(seeds(language).values())
+    pool = [seed.task for seed in all_seeds[::4]]
+    drawer = Drawer(
+        language=language,
+        seeds=[seed for at, seed in enumerate(all_seeds) if at % 4],
+        render=partial(render, language=language, native=native),
+        settings=GenerateSettings(native=native),
+        llm=LLMSettings(model="none"),
+        json=json,
+    )
+    requests = [drawer.request(2, index, len(pool), pool.__getitem__) for index in range(40)]
+    return [request.messages[0]["content"] for request in requests]
+
+
+def foreign_words(text: str, language: str) -> set[str]:
+    """What is English in a text, the fields that are kept as they are left out."""
+    for seed in seeds(language).values():
+        for name in seed.keep:
+            kept = getattr(seed.task, name)
+            text = text.replace(kept, "") if len(kept) > 1 else text
+    if language in SCRIPTS:
+        return set(re.findall(r"[A-Za-z]+", text)) - TERMS
+    return set(re.findall(r"[^\W\d_]+", text.casefold())) & ENGLISH_WORDS
+
+
+@pytest.mark.parametrize("json", [False, True])
+def test_a_native_prompt_of_the_seeds_holds_the_language_and_nothing_else(
+    language: str, json: bool
+) -> None:
+    for prompt in drawn_prompts(language, native=True, json=json):
+        assert detect_language(prompt) == language
+        assert foreign_words(prompt.replace(JSON_SHAPE, ""), language) == set(), prompt
+
+
+def test_the_tasks_in_an_english_prompt_hold_the_language_and_nothing_else(language: str) -> None:
+    for prompt in drawn_prompts(language, native=False, json=False):
+        rules, _, shown = prompt.partition("\n\nTasks 1 to 20:\n\n")
+        assert rules.startswith("You write tasks")
+        shown = re.sub(r"^\d\. (Instruction|Input|Output):", "", shown, flags=re.MULTILINE)
+        shown = shown.replace("<noinput>", "")
+        assert detect_language(shown) == language, shown
+        assert foreign_words(shown, language) == set(), shown
 
 
 # --- the language --------------------------------------------------------------------------------
@@ -170,11 +237,10 @@ def test_letters_of_another_script_are_only_those_that_the_english_task_has(lang
 
 
 def test_no_english_is_left(language: str) -> None:
-    english = {"the", "and", "with", "which", "should", "your", "from", "this", "answer"}
     left = {
         number: words
         for number, seed in seeds(language).items()
-        if (words := english & set(re.findall(r"\w+", " ".join(written(seed).values()).lower())))
+        if (words := foreign_words("\n".join(written(seed).values()), language))
     }
     assert left == {}
 
