@@ -261,6 +261,20 @@ def test_texts_are_in_nfc_and_without_stray_spaces_and_signs(language: str) -> N
                 assert text.count(opening) <= text.count(closing), seed.id
 
 
+def test_korean_particles_agree_with_the_syllable_before(language: str) -> None:
+    if language != "ko":
+        pytest.skip("no particles that follow the sound of the word")
+    wrong = [
+        word
+        for number, seed in seeds(language).items()
+        if number != "016"  # a task to be corrected
+        for word in re.findall(r"[가-힣]{2,}[을를과와]\b", " ".join(written(seed).values()))
+        # composed syllables: 28 for each pair of consonant and vowel, the first of them open
+        if ((ord(word[-2]) - 0xAC00) % 28 > 0) != (word[-1] in "을과")
+    ]
+    assert wrong == []
+
+
 # --- what was asked for in numbers ---------------------------------------------------------------
 
 Count: TypeAlias = Callable[[str], int]
