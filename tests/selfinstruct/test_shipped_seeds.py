@@ -455,6 +455,49 @@ def test_orders_and_sequences_are_right(language: str) -> None:
     assert letters == ["c", "e", "a", "d", "b"]
 
 
+def test_one_order_of_the_four_friends_fits_the_clues(language: str) -> None:
+    row = [name.strip(" .。") for name in re.split("[,،、]", task(language, "058").output)]
+    clues = task(language, "058").input
+    # the clues name them in this order: at the end, beside the first, not beside the second, the fourth
+    first, second, third, fourth = sorted(row, key=lambda name: clues.index(name[:3]))
+    fitting = [
+        order
+        for order in itertools.permutations((first, second, third, fourth))
+        if order[0] == first
+        and abs(order.index(first) - order.index(second)) == 1
+        and abs(order.index(third) - order.index(second)) != 1
+    ]
+    assert fitting == [tuple(row)]
+
+
+@pytest.mark.parametrize("number", ["035", "036", "038", "041", "042", "050"])
+def test_a_class_is_one_of_those_that_the_task_names(language: str, number: str) -> None:
+    asked = task(language, number).instruction.casefold()
+    for line in task(language, number).output.casefold().splitlines():
+        answer = re.sub(r"^(\d\.|[a-c]\)|ein|un|une|uma) ", "", line).strip(" .。")
+        # endings and articles may differ from the question's
+        stem = (
+            answer[: 2 if language in {"ja", "ko"} else 5].removeprefix("die ").removeprefix("la ")
+        )
+        assert stem in asked, (line, asked)
+
+
+def test_the_product_with_the_largest_sum_is_named_first(language: str) -> None:
+    totals = {
+        row[0].casefold(): int(row[1]) + int(row[2]) for row in cells(task(language, "105").input)
+    }
+    answer = task(language, "105").output.casefold()
+    # as much of the name as is there, since endings change with the sentence
+    places = {
+        next(
+            answer.find(name[:end]) for end in range(len(name), 0, -1) if name[:end] in answer
+        ): total
+        for name, total in totals.items()
+    }
+    assert len(places) == 3
+    assert places[min(places)] == max(totals.values())
+
+
 def test_tables_are_right(language: str) -> None:
     assert [row[1] for row in cells(task(language, "104").output)] == ["31", "28", "57"]
     totals = {row[0]: int(row[1]) + int(row[2]) for row in cells(task(language, "105").input)}
