@@ -22,7 +22,7 @@ _REQUIRED = ("{demonstrations}", "{first}", "{last}")
 NO_INPUT = "<noinput>"
 """The tag that stands for an empty input in English prompts."""
 
-_AS_JSON = "Answer with one JSON object:"
+_AS_JSON = "Answer with one JSON object: {shape}."
 _JSON_SHAPE = '{"tasks": [{"instruction": ..., "input": ..., "output": ...}, ...]}'
 
 LANGUAGE_NAMES = {
@@ -119,7 +119,7 @@ def render(
 def json_request(language: str, *, native: bool = False) -> str:
     """The last line of a prompt whose answer is held to a JSON schema, in English or in the language itself."""
     asks_in = language if native and has_native(language) else "en"
-    return f"{_words(asks_in).get('as_json', _AS_JSON)} {_JSON_SHAPE}"
+    return _words(asks_in).get("as_json", _AS_JSON).replace("{shape}", _JSON_SHAPE)
 
 
 def _label(part: Part, language: str) -> str:
