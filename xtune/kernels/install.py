@@ -23,6 +23,7 @@ from xtune.kernels.lifted import NoAttentionError
 from xtune.kernels.replay import argument_names, by_name, first
 from xtune.kernels.shelf import DeviceShelf, Shelf
 from xtune.kernels.shelved import ShelvedLayer, make_shelved
+from xtune.kernels.weights import weights_of
 
 SAMPLE_TOKENS = (13, 8)
 """Lengths of the two samples of the packed row that the probe runs: longer than a tile, and no multiple of it."""
@@ -76,11 +77,14 @@ def make_frugal(
     if not prove:
         for layer, call in calls:
             frugal = FrugalLayer(layer, layer.forward, settings, shelf)
-            frugal.lifted.learn_projections(call.hidden, call.arguments)
+            with weights_of(layer).here(backward=False):
+                frugal.lifted.learn_projections(call.hidden, call.arguments)
             layer.forward = frugal
         return Installed(frugal=len(calls), plain=Counter(), tail=True)
     for layer, call in calls:
-        if reason := _install(layer, call, settings, shelf):
+        with weights_of(layer).here(backward=False):
+            reason = _install(layer, call, settings, shelf)
+        if reason:
             layer.forward = ShelvedLayer(layer, layer.forward, shelf)
             reasons[reason] += 1
     tail = bool(calls) and not reasons and ends_with_norm(model)

@@ -18,6 +18,7 @@ from xtune.kernels.heads import (
     left_out,
 )
 from xtune.kernels.tail import Tail, Targets, tiled_loss
+from xtune.kernels.weights import names_elsewhere
 
 IGNORED = -100
 """Label of a token without loss; torch's `ignore_index`, and `xtune.data.types.IGNORED`."""
@@ -47,6 +48,8 @@ class LossModule(nn.Module):
         self.model = model
         self.chunk_tokens = chunk_tokens
         self.tile_tokens = tile_tokens
+        # DDP neither needs nor finds them where it looks: they are frozen, and loaded by every process
+        self._ddp_params_and_buffers_to_ignore = [f"model.{each}" for each in names_elsewhere(model)]
 
     def forward(
         self,
