@@ -102,7 +102,9 @@ class PiecewiseOptimizer(Optimizer):
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Restores what `state_dict` returned, here or from one optimizer for all; the parameters are restored already."""
-        saved = [(group, number) for group in state_dict["param_groups"] for number in group["params"]]
+        saved = [
+            (group, number) for group in state_dict["param_groups"] for number in group["params"]
+        ]
         for piece, (group, number) in zip(self._pieces.values(), saved, strict=True):
             state = dict(state_dict["state"].get(number, {}))
             master = state.pop("master", None)
@@ -194,7 +196,9 @@ class _Courier:
             self._free.put(buffers)
 
     @contextlib.contextmanager
-    def _carrying(self, device: torch.device, *, behind: bool) -> Iterator[torch.cuda.Stream | None]:
+    def _carrying(
+        self, device: torch.device, *, behind: bool
+    ) -> Iterator[torch.cuda.Stream | None]:
         """On a GPU a stream of its own; `behind` what the current stream has been given so far."""
         if device.type != "cuda":
             yield None
