@@ -50,7 +50,7 @@ def same(a: list[nn.Parameter], b: list[nn.Parameter]) -> bool:
     return all(torch.equal(one, other) for one, other in zip(a, b, strict=True))
 
 
-NAMES = ["adamw", "adamw_8bit", "lion_8bit", "adafactor", "muon"]
+NAMES = ["adamw", "adamw_8bit", "lion_8bit", "adafactor", "muon", "galore_adamw"]
 
 
 @pytest.mark.parametrize("choices", [{"fused_step": True}, {"optimizer_states": "host"}], ids=str)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from xtune.errors import Problem
 from xtune.hardware import Hardware, Launch
 from xtune.recipe import QLoRA, Recipe
+from xtune.recipe.models import SUBSPACE_OPTIMIZERS
 
 BITSANDBYTES_COMMAND = "pip install bitsandbytes"
 
@@ -67,6 +68,15 @@ def _extra_problems(recipe: Recipe, hardware: Hardware) -> Iterator[Problem]:
     wanted: dict[str, str] = {f"`run.trackers` names {name}": name for name in recipe.run.trackers}
     if recipe.model.hub == "modelscope":
         wanted["`model.hub` is modelscope"] = "modelscope"
+    if (
+        recipe.train.optimizer in SUBSPACE_OPTIMIZERS
+        and "pytorch_optimizer" not in hardware.packages
+    ):
+        extra = recipe.train.optimizer.removesuffix("_adamw")
+        yield Problem(
+            what=f"`train.optimizer` is {recipe.train.optimizer}, and the package `pytorch-optimizer` is not installed",
+            advice=f"install it: pip install 'xtune[{extra}]'",
+        )
     for what, package in wanted.items():
         if package not in hardware.packages:
             yield Problem(

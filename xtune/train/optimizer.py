@@ -11,8 +11,9 @@ from torch.optim import AdamW, Muon, Optimizer
 from xtune.errors import MissingPackageError, XtuneError
 from xtune.models.quiet import quiet
 from xtune.plan import Plan
-from xtune.recipe.models import Train
+from xtune.recipe.models import SUBSPACE_OPTIMIZERS, Train
 from xtune.train.piecewise import Groups, PiecewiseOptimizer
+from xtune.train.subspace import build_subspace
 
 log = logging.getLogger("xtune")
 
@@ -52,6 +53,8 @@ def _build(name: str, groups: Groups, *, train: Train, device: str) -> Optimizer
         return _adafactor(groups, train)
     if name == "muon":
         return MuonAdamW(groups, train, device)
+    if name in SUBSPACE_OPTIMIZERS:
+        return build_subspace(name, groups, train)
     return _bitsandbytes(name, groups, train, device)
 
 
