@@ -255,7 +255,11 @@ def _module(model: nn.Module, work: Workload, ledger: Ledger) -> nn.Module:
         with ledger.host():
             return torch.empty_like(tensor)
 
-    shelf: Shelf = DeviceShelf() if work.checkpoint_place == "device" else HostShelf(on_host)
+    shelf: Shelf = (
+        DeviceShelf()
+        if work.checkpoint_place == "device"
+        else HostShelf(on_host, ahead=not work.frugal)
+    )
     if work.frugal:
         make_frugal(model, FrugalSettings(tile_tokens=work.tile_tokens), shelf, prove=False)
     elif work.checkpoint_place != "device":

@@ -225,9 +225,7 @@ def _gradients(shape: ModelShape, work: Workload, every: int) -> int:
         tables = shape.embedding_parameters + shape.head_parameters
         return min(shape.layers, 2) * layer_weight_bytes(shape, work) + tables * work.weight_bytes
     if work.fused_step:
-        largest = max(
-            shape.embedding_parameters, *(linear.weights for _, linear in shape.linears())
-        )
+        largest = max(shape.embedding_parameters, *(linear.weights for _, linear in shape.linears))
         return largest * work.weight_bytes
     return every * (2 if work.world_size > 1 else 1)
 
@@ -240,11 +238,12 @@ def _checkpoints(shape: ModelShape, work: Workload, saved: int) -> int:
     """What waits on the device for the backward pass.
 
     Every layer's activations; or with checkpointing every layer's input; or where those wait elsewhere, the one in
-    use and the one that is on its way.
+    use and, beside whole layers, the one that is on its way.
     """
     if not work.gradient_checkpointing:
         return shape.layers * saved
-    waiting = shape.layers if work.checkpoint_place == "device" else min(shape.layers, 2)
+    away = 1 if work.frugal else min(shape.layers, 2)
+    waiting = shape.layers if work.checkpoint_place == "device" else away
     return waiting * _hidden_states(shape, work)
 
 
@@ -275,7 +274,7 @@ def _layer(shape: ModelShape, work: Workload, saved: int) -> int:
 
 def _expanded(shape: ModelShape, work: Workload) -> int:
     """The largest quantised matrix in the compute dtype: they are expanded one at a time."""
-    largest = max((linear.weights for _, linear in shape.linears()), default=0)
+    largest = max((linear.weights for _, linear in shape.linears), default=0)
     return largest * work.compute_bytes if work.quantization else 0
 
 
@@ -299,9 +298,7 @@ def weight_bytes(shape: ModelShape, work: Workload) -> int:
     if work.quantization is None:
         return plain + weights * work.weight_bytes
     if work.quantization == "int8":
-        return (
-            plain + weights + 4 * sum(count * linear.outputs for count, linear in shape.linears())
-        )
+        return plain + weights + 4 * sum(count * linear.outputs for count, linear in shape.linears)
     scales = weights // QUANTIZATION_BLOCK
     scale_bytes = scales + 4 * (scales // NESTED_BLOCK) if work.double_quantization else 4 * scales
     return plain + weights // 2 + scale_bytes
@@ -339,7 +336,7 @@ def _rows_and_columns(shape: ModelShape, work: Workload) -> int:
             count * (2 * work.rank + linear.inputs + linear.outputs)
             for count, linear in shape.target_linears(work.targets)
         )
-    matrices = sum(count * (linear.inputs + linear.outputs) for count, linear in shape.linears())
+    matrices = sum(count * (linear.inputs + linear.outputs) for count, linear in shape.linears)
     tables = (1 if shape.tied else 2) * (shape.vocab + shape.hidden)
     return matrices + tables + shape.small_parameters
 

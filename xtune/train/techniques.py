@@ -42,6 +42,8 @@ def apply_techniques(model: nn.Module, plan: Plan, folder: Path) -> int:
 
 def _shelf(plan: Plan, folder: Path) -> Shelf:
     place = plan.checkpoints.value
+    # beside a frugal layer's arithmetic the copy of one input is nothing, and room is what it was chosen for
+    ahead = not plan.frugal_layers.value
     if place == "disk":
-        return disk_shelf(folder)
-    return HostShelf() if place == "host" else DeviceShelf()
+        return disk_shelf(folder, ahead=ahead)
+    return HostShelf(ahead=ahead) if place == "host" else DeviceShelf()
