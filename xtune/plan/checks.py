@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from xtune.errors import Problem
 from xtune.hardware import Hardware, Launch
+from xtune.memory import Workload
 from xtune.recipe import QLoRA, Recipe
 from xtune.recipe.models import SUBSPACE_OPTIMIZERS
 
@@ -18,6 +19,21 @@ def check_machine(recipe: Recipe, hardware: Hardware, launch: Launch) -> list[Pr
         *_optimizer_problems(recipe, hardware),
         *_extra_problems(recipe, hardware),
     ]
+
+
+def fused_problem(work: Workload) -> Problem:
+    """Why a step cannot be fused into the backward pass."""
+    if work.world_size > 1:
+        return Problem(
+            what=f"`memory.fused_step` is on with {work.world_size} processes",
+            allowed="a gradient is stepped before the processes could add up theirs",
+            advice="start one process, or set `memory.fused_step` to false",
+        )
+    return Problem(
+        what=f"`memory.fused_step` is on with {work.compute_dtype} arithmetic",
+        allowed="its gradients are scaled, and whether they overflowed is known only when all are there",
+        advice="set `memory.fused_step` to false, or `model.dtype` to float32",
+    )
 
 
 def _split_problems(recipe: Recipe, launch: Launch) -> Iterator[Problem]:

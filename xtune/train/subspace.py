@@ -7,13 +7,11 @@ import torch
 from torch.optim import Optimizer
 
 from xtune.errors import MissingPackageError
+from xtune.memory import SUBSPACE_RANKS
 from xtune.models.quiet import quiet
 from xtune.recipe.models import Train
 
 Groups = list[dict[str, Any]]
-
-RANKS: Mapping[str, int] = {"galore_adamw": 128, "apollo_adamw": 256}
-"""Ranks where none is asked for: the defaults of both papers' own code."""
 
 GALORE_SCALE = 0.25
 """GaLore's factor on the update of matrices (arXiv 2403.03507, section 5)."""
@@ -43,17 +41,17 @@ def build_subspace(name: str, groups: Groups, train: Train) -> Optimizer:
     library: Any = pytorch_optimizer
     is_apollo = name == "apollo_adamw"
     settings = {
-        "rank": train.subspace_rank or RANKS[name],
+        "rank": train.subspace_rank or SUBSPACE_RANKS[name],
         "update_proj_gap": train.subspace_steps,
         "scale": APOLLO_SCALE if is_apollo else GALORE_SCALE,
         "projection_type": "std",
     }
     projected = [{**group, **settings} if group["kind"] == "matrix" else group for group in groups]
-    base = library.APOLLO if is_apollo else library.GaLore
+    base: Any = library.APOLLO if is_apollo else library.GaLore
     projector = _apollo_projector() if is_apollo else _galore_projector()
     options: dict[str, Any] = {"scale_type": "channel"} if is_apollo else {}
 
-    class Resumable(base):  # type: ignore[misc] - a class of an untyped library
+    class Resumable(base):  # type: ignore[misc]  # of an untyped library
         """Keeps its projections as tensors in a checkpoint, which may hold no objects."""
 
         def __init__(self) -> None:
@@ -106,22 +104,23 @@ def _apollo_projector() -> Any:
     pytorch-optimizer 4.1 scales the projected gradient and projects it back, which leaves of the gradient only its part in
     a random subspace. What it would project back tells the scales; they are put on the gradient instead.
     """
-    base = _galore_projector()
+    base: Any = _galore_projector()
 
-    class ScalingProjector(base):  # type: ignore[misc] - a class of an untyped library
+    class ScalingProjector(base):  # type: ignore[misc]  # of an untyped library
         """Gives the gradient back, scaled, in place of a projection of it."""
 
         def project(self, grad: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
             self._gradient = grad
-            self._projected: torch.Tensor = super().project(grad, *args, **options)
-            return self._projected
+            projected: torch.Tensor = super().project(grad, *args, **options)
+            self._projected = projected
+            return projected
 
         def project_back(self, low_rank_grad: torch.Tensor) -> torch.Tensor:
             rows, columns = self._gradient.shape
             across = 1 if rows >= columns else 0  # the dimension that was projected
             scaled = torch.linalg.vector_norm(low_rank_grad, dim=across, keepdim=True)
             whole = torch.linalg.vector_norm(self._projected, dim=across, keepdim=True)
-            updated = self._gradient * (scaled / (whole + 1e-8))
+            updated: torch.Tensor = self._gradient * (scaled / (whole + 1e-8))
             del self._gradient, self._projected
             return updated
 

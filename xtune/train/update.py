@@ -79,7 +79,7 @@ class FusedUpdate(Update):
         self._coefficient: torch.Tensor | None = None
         self._stepping = False
         for parameter in self._parameters:
-            parameter.register_post_accumulate_grad_hook(self._use)
+            parameter.register_post_accumulate_grad_hook(self._use)  # type: ignore[no-untyped-call]
 
     def passes(self) -> Iterator[None]:
         """Twice with clipping, else once."""
@@ -105,7 +105,8 @@ class FusedUpdate(Update):
 
     def _norm(self) -> torch.Tensor:
         norms = [self._norms[each] for each in self._parameters if each in self._norms]
-        return torch.linalg.vector_norm(torch.stack(norms))
+        norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(norms))
+        return norm
 
     @torch.no_grad()
     def _use(self, parameter: nn.Parameter) -> None:
