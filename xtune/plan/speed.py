@@ -46,6 +46,8 @@ def seconds(shape: ModelShape, work: Workload, card: Card) -> float:
         expanded = 0.5 + 2 * work.compute_bytes
         computing += passes * shape.linear_weights * expanded / card.bandwidth
     crossing, from_disk = _moved_bytes(shape, work)
+    if work.fused_step and work.clipped:  # all gradients once for their norm, and once more
+        computing, crossing, from_disk = 2 * computing, 2 * crossing, 2 * from_disk
     stepping = _host_step_bytes(shape, work) / HOST_BANDWIDTH / work.accumulation_steps
     return max(computing, crossing / card.link, from_disk / DISK_BANDWIDTH) + stepping
 
