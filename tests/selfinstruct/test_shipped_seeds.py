@@ -179,11 +179,14 @@ def drawn_prompts(language: str, *, native: bool, json: bool) -> list[str]:
         seeds=[seed for at, seed in enumerate(all_seeds) if at % 4],
         render=partial(render, language=language, native=native),
         settings=GenerateSettings(native=native),
-        llm=LLMSettings(model="none"),
+        llm=LLMSettings(model="none", context_tokens=8192),
         json=json,
     )
     requests = [drawer.request(2, index, len(pool), pool.__getitem__) for index in range(40)]
-    return [request.messages[0]["content"] for request in requests]
+    prompts = [request.messages[0]["content"] for request in requests]
+    # three were shown, so the fourth is asked for
+    assert json or all(prompt.splitlines()[-1].startswith("4. ") for prompt in prompts)
+    return prompts
 
 
 def foreign_words(text: str, language: str, terms: str) -> set[str]:
