@@ -133,6 +133,7 @@ def evaluate(
     run: str | Path,
     *,
     data: str | None = None,
+    language: str | None = None,
     max_rows: int | None = None,
     max_new_tokens: int | None = None,
     progress: "Progress | None" = None,
@@ -142,6 +143,7 @@ def evaluate(
     Args:
         run: A run folder.
         data: A file of rows; default: what the recipe names as `data.evaluate`.
+        language: BCP-47 code of the answers' language, for measures of words; default: found out from them.
         max_rows: Use only the first so many rows.
         max_new_tokens: Longest answer; default: a little more than the longest expected one.
         progress: Told how many prompts are answered, and of how many.
@@ -159,7 +161,7 @@ def evaluate(
     comparison = compare_run(
         Path(run),
         None if data is None else (data,),
-        options=Options(decoding=decoding, max_rows=max_rows),
+        options=Options(decoding=decoding, max_rows=max_rows, language=language),
         progress=progress,
     )
     if (Path(run) / RECIPE).exists():

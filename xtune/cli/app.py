@@ -9,6 +9,7 @@ from xtune import __version__, api
 from xtune.cli.data import data_app
 from xtune.cli.doctor import doctor
 from xtune.cli.ending import Verbs, run_to_end
+from xtune.cli.evaluate import evaluate
 from xtune.cli.plan import plan
 from xtune.cli.recipes import init, recipe_names, recipes_app
 
@@ -75,31 +76,6 @@ def check(recipe: RecipeArgument, overrides: OverridesArgument = None) -> None:
 
 
 @app.command()
-def evaluate(
-    run: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run folder, or an adapter folder and --data.")
-    ],
-    data: Annotated[
-        str | None, typer.Option(help="Held-out rows; default: the recipe's `data.evaluate`.")
-    ] = None,
-    max_rows: Annotated[int | None, typer.Option(min=1, help="Use only the first N rows.")] = None,
-    max_new_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Longest answer; default: as the rows need.")
-    ] = None,
-) -> None:
-    """Loss, perplexity and exact match on held-out rows, the base model beside the tuned one."""
-    from rich.console import Console
-
-    from xtune.cli.waiting import answers_bar
-
-    with answers_bar() as progress:
-        comparison = api.evaluate(
-            run, data=data, max_rows=max_rows, max_new_tokens=max_new_tokens, progress=progress
-        )
-    Console().print(comparison.table())
-
-
-@app.command()
 def chat(
     run: Annotated[
         str,
@@ -138,6 +114,7 @@ app.add_typer(recipes_app, name="recipes")
 app.command(context_settings=SETTINGS)(plan)
 app.command()(init)
 app.command()(doctor)
+app.command()(evaluate)
 
 
 def main() -> None:

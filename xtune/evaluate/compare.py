@@ -2,11 +2,13 @@
 
 import gc
 import math
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from rich.console import Group, RenderableType
@@ -26,11 +28,22 @@ from xtune.evaluate.evaluate import (
     evaluation_rows,
     make_encoder,
 )
-from xtune.evaluate.match import Share
+from xtune.evaluate.metrics.bootstrap import (
+    Compared,
+    Measure,
+    compare,
+    exponential,
+    mean_measure,
+)
+from xtune.evaluate.metrics.texts import Written
+from xtune.evaluate.metrics.texts import measure as text_measure
+from xtune.evaluate.metrics.translation import COMMAND, is_available
+from xtune.evaluate.numbers import Bar, change_text, draw_bars, interval_text, measure_columns
 from xtune.recipe import Recipe
 from xtune.recipe.models import Full
 from xtune.run.durable import write_json
 from xtune.run.folder import RECIPE
+from xtune.text import detect_language
 
 EVALUATION = "evaluation.json"
 
@@ -38,6 +51,15 @@ SAMPLE_CHARACTERS = 600
 """Longest text of a sample row; the whole answers are in evaluation.json."""
 
 SAMPLES = 3
+
+PICTURE = "evaluation.png"
+
+DETECTED_TEXTS = 100
+"""Expected answers whose language is looked at."""
+
+NEW_TOKENS = "the base has rows for the new tokens too, untrained ones, as its text is cut up in the same way"
+
+Measured = TypeVar("Measured")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +74,17 @@ class Comparison:
 
     notes: tuple[str, ...] = ()
     """What a person should know of the comparison."""
+
+    language: str = "und"
+    """BCP-47 code of the answers' language, which says what a word is; `und` cuts at spaces and punctuation."""
+
+    @cached_property
+    def measures(self) -> tuple[Compared, ...]:
+        """Every measure of both models, with 95 % intervals of the bootstrap over rows."""
+        pairs = zip(
+            _measures(self.before, self.language), _measures(self.after, self.language), strict=True
+        )
+        return tuple(compare(before, after) for before, after in pairs)
 
     @property
     def fixed(self) -> int:
@@ -91,6 +124,8 @@ class Comparison:
             "fixed": self.fixed,
             "broken": self.broken,
             "gain_standard_error": self.gain_standard_error,
+            "language": self.language,
+            "measures": {each.name: each.to_json() for each in self.measures},
             "notes": list(self.notes),
             "rows": [
                 {
@@ -138,33 +173,60 @@ def compare_run(
         DataError: There are no rows, or none has an answer.
         RunError: The folder holds no finished run, or a model without a word about its base.
     """
-    opened = open_run(folder, device=device)
-    if isinstance(opened.recipe.method, Full) and not (folder / RECIPE).exists():
-        raise RunError(
-            f"{folder} holds a model but does not say what it was before.",
-            advice=f"Give the run's folder, the one with {RECIPE}.",
-        )
-    rows = evaluation_rows(opened.recipe, sources)[: (options or Options()).max_rows]
-    after = _evaluate(opened, opened.recipe, rows, options, progress)
-    notes: list[str] = []
-    if isinstance(opened.recipe.method, Full):
-        recipe = opened.recipe
-        # one model at a time: two copies of what was trained in full may not fit
-        del opened
-        _free()
-        base = open_run(folder, device=device, base_only=True)
-        before = _evaluate(base, recipe, rows, options, progress)
-    else:
-        with base_only(opened.model):
-            before = _evaluate(opened, opened.recipe, rows, options, progress)
-        if opened.recipe.method.new_tokens:
-            notes.append(
-                "the base has rows for the new tokens too, untrained ones, as its text is cut up in the same way"
-            )
-    comparison = Comparison(before=before, after=after, notes=tuple(notes))
+    found: list[list[Conversation | Document]] = []
+
+    def measure(opened: Opened, recipe: Recipe) -> Evaluation:
+        if not found:  # a run that holds nothing out is refused before anything is computed
+            found.append(evaluation_rows(recipe, sources)[: (options or Options()).max_rows])
+        return _evaluate(opened, recipe, found[0], options, progress)
+
+    before, after, notes = on_both(folder, measure, device=device)
+    language = (options and options.language) or language_of(
+        [answer.expected for answer in after.answers]
+    )
+    if after.answers and after.json_match is None and not is_available():
+        notes = (*notes, f"for BLEU and chrF: {COMMAND}")
+    comparison = Comparison(before=before, after=after, notes=notes, language=language)
     if (folder / RECIPE).exists():
         write_json(folder / EVALUATION, comparison.to_json())
+        bars = [Bar(label=each.name, compared=each) for each in comparison.measures]
+        draw_bars(bars, folder / PICTURE, title=f"{after.rows:,} held-out rows")
     return comparison
+
+
+def on_both(
+    folder: Path, measure: Callable[[Opened, Recipe], Measured], *, device: str = "auto"
+) -> tuple[Measured, Measured, tuple[str, ...]]:
+    """Measure the tuned model, then its base, with one model in memory at a time.
+
+    Args:
+        folder: The run; or an adapter's own folder.
+        measure: Told the model and the run's recipe; of a full fine-tune the base is opened by itself.
+        device: Where to compute.
+
+    Returns:
+        What was measured of the base, of the tuned model, and what a person should know of the base.
+
+    Raises:
+        RunError: The folder holds no finished run, or a model without a word about its base.
+    """
+    opened = open_run(folder, device=device)
+    recipe = opened.recipe
+    if isinstance(recipe.method, Full):
+        if not (folder / RECIPE).exists():
+            raise RunError(
+                f"{folder} holds a model but does not say what it was before.",
+                advice=f"Give the run's folder, the one with {RECIPE}.",
+            )
+        after = measure(opened, recipe)
+        # two copies of what was trained in full may not fit
+        del opened
+        _free()
+        return measure(open_run(folder, device=device, base_only=True), recipe), after, ()
+    after = measure(opened, recipe)
+    with base_only(opened.model):
+        before = measure(opened, recipe)
+    return before, after, (NEW_TOKENS,) if recipe.method.new_tokens else ()
 
 
 @contextmanager
@@ -212,32 +274,65 @@ def _fate(before: Answer, after: Answer) -> str:
 def _numbers(comparison: Comparison) -> Table:
     before, after = comparison.before, comparison.after
     table = Table(title=f"{after.rows:,} held-out rows", title_justify="left", title_style="bold")
-    table.add_column("")
-    for heading in ("base model", "tuned"):
-        table.add_column(heading, justify="right")
-    table.add_row(
-        "loss (nats per trained token)", f"{before.loss.value:.4f}", f"{after.loss.value:.4f}"
-    )
-    table.add_row("perplexity", f"{before.loss.perplexity:.4g}", f"{after.loss.perplexity:.4g}")
-    if after.exact_match is not None:
-        table.add_row("exact match", _share(before.exact_match), _share(after.exact_match))
-    if after.json_match is not None:
-        table.add_row("same JSON", _share(before.json_match), _share(after.json_match))
-    if after.answers:
-        gain = (comparison.fixed - comparison.broken) / len(after.answers)
+    measure_columns(table)
+    for each in comparison.measures:
         table.add_row(
-            "gain in exact match", "", f"{gain:+.1%} ± {comparison.gain_standard_error:.1%}"
+            each.name,
+            f"{each.rows:,}",
+            interval_text(each.base, each.unit),
+            interval_text(each.tuned, each.unit),
+            change_text(each),
         )
-        table.add_row("rows fixed, rows broken", "", f"{comparison.fixed}, {comparison.broken}")
+    if after.answers:
+        table.add_row(
+            "rows fixed, rows broken", "", "", f"{comparison.fixed}, {comparison.broken}", ""
+        )
     if before.cut or after.cut:
-        table.add_row("answers cut off", str(before.cut), str(after.cut))
+        table.add_row("answers cut off", "", str(before.cut), str(after.cut), "")
     for reason, count in after.dropped.items():
-        table.add_row(f"rows left out: {reason}", str(count), str(count))
+        table.add_row(f"rows left out: {reason}", "", str(count), str(count), "")
     return table
 
 
-def _share(value: Share | None) -> str:
-    return "-" if value is None else str(value)
+def _measures(evaluation: Evaluation, language: str) -> list[Measure]:
+    """The losses, and of written answers how near they come to the expected ones.
+
+    JSON is judged as JSON alone: words count for nothing there.
+    """
+    loss, answers = evaluation.loss, evaluation.answers
+    rows = loss.rows or ((loss.value * loss.weight, loss.weight),)
+    mean = mean_measure(
+        "loss (nats per trained token)",
+        [row[0] for row in rows],
+        weights=[row[1] for row in rows],
+        unit="number",
+        less_is_better=True,
+    )
+    measures = [
+        mean,
+        replace(
+            mean, name="perplexity", value_of=lambda sums: exponential(sums[:, 0] / sums[:, 1])
+        ),
+    ]
+    if not answers:
+        return measures
+    measures.append(mean_measure("exact match", [float(answer.exact) for answer in answers]))
+    if evaluation.json_match is not None:
+        marks = [float(bool(answer.same_json)) for answer in answers]
+        return [*measures, mean_measure("same JSON", marks)]
+    written = Written(
+        answers=[answer.answer for answer in answers],
+        references=[[answer.expected] for answer in answers],
+        language=language,
+    )
+    names = ["word_f1", "rouge_l", *(["bleu", "chrf"] if is_available() else [])]
+    return [*measures, *(text_measure(name, written) for name in names)]
+
+
+def language_of(texts: Sequence[str]) -> str:
+    """The language that most of the first texts are in; `und` where none is clear."""
+    found = Counter(filter(None, map(detect_language, texts[:DETECTED_TEXTS])))
+    return found.most_common(1)[0][0] if found else "und"
 
 
 def _sample(fate: str, before: Answer, after: Answer) -> RenderableType:

@@ -104,6 +104,9 @@ class Options:
     max_rows: int | None = None
     """Only the first so many rows."""
 
+    language: str | None = None
+    """BCP-47 code of the answers' language, for the measures of words; None: found out from the expected answers."""
+
     loss_chunk_tokens: int = 1024
     autocast: torch.dtype | None = None
     """Type of the matrix products if they ran under autocast in training."""

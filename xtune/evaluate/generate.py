@@ -47,6 +47,9 @@ class Decoding:
     max_new_tokens: int = 256
     """Longest answer, in tokens."""
 
+    stop_tokens: tuple[int, ...] = ()
+    """Tokens that end an answer besides the model's own."""
+
     def config(self, *, stop: Sequence[int], pad: int) -> GenerationConfig:
         """The same as transformers' configuration."""
         sampling = (
@@ -105,7 +108,7 @@ def generate(
         XtuneError: A prompt is longer than the model can read.
     """
     decoding = decoding or Decoding()
-    stop = stop_token_ids(tokenizer, model)
+    stop = [*stop_token_ids(tokenizer, model), *decoding.stop_tokens]
     config = decoding.config(stop=stop, pad=pad_token_id(tokenizer))
     answers: dict[int, Generated] = {}
     with _inference(model, config) as inner, _seeded(decoding, inner):
@@ -146,7 +149,7 @@ def stream(
     the token it is at.
     """
     decoding = decoding or Decoding()
-    stop = stop_token_ids(tokenizer, model)
+    stop = [*stop_token_ids(tokenizer, model), *decoding.stop_tokens]
     config = decoding.config(stop=stop, pad=pad_token_id(tokenizer))
     tokens = _TokenQueue(prompt_tokens=len(prompt))
     pieces = _Pieces(tokenizer)

@@ -1,4 +1,4 @@
-"""The loss of held-out rows: one number over all their trained tokens. Nothing is generated here."""
+"""The loss of held-out rows: one number over all their trained tokens, and what each row adds. Nothing is generated here."""
 
 import math
 from collections.abc import Sequence as Many
@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from xtune.data.batch import EvaluationBatches
-from xtune.data.types import IGNORED, Batch, Sequence
-from xtune.kernels.loss import causal_loss
+from xtune.data.batch import collate
+from xtune.data.types import Batch, Sequence
+from xtune.kernels.loss import Span, span_losses, trained_positions
 
 ROWS_AT_ONCE = 8
 """Rows of a forward pass. Without gradients a row needs little; where even that is too much, fewer are taken."""
@@ -25,6 +25,9 @@ class HeldOutLoss:
 
     weight: float
     """Sum of the weights that the mean is over: trained tokens, as long as prompts weigh nothing."""
+
+    rows: tuple[tuple[float, float], ...] = ()
+    """Of each row, in the order given: its summed loss and its weight."""
 
     @property
     def perplexity(self) -> float:
@@ -56,30 +59,47 @@ def held_out_loss(
     was_training = model.training
     model.eval()
     mixed = torch.autocast(device.type, dtype=autocast) if autocast is not None else nullcontext()
+    order = sorted(range(len(sequences)), key=lambda row: len(sequences[row]))
+    losses: dict[int, float] = {}
     rows = ROWS_AT_ONCE
     try:
         with torch.no_grad(), mixed:
-            while True:
-                batches = EvaluationBatches(
-                    sequences, micro_batch_size=rows, pad_token_id=pad_token_id
+            while waiting := order[len(losses) :]:
+                part = waiting[:rows]
+                batch = collate(
+                    [[sequences[row]] for row in part], pad_token_id=pad_token_id, packed=False
                 )
                 try:
-                    return _mean(model, batches, device, chunk_tokens)
+                    found = _row_losses(model, batch.to(device), chunk_tokens)
                 except torch.OutOfMemoryError:
                     if rows == 1:
                         raise
                     rows //= 2
+                    continue
+                losses.update(zip(part, found, strict=True))
     finally:
         model.train(was_training)
+    parts = tuple((losses[row], sequences[row].loss_weight) for row in range(len(sequences)))
+    weight = math.fsum(part[1] for part in parts)
+    return HeldOutLoss(
+        value=math.fsum(part[0] for part in parts) / weight, weight=weight, rows=parts
+    )
 
 
-def _mean(model: Any, batches: Many[Batch], device: torch.device, chunk_tokens: int) -> HeldOutLoss:
-    sums = [
-        float(causal_loss(model, batch.to(device), chunk_tokens=chunk_tokens)) for batch in batches
-    ]
-    weight = math.fsum(_weight(batch) for batch in batches)
-    return HeldOutLoss(value=math.fsum(sums) / weight, weight=weight)
-
-
-def _weight(batch: Batch) -> float:
-    return float(batch.weights[:, 1:][batch.labels[:, 1:] != IGNORED].sum(dtype=torch.float64))
+def _row_losses(model: Any, batch: Batch, chunk_tokens: int) -> list[float]:
+    rows, columns = trained_positions(batch.labels, batch.weights)
+    spans = []
+    for row in range(len(batch.input_ids)):
+        own = columns[rows == row]
+        spans.append(
+            Span(
+                row=row,
+                columns=own,
+                labels=batch.labels[row, own + 1],
+                weights=batch.weights[row, own + 1],
+            )
+        )
+    found: list[float] = span_losses(
+        model, batch.input_ids, spans, chunk_tokens=chunk_tokens
+    ).tolist()
+    return found

@@ -1,10 +1,13 @@
 """The training loss of a batch: a weighted sum over trained tokens, whose logits never exist all at once."""
 
 import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from xtune.kernels.cross_entropy import chunked_cross_entropy, linear_cross_entropy, token_losses
 from xtune.kernels.head_loss import sliced_cross_entropy
@@ -110,6 +113,72 @@ def causal_loss(model: nn.Module, batch: LossInputs, *, chunk_tokens: int) -> to
     if not isinstance(result, torch.Tensor):
         raise TypeError("the loss is no tensor")
     return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """Tokens of one row of a batch whose loss is wanted by itself."""
+
+    row: int
+    columns: torch.Tensor
+    """(tokens,) int64: places of the hidden states that predict them, each one before its token."""
+
+    labels: torch.Tensor
+    """(tokens,) int64: the tokens."""
+
+    weights: torch.Tensor
+    """(tokens,) float32: their weights in the sum."""
+
+
+def span_losses(
+    model: nn.Module, input_ids: torch.Tensor, spans: Sequence[Span], *, chunk_tokens: int
+) -> torch.Tensor:
+    """The weighted negative log-likelihood of every span, (spans,) float32, with one pass through the layers.
+
+    For measuring, without gradients; rows are right-padded and hold one sample each.
+
+    Args:
+        model: A causal language model, with or without a PEFT adapter.
+        input_ids: (rows, tokens).
+        spans: What to sum; several may be of one row.
+        chunk_tokens: Tokens whose logits exist at one time.
+    """
+    positions = torch.arange(input_ids.shape[1], device=input_ids.device).expand_as(input_ids)
+    rows = torch.cat([torch.full_like(span.columns, span.row) for span in spans])
+    columns = torch.cat([span.columns for span in spans])
+    labels = torch.cat([span.labels for span in spans])
+    weights = torch.cat([span.weights for span in spans])
+    sizes = [len(span.columns) for span in spans]
+    head = find_head(model)
+    if head is None:
+        base = base_model(model)
+        logits = base(input_ids=input_ids, **_options(base, positions)).logits
+        losses = _token_by_token(lambda part: part, logits[rows, columns], labels, chunk_tokens)
+        return torch.stack([each.sum() for each in (losses * weights).split(sizes)])
+    hidden = hidden_states(head.backbone, input_ids, **_options(head.backbone, positions))
+    selected = hidden[rows, columns]  # (tokens, hidden)
+    if sliced_head(head.layer) is not None and not has_hooks(head.layer):
+        parts = zip(*(each.split(sizes) for each in (selected, labels, weights)), strict=True)
+        return torch.stack([_head_loss(head, *part, chunk_tokens) for part in parts])
+    layer, transform = head.layer, head.transform
+    losses = _token_by_token(lambda part: transform(layer(part)), selected, labels, chunk_tokens)
+    return torch.stack([each.sum() for each in (losses * weights).split(sizes)])
+
+
+def _token_by_token(
+    logits_of: Callable[[torch.Tensor], torch.Tensor],
+    states: torch.Tensor,
+    labels: torch.Tensor,
+    chunk_tokens: int,
+) -> torch.Tensor:
+    """Negative log-likelihood of each token, (tokens,) float32."""
+    parts = zip(states.split(chunk_tokens), labels.split(chunk_tokens), strict=True)
+    return torch.cat(
+        [
+            functional.cross_entropy(logits_of(chunk).float(), targets, reduction="none")
+            for chunk, targets in parts
+        ]
+    )
 
 
 def trained_positions(
