@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from adapted import with_adapter
 from rich.console import Console
 
 from xtune.data.types import Origin
@@ -33,20 +33,6 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 OPTIONS = Options(decoding=Decoding(max_new_tokens=4))
-
-
-def with_adapter(model: Any, **more: Any) -> PeftModel:
-    """The model with a LoRA adapter that does something."""
-    adapted = get_peft_model(
-        copy.deepcopy(model),
-        LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], **more),
-    )
-    torch.manual_seed(2)
-    with torch.no_grad():
-        for name, parameter in adapted.named_parameters():
-            if "lora_B" in name or "modules_to_save" in name or "trainable_tokens_delta" in name:
-                parameter.add_(torch.randn_like(parameter))
-    return adapted.eval()
 
 
 def measured(model: Any, tokenizer: Any, run: Path) -> Evaluation:
@@ -189,11 +175,11 @@ def test_the_table_shows_both_models_and_the_samples() -> None:
     comparison = Comparison(
         before=judged("0011", text="bef[ore]"), after=judged("0111", text="aft[er]")
     )
-    Console(file=stream, width=100).print(comparison.table())
+    Console(file=stream, width=140).print(comparison.table())
     text = stream.getvalue()
     assert "1.250 [" in text
-    assert "50.0 % [" in text
-    assert "75.0 % [" in text
+    assert "50.0 [" in text
+    assert "75.0 [" in text
     assert "+25.0 [" in text
     assert "rows left out: empty answer" in text
     assert "rows.jsonl:2: fixed" in text

@@ -274,23 +274,21 @@ def _fate(before: Answer, after: Answer) -> str:
 def _numbers(comparison: Comparison) -> Table:
     before, after = comparison.before, comparison.after
     table = Table(title=f"{after.rows:,} held-out rows", title_justify="left", title_style="bold")
-    measure_columns(table)
+    measure_columns(table, "measure")
     for each in comparison.measures:
+        name = f"{each.name} (%)" if each.unit == "share" else each.name
         table.add_row(
-            each.name,
-            f"{each.rows:,}",
+            name,
             interval_text(each.base, each.unit),
             interval_text(each.tuned, each.unit),
             change_text(each),
         )
     if after.answers:
-        table.add_row(
-            "rows fixed, rows broken", "", "", f"{comparison.fixed}, {comparison.broken}", ""
-        )
+        table.add_row("rows fixed, rows broken", "", f"{comparison.fixed}, {comparison.broken}", "")
     if before.cut or after.cut:
-        table.add_row("answers cut off", "", str(before.cut), str(after.cut), "")
+        table.add_row("answers cut off", str(before.cut), str(after.cut), "")
     for reason, count in after.dropped.items():
-        table.add_row(f"rows left out: {reason}", "", str(count), str(count), "")
+        table.add_row(f"rows left out: {reason}", str(count), str(count), "")
     return table
 
 
@@ -302,7 +300,7 @@ def _measures(evaluation: Evaluation, language: str) -> list[Measure]:
     loss, answers = evaluation.loss, evaluation.answers
     rows = loss.rows or ((loss.value * loss.weight, loss.weight),)
     mean = mean_measure(
-        "loss (nats per trained token)",
+        "loss (nats a token)",
         [row[0] for row in rows],
         weights=[row[1] for row in rows],
         unit="number",

@@ -4,7 +4,8 @@ import contextlib
 import io
 import logging
 import math
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,9 +128,9 @@ def run_harness(
             tokenizer=opened.tokenizer,
             batch_size=options.batch_rows,
             device=str(next(opened.model.parameters()).device),
+            mixed_precision_dtype=opened.autocast,
         )
-        # the harness prints as it likes; its errors come as exceptions
-        with contextlib.redirect_stdout(io.StringIO()):
+        with _quiet():
             found = lm_eval.simple_evaluate(
                 model,
                 tasks=list(tasks),
@@ -152,6 +153,16 @@ def run_harness(
             advice="Without a network it reads only data sets that were fetched before.",
         ) from error
     return HarnessResult(version=str(lm_eval.__version__), lines=tuple(_lines(base, tuned)))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The harness prints as it likes, and its bars would fill a log; its errors come as exceptions."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        if not sys.stderr.isatty():
+            stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
+        yield
 
 
 def _lines(base: Mapping[str, Any], tuned: Mapping[str, Any]) -> list[Line]:

@@ -124,7 +124,7 @@ class Judgement:
             title_justify="left",
             title_style="bold",
         )
-        measure_columns(table, "task", "language")
+        measure_columns(table, "task", "", "measure", "rows")
         averages = self.averages()
         previous = ""
         for outcome in self.outcomes:
@@ -277,7 +277,7 @@ def _add(table: Table, task: str, language: str, compared: Sequence[Compared]) -
         table.add_row(
             task,
             language,
-            each.name,
+            f"{each.name} (%)" if each.unit == "share" else each.name,
             f"{each.rows:,}",
             interval_text(each.base, each.unit),
             interval_text(each.tuned, each.unit),

@@ -31,36 +31,35 @@ MOST_BARS = 40
 
 
 def interval_text(interval: Interval, unit: Unit) -> str:
-    """A value with its interval: `64.0 % [54.0, 73.0]`."""
-    factor = 100 if unit == "share" else 1
-    sign = " %" if unit == "share" else ""
-    numbers = [
-        _number(factor * number, unit) for number in (interval.value, interval.low, interval.high)
-    ]
-    return f"{numbers[0]}{sign} [{numbers[1]}, {numbers[2]}]"
+    """A value with its interval: `64.0 [54, 73]`, a share in percent."""
+    return _text(interval, unit, "")
 
 
 def change_text(compared: Compared) -> Text:
     """The difference with its interval; coloured where the interval leaves 0 out."""
-    interval, unit = compared.difference, compared.unit
-    factor = 100 if unit == "share" else 1
-    low, high = (_number(factor * number, unit, "+") for number in (interval.low, interval.high))
-    text = f"{_number(factor * interval.value, unit, '+')} [{low}, {high}]"
+    text = _text(compared.difference, compared.unit, "+")
     return Text(text, style=COLOURS[compared.verdict])
+
+
+def _text(interval: Interval, unit: Unit, sign: str) -> str:
+    factor = 100 if unit == "share" else 1
+    value, low, high = (factor * each for each in (interval.value, interval.low, interval.high))
+    form, ends = f"{sign}.1f", f"{sign}.0f" if high - low >= 10 else f"{sign}.1f"
+    if unit == "number":
+        form = ends = f"{sign}#.4g"
+    return f"{_number(value, form)} [{_number(low, ends)}, {_number(high, ends)}]"
+
+
+def _number(value: float, form: str) -> str:
+    return format(value, form) if math.isfinite(value) else "-"
 
 
 def measure_columns(table: Table, *leading: str) -> None:
     """The columns of a comparison, behind those that say of what."""
-    for heading in (*leading, "measure"):
+    for heading in leading:
         table.add_column(heading)
-    for heading in ("rows", "base model", "tuned", "difference"):
+    for heading in ("base model", "tuned", "difference"):
         table.add_column(heading, justify="right")
-
-
-def _number(value: float, unit: Unit, sign: str = "") -> str:
-    if not math.isfinite(value):
-        return "-"
-    return format(value, f"{sign}#.4g") if unit == "number" else format(value, f"{sign}.1f")
 
 
 @dataclass(frozen=True, kw_only=True)

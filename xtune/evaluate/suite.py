@@ -132,7 +132,7 @@ def judge_choices(
     columns = {"accuracy": "answer", "accuracy_norm": "answer_norm"}
     measures = tuple(
         mean_measure(
-            name.replace("_norm", ", by length"),
+            name,
             [
                 float(answer[columns[name]] == item.right)
                 for answer, item in zip(answers, items, strict=True)

@@ -20,7 +20,7 @@ class Written:
 
 
 def measure(name: str, written: Written) -> Measure:
-    """One measure of the answers; BLEU and chrF take the first reference of each.
+    """One measure of the answers.
 
     Raises:
         MissingPackageError: BLEU or chrF without sacrebleu.
@@ -58,16 +58,12 @@ def _rouge(written: Written) -> Measure:
     return mean_measure("ROUGE-L", _rows(written, best))
 
 
-def _first(written: Written) -> list[str]:
-    return [references[0] for references in written.references]
-
-
 TEXT_MEASURES: dict[str, Callable[[Written], Measure]] = {
     "exact_match": _exact,
     "f1": _f1,
     "word_f1": _word_f1,
     "rouge_l": _rouge,
-    "bleu": lambda written: bleu(written.answers, _first(written), written.language),
-    "chrf": lambda written: chrf(written.answers, _first(written)),
+    "bleu": lambda written: bleu(written.answers, written.references, written.language),
+    "chrf": lambda written: chrf(written.answers, written.references),
 }
 """Name in the table of tasks to what makes it."""

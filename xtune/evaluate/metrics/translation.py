@@ -17,7 +17,7 @@ PACKAGE = "sacrebleu"
 COMMAND = "pip install 'xtune[bleu]'"
 
 
-def bleu(answers: Sequence[str], references: Sequence[str], language: str) -> Measure:
+def bleu(answers: Sequence[str], references: Sequence[Sequence[str]], language: str) -> Measure:
     """Corpus BLEU (Papineni et al. 2002), 0 to 100, on words of the language.
 
     sacrebleu's `13a` where words stand between spaces, its `zh` for Chinese; elsewhere `xtune.text` cuts
@@ -27,12 +27,11 @@ def bleu(answers: Sequence[str], references: Sequence[str], language: str) -> Me
         MissingPackageError: sacrebleu is not installed.
     """
     metric, cut = _bleu_of(language)
-    return _measured(
-        "BLEU", metric, [cut(text) for text in answers], [cut(text) for text in references]
-    )
+    rights = [[cut(text) for text in alternatives] for alternatives in references]
+    return _measured("BLEU", metric, [cut(text) for text in answers], rights)
 
 
-def chrf(answers: Sequence[str], references: Sequence[str]) -> Measure:
+def chrf(answers: Sequence[str], references: Sequence[Sequence[str]]) -> Measure:
     """Corpus chrF2 of character 6-grams (Popović 2015), 0 to 100: the same in every language.
 
     Raises:
@@ -73,10 +72,16 @@ def _bleu_of(language: str) -> tuple["BLEU", Any]:
 
 
 def _measured(
-    name: str, metric: "BLEU | CHRF", answers: Sequence[str], references: Sequence[str]
+    name: str, metric: "BLEU | CHRF", answers: Sequence[str], references: Sequence[Sequence[str]]
 ) -> Measure:
+    # as many for each: one that is there twice changes neither BLEU's counts nor chrF's best
+    most = max(len(alternatives) for alternatives in references)
+    streams = [
+        [alternatives[place if place < len(alternatives) else 0] for alternatives in references]
+        for place in range(most)
+    ]
     # sacrebleu's own bootstrap stands on these two; they are not public, and the tests hold them to corpus_score
-    rows = metric._extract_corpus_statistics(list(answers), [list(references)])
+    rows = metric._extract_corpus_statistics(list(answers), streams)
 
     def value_of(sums: Floats) -> Floats:
         whole = np.rint(sums).astype(np.int64).tolist()

@@ -1,5 +1,6 @@
 """Makes questions of a task's rows, and draws the solved examples that stand before them; it knows no tokens."""
 
+import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -95,8 +96,8 @@ def ask(name: str, task: Task, language: str, rows: TaskRows, drawing: Drawing) 
     whole = len(test)
     shots: list[Row] = []
     if drawing.shots and pool:
-        scored = [dict(row) for row in test]
-        pool = [row for row in pool if dict(row) not in scored] if len(scored) < 5000 else pool
+        scored = set(map(_identity, test))
+        pool = [row for row in pool if _identity(row) not in scored]
         shots = chance.sample(pool, min(drawing.shots, len(pool)))
     elif drawing.shots:
         shots = chance.sample(test, min(drawing.shots, len(test)))
@@ -120,6 +121,10 @@ def ask(name: str, task: Task, language: str, rows: TaskRows, drawing: Drawing) 
         source=rows.source,
         taken=whole - len(test),
     )
+
+
+def _identity(row: Row) -> str:
+    return json.dumps(row, sort_keys=True, default=str)
 
 
 def _related(row: Row, shots: Sequence[Row]) -> bool:
