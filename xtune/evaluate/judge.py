@@ -1,6 +1,6 @@
 """The tuned model beside its base on public tasks: prepares the questions, asks both, compares with intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from xtune.evaluate.numbers import (
 from xtune.evaluate.suite import Asker, Scored
 from xtune.evaluate.tasks.items import Asked, Drawing, ask
 from xtune.evaluate.tasks.rows import has_files, read_task
-from xtune.evaluate.tasks.table import Task, choose_languages, choose_tasks
+from xtune.evaluate.tasks.table import Task, choose_languages, choose_tasks, shipped
 from xtune.recipe import Recipe
 from xtune.run.durable import write_json
 from xtune.run.folder import RECIPE
@@ -210,6 +210,9 @@ def prepare(tasks: Sequence[str], options: TaskOptions) -> tuple[list[Asked], li
         require()
     prepared: list[Asked] = []
     notes: list[str] = []
+    languages, left = _without_absent(tasks, chosen, languages, options.folder)
+    if left:
+        notes.append(f"{options.folder} has no rows of {', '.join(left)}")
     for name, codes in languages.items():
         task = chosen[name]
         present, note = _present(name, task, codes, options)
@@ -225,6 +228,27 @@ def prepare(tasks: Sequence[str], options: TaskOptions) -> tuple[list[Asked], li
             )
         prepared += parts
     return prepared, notes
+
+
+def _without_absent(
+    wanted: Sequence[str],
+    chosen: Mapping[str, Task],
+    languages: Mapping[str, list[str]],
+    folder: Path | None,
+) -> tuple[Mapping[str, list[str]], list[str]]:
+    """Leaves out tasks that stand for an area or for all and that the folder has not; others must be there."""
+    if folder is None:
+        return languages, []
+    left = [
+        name
+        for name, codes in languages.items()
+        if name in shipped()
+        and name not in wanted
+        and not any(has_files(chosen[name], code, folder) for code in codes)
+    ]
+    if len(left) == len(languages):
+        return languages, []
+    return {name: codes for name, codes in languages.items() if name not in left}, left
 
 
 def _present(

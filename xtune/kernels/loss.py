@@ -154,15 +154,20 @@ def span_losses(
         base = base_model(model)
         logits = base(input_ids=input_ids, **_options(base, positions)).logits
         losses = _token_by_token(lambda part: part, logits[rows, columns], labels, chunk_tokens)
-        return torch.stack([each.sum() for each in (losses * weights).split(sizes)])
+        return torch.stack([each.sum() for each in torch.split(losses * weights, sizes)])
     hidden = hidden_states(head.backbone, input_ids, **_options(head.backbone, positions))
     selected = hidden[rows, columns]  # (tokens, hidden)
     if sliced_head(head.layer) is not None and not has_hooks(head.layer):
-        parts = zip(*(each.split(sizes) for each in (selected, labels, weights)), strict=True)
-        return torch.stack([_head_loss(head, *part, chunk_tokens) for part in parts])
+        cut = [torch.split(each, sizes) for each in (selected, labels, weights)]
+        return torch.stack(
+            [
+                _head_loss(head, *part, chunk_tokens)
+                for part in zip(cut[0], cut[1], cut[2], strict=True)
+            ]
+        )
     layer, transform = head.layer, head.transform
     losses = _token_by_token(lambda part: transform(layer(part)), selected, labels, chunk_tokens)
-    return torch.stack([each.sum() for each in (losses * weights).split(sizes)])
+    return torch.stack([each.sum() for each in torch.split(losses * weights, sizes)])
 
 
 def _token_by_token(
@@ -172,7 +177,7 @@ def _token_by_token(
     chunk_tokens: int,
 ) -> torch.Tensor:
     """Negative log-likelihood of each token, (tokens,) float32."""
-    parts = zip(states.split(chunk_tokens), labels.split(chunk_tokens), strict=True)
+    parts = zip(torch.split(states, chunk_tokens), torch.split(labels, chunk_tokens), strict=True)
     return torch.cat(
         [
             functional.cross_entropy(logits_of(chunk).float(), targets, reduction="none")

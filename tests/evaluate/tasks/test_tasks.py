@@ -168,6 +168,9 @@ def test_languages_that_the_folder_lacks_are_told_unless_they_were_asked_for(
     asked, notes = prepare(["xcopa"], TaskOptions(folder=tmp_path))
     assert [each.language for each in asked] == ["vi"]
     assert "has no rows in et, ht" in notes[0]
+    asked, notes = prepare(["understanding"], TaskOptions(folder=tmp_path))
+    assert [each.name for each in asked] == ["xcopa"]
+    assert "has no rows of xwinograd, xnli, pawsx" in notes[0]
     with pytest.raises(DataError) as caught:
         one(tmp_path, "xcopa", "th")
     message = str(caught.value)

@@ -145,6 +145,8 @@ def from_samples(
     rows: int,
 ) -> Compared:
     """The comparison that two values and their resamples make."""
+    with np.errstate(invalid="ignore"):  # infinite minus infinite, as of perplexities, is no number
+        change = drawn[1] - drawn[0]
     return Compared(
         name=like.name,
         unit=like.unit,
@@ -152,7 +154,7 @@ def from_samples(
         rows=rows,
         base=_interval(values[0], drawn[0]),
         tuned=_interval(values[1], drawn[1]),
-        difference=_interval(values[1] - values[0], drawn[1] - drawn[0]),
+        difference=_interval(values[1] - values[0], change),
         samples=drawn,
     )
 

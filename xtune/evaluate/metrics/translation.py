@@ -11,7 +11,8 @@ from xtune.evaluate.metrics.bootstrap import Floats, Measure
 from xtune.text import tokenizer, tokenizer_name
 
 if TYPE_CHECKING:
-    from sacrebleu.metrics import BLEU, CHRF
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
 
 PACKAGE = "sacrebleu"
 COMMAND = "pip install 'xtune[bleu]'"
