@@ -177,10 +177,10 @@ def test_the_table_shows_both_models_and_the_samples() -> None:
     )
     Console(file=stream, width=140).print(comparison.table())
     text = stream.getvalue()
-    assert "1.250 [" in text
-    assert "50.0 [" in text
-    assert "75.0 [" in text
-    assert "+25.0 [" in text
+    assert "1.250 (" in text
+    assert "50.0 (" in text
+    assert "75.0 (" in text
+    assert "+25.0 (" in text
     assert "rows left out: empty answer" in text
     assert "rows.jsonl:2: fixed" in text
     for words in ("question 1", "[yes] it is", "bef[ore]", "aft[er]"):

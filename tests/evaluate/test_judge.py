@@ -98,7 +98,7 @@ def test_choices_of_both_models_are_those_of_plain_transformers(
     assert mean == pytest.approx(sum(each) / 2)
     stream = io.StringIO()
     Console(file=stream, width=100).print(judgement.table())
-    for words in ("zero-shot", "colours", "mean", "ROUGE-L (%)"):
+    for words in ("zero-shot", "colours", "mean", "ROUGE-L"):
         assert words in stream.getvalue()
     assert (run / "tasks.png").read_bytes().startswith(b"\x89PNG")
 

@@ -38,7 +38,7 @@ from xtune.evaluate.metrics.bootstrap import (
 from xtune.evaluate.metrics.texts import Written
 from xtune.evaluate.metrics.texts import measure as text_measure
 from xtune.evaluate.metrics.translation import COMMAND, is_available
-from xtune.evaluate.numbers import Bar, change_text, draw_bars, interval_text, measure_columns
+from xtune.evaluate.numbers import Bar, change_text, comparison_table, draw_bars, interval_text
 from xtune.recipe import Recipe
 from xtune.recipe.models import Full
 from xtune.run.durable import write_json
@@ -273,12 +273,10 @@ def _fate(before: Answer, after: Answer) -> str:
 
 def _numbers(comparison: Comparison) -> Table:
     before, after = comparison.before, comparison.after
-    table = Table(title=f"{after.rows:,} held-out rows", title_justify="left", title_style="bold")
-    measure_columns(table, "measure")
+    table = comparison_table(f"{after.rows:,} held-out rows", "measure")
     for each in comparison.measures:
-        name = f"{each.name} (%)" if each.unit == "share" else each.name
         table.add_row(
-            name,
+            each.name,
             interval_text(each.base, each.unit),
             interval_text(each.tuned, each.unit),
             change_text(each),

@@ -19,9 +19,9 @@ from xtune.evaluate.numbers import (
     MOST_BARS,
     Bar,
     change_text,
+    comparison_table,
     draw_bars,
     interval_text,
-    measure_columns,
 )
 from xtune.evaluate.suite import Asker, Scored
 from xtune.evaluate.tasks.items import Asked, Drawing, ask
@@ -119,12 +119,8 @@ class Judgement:
     def table(self) -> RenderableType:
         """The comparison for a terminal."""
         shots = self.options.drawing.shots
-        table = Table(
-            title=f"{shots}-shot" if shots else "zero-shot",
-            title_justify="left",
-            title_style="bold",
-        )
-        measure_columns(table, "task", "", "measure", "rows")
+        title = f"{shots}-shot" if shots else "zero-shot"
+        table = comparison_table(title, "task", "measure", "rows")
         averages = self.averages()
         previous = ""
         for outcome in self.outcomes:
@@ -297,11 +293,10 @@ def _outcome_json(outcome: Outcome) -> dict[str, Any]:
 
 
 def _add(table: Table, task: str, language: str, compared: Sequence[Compared]) -> None:
-    for each in compared:
+    for place, each in enumerate(compared):
         table.add_row(
-            task,
-            language,
-            f"{each.name} (%)" if each.unit == "share" else each.name,
+            "" if place else f"{task} {language}",
+            each.name,
             f"{each.rows:,}",
             interval_text(each.base, each.unit),
             interval_text(each.tuned, each.unit),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -31,7 +32,7 @@ MOST_BARS = 40
 
 
 def interval_text(interval: Interval, unit: Unit) -> str:
-    """A value with its interval: `64.0 [54, 73]`, a share in percent."""
+    """A value with its interval: `64.0 (54, 73)`, a share in percent."""
     return _text(interval, unit, "")
 
 
@@ -47,19 +48,34 @@ def _text(interval: Interval, unit: Unit, sign: str) -> str:
     form, ends = f"{sign}.1f", f"{sign}.0f" if high - low >= 10 else f"{sign}.1f"
     if unit == "number":
         form = ends = f"{sign}#.4g"
-    return f"{_number(value, form)} [{_number(low, ends)}, {_number(high, ends)}]"
+    return f"{_number(value, form)} ({_number(low, ends)}, {_number(high, ends)})"
 
 
 def _number(value: float, form: str) -> str:
-    return format(value, form) if math.isfinite(value) else "-"
+    if not math.isfinite(value):
+        return "-"
+    text = format(value, form)
+    return text if float(text) else text.lstrip("+-")
 
 
-def measure_columns(table: Table, *leading: str) -> None:
-    """The columns of a comparison, behind those that say of what."""
+def comparison_table(title: str, *leading: str) -> Table:
+    """A table of comparisons, behind columns that say of what; narrow enough for 80 characters."""
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+        collapse_padding=True,
+        caption="In brackets: 95 % intervals. Shares in percent.",
+        caption_justify="left",
+    )
     for heading in leading:
-        table.add_column(heading)
+        table.add_column(heading, justify="right" if heading == "rows" else "left")
     for heading in ("base model", "tuned", "difference"):
         table.add_column(heading, justify="right")
+    return table
 
 
 @dataclass(frozen=True, kw_only=True)
