@@ -26,6 +26,7 @@ from selfinstruct.novelty.kernels import (
     rarest_first,
     segment_of,
     sketches_of,
+    sort,
 )
 from selfinstruct.novelty.layout import Chunk, Hits, Scratch, Segment, Settings, Texts
 from selfinstruct.novelty.search import Found, Ints, Longs, limit_of
@@ -121,12 +122,10 @@ class CompiledNearest:
         while start < size:
             end = min(start + self.tail_texts, size)
             part = _part(chunk, start, end)
-            near_here = near[near_at[start] : near_at[end]] - (start << 32)
-            if young:
-                near_here = np.sort(np.concatenate([near_here, self._near_in(young, part)]))
+            older = near[near_at[start] : near_at[end]] - (start << 32)
             self._size = decide(
                 part,
-                near_here,
+                (older, self._near_in(young, part)),
                 self._settings,
                 self._texts,
                 self._tail,
@@ -149,7 +148,7 @@ class CompiledNearest:
         ordered = rarest_first(tokens, starts)
         by_length = np.argsort(np.diff(starts), kind="stable")
         probes, places = probes_of(ordered, starts, by_length, self._settings.limit)
-        probes.sort()
+        sort(probes, 32)
         size = 0
         for segment in segments:
             self._near, size = near_in(
@@ -162,7 +161,9 @@ class CompiledNearest:
                 self._near,
                 size,
             )
-        return np.sort(self._near[:size])
+        near = self._near[:size].copy()
+        sort(near, 0)
+        return near
 
     def _seal(self, segments: list[Segment]) -> None:
         """Put the texts of the tail into a segment, which joins those given."""
@@ -179,7 +180,7 @@ class CompiledNearest:
         common = self._settings.common
         ordered = rarest_first(texts.tokens, texts.starts)
         postings = postings_of(ordered, texts.starts, self._settings.limit, common)
-        postings.sort()
+        sort(postings, 16)
         keys = self._vocabulary + common * (BUCKETS - 1)
         _append(segments, segment_of(postings, keys, self._tail, self._sealed))
         self._sealed = self._size

@@ -22,6 +22,11 @@ BLOCK = 256
 """Sketches that are read before looking whether one is near; what is found stays in the first-level cache."""
 
 
+_DIGIT = 8
+"""Bits sorted by at a time. With 11 the sort takes a fifth longer: so many places are written to in turn that their
+pages are looked up anew."""
+
+
 @compiled
 def _f_measure(common, m, n):  # type: ignore[no-untyped-def]
     """As `xtune.text.f_measure`, operation by operation."""
@@ -138,6 +143,36 @@ def sketches_of(texts, seen):  # type: ignore[no-untyped-def]
         for at in range(starts[number], starts[number + 1]):
             seen[tokens[at]] = 0
     return first, second
+
+
+@compiled
+def sort(numbers, lowest_bit):  # type: ignore[no-untyped-def]
+    """Sort numbers, not negative, in place; those that are equal from `lowest_bit` on keep their order.
+
+    A few bits at a time, the lowest first (Knuth 1998, 5.2.5): a third of the time of NumPy's sort on 64-bit numbers
+    (measured on two AMD EPYC cores, 2026-11).
+    """
+    varying = np.int64(0)
+    for number in numbers:
+        varying |= number ^ numbers[0]
+    source, target = numbers, np.empty_like(numbers)
+    counts = np.empty(1 << _DIGIT, np.int64)
+    for shift in range(lowest_bit, 63, _DIGIT):
+        if (varying >> shift) & ((1 << _DIGIT) - 1) == 0:
+            continue
+        counts[:] = 0
+        for number in source:
+            counts[number >> shift & ((1 << _DIGIT) - 1)] += 1
+        start = 0
+        for digit in range(1 << _DIGIT):
+            start, counts[digit] = start + counts[digit], start
+        for number in source:
+            digit = number >> shift & ((1 << _DIGIT) - 1)
+            target[counts[digit]] = number
+            counts[digit] += 1
+        source, target = target, source
+    if source is not numbers:
+        numbers[:] = source
 
 
 @compiled
@@ -375,10 +410,25 @@ def _better(query, index, best, rule, tokens, starts, masks, carries):  # type: 
 
 
 @compiled
+def _best_of(near, at, number, query, best, rule, tokens, starts, masks, carries):  # type: ignore[no-untyped-def] # noqa: PLR0913
+    """The better of `best` and the texts near the query, which stand in `near` from `at` on.
+
+    Returns: where those of the next query stand, and the best.
+    """
+    while at < len(near) and near[at] >> 32 == number:
+        if at == 0 or near[at] != near[at - 1]:
+            index = near[at] & 0xFFFFFFFF
+            best = _better(query, index, best, rule, tokens, starts, masks, carries)
+        at += 1
+    return at, best
+
+
+@compiled
 def decide(chunk, near, settings, pool, tail, sealed, size, scratch, found):  # type: ignore[no-untyped-def] # noqa: PLR0913
     """Decide on each text of a chunk in turn and add to the pool and the tail what is kept.
 
-    `near` holds query << 32 | text, sorted, for the first `sealed` of the `size` texts of the pool; the others are in the tail.
+    `near` holds query << 32 | text, sorted, for older texts and for younger ones among the first `sealed` of the `size`
+    texts of the pool; the others are in the tail.
 
     Returns: the new size.
     """
@@ -389,18 +439,18 @@ def decide(chunk, near, settings, pool, tail, sealed, size, scratch, found):  # 
     rule = settings.threshold, settings.limit
     query_tokens, query_starts = chunk.texts
     query_firsts, query_seconds = chunk.first, chunk.second
-    at = 0
+    older, younger = near
+    old = young = 0
     for number in range(len(query_firsts)):
         query = query_tokens[query_starts[number] : query_starts[number + 1]]
         best = (np.int64(-1), 0.0)
         short = len(query) <= 64
         if short:
             _mark(query, 0, masks)
-        while at < len(near) and near[at] >> 32 == number:
-            if at == 0 or near[at] != near[at - 1]:
-                index = near[at] & 0xFFFFFFFF
-                best = _better(query, index, best, rule, tokens, starts, masks, carries)
-            at += 1
+        old, best = _best_of(older, old, number, query, best, rule, tokens, starts, masks, carries)
+        young, best = _best_of(
+            younger, young, number, query, best, rule, tokens, starts, masks, carries
+        )
         m = len(query)
         slack = _slack(m, settings.limit)
         sketch = query_firsts[number], query_seconds[number], np.uint16(slack + 1)
