@@ -88,7 +88,7 @@ def check(recipe: NamedRecipe | str | Path, overrides: Overrides = ()) -> Check:
     """
     named = _named(recipe, overrides)
     from xtune.report.preparing import preparing  # noqa: PLC0415 - torch is imported late
-    from xtune.train.session import get_ready  # noqa: PLC0415
+    from xtune.train.ready import get_ready  # noqa: PLC0415
 
     ready = get_ready(named.recipe, name=named.name, listener=preparing())
     return Check(plan=ready.plan, report=ready.report)
