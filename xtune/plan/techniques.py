@@ -102,10 +102,24 @@ def _options(shape: ModelShape, work: Workload, hardware: Hardware) -> dict[str,
     options["frugal"] = (False, True)
     if can_be_fused(work):
         options["fused_step"] = (False, True)
-    if hardware.device != "cpu":
-        options["checkpoint_place"] = ("device", "host", "disk")
-        options["states_place"] = ("device", "host")
+    if hardware.device == "cpu":
+        return options
+    options["checkpoint_place"] = ("device", "host", "disk")
+    options["states_place"] = ("device", "host")
+    if work.method != "full" and work.world_size == 1 and not shape.experts:
+        options["base_place"] = ("device", "host", "disk")
+    if has_frozen_tables(work):
+        options["embeddings_place"] = ("device", "host")
+        options["head_form"] = ("device", "host", "nf4")
     return options
+
+
+def has_frozen_tables(work: Workload) -> bool:
+    """Whether neither embedding nor head is trained."""
+    adapted = any(
+        target.rpartition(".")[2] in {"lm_head", "embed_tokens"} for target in work.targets
+    )
+    return work.method != "full" and not (work.saved_parameters or work.new_tokens or adapted)
 
 
 def can_be_fused(work: Workload) -> bool:
