@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 import torch
-from factories import make_plan, make_tokenizer, save_model
+from factories import make_model, make_plan, make_tokenizer, save_model
 from running import losses, write_recipe, xtune
 from torch import nn
 
 from xtune.adapter.attach import attach
 from xtune.errors import ModelError
 from xtune.kernels.head_slices import sliced_head
+from xtune.kernels.heads import parameter_count
 from xtune.models.load import load_model
 from xtune.train.ends import place_ends
 
@@ -101,6 +102,10 @@ def test_no_end_is_a_parameter_and_none_gets_an_adapter(
     head = sliced_head(base.lm_head)
     assert head is not None
     assert (base.lm_head.weight is base.model.embed_tokens.weight) is (tied and form == "host")
+    copies = 2 if tied and form != "host" else 1
+    adapter = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    plain = make_model(tie_word_embeddings=tied).num_parameters()
+    assert parameter_count(model) == plain + adapter + (copies - 1) * 264 * 64
 
 
 def test_an_embedding_may_leave_the_device_alone_where_the_head_has_its_own_matrix(

@@ -40,15 +40,20 @@ def place_ends(model: PreTrainedModel, plan: Plan) -> str | None:
     shared = None
     if form != "device" and head is not None:
         kept, sentence = _keep_head(head, form, device)
-        shared = kept if tied and form == "host" else None
         said.append(sentence)
+        shared = kept if tied and form == "host" else None
+    if shared is not None:
+        said = [f"Embedding and head, one matrix of {_size(shared)}, stay in host memory."]
     if place == "host":
         table = _host(embedding) if shared is None else shared
         keep_embedding_on_host(embedding, table, device)
-        one = "the same" if shared is not None else f"{table.nbytes / GIB:.2f} GiB"
-        said.append(f"the embedding, {one}, stays in host memory")
-    sentence = "; ".join(said)
-    return f"{sentence[0].upper()}{sentence[1:]}."
+        if shared is None:
+            said.append(f"The embedding, {_size(table)}, stays in host memory.")
+    return " ".join(said)
+
+
+def _size(tensor: torch.Tensor) -> str:
+    return f"{tensor.nbytes / GIB:.2f} GiB"
 
 
 def _keep_head(head: nn.Module, form: str, device: torch.device) -> tuple[torch.Tensor, str]:
@@ -58,11 +63,13 @@ def _keep_head(head: nn.Module, form: str, device: torch.device) -> tuple[torch.
     if form == "host":
         kept = host_memory(device)(weight.nbytes).view(weight.dtype).view(weight.shape)
         matrix = HostMatrix(kept.copy_(weight), device)
-        said = f"the head, {weight.nbytes / GIB:.2f} GiB, stays in host memory"
+        said = f"The head, {_size(weight)}, stays in host memory."
     else:
         matrix = (Nf4Matrix if form == "nf4" else Int8Matrix)(weight, device)
         kept = weight.new_empty((0, weight.shape[1]), device=device)
-        said = f"the head is held in {form}, so that losses are not quite those of the whole head"
+        said = (
+            f"The head is held in {form}: logits and losses are not quite those of the whole head."
+        )
     slice_head(head, matrix, kept)
     return kept, said
 

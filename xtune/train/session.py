@@ -20,6 +20,7 @@ from xtune.data.prepare import SILENT, Listener, Prepared, prepare
 from xtune.data.report import DataReport
 from xtune.errors import DivergedError, Interrupted
 from xtune.hardware import Hardware, Launch, detect, environment_facts, launch
+from xtune.kernels.heads import parameter_count
 from xtune.memory import ModelShape
 from xtune.models.load import (
     check_architecture,
@@ -395,7 +396,7 @@ def _start_info(session: Session, job: Job, loop: Loop) -> StartInfo:
         total_steps=job.total_steps,
         first_step=loop.state.step,
         trainable_parameters=sum(p.numel() for p in parameters if p.requires_grad),
-        total_parameters=sum(p.numel() for p in parameters),
+        total_parameters=parameter_count(job.model),
         rows=len(session.ready.prepared.train),
     )
 
