@@ -14,10 +14,12 @@ from transformers import PreTrainedTokenizerBase
 
 from xtune.adapter.attach import attach
 from xtune.adapter.save import save_final
+from xtune.adapter.types import said_types
 from xtune.data.batch import Assembly, EvaluationBatches
 from xtune.data.prepare import SILENT, Listener
 from xtune.errors import DivergedError, HardwareError, Interrupted
 from xtune.hardware import detect, environment_facts, launch
+from xtune.kernels.heads import parameter_count
 from xtune.models.load import (
     load_model,
     pad_token_id,
@@ -282,14 +284,17 @@ def _make_job(session: Session) -> Job:
     seed_everything(recipe.run.seed)
     streaming = base_streaming(plan)
     base = load_model(plan, on_layer=None if streaming is None else streaming.shelve)
-    place_ends(base, plan)
+    said = [place_ends(base, plan)]
     if streaming is not None:
         streaming.start(base)
     check_packing(base, plan)
     model = attach(base, plan, ready.tokenizer)
+    said.append(said_types(model, plan))
     if streaming is not None:
         streaming.settle()
-        session.observer.on_message(streaming.said())
+        said.append(streaming.said())
+    for sentence in filter(None, said):
+        session.observer.on_message(sentence)
     loss_tile_tokens = apply_techniques(model, plan, session.path)
     prepared = ready.prepared
     assembly = Assembly(
@@ -385,7 +390,7 @@ def _start_info(session: Session, job: Job, loop: Loop) -> StartInfo:
         total_steps=job.total_steps,
         first_step=loop.state.step,
         trainable_parameters=sum(p.numel() for p in parameters if p.requires_grad),
-        total_parameters=sum(p.numel() for p in parameters),
+        total_parameters=parameter_count(job.model),
         rows=len(session.ready.prepared.train),
     )
 
