@@ -13,7 +13,7 @@ A layer's backward pass reads its weights again, so each layer must be one that 
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -103,6 +103,20 @@ class StreamedLayer(Weights):
             return gradients
         self.on_gradients(self, parameters, gradients)
         return ()
+
+    @contextmanager
+    def listening(self) -> Iterator[Mapping[nn.Parameter, torch.Tensor | None]]:
+        """For trained weights."""
+        noted: dict[nn.Parameter, torch.Tensor | None] = {}
+
+        def note(_: Any, parameters: Any, gradients: Any) -> None:
+            noted.update(zip(parameters, gradients, strict=True))
+
+        before, self.on_gradients = self.on_gradients, self.on_gradients and note
+        try:
+            yield noted
+        finally:
+            self.on_gradients = before
 
 
 def _fetching(streamed: StreamedLayer, forward: Callable[..., Any]) -> Callable[..., Any]:
