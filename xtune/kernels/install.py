@@ -179,10 +179,12 @@ def _outcome(
         output = first(forward(hidden, **call.arguments))
     trained = [each for each in layer.parameters() if each.requires_grad]
     slope = torch.linspace(-1.0, 1.0, output.numel(), device=output.device).view_as(output)
-    gradients = torch.autograd.grad(
-        output, (hidden, *trained), slope.to(output.dtype), allow_unused=True
-    )
-    return [output.detach(), *gradients]
+    with weights_of(layer).listening() as taken:
+        of_hidden, *gradients = torch.autograd.grad(
+            output, (hidden, *trained), slope.to(output.dtype), allow_unused=True
+        )
+    of_trained = (taken.get(each, g) for each, g in zip(trained, gradients, strict=True))
+    return [output.detach(), of_hidden, *of_trained]
 
 
 def _equal(expected: list[torch.Tensor | None], found: list[torch.Tensor | None]) -> bool:

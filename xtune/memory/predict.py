@@ -227,21 +227,18 @@ def _head(shape: ModelShape, work: Workload) -> int:
 def _gradients(shape: ModelShape, work: Workload, every: int) -> int:
     """Gradients of everything trained; of a step fused into the backward pass, those that exist at one time.
 
-    Fused, a gradient is gone before the next one is made, so the largest counts; but a frugal layer gives all of its own
-    together, cast from float32 sums. A table that is embedding and head at once has the head's gradient waiting from the
-    beginning of the backward pass to its end, where the embedding's comes beside it.
-    DistributedDataParallel keeps its buckets beside the gradients. Where a full fine-tune's layers wait on the host, their
-    gradients go there layer by layer.
+    Fused, a gradient is gone before the next one is made, so the largest counts. But layers whose inputs wait elsewhere, or
+    which come from elsewhere themselves, give all of their own together; frugal ones cast from float32 sums. A table
+    that is embedding and head at once has the head's gradient waiting from the beginning of the backward pass to its end,
+    where the embedding's comes beside it.
+    DistributedDataParallel keeps its buckets beside the gradients.
     """
-    if work.method == "full" and work.base_place == "host":
-        tables = shape.embedding_parameters + shape.head_parameters
-        return min(shape.layers, 2) * layer_weight_bytes(shape, work) + tables * work.weight_bytes
     if work.fused_step:
-        table = shape.vocab * shape.hidden * work.weight_bytes
-        layer = max(linear.weights for _, linear in shape.linears) * work.weight_bytes
-        if work.frugal:
-            numbers = layer_weight_bytes(shape, work) // work.weight_bytes
-            layer = numbers * (4 if work.weight_bytes == 4 else 4 + work.weight_bytes)
+        w, table = work.weight_bytes, shape.vocab * shape.hidden * work.weight_bytes
+        layer = max(linear.weights for _, linear in shape.linears) * w
+        if work.frugal or work.base_place != "device" or work.checkpoint_place != "device":
+            sums = 4 if work.frugal and w < 4 else 0
+            layer = layer_weight_bytes(shape, work) // w * (w + sums)
         return max(layer, table) + (table if shape.tied else 0)
     return every * (2 if work.world_size > 1 else 1)
 
