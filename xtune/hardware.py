@@ -28,6 +28,7 @@ OPTIONAL_PACKAGES = (
     "swanlab",
     "mlflow",
     "ipywidgets",
+    "pytorch_optimizer",
     "trl",
 )
 """Import names whose presence `detect` records; bitsandbytes is required but has no wheel everywhere."""

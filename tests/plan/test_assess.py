@@ -34,7 +34,7 @@ def test_what_does_not_fit_is_answered_with_bytes_and_a_way_out() -> None:
 
 
 def test_a_model_that_does_not_fit_at_any_length_has_none() -> None:
-    assert assess(make_recipe("qlora"), gpu(2), LLAMA_7B).longest_tokens == 0
+    assert assess(make_recipe("qlora"), gpu(1), LLAMA_7B).longest_tokens == 0
 
 
 def test_speed_is_products_over_the_cards_products() -> None:

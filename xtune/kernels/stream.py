@@ -29,7 +29,9 @@ from xtune.kernels.weights import Weights, keep_elsewhere, weights_of
 SLOTS = 2
 """Layers on the device: one computes, one is on its way."""
 
-GradientSink = Callable[["StreamedLayer", Sequence[nn.Parameter], Sequence[torch.Tensor | None]], None]
+GradientSink = Callable[
+    ["StreamedLayer", Sequence[nn.Parameter], Sequence[torch.Tensor | None]], None
+]
 """Takes a layer's gradients during the backward pass, while its weights are on the device."""
 
 
@@ -251,9 +253,7 @@ class LayerStream:
         slot.job = self._reader.submit(self._copy, layer, slot, beyond)
         return slot
 
-    def _copy(
-        self, layer: StreamedLayer, slot: _Slot, beyond: StreamedLayer | None = None
-    ) -> None:
+    def _copy(self, layer: StreamedLayer, slot: _Slot, beyond: StreamedLayer | None = None) -> None:
         nbytes = layer.packed.nbytes
         if slot.staging is not None and slot.arrived is not None:
             slot.arrived.synchronize()  # the staging memory is free once the copy before has left it

@@ -2,7 +2,14 @@
 
 from dataclasses import replace
 
-from xtune.memory.predict import Workload, layer_weight_bytes, optimizer_bytes, weight_bytes
+from xtune.memory.predict import (
+    ADAPTER_BYTES,
+    Workload,
+    layer_weight_bytes,
+    optimizer_bytes,
+    trained_parameters,
+    weight_bytes,
+)
 from xtune.memory.shape import ModelShape
 
 
@@ -43,11 +50,25 @@ def checkpoint_bytes(shape: ModelShape, work: Workload) -> int:
 
 
 def _host_states(shape: ModelShape, work: Workload) -> int:
+    """Paged states; or on the host, those of float32 numbers, these numbers, and pinned buffers.
+
+    The buffers hold two gradients on their way out and two parameters on their way in (`xtune.train.piecewise`). A
+    float32 parameter in a CPU's memory is its own master.
+    """
     paged = work.optimizer.startswith("paged") and work.device != "cpu"
     if not paged and work.states_place == "device":
         return 0
     name = work.optimizer.removeprefix("paged_")
-    return optimizer_bytes(shape, replace(work, optimizer=name, states_place="device"))
+    here = replace(work, optimizer=name, states_place="device")
+    if work.states_place == "device":
+        return optimizer_bytes(shape, here)
+    own = work.weight_bytes if work.method == "full" else ADAPTER_BYTES
+    states = optimizer_bytes(shape, replace(here, weight_dtype="float32"))
+    if work.device == "cpu" and own == 4:
+        return states
+    largest = [linear.weights for _, linear in shape.linears] + [shape.vocab * shape.hidden]
+    buffers = 4 * own * max(largest) if work.method == "full" else 0
+    return states + 4 * trained_parameters(shape, work) + buffers
 
 
 def _host_gradients(shape: ModelShape, work: Workload) -> int:

@@ -42,6 +42,9 @@ CONTEXT_BYTES: Mapping[str, int] = {
 (published CUDA contexts are 0.4 to 0.6 GB); on a CPU Python with torch, transformers, PEFT and bitsandbytes
 imported (0.7 GiB resident: Linux, torch 2.13, November 2026)."""
 
+SUBSPACE_RANKS: Mapping[str, int] = {"galore_adamw": 128, "apollo_adamw": 256}
+"""Ranks of projected states where none is asked for: the defaults of both papers' own code."""
+
 HEAD_SLICE_BYTES = 2**26
 """A slice of a head that waits in host memory."""
 
@@ -73,6 +76,9 @@ class Workload:
 
     new_tokens: int = 0
     optimizer: str = "adamw"
+    subspace_rank: int | None = None
+    """Rank of the states of `galore_adamw` and `apollo_adamw`; None: its default."""
+
     accumulation_steps: int = 1
     gradient_checkpointing: bool = True
     frugal: bool = False
@@ -96,6 +102,9 @@ class Workload:
 
     fused_step: bool = False
     """Parameters of a full fine-tune are stepped as their gradients come."""
+
+    clipped: bool = False
+    """Gradients are clipped by the norm of all of them."""
 
     loss_chunk_tokens: int = 0
     """Tokens whose logits exist at one time; 0: all."""
@@ -216,8 +225,11 @@ def _head(shape: ModelShape, work: Workload) -> int:
 
 
 def _gradients(shape: ModelShape, work: Workload, every: int) -> int:
-    """Gradients of everything trained; of a step fused into the backward pass, the largest matrix's alone.
+    """Gradients of everything trained; of a step fused into the backward pass, those that exist at one time.
 
+    Fused, a gradient is gone before the next one is made, so the largest counts; but a frugal layer gives all of its own
+    together, cast from float32 sums. A table that is embedding and head at once has the head's gradient waiting from the
+    beginning of the backward pass to its end, where the embedding's comes beside it.
     DistributedDataParallel keeps its buckets beside the gradients. Where a full fine-tune's layers wait on the host, their
     gradients go there layer by layer.
     """
@@ -225,8 +237,12 @@ def _gradients(shape: ModelShape, work: Workload, every: int) -> int:
         tables = shape.embedding_parameters + shape.head_parameters
         return min(shape.layers, 2) * layer_weight_bytes(shape, work) + tables * work.weight_bytes
     if work.fused_step:
-        largest = max(shape.embedding_parameters, *(linear.weights for _, linear in shape.linears))
-        return largest * work.weight_bytes
+        table = shape.vocab * shape.hidden * work.weight_bytes
+        layer = max(linear.weights for _, linear in shape.linears) * work.weight_bytes
+        if work.frugal:
+            numbers = layer_weight_bytes(shape, work) // work.weight_bytes
+            layer = numbers * (4 if work.weight_bytes == 4 else 4 + work.weight_bytes)
+        return max(layer, table) + (table if shape.tied else 0)
     return every * (2 if work.world_size > 1 else 1)
 
 
@@ -309,8 +325,9 @@ def optimizer_bytes(shape: ModelShape, work: Workload) -> int:
 
     Adam keeps two numbers for each trained parameter: in the parameter's own dtype (torch), or as one byte
     with a float32 for every 256 (bitsandbytes). Lion keeps one. Adafactor keeps a row and a column of float32
-    for each matrix. Muon keeps one number for each matrix entry and is Adam for the rest. Paged states may
-    leave the device and are counted as host memory.
+    for each matrix. Muon keeps one number for each matrix entry and is Adam for the rest. GaLore and APOLLO keep of a
+    matrix with sides a and b, a the longer, 2 r a numbers and a projection of r b, and are Adam for the rest. Paged states
+    may leave the device and are counted as host memory.
     """
     trained = trained_parameters(shape, work)
     own = work.weight_bytes if work.method == "full" else ADAPTER_BYTES
@@ -327,7 +344,17 @@ def optimizer_bytes(shape: ModelShape, work: Workload) -> int:
     if name == "muon":
         matrices = shape.linear_weights + shape.expert_parameters
         return own * (matrices + 2 * (trained - matrices))
+    if name in SUBSPACE_RANKS:
+        return own * (_subspace(shape, work, name) + 2 * (trained - shape.linear_weights))
     return 2 * own * trained
+
+
+def _subspace(shape: ModelShape, work: Workload, name: str) -> int:
+    rank = work.subspace_rank or SUBSPACE_RANKS[name]
+    sides = [
+        (n, min(one.inputs, one.outputs), max(one.inputs, one.outputs)) for n, one in shape.linears
+    ]
+    return sum(count * min(rank, short) * (2 * long + short) for count, short, long in sides)
 
 
 def _rows_and_columns(shape: ModelShape, work: Workload) -> int:

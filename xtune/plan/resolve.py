@@ -9,9 +9,10 @@ from xtune.errors import Problem, RecipeError
 from xtune.hardware import Hardware, Launch
 from xtune.memory import GIB, ModelShape, Workload, checkpoint_bytes
 from xtune.plan.advice import require_fit
-from xtune.plan.checks import check_machine
+from xtune.plan.checks import check_machine, fused_problem
 from xtune.plan.fit import Fit, Limits, budget_bytes, fit
 from xtune.plan.precision import decide_attention, decide_precision, follow
+from xtune.plan.techniques import can_be_fused
 from xtune.plan.types import Choice, Plan
 from xtune.recipe import LowRank, QLoRA, Recipe
 
@@ -68,7 +69,11 @@ def decide(
         attention=attention.value,
         device=hardware.device,
         world_size=launch.world_size,
+        subspace_rank=recipe.train.subspace_rank,
+        clipped=recipe.train.max_grad_norm is not None,
     )
+    if recipe.memory.fused_step is True and not can_be_fused(work):
+        raise RecipeError([fused_problem(work)])
     limits = _limits(recipe, hardware, launch)
     found = fit(shape, _candidates(recipe, hardware, work), limits)
     if found.work.weight_dtype != formats.weight.value:
@@ -304,9 +309,14 @@ def _place(recipe: Recipe, found: Fit, name: str, reasons: Mapping[str, str]) ->
 
 def _fused_step(recipe: Recipe, found: Fit) -> Choice[bool]:
     on = found.work.fused_step
+    reason = "gradients do not fit beside one another" if on else "gradients fit"
     if recipe.memory.fused_step != "auto":
-        return Choice(on, ASKED)
-    return Choice(on, "gradients do not fit beside one another" if on else "gradients fit")
+        reason = ASKED
+    if on and found.work.clipped:
+        reason += (
+            "; computed twice, as `train.max_grad_norm` needs the norm of all first (null: once)"
+        )
+    return Choice(on, reason)
 
 
 def _loss_chunk_tokens(recipe: Recipe, found: Fit, shape: ModelShape) -> Choice[int]:

@@ -12,7 +12,7 @@ from xtune.errors import ModelError
 from xtune.kernels.embedding import keep_embedding_on_host
 from xtune.kernels.head_slices import HeadMatrix, HostMatrix, Int8Matrix, Nf4Matrix, slice_head
 from xtune.kernels.heads import compute_device, output_layer
-from xtune.kernels.shelf import pinned
+from xtune.kernels.stream_rest import host_memory
 from xtune.plan import Plan
 from xtune.recipe.models import Full
 
@@ -49,8 +49,8 @@ def _keep_head(head: nn.Module, form: str, device: torch.device) -> torch.Tensor
     weight = _host(head)
     matrix: HeadMatrix
     if form == "host":
-        kept = pinned(weight.shape, weight.dtype, device).copy_(weight)
-        matrix = HostMatrix(kept, device)
+        kept = host_memory(device)(weight.nbytes).view(weight.dtype).view(weight.shape)
+        matrix = HostMatrix(kept.copy_(weight), device)
     else:
         matrix = (Nf4Matrix if form == "nf4" else Int8Matrix)(weight, device)
         kept = weight.new_empty((0, weight.shape[1]), device=device)

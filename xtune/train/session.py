@@ -287,7 +287,7 @@ def _make_job(session: Session) -> Job:
     ready, plan, recipe = session.ready, session.ready.plan, session.ready.plan.recipe
     seed_everything(recipe.run.seed)
     streaming = base_streaming(plan)
-    base = load_model(plan, streaming.shelve if streaming is not None else None)
+    base = load_model(plan, on_layer=None if streaming is None else streaming.shelve)
     place_ends(base, plan)
     if streaming is not None:
         streaming.start(base)

@@ -53,7 +53,9 @@ class BaseStreaming:
         if isinstance(self.rest, DiskRest):
             new = self.rest.written_bytes / GIB
             place = f"{self.rest.folder} ({new:.2f} GiB of them newly written)"
-        return f"The decoder layers, {size}, rest in {place}; the device has {slots} for two of them."
+        return (
+            f"The decoder layers, {size}, rest in {place}; the device has {slots} for two of them."
+        )
 
 
 def base_streaming(plan: Plan) -> BaseStreaming | None:
@@ -65,4 +67,6 @@ def base_streaming(plan: Plan) -> BaseStreaming | None:
     if device.type == "cuda":
         device = torch.device("cuda", torch.cuda.current_device())
     folder: Path = cache_folder() / "layers"
-    return BaseStreaming(device, DiskRest(folder) if place == "disk" else HostRest(host_memory(device)))
+    return BaseStreaming(
+        device, DiskRest(folder) if place == "disk" else HostRest(host_memory(device))
+    )
