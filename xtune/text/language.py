@@ -9,7 +9,7 @@ import importlib.util
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -149,8 +149,8 @@ _FUNCTION_WORDS = {
     "pt": "o os um uma do da dos das no na nos nas em com e não para é ao à você mais pelo pela são qual quais ou todo seu sua até depois foi também esta este quando muito ele ela isso mas ser tem há já se sem entre cada",
     "it": "il lo gli della dei di che è un una per con del non sono nel alla come più questo questa le i da scrivi anche quando dove senza ma ha fra si",
     "nl": "de het een van en is op te dat met voor niet zijn wat hoe aan in uit je naar ook schrijf",
-    "id": "yang dan di untuk dari dengan ini itu adalah dalam pada apa bagaimana sebuah anda tentang jika atau berikut tidak bisa karena bahwa yaitu paragraf kalimat teman setelah kepada oleh akan telah sudah juga saya kami kita mereka sebagai lebih seperti setiap ada antara ke",
-    "ms": "yang dan di untuk dari dengan ini itu adalah dalam pada anda tentang atau tidak boleh kerana awak ialah sahaja bahawa iaitu perenggan ayat kawan setelah kepada oleh akan telah sudah juga saya kami kita mereka sebagai lebih seperti setiap ada antara ke",
+    "id": "yang dan di untuk dari dengan ini itu adalah dalam pada apa bagaimana sebuah anda tentang jika atau berikut tidak bisa karena bahwa yaitu paragraf kalimat teman setelah kepada oleh akan telah sudah juga saya kami kita mereka sebagai lebih seperti setiap ada antara ke sampai bersama",
+    "ms": "yang dan di untuk dari dengan ini itu adalah dalam pada anda tentang atau tidak boleh kerana awak ialah sahaja bahawa iaitu perenggan ayat kawan setelah kepada oleh akan telah sudah juga saya kami kita mereka sebagai lebih seperti setiap ada antara ke sehingga bersama",
     "vi": "và của là các một cho trong với được không những này hãy về người có từ bạn để",
     "pl": "i w na z do jest się nie to że jak co dla po od przez oraz napisz",
     "tr": "ve bir bu için ile ne nasıl olan da de çok gibi daha",
@@ -158,7 +158,7 @@ _FUNCTION_WORDS = {
     "gl": "o os as unha e en con para que do da dun é non como unhas tamén máis cando foi onde sen ata despois ser ten hai pero se",
     "sv": "och att det som en är på för med av inte ett den till hur vad",
     "ro": "și în de la cu pentru este un o care din pe nu mai",
-    "ru": "и в не на что с по как это из для от за к но его она они или мы вы был было при так чтобы если только когда о у же все ещё который которые этот эта эти том вас вам ваш кто где потом до напишите объясните про чем себя нам них ней всех тогда там тут здесь можно нужно очень более после перед над под между без через со",
+    "ru": "и в не на что с по как это из для от за к но его она они или мы вы был было при так чтобы если только когда о у же все ещё который которые этот эта эти том вас вам ваш кто где потом до напишите объясните про чем себя нам них ней всех тогда там тут здесь можно нужно очень более после перед над под между без через со такое такой какой какая какие",
     "uk": "і в у не на що з по як це із для від за до але його вона вони або ми ви був було при так щоб якщо тільки коли про ж все ще який які цей ця ці та хто де напишіть поясніть чим себе нам них ній всіх тоді там тут можна треба дуже більше після перед над під між без через",
     "be": "і ў не на што з па як гэта для ад за да але яго яна яны або мы вы быў пры каб калі хто дзе напішыце",
     "bg": "и в не на че с по как какво това от за но го тя те или ние вие беше при така ако само когато се да са е който които този тази тези кой къде до напишете чем себе ни тях нея всички тогава там тук може трябва много повече след пред над под между без през",
@@ -274,26 +274,32 @@ _SURELY_ANOTHER = 0.6
 
 
 def _is_vouched_for(prose: str, wanted: str) -> bool:
-    """Whether function words keep a language's probability at `_MAY_BE` or above, whatever the model thinks.
+    """Whether a text's letters or its function words keep a language's probability at `_MAY_BE` or above.
 
-    The model can give one at most to all others together, and gives it at worst to the one with the most evidence.
+    The model can give one at most to all other languages together, and gives it at worst to the one with the most
+    evidence.
     """
-    if wanted not in _FUNCTION_WORDS or not prose:
-        return False
-    script = next(iter(scripts_of_language(wanted)))
-    counts = _letters_of(prose)
-    if counts[script] <= _IDEOGRAPH_LETTERS * (counts.total() - counts[script]):
-        return False  # this script may not be what the model is asked about
+    counts, scripts = _letters_of(prose), scripts_of_language(wanted)
+    own_letters = sum(counts[script] for script in scripts)
+    if own_letters <= _IDEOGRAPH_LETTERS * (counts.total() - own_letters):
+        return False  # this script may not be what decides
+    if wanted == "ja":
+        return _has_enough_kana(counts)
+    (script,) = scripts if len(scripts) == 1 else ("",)
+    if _ONE_LANGUAGE.get(script) == wanted:
+        return True
     factors = _evidence(prose, script)
-    others = worst = 0.0
-    for language in _MANY_LANGUAGES[script]:
-        if language != wanted:
-            factor = factors.get(language)
-            others += _FLOOR * factor if factor else 0.0
-            weight = _RARE_WEIGHT if language in _RARE else 1.0
-            worst = max(worst, (factor or 1.0) * weight)
+    if wanted not in factors:
+        return False
     own = _FLOOR * factors[wanted]
-    return own >= _MAY_BE * (own + others + _MOST_OF_THE_MODEL * worst)
+    total = _FLOOR * sum(factors.values())
+    worst = max(
+        factor * (_RARE_WEIGHT if language in _RARE else 1.0)
+        for language, factor in factors.items()
+        if language != wanted
+    )
+    # a language without function words has a factor of one
+    return own >= _MAY_BE * (total + _MOST_OF_THE_MODEL * max(worst, 1.0))
 
 
 _MOST_OF_THE_MODEL = 1.01
@@ -303,20 +309,18 @@ _MOST_OF_THE_MODEL = 1.01
 @lru_cache(maxsize=8)
 def _evidence(prose: str, script: str) -> Mapping[str, float]:
     """By what factor function words and letters multiply the probability of each language of a script."""
-    speakers, letters, listed = _speakers(script)
-    hits = dict.fromkeys(listed, 0.0)
+    speakers, letters, owners, languages = _speakers(script)
+    hits: dict[str, float] = {}
     for word in _words(prose):
-        known = speakers.get(word)
-        if known:
-            for language, worth in known:
-                hits[language] += worth
-    lowered = prose.lower()
-    for language, own in letters:
-        hits[language] += sum(map(lowered.__contains__, own))
-    return {
-        language: _WORD_WEIGHT ** min(evidence, _MOST_EVIDENCE) if evidence else 1.0
-        for language, evidence in hits.items()
-    }
+        for language, worth in speakers.get(word, ()):
+            hits[language] = hits.get(language, 0.0) + worth
+    for letter in set(letters(prose.lower())):
+        for language in owners[letter]:
+            hits[language] = hits.get(language, 0.0) + 1
+    factors = dict.fromkeys(languages, 1.0)
+    for language, evidence in hits.items():
+        factors[language] = _WORD_WEIGHT ** min(evidence, _MOST_EVIDENCE)
+    return factors
 
 
 @lru_cache(maxsize=8)
@@ -340,9 +344,9 @@ def _likely(prose: str) -> Mapping[str, float]:
     total = sum(weights.values())
     if total < _FEWEST_LETTERS:
         return {}
-    kana = counts["Hiragana"] + counts["Katakana"]
-    if kana + counts["Han"] and (kana + counts["Han"]) * _IDEOGRAPH_LETTERS >= total / 2:
-        return _chinese_or_japanese(prose, kana, counts["Han"])
+    japanese = counts["Hiragana"] + counts["Katakana"] + counts["Han"]
+    if japanese and japanese * _IDEOGRAPH_LETTERS >= total / 2:
+        return _chinese_or_japanese(prose, counts)
     main = max(weights, key=lambda script: weights[script])
     if weights[main] < total / 2:
         return {}
@@ -356,10 +360,16 @@ _FEWEST_HAN = 4
 _UNLIKE_A_HEADING = 8
 
 
-def _chinese_or_japanese(prose: str, kana: int, han: int) -> dict[str, float]:
+def _has_enough_kana(counts: Mapping[str, int]) -> bool:
+    """Whether a text in Han and kana is Japanese by its kana."""
+    return (counts["Hiragana"] + counts["Katakana"]) * 20 >= counts["Han"]
+
+
+def _chinese_or_japanese(prose: str, counts: Mapping[str, int]) -> dict[str, float]:
     """Kana are Japanese; Han alone is Chinese unless the model takes it for a heading in Japanese."""
-    if kana * 20 >= han:
+    if _has_enough_kana(counts):
         return {"ja": 1.0}
+    han = counts["Han"]
     if han < _FEWEST_HAN:
         return {}
     found = _predict(prose)
@@ -438,7 +448,12 @@ class _Evidence(NamedTuple):
     speakers: Mapping[str, Sequence[tuple[str, float]]]
     """Word to the languages that have it, each with its worth: less where several have it, more for a verb."""
 
-    letters: Sequence[tuple[str, str]]
+    letters: Callable[[str], Sequence[str]]
+    """Finds the letters that set some of them apart."""
+
+    owners: Mapping[str, Sequence[str]]
+    """Letter to the languages it speaks for."""
+
     languages: Sequence[str]
     """Those with function words."""
 
@@ -456,8 +471,12 @@ def _speakers(script: str) -> _Evidence:
     speakers: dict[str, list[tuple[str, float]]] = {}
     for word, language, worth in listed:
         speakers.setdefault(word, []).append((language, worth / known[word] ** 2))
-    letters = [(name, _LETTERS[name]) for name in languages if name in _LETTERS]
-    return _Evidence(speakers, letters, languages)
+    owners: dict[str, list[str]] = {}
+    for language in languages:
+        for letter in _LETTERS.get(language, ""):
+            owners.setdefault(letter, []).append(language)
+    letters = re.compile(f"[{''.join(owners)}]" if owners else r"(?!)")
+    return _Evidence(speakers, letters.findall, owners, languages)
 
 
 def _predict(prose: str) -> dict[str, float]:
