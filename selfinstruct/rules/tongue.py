@@ -35,7 +35,7 @@ _ASKS_FOR_READING = regex.compile(
     flags=regex.IGNORECASE,
 )
 _GLOSS = regex.compile(r"[(（](?P<latin>\p{Latin}[\p{Latin}\p{M}'’ʼ\-–,.!?\s]{2,120})[)）]")
-_BRACKETS = frozenset("(（")
+_BRACKETS = "(（"
 _WORDS_BEFORE = regex.compile(r"(?:[\p{L}\p{M}ー々ฯๆ]++[\s・、,。，.]{0,2}+){1,12}[\"”」』]?\s?\Z")
 _CHARACTERS_BEFORE = 60
 _FEWEST_GLOSSES = 2
@@ -107,7 +107,7 @@ def gloss(task: Task, language: str, settings: RuleSettings) -> str | None:  # n
     own = scripts_of_language(main)
     if (
         "Latin" in own
-        or not any(_BRACKETS & set(text) for text in (task.instruction, task.output))
+        or not any(mark in text for text in (task.instruction, task.output) for mark in _BRACKETS)
         or _ASKS_FOR_READING.search(task.instruction)
         or _elsewhere().search(task.instruction)
     ):
