@@ -109,7 +109,11 @@ def prepared(model: torch.nn.Module, work: Workload, ledger: Ledger) -> LossModu
         with ledger.host():
             return torch.empty_like(tensor)
 
-    shelf: Shelf = DeviceShelf() if work.checkpoint_place == "device" else HostShelf(on_host)
+    shelf: Shelf = (
+        DeviceShelf()
+        if work.checkpoint_place == "device"
+        else HostShelf(on_host, ahead=not work.frugal)
+    )
     if work.frugal:
         make_frugal(model, FrugalSettings(tile_tokens=work.tile_tokens), shelf)
     elif work.checkpoint_place != "device":

@@ -55,8 +55,23 @@ def linear_cross_entropy(
         chunk_tokens: Tokens whose logits exist at one time.
         transform: What comes between the head and the softmax.
     """
-    weight: torch.Tensor = head.weight
-    bias: torch.Tensor | None = head.bias
+    matrix = (head.weight, head.bias)
+    return matrix_cross_entropy(
+        hidden, matrix, labels, weights, chunk_tokens=chunk_tokens, transform=transform
+    )
+
+
+def matrix_cross_entropy(
+    hidden: torch.Tensor,
+    matrix: tuple[torch.Tensor, torch.Tensor | None],
+    labels: torch.Tensor,
+    weights: torch.Tensor,
+    *,
+    chunk_tokens: int,
+    transform: LogitTransform,
+) -> torch.Tensor:
+    """The same of a head's weight (vocab, hidden) and bias (vocab,), neither of which is kept for the backward pass."""
+    weight, bias = matrix
     if torch.is_autocast_enabled(hidden.device.type):
         # A custom function is not autocast: cast as `linear` would have been.
         dtype = torch.get_autocast_dtype(hidden.device.type)

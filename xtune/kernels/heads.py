@@ -52,7 +52,8 @@ class Head:
     @property
     def is_plain(self) -> bool:
         """Whether the layer is exactly `nn.Linear`, so that its gradient is known in closed form."""
-        return type(self.layer) is nn.Linear and not has_hooks(self.layer)
+        own = "forward" not in vars(self.layer)
+        return own and type(self.layer) is nn.Linear and not has_hooks(self.layer)
 
 
 def has_hooks(module: nn.Module) -> bool:
@@ -76,6 +77,12 @@ def decoder_layers(model: nn.Module) -> list[nn.Module]:
     """The decoder layers of a transformers model, with or without an adapter, in the order of its modules."""
     backbone = base_model(model).base_model
     return [each for each in backbone.modules() if isinstance(each, GradientCheckpointingLayer)]
+
+
+def compute_device(model: nn.Module) -> torch.device:
+    """Where a model computes: the device of its parameters, some of which may wait in host memory."""
+    devices = [parameter.device for parameter in model.parameters()]
+    return next((each for each in devices if each.type != "cpu"), torch.device("cpu"))
 
 
 def output_layer(model: PreTrainedModel) -> nn.Module | None:

@@ -11,11 +11,19 @@ from torch import nn
 
 from xtune.kernels.attention import NAME, UnsupportedAttentionError
 from xtune.kernels.frugal import FrugalLayer, FrugalSettings
-from xtune.kernels.heads import base_model, decoder_layers, find_head, hidden_states, left_out
+from xtune.kernels.heads import (
+    base_model,
+    compute_device,
+    decoder_layers,
+    find_head,
+    hidden_states,
+    left_out,
+)
 from xtune.kernels.lifted import NoAttentionError
 from xtune.kernels.replay import argument_names, by_name, first
 from xtune.kernels.shelf import DeviceShelf, Shelf
 from xtune.kernels.shelved import ShelvedLayer, make_shelved
+from xtune.kernels.weights import weights_of
 
 SAMPLE_TOKENS = (13, 8)
 """Lengths of the two samples of the packed row that the probe runs: longer than a tile, and no multiple of it."""
@@ -69,11 +77,14 @@ def make_frugal(
     if not prove:
         for layer, call in calls:
             frugal = FrugalLayer(layer, layer.forward, settings, shelf)
-            frugal.lifted.learn_projections(call.hidden, call.arguments)
+            with weights_of(layer).here(backward=False):
+                frugal.lifted.learn_projections(call.hidden, call.arguments)
             layer.forward = frugal
         return Installed(frugal=len(calls), plain=Counter(), tail=True)
     for layer, call in calls:
-        if reason := _install(layer, call, settings, shelf):
+        with weights_of(layer).here(backward=False):
+            reason = _install(layer, call, settings, shelf)
+        if reason:
             layer.forward = ShelvedLayer(layer, layer.forward, shelf)
             reasons[reason] += 1
     tail = bool(calls) and not reasons and ends_with_norm(model)
@@ -126,7 +137,7 @@ def _calls(model: nn.Module) -> list[tuple[nn.Module, _Sample]]:
 def _packed_row(model: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids and positions of two samples in a row, (1, tokens) each."""
     base = base_model(model)
-    device = next(iter(base.parameters())).device
+    device = compute_device(base)
     vocab = base.config.get_text_config().vocab_size
     ids = torch.arange(sum(SAMPLE_TOKENS))[None].to(device) % vocab
     positions = torch.cat([torch.arange(each) for each in SAMPLE_TOKENS])[None].to(device)

@@ -1,11 +1,11 @@
 """Memory of a training step, computed from the model's sizes before anything is loaded; nothing is measured here."""
 
+from xtune.memory.away import checkpoint_bytes, disk_items, host_items
 from xtune.memory.predict import (
     CONTEXT_BYTES,
     GIB,
     Prediction,
     Workload,
-    host_checkpoint_bytes,
     predict,
 )
 from xtune.memory.shape import Linear, ModelShape
@@ -17,6 +17,8 @@ __all__ = [
     "ModelShape",
     "Prediction",
     "Workload",
-    "host_checkpoint_bytes",
+    "checkpoint_bytes",
+    "disk_items",
+    "host_items",
     "predict",
 ]

@@ -10,7 +10,7 @@ compute number.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from xtune.memory.shape import ModelShape
@@ -41,6 +41,9 @@ CONTEXT_BYTES: Mapping[str, int] = {
 """What is gone before the model: on an accelerator the driver's context and the matrix library's workspace
 (published CUDA contexts are 0.4 to 0.6 GB); on a CPU Python with torch, transformers, PEFT and bitsandbytes
 imported (0.7 GiB resident: Linux, torch 2.13, November 2026)."""
+
+HEAD_SLICE_BYTES = 2**26
+"""A slice of a head that waits in host memory."""
 
 RESERVE_FRACTION = 0.10
 """Part of the step's short-lived memory that the allocator holds without using it. Published runs lie 5 to 25 %
@@ -80,6 +83,19 @@ class Workload:
 
     checkpoint_place: Literal["device", "host", "disk"] = "device"
     """Where layers' inputs wait for the backward pass."""
+
+    base_place: Literal["device", "host", "disk"] = "device"
+    """Where the decoder layers are between their uses."""
+
+    embeddings_place: Literal["device", "host"] = "device"
+    head_form: Literal["device", "host", "nf4", "int8"] = "device"
+    """Where the head is, or how it is quantised on the device."""
+
+    states_place: Literal["device", "host"] = "device"
+    """Where the optimizer's states are."""
+
+    fused_step: bool = False
+    """Parameters of a full fine-tune are stepped as their gradients come."""
 
     loss_chunk_tokens: int = 0
     """Tokens whose logits exist at one time; 0: all."""
@@ -151,12 +167,11 @@ def predict(shape: ModelShape, work: Workload) -> Prediction:
     gradient_bytes = work.weight_bytes if work.method == "full" else ADAPTER_BYTES
     saved = _saved_per_layer(shape, work, work.positions)
     items = {
-        "weights": weight_bytes(shape, work),
-        "embeddings": shape.embedding_parameters * work.weight_bytes,
-        "head": shape.head_parameters * work.weight_bytes,
+        "weights": _resident_weights(shape, work),
+        "embeddings": _embeddings(shape, work),
+        "head": _head(shape, work),
         "adapter": adapter,
-        # DistributedDataParallel keeps its buckets beside the gradients.
-        "gradients": trained * gradient_bytes * (2 if work.world_size > 1 else 1),
+        "gradients": _gradients(shape, work, trained * gradient_bytes),
         "optimizer": optimizer_bytes(shape, work),
         "checkpoints": _checkpoints(shape, work, saved),
         "layer": _layer(shape, work, saved),
@@ -169,11 +184,50 @@ def predict(shape: ModelShape, work: Workload) -> Prediction:
     return Prediction(items=items, gradients_stay=work.accumulation_steps > 1)
 
 
-def host_checkpoint_bytes(shape: ModelShape, work: Workload) -> int:
-    """Bytes of the checkpoints that wait in host memory or on disk: an input n h w of every layer."""
-    if not work.gradient_checkpointing or work.checkpoint_place == "device":
-        return 0
-    return shape.layers * _hidden_states(shape, work)
+def _resident_weights(shape: ModelShape, work: Workload) -> int:
+    """The decoder layers and the last norm; of layers that wait elsewhere, the one in use and the one on its way."""
+    if work.base_place == "device":
+        return weight_bytes(shape, work)
+    last_norm = shape.hidden * work.weight_bytes
+    return last_norm + min(shape.layers, 2) * layer_weight_bytes(shape, work)
+
+
+def layer_weight_bytes(shape: ModelShape, work: Workload) -> int:
+    """Bytes of one decoder layer, the largest: one with experts where there are any."""
+    one = replace(shape, layers=1, expert_layers=min(1, shape.expert_layers))
+    return weight_bytes(one, work) - shape.hidden * work.weight_bytes
+
+
+def _embeddings(shape: ModelShape, work: Workload) -> int:
+    return 0 if work.embeddings_place == "host" else shape.embedding_parameters * work.weight_bytes
+
+
+def _head(shape: ModelShape, work: Workload) -> int:
+    """The head: a matrix of its own, two slices of one that waits on the host, or its quantised form."""
+    if work.head_form == "host":
+        return 2 * HEAD_SLICE_BYTES
+    entries = shape.vocab * shape.hidden
+    if work.head_form == "nf4":
+        scales = entries // QUANTIZATION_BLOCK
+        return entries // 2 + scales + 4 * (scales // NESTED_BLOCK)
+    if work.head_form == "int8":
+        return entries + 4 * shape.vocab
+    return shape.head_parameters * work.weight_bytes
+
+
+def _gradients(shape: ModelShape, work: Workload, every: int) -> int:
+    """Gradients of everything trained; of a step fused into the backward pass, the largest matrix's alone.
+
+    DistributedDataParallel keeps its buckets beside the gradients. Where a full fine-tune's layers wait on the host, their
+    gradients go there layer by layer.
+    """
+    if work.method == "full" and work.base_place == "host":
+        tables = shape.embedding_parameters + shape.head_parameters
+        return min(shape.layers, 2) * layer_weight_bytes(shape, work) + tables * work.weight_bytes
+    if work.fused_step:
+        largest = max(shape.embedding_parameters, *(linear.weights for _, linear in shape.linears))
+        return largest * work.weight_bytes
+    return every * (2 if work.world_size > 1 else 1)
 
 
 def _hidden_states(shape: ModelShape, work: Workload) -> int:
@@ -184,11 +238,12 @@ def _checkpoints(shape: ModelShape, work: Workload, saved: int) -> int:
     """What waits on the device for the backward pass.
 
     Every layer's activations; or with checkpointing every layer's input; or where those wait elsewhere, the one in
-    use and the one that is on its way.
+    use and, beside whole layers, the one that is on its way.
     """
     if not work.gradient_checkpointing:
         return shape.layers * saved
-    waiting = shape.layers if work.checkpoint_place == "device" else min(shape.layers, 2)
+    away = 1 if work.frugal else min(shape.layers, 2)
+    waiting = shape.layers if work.checkpoint_place == "device" else away
     return waiting * _hidden_states(shape, work)
 
 
@@ -219,7 +274,7 @@ def _layer(shape: ModelShape, work: Workload, saved: int) -> int:
 
 def _expanded(shape: ModelShape, work: Workload) -> int:
     """The largest quantised matrix in the compute dtype: they are expanded one at a time."""
-    largest = max((linear.weights for _, linear in shape.linears()), default=0)
+    largest = max((linear.weights for _, linear in shape.linears), default=0)
     return largest * work.compute_bytes if work.quantization else 0
 
 
@@ -243,9 +298,7 @@ def weight_bytes(shape: ModelShape, work: Workload) -> int:
     if work.quantization is None:
         return plain + weights * work.weight_bytes
     if work.quantization == "int8":
-        return (
-            plain + weights + 4 * sum(count * linear.outputs for count, linear in shape.linears())
-        )
+        return plain + weights + 4 * sum(count * linear.outputs for count, linear in shape.linears)
     scales = weights // QUANTIZATION_BLOCK
     scale_bytes = scales + 4 * (scales // NESTED_BLOCK) if work.double_quantization else 4 * scales
     return plain + weights // 2 + scale_bytes
@@ -261,6 +314,8 @@ def optimizer_bytes(shape: ModelShape, work: Workload) -> int:
     """
     trained = trained_parameters(shape, work)
     own = work.weight_bytes if work.method == "full" else ADAPTER_BYTES
+    if work.states_place == "host":
+        return 0
     if work.optimizer.startswith("paged") and work.device != "cpu":
         return 0
     name = work.optimizer.removeprefix("paged_")
@@ -281,7 +336,7 @@ def _rows_and_columns(shape: ModelShape, work: Workload) -> int:
             count * (2 * work.rank + linear.inputs + linear.outputs)
             for count, linear in shape.target_linears(work.targets)
         )
-    matrices = sum(count * (linear.inputs + linear.outputs) for count, linear in shape.linears())
+    matrices = sum(count * (linear.inputs + linear.outputs) for count, linear in shape.linears)
     tables = (1 if shape.tied else 2) * (shape.vocab + shape.hidden)
     return matrices + tables + shape.small_parameters
 

@@ -1,14 +1,16 @@
 """`resolve`: every question that a recipe leaves open is answered, with a reason; nothing is loaded or run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from math import ceil
+from typing import Any
 
 from xtune.errors import Problem, RecipeError
 from xtune.hardware import Hardware, Launch
-from xtune.memory import GIB, ModelShape, Workload, host_checkpoint_bytes
+from xtune.memory import GIB, ModelShape, Workload, checkpoint_bytes
+from xtune.plan.advice import require_fit
 from xtune.plan.checks import check_machine
-from xtune.plan.fit import Fit, Limits, Place, budget_bytes, fit
+from xtune.plan.fit import Fit, Limits, budget_bytes, fit
 from xtune.plan.precision import decide_attention, decide_precision, follow
 from xtune.plan.types import Choice, Plan
 from xtune.recipe import LowRank, QLoRA, Recipe
@@ -33,7 +35,7 @@ def resolve(
         HardwareError: The computed memory exceeds the device's; with the cheapest way out.
     """
     plan, found, limits = decide(recipe, hardware, shape, launch=launch, recipe_name=recipe_name)
-    found.require(shape, limits)
+    require_fit(shape, found, limits)
     return plan
 
 
@@ -90,6 +92,11 @@ def decide(
         frugal_layers=_frugal_layers(recipe, found, limits),
         tile_tokens=_tile_tokens(recipe, found),
         checkpoints=_checkpoints(recipe, found, shape),
+        base=_place(recipe, found, "base_place", _BASE),
+        embeddings=_place(recipe, found, "embeddings_place", _EMBEDDINGS),
+        head=_place(recipe, found, "head_form", _HEAD),
+        optimizer_states=_place(recipe, found, "states_place", _STATES),
+        fused_step=_fused_step(recipe, found),
         loss_chunk_tokens=_loss_chunk_tokens(recipe, found, shape),
         folder=run_folder(recipe, recipe_name),
         world_size=launch.world_size,
@@ -128,28 +135,32 @@ def _limits(recipe: Recipe, hardware: Hardware, launch: Launch) -> Limits:
         budget_bytes=budget_bytes(hardware, launch.world_size),
         share=share,
         rows=None if rows == "auto" else min(rows, share),
-        gradient_checkpointing=(
-            None if memory.gradient_checkpointing == "auto" else memory.gradient_checkpointing
-        ),
-        frugal=_frugal_wanted(recipe),
-        checkpoint_place=_place_wanted(recipe),
+        asked=_asked(recipe),
         tile_tokens=None if memory.tile_tokens == "auto" else memory.tile_tokens,
         loss_chunk_tokens=None if memory.loss_chunk_tokens == "auto" else memory.loss_chunk_tokens,
     )
 
 
-def _frugal_wanted(recipe: Recipe) -> bool | None:
-    wanted = recipe.memory.frugal_layers
-    if wanted == "auto":
-        return False if recipe.train.compile else None
-    return wanted
+_SETTINGS: Mapping[str, str] = {
+    "gradient_checkpointing": "gradient_checkpointing",
+    "frugal": "frugal_layers",
+    "checkpoint_place": "checkpoints",
+    "base_place": "base",
+    "embeddings_place": "embeddings",
+    "head_form": "head",
+    "states_place": "optimizer_states",
+    "fused_step": "fused_step",
+}
+"""Techniques and what they are called under `memory` in a recipe."""
 
 
-def _place_wanted(recipe: Recipe) -> Place | None:
-    wanted = recipe.memory.checkpoints
-    if wanted == "auto":
-        return "device" if recipe.train.compile else None
-    return wanted
+def _asked(recipe: Recipe) -> dict[str, Any]:
+    """The techniques that the recipe fixes; a compiled model's layers are left whole and where they are."""
+    wanted = {name: getattr(recipe.memory, setting) for name, setting in _SETTINGS.items()}
+    if recipe.train.compile:
+        whole = {"frugal": False, "checkpoint_place": "device", "base_place": "device"}
+        wanted.update({name: value for name, value in whole.items() if wanted[name] == "auto"})
+    return {name: value for name, value in wanted.items() if value != "auto"}
 
 
 def _candidates(recipe: Recipe, hardware: Hardware, work: Workload) -> Iterator[Workload]:
@@ -263,8 +274,39 @@ def _checkpoints(recipe: Recipe, found: Fit, shape: ModelShape) -> Choice[str]:
         return Choice(place, "nothing is computed again, so nothing waits")
     if place == "device":
         return Choice(place, "there is room for them")
-    size = host_checkpoint_bytes(shape, found.work) / GIB
+    size = checkpoint_bytes(shape, found.work) / GIB
     return Choice(place, f"{size:.2f} GiB of layers' inputs do not fit on the device")
+
+
+_BASE = {
+    "device": "all layers stay where they are used",
+    "host": "the layers do not fit on the device; each comes from host memory a layer ahead",
+    "disk": "the layers fit neither on the device nor in host memory; each is read from disk a layer ahead",
+}
+_EMBEDDINGS = {
+    "device": "there is room for the table",
+    "host": "only the rows in use come to the device",
+}
+_HEAD = {
+    "device": "there is room for it",
+    "host": "it comes to the device in slices of the vocabulary",
+    "nf4": "in 4 bits, which changes its numbers; nothing else fits",
+    "int8": "in 8 bits, which changes its numbers",
+}
+_STATES = {"device": "they are where the step is", "host": "they do not fit on the device"}
+
+
+def _place(recipe: Recipe, found: Fit, name: str, reasons: Mapping[str, str]) -> Choice[str]:
+    value = getattr(found.work, name)
+    asked = getattr(recipe.memory, _SETTINGS[name]) != "auto"
+    return Choice(value, ASKED if asked else reasons[value])
+
+
+def _fused_step(recipe: Recipe, found: Fit) -> Choice[bool]:
+    on = found.work.fused_step
+    if recipe.memory.fused_step != "auto":
+        return Choice(on, ASKED)
+    return Choice(on, "gradients do not fit beside one another" if on else "gradients fit")
 
 
 def _loss_chunk_tokens(recipe: Recipe, found: Fit, shape: ModelShape) -> Choice[int]:

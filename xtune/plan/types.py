@@ -58,6 +58,21 @@ class Plan:
     checkpoints: Choice[str]
     """Where layers' inputs wait for the backward pass: "device", "host" or "disk"."""
 
+    base: Choice[str]
+    """Where the decoder layers are: "device", "host" or "disk"."""
+
+    embeddings: Choice[str]
+    """Where the embedding table is: "device" or "host"."""
+
+    head: Choice[str]
+    """Where the head is, or how it is quantised: "device", "host", "nf4" or "int8"."""
+
+    optimizer_states: Choice[str]
+    """Where the optimizer's states are: "device" or "host"."""
+
+    fused_step: Choice[bool]
+    """Whether each parameter is stepped during the backward pass."""
+
     loss_chunk_tokens: Choice[int]
     folder: Choice[str]
     """The run folder."""

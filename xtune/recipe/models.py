@@ -472,6 +472,21 @@ class Memory(Spec):
     loss_chunk_tokens: PositiveInt | Literal["auto"] = "auto"
     """Tokens whose logits exist at one time in the loss."""
 
+    base: Literal["auto", "device", "host", "disk"] = "auto"
+    """Where the decoder layers are; from host memory or disk each comes to the device a layer ahead of its use."""
+
+    embeddings: Literal["auto", "device", "host"] = "auto"
+    """Where the embedding table is; from host memory only the rows in use come to the device."""
+
+    head: Literal["auto", "device", "host", "nf4", "int8"] = "auto"
+    """Where the frozen head is, or how it is quantised there; from host memory it comes in slices of the vocabulary."""
+
+    optimizer_states: Literal["auto", "device", "host"] = "auto"
+    """Where the optimizer's states are."""
+
+    fused_step: bool | Literal["auto"] = "auto"
+    """Step each parameter of a full fine-tune as soon as it has its gradient, which is then let go."""
+
 
 class Run(Spec):
     """Where the run lives, its seed, and who else is told."""
@@ -574,8 +589,28 @@ class Recipe(Spec):
             ),
             (
                 train.compile
-                and (memory.frugal_layers is True or memory.checkpoints in {"host", "disk"}),
-                "`train.compile` compiles whole layers; remove it, or `memory.frugal_layers` and `memory.checkpoints`",
+                and (
+                    memory.frugal_layers is True
+                    or memory.checkpoints in {"host", "disk"}
+                    or memory.base in {"host", "disk"}
+                ),
+                "`train.compile` compiles whole layers; remove it, or `memory.frugal_layers`, `memory.checkpoints` and `memory.base`",
+            ),
+            (
+                memory.base in {"host", "disk"} and memory.gradient_checkpointing is False,
+                "`memory.base` brings layers in for the backward pass again; remove `memory.gradient_checkpointing: false`",
+            ),
+            (
+                memory.base == "disk" and self.method.type == "full",
+                "`memory.base: disk` is for a frozen base; take `host`",
+            ),
+            (
+                memory.head in {"nf4", "int8"} and self.method.type == "full",
+                "`memory.head` quantises a frozen head alone, and `method: full` trains it; remove it",
+            ),
+            (
+                memory.fused_step is True and self.method.type != "full",
+                "`memory.fused_step` is for `method: full` alone; an adapter's gradients are small",
             ),
             (
                 train.optimizer == "muon" and self.method.type != "full",

@@ -49,7 +49,8 @@ class Loop:
             self._restore(job.resume_from)
             job.batches.resume(self.state.step, self.state.data)
             job.resume_from = None  # its weights and optimizer would stay in host memory
-        self.parallel = accelerator.prepare_model(self.module)
+        # everything is where it belongs, which need not be the device
+        self.parallel = accelerator.prepare_model(self.module, device_placement=False)
         self.save_every = self.settings.save_every or max(1, math.ceil(job.total_steps / 10))
 
     def run(self) -> Ended:

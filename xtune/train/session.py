@@ -43,9 +43,11 @@ from xtune.train.beginning import (
     has_moved,
     weakest,
 )
+from xtune.train.ends import place_ends
 from xtune.train.job import Job
 from xtune.train.loop import Loop
 from xtune.train.randomness import seed_everything
+from xtune.train.streaming import base_streaming
 from xtune.train.techniques import apply_techniques
 
 
@@ -284,9 +286,16 @@ def _run(session: Session, position: Position) -> EndInfo:
 def _make_job(session: Session) -> Job:
     ready, plan, recipe = session.ready, session.ready.plan, session.ready.plan.recipe
     seed_everything(recipe.run.seed)
+    streaming = base_streaming(plan)
     base = load_model(plan)
+    place_ends(base, plan)
+    if streaming is not None:
+        streaming.start(base)
     check_packing(base, plan)
     model = attach(base, plan, ready.tokenizer)
+    if streaming is not None:
+        streaming.settle()
+        session.observer.on_message(streaming.said())
     loss_tile_tokens = apply_techniques(model, plan, session.path)
     prepared = ready.prepared
     assembly = Assembly(
