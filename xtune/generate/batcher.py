@@ -199,7 +199,7 @@ class Batcher:
         held = {} if self._cache_name is None else {self._cache_name: cache, "use_cache": True}
         output = self.model(
             input_ids=ids,
-            attention_mask=mask,
+            attention_mask=mask if self._joinable else None,  # a row by itself has no padding
             **held,
             **{name: more[name] for name in self._takes},
         )
