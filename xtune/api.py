@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from xtune.data.report import DataReport
     from xtune.evaluate.compare import Comparison
     from xtune.evaluate.evaluate import Progress
+    from xtune.generate.job import Options
     from xtune.plan import Plan
     from xtune.run.observer import EndInfo, Observer
 
@@ -204,6 +205,62 @@ def chat(
     for piece in conversation.reply(prompt):
         write(piece)
     write("\n")
+
+
+def generate(
+    run: str | Path,
+    rows: str | Path | Sequence[str | Mapping[str, Any]],
+    *,
+    out: str | Path | None = None,
+    options: "Options | None" = None,
+    progress: "Progress | None" = None,
+) -> list[dict[str, Any]]:
+    """Answer many rows at once, with the template of training; no answer depends on the rows beside it.
+
+    Args:
+        run: A run folder, an adapter folder or a model folder.
+        rows: A file of rows in any format of training, whose answers may be left out; or prompts and rows
+            themselves.
+        out: A JSON lines file for rows and answers, in the same order; stopped and started again, it goes on.
+        options: How to answer: `xtune.generate.job.Options`.
+        progress: Told how many rows are answered, and of how many.
+
+    Returns:
+        The rows with `answer` and `finish_reason`; nothing where they went to `out`.
+
+    Raises:
+        XtuneError: The run or the rows cannot be read, or `out` cannot be written.
+        Interrupted: Stopped by Ctrl-C or SIGTERM while writing to `out`.
+    """
+    from xtune.adapter.find import find_result  # noqa: PLC0415
+    from xtune.adapter.open import open_run  # noqa: PLC0415 - torch is imported late
+    from xtune.generate.job import Job, fingerprint_of  # noqa: PLC0415
+    from xtune.generate.job import Options as Chosen  # noqa: PLC0415
+    from xtune.generate.rows import Prompter, read_asked, typed  # noqa: PLC0415
+
+    options = options or Chosen()
+    found = find_result(folder_of(run))
+    asked = (
+        read_asked(str(rows), found.recipe, options.max_rows)
+        if isinstance(rows, (str, Path))
+        else typed(rows)
+    )
+    opened = open_run(found.folder, base_only=options.base_only)
+    prompter = Prompter(opened.recipe, opened.tokenizer, system=options.system)
+    job = Job(opened.model, opened.tokenizer, prompter, asked, options)
+    if out is None:
+        return job.answer(progress)
+    weights = found.tokenizer if options.base_only is False else Path(found.weights.name)
+    name = {"model": str(found.folder), "weights": fingerprint_of(weights), "base": options.base_only}
+    job.write(Path(out), name, progress)
+    return []
+
+
+def folder_of(run: str | Path) -> Path:
+    """The folder of a run, an adapter or a model; `bundled:` names are folders, too."""
+    from xtune.demo.bundled import bundled_path, is_bundled  # noqa: PLC0415
+
+    return bundled_path(str(run)) if is_bundled(str(run)) else Path(run)
 
 
 def merge(

@@ -9,6 +9,7 @@ from xtune import __version__, api
 from xtune.cli.data import data_app
 from xtune.cli.doctor import doctor
 from xtune.cli.ending import Verbs, run_to_end
+from xtune.cli.generate import generate
 from xtune.cli.plan import plan
 from xtune.cli.recipes import init, recipe_names, recipes_app
 
@@ -136,6 +137,7 @@ def merge(
 app.add_typer(data_app, name="data")
 app.add_typer(recipes_app, name="recipes")
 app.command(context_settings=SETTINGS)(plan)
+app.command()(generate)
 app.command()(init)
 app.command()(doctor)
 
