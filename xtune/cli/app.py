@@ -12,6 +12,7 @@ from xtune.cli.ending import Verbs, run_to_end
 from xtune.cli.generate import generate
 from xtune.cli.plan import plan
 from xtune.cli.recipes import init, recipe_names, recipes_app
+from xtune.cli.serve import serve
 
 app = typer.Typer(
     name="xtune",
@@ -138,6 +139,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(recipes_app, name="recipes")
 app.command(context_settings=SETTINGS)(plan)
 app.command()(generate)
+app.command()(serve)
 app.command()(init)
 app.command()(doctor)
 
