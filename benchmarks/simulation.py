@@ -310,10 +310,12 @@ def _place_ends(model: nn.Module, work: Workload, ledger: Ledger) -> None:
             continue
         with ledger.host():
             kept = torch.empty_like(layer.weight.detach())
+            staging = kept.new_empty(work.positions, kept.shape[1])
         if isinstance(layer, nn.Linear):
             slice_head(layer, HostMatrix(kept, torch.device("cpu")), kept)
         else:
             keep_embedding_on_host(layer, kept, torch.device("cpu"))
+            layer.forward._staging = staging
 
 
 def run_step(module: nn.Module, work: Workload) -> None:
