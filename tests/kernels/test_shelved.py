@@ -22,7 +22,7 @@ def gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("place", ["device", "host", "disk"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("kind", ["llama", "gemma2", "gpt2", "bloom"])
+@pytest.mark.parametrize("kind", ["llama", "gemma2", "gpt2"])
 def test_bits_are_those_of_plain_layers(
     place: str, dtype: torch.dtype, kind: str, tmp_path: Path
 ) -> None:
