@@ -1,17 +1,14 @@
 """Streamed layers train as resident ones do, bit for bit, and the device has room for two of them."""
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from factories import make_model, make_plan, random_batch, save_model
-from transformers import AutoTokenizer
+from factories import make_model, random_batch, save_model
+from same_bits import METHODS, digests, load, trained
 
-from xtune.adapter.attach import attach
-from xtune.demo.bundled import bundled_path
 from xtune.kernels.frugal import FrugalSettings
 from xtune.kernels.heads import base_model, decoder_layers
 from xtune.kernels.install import make_frugal
@@ -22,17 +19,8 @@ from xtune.kernels.stream import LayerStream, shelve_layer, stream_layers
 from xtune.kernels.stream_pack import ALIGNMENT
 from xtune.kernels.stream_rest import DiskRest, HostRest, Rest, host_memory
 from xtune.kernels.weights import weights_of
-from xtune.models.load import load_model
 
 CPU = torch.device("cpu")
-
-METHODS: dict[str, dict[str, Any]] = {
-    "lora": {"type": "lora", "rank": 4, "dropout": 0.1},
-    "nf4": {"type": "qlora", "rank": 4},
-    "nf4, plain scales": {"type": "qlora", "rank": 4, "double_quantization": False},
-    "int8": {"type": "qlora", "rank": 4, "quantization": "int8"},
-    "dora": {"type": "lora", "rank": 4, "dora": True},
-}
 
 LAYERS: dict[str, Callable[[torch.nn.Module], object]] = {
     "checkpointed": lambda model: make_shelved(model, DeviceShelf()),
@@ -50,56 +38,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def rest_in(place: str, folder: Path) -> Rest:
     return HostRest(host_memory(CPU)) if place == "host" else DiskRest(folder / "layers")
-
-
-def load(
-    name: str, method: str, *, torch_checkpoints: bool = False, before: Any = None
-) -> torch.nn.Module:
-    """A base model in bfloat16 with an adapter; `before` sees the base alone."""
-    plan = make_plan(
-        {"model": {"name": name}, "method": METHODS[method]},
-        weight_dtype="bfloat16",
-        compute_dtype="bfloat16",
-        gradient_checkpointing=torch_checkpoints,
-    )
-    base = load_model(plan)
-    if before is not None:
-        before(base)
-    folder = bundled_path(name) if name.startswith("bundled:") else name
-    return attach(base, plan, AutoTokenizer.from_pretrained(folder))
-
-
-def trained(
-    model: torch.nn.Module, steps: int, rows: int = 2
-) -> Iterator[tuple[str, torch.Tensor]]:
-    """Everything that steps leave: losses, gradients, trained weights, optimizer states."""
-    module = LossModule(model, 64, 0).train()
-    parameters = {name: each for name, each in model.named_parameters() if each.requires_grad}
-    optimizer = torch.optim.AdamW(parameters.values(), lr=1e-3)
-    for step in range(steps):
-        batch = random_batch(rows, 24 + step % 5, seed=step)
-        torch.manual_seed(step)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = module(batch.input_ids, batch.labels, batch.weights, batch.position_ids)
-        loss.backward()
-        yield f"loss {step}", loss.detach()
-        for name, each in parameters.items():
-            assert each.grad is not None
-            yield f"gradient {step} {name}", each.grad
-        optimizer.step()
-        optimizer.zero_grad()
-    for name, each in parameters.items():
-        yield name, each.detach()
-        for state, value in optimizer.state[each].items():
-            yield f"{state} of {name}", value
-
-
-def digests(model: torch.nn.Module, steps: int, rows: int = 2) -> dict[str, str]:
-    """All of that by the bytes' digests: many steps' gradients would fill the memory."""
-    return {
-        name: hashlib.sha256(value.reshape(-1).view(torch.uint8).numpy()).hexdigest()
-        for name, value in trained(model, steps, rows)
-    }
 
 
 @pytest.mark.parametrize("layers", LAYERS)
