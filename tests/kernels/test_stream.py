@@ -290,3 +290,15 @@ def test_trained_layers_give_their_gradients_to_whoever_asks(kind: str, frugal: 
     found = stepped(streamed, frugal, gradients)
     assert len(gradients) == sum(len(list(each.parameters())) for each in decoder_layers(streamed))
     assert all(torch.equal(found[name], each) for name, each in expected.items())
+
+
+def test_a_streamed_model_that_nobody_has_any_more_is_freed(small: str, tmp_path: Path) -> None:
+    import gc
+    import weakref
+
+    model, stream = streamed_model(small, "nf4", "disk", tmp_path)
+    list(trained(model, 1))
+    gone = [weakref.ref(each) for each in (model, stream, decoder_layers(model)[0])]
+    del model, stream
+    gc.collect()
+    assert [each() for each in gone] == [None] * 3

@@ -71,7 +71,9 @@ def lock_pages(nbytes: int) -> torch.Tensor:
     flat = torch.frombuffer(mapping, dtype=torch.uint8, count=max(nbytes, 1))[:nbytes]
     cudart: Any = torch.cuda.cudart()
     if cudart.cudaHostRegister(flat.data_ptr(), nbytes, 0) == cudart.cudaError.success:
-        weakref.finalize(mapping, cudart.cudaHostUnregister, flat.data_ptr()).atexit = False
+        # behind the last view of it, and before the mapping goes
+        kept = flat.untyped_storage()
+        weakref.finalize(kept, cudart.cudaHostUnregister, flat.data_ptr()).atexit = False
         return flat
     with contextlib.suppress(RuntimeError):  # CUDA would report the refusal at the next kernel
         torch.ones(1, device="cuda").add_(1)
