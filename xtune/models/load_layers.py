@@ -148,7 +148,8 @@ def _mark_read(layer: nn.Module) -> None:
         tensor._is_hf_initialized = True  # type: ignore[attr-defined]
     for module in layer.modules():
         if not module._non_persistent_buffers_set:  # those it must still compute
-            module._is_hf_initialized = True
+            untyped: Any = module
+            untyped._is_hf_initialized = True
 
 
 class _Places:
