@@ -222,7 +222,8 @@ def slice_head(layer: nn.Module, matrix: HeadMatrix, weight: torch.Tensor) -> No
             advice="Set `memory.head: device`.",
         )
     untyped: Any = layer
-    untyped.forward = SlicedHead(matrix, None if layer.bias is None else layer.bias.detach())
+    bias = untyped.bias
+    untyped.forward = SlicedHead(matrix, None if bias is None else bias.detach())
     hold_outside(layer, weight)
 
 
