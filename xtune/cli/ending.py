@@ -59,7 +59,9 @@ def _told_in_a_line() -> Iterator[None]:
         if error.ctx is None or not message:
             raise  # no verb at all: typer shows the help
         end = "" if message.endswith((".", "?")) else "."
-        raise XtuneError(f"{message}{end}", advice=f"See {error.ctx.command_path} --help.") from None
+        raise XtuneError(
+            f"{message}{end}", advice=f"See {error.ctx.command_path} --help."
+        ) from None
 
 
 def run_to_end(app: Callable[..., Any]) -> None:

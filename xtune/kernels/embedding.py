@@ -85,6 +85,6 @@ class _HostRows:
         found = torch.empty_like(rows, device=self.device)
         found.copy_(rows, non_blocking=True)
         if self.device.type == "cuda":
-            self._copied = torch.cuda.Event()
+            self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._copied.record()
         return found
