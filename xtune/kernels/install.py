@@ -194,9 +194,7 @@ def _equal(expected: list[torch.Tensor | None], found: list[torch.Tensor | None]
     return all(_close(one, other, tolerance) for one, other in zip(expected, found, strict=True))
 
 
-def _close(
-    expected: torch.Tensor | None, found: torch.Tensor | None, tolerance: float
-) -> bool:
+def _close(expected: torch.Tensor | None, found: torch.Tensor | None, tolerance: float) -> bool:
     if expected is None or found is None:
         return expected is None and found is None
     scale = expected.abs().max()

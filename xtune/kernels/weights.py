@@ -35,7 +35,6 @@ class Weights:
         del parameters
         return gradients
 
-
     def listening(self) -> AbstractContextManager[Mapping[nn.Parameter, torch.Tensor | None]]:
         """While it lasts, gradients that autograd does not get are noted here, by parameter, and go nowhere else."""
         return nullcontext({})
