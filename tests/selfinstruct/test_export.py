@@ -176,3 +176,13 @@ def test_help_loads_neither_torch_nor_openai_nor_numpy():
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_an_unknown_format_is_told_in_a_line_with_those_there_are(tmp_path):
+    words = ["export", str(tmp_path), str(tmp_path / "out"), "--format", "csv"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "selfinstruct", *words], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert "'csv' is not one of 'alpaca', 'messages', 'sharegpt'" in line
