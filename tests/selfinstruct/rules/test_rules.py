@@ -406,7 +406,7 @@ def test_what_a_pattern_cannot_match_without_is_read_off_it():
         "painting",
         "picture",
     )
-    assert stems_of(r"I (?:can't|cannot) \w+") == ("can't", "cannot")
+    assert stems_of(r"I (?:refuse|decline) \w+") == ("decline", "refuse")
     assert stems_of("GRÖßE") == ("grösse",)
     assert stems_of(r"\d+|none") == ()
 
