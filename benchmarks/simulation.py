@@ -242,7 +242,8 @@ def _model(config: Any, work: Workload) -> nn.Module:
     )
     if work.method != "full":
         _adapt(model, work)
-    if work.gradient_checkpointing and not work.frugal and work.checkpoint_place == "device":
+    elsewhere = work.checkpoint_place != "device" or work.base_place != "device"
+    if work.gradient_checkpointing and not work.frugal and not elsewhere:
         cast(Any, model).gradient_checkpointing_enable({"use_reentrant": False})
     return model.train()
 
@@ -267,11 +268,19 @@ def _module(model: nn.Module, work: Workload, ledger: Ledger) -> nn.Module:
     from xtune.kernels.loss import LossModule
     from xtune.kernels.shelf import DeviceShelf, HostShelf, Shelf
     from xtune.kernels.shelved import make_shelved
+    from xtune.kernels.stream import stream_layers
+    from xtune.kernels.stream_rest import HostRest
 
     def on_host(tensor: torch.Tensor) -> torch.Tensor:
         with ledger.host():
             return torch.empty_like(tensor)
 
+    def bytes_on_host(count: int) -> torch.Tensor:
+        with ledger.host():
+            return torch.empty(count, dtype=torch.uint8)
+
+    if work.base_place != "device":
+        stream_layers(model, torch.device("cpu"), HostRest(bytes_on_host))
     shelf: Shelf = (
         DeviceShelf()
         if work.checkpoint_place == "device"
@@ -279,7 +288,7 @@ def _module(model: nn.Module, work: Workload, ledger: Ledger) -> nn.Module:
     )
     if work.frugal:
         make_frugal(model, FrugalSettings(tile_tokens=work.tile_tokens), shelf, prove=False)
-    elif work.checkpoint_place != "device":
+    elif work.checkpoint_place != "device" or work.base_place != "device":
         make_shelved(model, shelf)
     return LossModule(model, work.loss_chunk_tokens, work.tile_tokens if work.frugal else 0)
 
@@ -434,6 +443,7 @@ STYLES: Mapping[str, Mapping[str, Any]] = {
     "checkpoints host": {"checkpoint_place": "host"},
     "frugal": {"frugal": True},
     "frugal, host": {"frugal": True, "checkpoint_place": "host"},
+    "streamed": {"frugal": True, "checkpoint_place": "host", "base_place": "host"},
 }
 
 if __name__ == "__main__":

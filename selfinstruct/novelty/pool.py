@@ -18,7 +18,7 @@ import numpy as np
 from selfinstruct.novelty.search import Ints, Longs, Nearest, fastest_nearest
 from xtune.text import tokenizer
 
-_TEXTS_AT_ONCE = 4096
+_TEXTS_AT_ONCE = 16_384
 """Texts handed to the compiled search together: enough that calling it costs nothing."""
 
 _TEXTS_NUMBERED = 128

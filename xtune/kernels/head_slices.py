@@ -105,7 +105,7 @@ class Nf4Matrix(HeadMatrix):
         self, weight: torch.Tensor, device: torch.device, slice_rows: int | None = None
     ) -> None:
         super().__init__(weight, slice_rows)
-        from bitsandbytes import functional as bits  # noqa: PLC0415 - costs two seconds
+        from bitsandbytes import functional as bits
 
         self._expand: Any = bits.dequantize_4bit
         self._packed: list[tuple[torch.Tensor, Any]] = [

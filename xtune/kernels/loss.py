@@ -49,7 +49,9 @@ class LossModule(nn.Module):
         self.chunk_tokens = chunk_tokens
         self.tile_tokens = tile_tokens
         # DDP neither needs nor finds them where it looks: they are frozen, and loaded by every process
-        self._ddp_params_and_buffers_to_ignore = [f"model.{each}" for each in names_elsewhere(model)]
+        self._ddp_params_and_buffers_to_ignore = [
+            f"model.{each}" for each in names_elsewhere(model)
+        ]
 
     def forward(
         self,

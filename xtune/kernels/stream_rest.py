@@ -125,9 +125,10 @@ class _FileResting(Resting):
 
     def __init__(self, path: Path, nbytes: int) -> None:
         self._path, self._nbytes = path, nbytes
-        self._file = path.open("rb", buffering=0)
+        self._file = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._file)
         # private: whoever writes into the layer's tensors changes no file
-        mapping = mmap.mmap(self._file.fileno(), nbytes, access=mmap.ACCESS_COPY)
+        mapping = mmap.mmap(self._file, nbytes, access=mmap.ACCESS_COPY)
         self.flat = torch.frombuffer(mapping, dtype=torch.uint8)
 
     def ready(self, staging: torch.Tensor | None) -> torch.Tensor:
@@ -136,9 +137,9 @@ class _FileResting(Resting):
         bytes_ = staging[: self._nbytes]
         view = memoryview(bytes_.numpy())
         try:
-            self._file.seek(0)
+            os.lseek(self._file, 0, os.SEEK_SET)
             done = 0
-            while done < self._nbytes and (count := self._file.readinto(view[done:])):
+            while done < self._nbytes and (count := os.readv(self._file, [view[done:]])):
                 done += count
         except OSError as error:
             raise RunError(f"{self._path} cannot be read: {error.strerror or error}.") from error
@@ -158,7 +159,7 @@ class _FileResting(Resting):
     def _advise(self, name: str) -> None:
         if hasattr(os, "posix_fadvise"):  # Linux
             with contextlib.suppress(OSError):
-                os.posix_fadvise(self._file.fileno(), 0, 0, getattr(os, name))
+                os.posix_fadvise(self._file, 0, 0, getattr(os, name))
 
 
 def _memory_is_short(nbytes: int) -> bool:

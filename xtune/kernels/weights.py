@@ -1,6 +1,6 @@
 """Whether a decoder layer's weights are at hand while it computes: always, unless its base is streamed. Moves nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from weakref import WeakKeyDictionary
 
@@ -34,6 +34,11 @@ class Weights:
         """A backward pass's gradients for the parameters; returns those of the ones that are `seen`."""
         del parameters
         return gradients
+
+
+    def listening(self) -> AbstractContextManager[Mapping[nn.Parameter, torch.Tensor | None]]:
+        """While it lasts, gradients that autograd does not get are noted here, by parameter, and go nowhere else."""
+        return nullcontext({})
 
 
 _ELSEWHERE: "WeakKeyDictionary[nn.Module, Weights]" = WeakKeyDictionary()

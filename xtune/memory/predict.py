@@ -42,6 +42,9 @@ CONTEXT_BYTES: Mapping[str, int] = {
 (published CUDA contexts are 0.4 to 0.6 GB); on a CPU Python with torch, transformers, PEFT and bitsandbytes
 imported (0.7 GiB resident: Linux, torch 2.13, November 2026)."""
 
+SUBSPACE_RANKS: Mapping[str, int] = {"galore_adamw": 128, "apollo_adamw": 256}
+"""Ranks of projected states where none is asked for: the defaults of both papers' own code."""
+
 HEAD_SLICE_BYTES = 2**26
 """A slice of a head that waits in host memory."""
 
@@ -73,6 +76,9 @@ class Workload:
 
     new_tokens: int = 0
     optimizer: str = "adamw"
+    subspace_rank: int | None = None
+    """Rank of the states of `galore_adamw` and `apollo_adamw`; None: its default."""
+
     accumulation_steps: int = 1
     gradient_checkpointing: bool = True
     frugal: bool = False
@@ -96,6 +102,9 @@ class Workload:
 
     fused_step: bool = False
     """Parameters of a full fine-tune are stepped as their gradients come."""
+
+    clipped: bool = False
+    """Gradients are clipped by the norm of all of them."""
 
     loss_chunk_tokens: int = 0
     """Tokens whose logits exist at one time; 0: all."""
@@ -216,17 +225,21 @@ def _head(shape: ModelShape, work: Workload) -> int:
 
 
 def _gradients(shape: ModelShape, work: Workload, every: int) -> int:
-    """Gradients of everything trained; of a step fused into the backward pass, the largest matrix's alone.
+    """Gradients of everything trained; of a step fused into the backward pass, those that exist at one time.
 
-    DistributedDataParallel keeps its buckets beside the gradients. Where a full fine-tune's layers wait on the host, their
-    gradients go there layer by layer.
+    Fused, a gradient is gone before the next one is made, so the largest counts. But layers whose inputs wait elsewhere, or
+    which come from elsewhere themselves, give all of their own together; frugal ones cast from float32 sums. A table
+    that is embedding and head at once has the head's gradient waiting from the beginning of the backward pass to its end,
+    where the embedding's comes beside it.
+    DistributedDataParallel keeps its buckets beside the gradients.
     """
-    if work.method == "full" and work.base_place == "host":
-        tables = shape.embedding_parameters + shape.head_parameters
-        return min(shape.layers, 2) * layer_weight_bytes(shape, work) + tables * work.weight_bytes
     if work.fused_step:
-        largest = max(shape.embedding_parameters, *(linear.weights for _, linear in shape.linears))
-        return largest * work.weight_bytes
+        w, table = work.weight_bytes, shape.vocab * shape.hidden * work.weight_bytes
+        layer = max(linear.weights for _, linear in shape.linears) * w
+        if work.frugal or work.base_place != "device" or work.checkpoint_place != "device":
+            sums = 4 if work.frugal and w < 4 else 0
+            layer = layer_weight_bytes(shape, work) // w * (w + sums)
+        return max(layer, table) + (table if shape.tied else 0)
     return every * (2 if work.world_size > 1 else 1)
 
 
@@ -252,7 +265,7 @@ def _layer(shape: ModelShape, work: Workload, saved: int) -> int:
 
     A frugal layer holds for every token the incoming gradient (h w), queries, keys, values and what attention gave
     (c times 2 q + 2 k). Besides it needs the most of: a tile of the feed-forward block, which saves gate, its
-    activation and up and has both gradients of their product (5 c m), the norm's float32 input (4 h), the residual and
+    activation and up and has both gradients of their product (5 c m), experts as whole layers do, the norm's float32 input (4 h), the residual and
     the normalised state (2 c h), and the largest matrix expanded; or one group's attention, what it gave and the
     gradients of its queries, keys and values (c times 2 q + 2 k of the group) and what the kernel has inside: float32
     sums of the queries' gradients (4 q), and where key heads are shared the gradients of keys and values for every
@@ -269,7 +282,9 @@ def _layer(shape: ModelShape, work: Workload, saved: int) -> int:
     shared = 2 * c * query if shape.heads != shape.kv_heads else 0
     group = n * (c * (2 * query + 2 * shape.head_dim) + 4 * query + shared)
     block = tile * (5 * c * _feed_forward_width(shape) + 4 * h + 2 * c * h)
-    return every + max(group, block + _expanded(shape, work))
+    block += tile * (2 * c * h * shape.experts_per_token + _visits(shape, work))
+    experts = _expanded_experts(shape, work) * 5 // 3 + _copied_factors(shape, work)
+    return every + max(group, block + _expanded(shape, work) + experts)
 
 
 def _expanded(shape: ModelShape, work: Workload) -> int:
@@ -309,8 +324,9 @@ def optimizer_bytes(shape: ModelShape, work: Workload) -> int:
 
     Adam keeps two numbers for each trained parameter: in the parameter's own dtype (torch), or as one byte
     with a float32 for every 256 (bitsandbytes). Lion keeps one. Adafactor keeps a row and a column of float32
-    for each matrix. Muon keeps one number for each matrix entry and is Adam for the rest. Paged states may
-    leave the device and are counted as host memory.
+    for each matrix. Muon keeps one number for each matrix entry and is Adam for the rest. GaLore and APOLLO keep of a
+    matrix with sides a and b, a the longer, 2 r a numbers and a projection of r b, and are Adam for the rest. Paged states
+    may leave the device and are counted as host memory.
     """
     trained = trained_parameters(shape, work)
     own = work.weight_bytes if work.method == "full" else ADAPTER_BYTES
@@ -327,7 +343,17 @@ def optimizer_bytes(shape: ModelShape, work: Workload) -> int:
     if name == "muon":
         matrices = shape.linear_weights + shape.expert_parameters
         return own * (matrices + 2 * (trained - matrices))
+    if name in SUBSPACE_RANKS:
+        return own * (_subspace(shape, work, name) + 2 * (trained - shape.linear_weights))
     return 2 * own * trained
+
+
+def _subspace(shape: ModelShape, work: Workload, name: str) -> int:
+    rank = work.subspace_rank or SUBSPACE_RANKS[name]
+    sides = [
+        (n, min(one.inputs, one.outputs), max(one.inputs, one.outputs)) for n, one in shape.linears
+    ]
+    return sum(count * min(rank, short) * (2 * long + short) for count, short, long in sides)
 
 
 def _rows_and_columns(shape: ModelShape, work: Workload) -> int:
@@ -361,7 +387,8 @@ def _saved_per_layer(shape: ModelShape, work: Workload, positions: int) -> int:
     Attention saves queries and output (2 c q), keys and values (2 c k); rotary embeddings only their tables.
     Values that are a view of a fused projection keep its queries and keys alive (c q + c k).
     The feed-forward block saves gate, its activation, up and their product (4 c m); experts also a copy of
-    the input and of the output for each expert that a token visits (2 c h).
+    the input and of the output for each expert that a token visits (2 c h). Beside an adapter PEFT expands the experts of a
+    layer with what the adapter adds to them, and keeps copies of its factors.
     Eager attention saves each head's scores after softmax, in float32 and in the compute dtype, and capped
     scores. A pack needs a mask of a byte for each pair of tokens, and the attention kernel a copy of it in
     the compute dtype.
@@ -378,10 +405,37 @@ def _saved_per_layer(shape: ModelShape, work: Workload, positions: int) -> int:
     feed_forward = 4 * c * _feed_forward_width(shape) + 2 * c * h * shape.experts_per_token
     per_token = norms + inputs + output + attention + feed_forward
     pairs = work.rows * work.tokens**2
+    experts = _expanded_experts(shape, work) + _copied_factors(shape, work)
     if work.attention == "eager":
-        return positions * per_token + pairs * shape.heads * (4 + 2 * c)
+        return positions * per_token + pairs * shape.heads * (4 + 2 * c) + experts
     mask = pairs * (1 + c) if work.packing and work.attention == "sdpa" else 0
-    return positions * per_token + mask
+    return positions * per_token + mask + experts
+
+
+def _adapts_experts(shape: ModelShape, work: Workload) -> bool:
+    return work.method != "full" and shape.experts > 0 and "all-linear" in work.targets
+
+
+def _expanded_experts(shape: ModelShape, work: Workload) -> int:
+    """One layer's experts with an adapter's addition, in the compute dtype: three matrices h by m for each."""
+    if not _adapts_experts(shape, work):
+        return 0
+    return work.compute_bytes * shape.experts * 3 * shape.hidden * shape.expert_intermediate
+
+
+def _copied_factors(shape: ModelShape, work: Workload) -> int:
+    """Copies of an adapter's factors beside one layer's experts, laid out for a product of all experts at once."""
+    return (
+        ADAPTER_BYTES * shape.expert_lora_parameters(work.rank)
+        if _adapts_experts(shape, work)
+        else 0
+    )
+
+
+def _visits(shape: ModelShape, work: Workload) -> int:
+    """Short-lived bytes a token where experts' outputs are weighted and put back in order: three copies, Mixtral's in float32."""
+    width = 4 if shape.model_type == "mixtral" else work.compute_bytes
+    return 3 * width * shape.hidden * shape.experts_per_token
 
 
 def _backward(shape: ModelShape, work: Workload, positions: int) -> int:
@@ -390,13 +444,14 @@ def _backward(shape: ModelShape, work: Workload, positions: int) -> int:
     Largest in the feed-forward block: the gradients of product, activation, gate and up (4 c m), the incoming
     gradient and the residual's (2 c h) and a norm's float32 gradient (4h). Quantised weights are expanded
     to the compute dtype one matrix at a time; beside one only the product's two gradients exist, the base's and the
-    adapter's (2 c m), and the norm's comes when they are gone.
+    adapter's (2 c m), and the norm's comes when they are gone. Of adapted experts the gradient of what was expanded comes too.
     """
     c, h = work.compute_bytes, shape.hidden
     per_token = 4 * c * _feed_forward_width(shape) + 2 * c * h + 4 * h
     if work.quantization is not None:
         per_token = 2 * c * _feed_forward_width(shape) + 2 * c * h
-    return positions * per_token + _expanded(shape, work)
+    backward = positions * per_token + _expanded(shape, work) + _expanded_experts(shape, work)
+    return max(backward, positions * _visits(shape, work))
 
 
 def _loss(shape: ModelShape, work: Workload) -> int:

@@ -62,17 +62,18 @@ class Reading:
 
 
 @contextmanager
-def layer_by_layer(reading: Reading) -> Iterator[None]:
+def layer_by_layer(reading: Reading) -> Iterator[bool]:
     """While it lasts, `from_pretrained` reads safetensors one decoder layer at a time.
 
-    Where transformers' own reading is not the one this was written against, it stays as it is, which is said: layers
-    are then handed on when all have been read.
+    Yields:
+        Whether it does. Where transformers' own reading is not the one that this was written against, it stays as it is,
+        which is said; `hand_on` then serves whoever wants the layers.
     """
     original = inspect.getattr_static(PreTrainedModel, _READS, None)
     function = getattr(original, "__func__", None)
     if function is None or list(inspect.signature(function).parameters) != _ARGUMENTS:
         log.warning("This transformers reads weights in a way unknown here: all layers at once.")
-        yield
+        yield False
         return
 
     def read(
@@ -89,9 +90,16 @@ def layer_by_layer(reading: Reading) -> Iterator[None]:
 
     setattr(PreTrainedModel, _READS, staticmethod(read))
     try:
-        yield
+        yield True
     finally:
         setattr(PreTrainedModel, _READS, original)
+
+
+def hand_on(model: PreTrainedModel, on_layer: OnLayer) -> None:
+    """Hand on the decoder layers of a model that was read as a whole."""
+    layers = [each for each in model.modules() if isinstance(each, GradientCheckpointingLayer)]
+    for index, layer in enumerate(layers):
+        on_layer(index, layer)
 
 
 def _read(model: PreTrainedModel, files: Sequence[str], settings: Any, reading: Reading) -> Any:

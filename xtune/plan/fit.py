@@ -152,7 +152,8 @@ def _search(shape: ModelShape, work: Workload, sets: Sequence[Techniques], limit
 def _most_rows(shape: ModelShape, work: Workload, techniques: Techniques, limits: Limits) -> Fit:
     """The workload with as many rows a pass as fit, or its smallest: fewer rows a pass may need more gradients at once."""
     tried: list[Fit] = []
-    for rows in _row_counts(limits, work.tokens):
+    # a step fused into the backward pass is one pass
+    for rows in (limits.share,) if techniques.fused_step else _row_counts(limits, work.tokens):
         tried.append(_predict(shape, split(work, rows, limits.share), techniques))
         if tried[-1].is_within(limits):
             return tried[-1]

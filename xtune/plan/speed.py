@@ -13,6 +13,9 @@ ATTENTION_BACKWARD = 2.5
 """Products of attention's backward pass by those of its forward pass: five matrix products for two."""
 
 
+HIDDEN_COST = 0.1
+"""What a second of copying costs while the device computes: copies take memory bandwidth, and wait for one another; ours."""
+
 DISK_BANDWIDTH = 2.5e9
 """Bytes a second that a solid-state disk gives, read once after another; ours."""
 
@@ -32,7 +35,7 @@ def seconds(shape: ModelShape, work: Workload, card: Card) -> float:
     the weight where it is trained, and forward again where layers are computed again. Causal attention over n tokens
     costs each 2 n times the width of the queries, and 2.5 times that backward; a frugal layer computes it once more.
     4-bit weights are expanded in every pass of every micro-batch: read, written and read again. What waits elsewhere
-    crosses the link, or comes from the disk, while the device computes.
+    crosses the link, or comes from the disk, mostly while the device computes.
     """
     n, again = work.positions, int(work.gradient_checkpointing)
     passes = 2 + again + (work.method == "full")
@@ -46,8 +49,11 @@ def seconds(shape: ModelShape, work: Workload, card: Card) -> float:
         expanded = 0.5 + 2 * work.compute_bytes
         computing += passes * shape.linear_weights * expanded / card.bandwidth
     crossing, from_disk = _moved_bytes(shape, work)
+    if work.fused_step and work.clipped:  # all gradients once for their norm, and once more
+        computing, crossing, from_disk = 2 * computing, 2 * crossing, 2 * from_disk
     stepping = _host_step_bytes(shape, work) / HOST_BANDWIDTH / work.accumulation_steps
-    return max(computing, crossing / card.link, from_disk / DISK_BANDWIDTH) + stepping
+    copying = max(crossing / card.link, from_disk / DISK_BANDWIDTH)
+    return max(computing, copying) + HIDDEN_COST * min(computing, copying) + stepping
 
 
 def _moved_bytes(shape: ModelShape, work: Workload) -> tuple[float, float]:
