@@ -75,6 +75,11 @@ def make_plan(recipe: Mapping[str, Any] | Recipe | None = None, **choices: Any) 
         "frugal_layers": False,
         "tile_tokens": 0,
         "checkpoints": "device",
+        "base": "device",
+        "embeddings": "device",
+        "head": "device",
+        "optimizer_states": "device",
+        "fused_step": False,
         "loss_chunk_tokens": 64,
         "folder": "runs/test",
     }

@@ -1,11 +1,12 @@
 """Memory of a training step, computed from the model's sizes before anything is loaded; nothing is measured here."""
 
+from xtune.memory.away import checkpoint_bytes, disk_items, host_items
 from xtune.memory.predict import (
     CONTEXT_BYTES,
     GIB,
+    SUBSPACE_RANKS,
     Prediction,
     Workload,
-    host_checkpoint_bytes,
     predict,
 )
 from xtune.memory.shape import Linear, ModelShape
@@ -13,10 +14,13 @@ from xtune.memory.shape import Linear, ModelShape
 __all__ = [
     "CONTEXT_BYTES",
     "GIB",
+    "SUBSPACE_RANKS",
     "Linear",
     "ModelShape",
     "Prediction",
     "Workload",
-    "host_checkpoint_bytes",
+    "checkpoint_bytes",
+    "disk_items",
+    "host_items",
     "predict",
 ]

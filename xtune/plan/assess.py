@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from xtune.hardware import Hardware
-from xtune.memory import GIB, ModelShape, Workload, host_checkpoint_bytes
+from xtune.memory import GIB, ModelShape, Workload, disk_items
 from xtune.memory.predict import optimizer_bytes, trained_parameters
+from xtune.plan.advice import cheapest_change
 from xtune.plan.cards import known_card
-from xtune.plan.fit import Fit, cheapest_change
 from xtune.plan.resolve import decide
 from xtune.plan.speed import tokens_per_second
 from xtune.plan.types import Plan
@@ -18,9 +18,6 @@ STEP_TOKENS = 64
 """Longest contexts are searched to a multiple of so many tokens."""
 
 LONGEST_TOKENS = 2**22
-
-PROCESS_BYTES = 2 * GIB
-"""Host memory of a Python process with torch and its CUDA libraries; ours, rounded up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +107,7 @@ def assess(
         budget_bytes=limits.budget_bytes,
         advice="" if found.fits else cheapest_change(shape, found, limits),
         longest_tokens=_longest(recipe, hardware, shape),
-        host_bytes=_host_bytes(shape, found, hardware),
+        host_bytes=found.host_bytes,
         disk_bytes=_disk_bytes(shape, found.work, recipe),
         tokens_per_s=tokens_per_second(shape, found.work, card) if card else None,
     )
@@ -140,26 +137,12 @@ def _largest(holds: Callable[[int], bool], most: int) -> int:
     return low
 
 
-def _host_bytes(shape: ModelShape, found: Fit, hardware: Hardware) -> int:
-    """Host memory: the process, checkpoints that wait there, paged optimizer states; all of it on a CPU."""
-    work = found.work
-    if hardware.device == "cpu":
-        return found.predicted.peak_bytes
-    kept = host_checkpoint_bytes(shape, work) if work.checkpoint_place == "host" else 0
-    states = 0
-    if work.optimizer.startswith("paged"):
-        name = work.optimizer.removeprefix("paged_")
-        states = optimizer_bytes(shape, replace(work, optimizer=name))
-    return PROCESS_BYTES + kept + states
-
-
 def _disk_bytes(shape: ModelShape, work: Workload, recipe: Recipe) -> int:
-    """Disk: the base as it is stored, the run's checkpoints with optimizer states, the result, shelved inputs."""
+    """Disk: the base as it is stored, the run's checkpoints with optimizer states, the result, what waits there."""
     stored = shape.parameters * 2
     own = work.weight_bytes if work.method == "full" else 4
     trained = trained_parameters(shape, work) * own
     name = work.optimizer.removeprefix("paged_")
-    states = optimizer_bytes(shape, replace(work, optimizer=name))
+    states = optimizer_bytes(shape, replace(work, optimizer=name, states_place="device"))
     kept = (recipe.train.keep_checkpoints or 1) * (trained + states)
-    shelved = host_checkpoint_bytes(shape, work) if work.checkpoint_place == "disk" else 0
-    return stored + kept + trained + shelved
+    return stored + kept + trained + sum(disk_items(shape, work).values())

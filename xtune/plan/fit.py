@@ -1,15 +1,10 @@
-"""The search for the split, the memory techniques and the loss chunk that fit a device, by computed bytes.
+"""The search for the split, the memory techniques and the loss chunk that fit a machine, by computed bytes."""
 
-Techniques are tried in the order of what they cost: nothing, layers computed again (a third more arithmetic), their
-inputs in host memory (copies, mostly hidden), frugal layers (attention and its projections computed once more).
-"""
-
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import ceil
-from typing import Literal, TypeAlias
+from typing import Any
 
-from xtune.errors import HardwareError
 from xtune.hardware import Hardware
 from xtune.memory import (
     CONTEXT_BYTES,
@@ -17,9 +12,10 @@ from xtune.memory import (
     ModelShape,
     Prediction,
     Workload,
-    host_checkpoint_bytes,
+    host_items,
     predict,
 )
+from xtune.plan.techniques import Techniques, ladder
 
 LOGIT_BYTES = 2**28
 """float32 logits that exist at one time: 256 MiB, thousands of rows, enough to fill a matrix unit."""
@@ -34,37 +30,14 @@ BUSY_GPU_TOKENS = 4096
 """Tokens that keep a GPU busy. With so many at once, recomputing layers (a third more arithmetic) to fit still
 more does not pay."""
 
-SHORTEST_ADVISED_TOKENS = 256
-"""Advice goes no lower with `data.max_tokens`."""
-
-
-Place: TypeAlias = Literal["device", "host", "disk"]
-
 TILE_TOKENS: Mapping[str, int] = {"cpu": 1024}
 """Tokens of a tile by device, 4096 elsewhere: enough that reading, or expanding, the weights does not tell."""
 
-HOST_FRACTION = 0.6
-"""Of the host's memory that checkpoints may fill; ours."""
+PROCESS_BYTES = 2 * GIB
+"""Host memory of a Python process with torch and its CUDA libraries; ours, rounded up."""
 
-
-@dataclass(frozen=True)
-class Style:
-    """How layers are run and where their inputs wait."""
-
-    gradient_checkpointing: bool
-    frugal: bool = False
-    place: Place = "device"
-
-
-QUICK = (Style(False), Style(True))
-FRUGAL = Style(True, frugal=True)
-SLOWER: tuple[Style, ...] = (
-    Style(True, place="host"),
-    FRUGAL,
-    Style(True, frugal=True, place="host"),
-    Style(True, place="disk"),
-    Style(True, frugal=True, place="disk"),
-)
+HOST_FRACTION = 0.9
+"""Of the host's memory that processes and what waits there may fill; ours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +50,9 @@ class Limits:
     """Sequences of an optimizer step on one device."""
 
     rows: int | None = None
-    gradient_checkpointing: bool | None = None
-    frugal: bool | None = None
-    checkpoint_place: Place | None = None
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    """Techniques that are fixed, by the names of `Techniques`."""
+
     tile_tokens: int | None = None
     loss_chunk_tokens: int | None = None
 
@@ -90,18 +63,27 @@ class Fit:
 
     work: Workload
     predicted: Prediction
+    host_bytes: int
+    """Of one process: itself and what waits in host memory; on a CPU the peak and what waits."""
+
     fits: bool = True
 
-    def require(self, shape: ModelShape, limits: Limits) -> None:
-        """Nothing, if it fits.
+    def is_within(self, limits: Limits) -> bool:
+        """Whether device and host have room for it."""
+        return self.missing(limits) is None
 
-        Raises:
-            HardwareError: It does not; the message gives the computed bytes and the cheapest way out.
-        """
-        if not self.fits:
-            raise HardwareError(
-                _too_large(self, limits), advice=cheapest_change(shape, self, limits)
-            )
+    def missing(self, limits: Limits) -> str | None:
+        """Which of the two has no room: "device", "host" or None."""
+        if self.predicted.peak_bytes > limits.budget_bytes:
+            return "device"
+        return "host" if self.host_bytes > host_budget_bytes(self.work, limits) else None
+
+
+def host_budget_bytes(work: Workload, limits: Limits) -> float:
+    """Host memory that one process may fill."""
+    if limits.hardware.device == "cpu":
+        return limits.budget_bytes
+    return HOST_FRACTION * limits.hardware.ram_bytes / work.world_size
 
 
 def budget_bytes(hardware: Hardware, world_size: int) -> int:
@@ -130,15 +112,22 @@ def fit(shape: ModelShape, works: Iterable[Workload], limits: Limits) -> Fit:
         for work in works
         for chunk in _chunks(shape, limits)
     ]
-    for styles in _ladder(shape, limits):
+    for sets in ladder(shape, candidates[0], limits.hardware, limits.asked):
         for work in candidates:
-            found = _search(shape, work, styles, limits)
-            if found.predicted.peak_bytes <= limits.budget_bytes and _has_host_room(
-                shape, found, limits
-            ):
+            found = _search(shape, work, sets, limits)
+            if found.is_within(limits):
                 return found
             tried.append(found)
-    return replace(min(tried, key=_peak), fits=False)
+    return replace(min(tried, key=_excess(limits)), fits=False)
+
+
+def _excess(limits: Limits) -> Callable[[Fit], tuple[int, float]]:
+    """What is smallest on the device, and of those that fit there, on the host."""
+
+    def excess(found: Fit) -> tuple[int, float]:
+        return max(found.predicted.peak_bytes, limits.budget_bytes), found.host_bytes
+
+    return excess
 
 
 def tile_tokens(limits: Limits) -> int:
@@ -146,51 +135,29 @@ def tile_tokens(limits: Limits) -> int:
     return TILE_TOKENS.get(limits.hardware.device, 4096)
 
 
-def _ladder(shape: ModelShape, limits: Limits) -> Iterator[tuple[Style, ...]]:
-    """The styles that may be chosen, quick ones together, then one by one what costs more.
-
-    Nothing beyond checkpoints is chosen unasked for a model type whose layers were never tried, or on a CPU whose
-    host memory is its own.
-    """
-    quick = tuple(style for style in QUICK if _allows(limits, style))
-    if quick:
-        yield quick
-    unasked = limits.frugal is None and limits.checkpoint_place is None
-    for style in SLOWER:
-        away = style.place != "device" and limits.hardware.device == "cpu"
-        if _allows(limits, style) and not (unasked and (away or not shape.known)):
-            yield (style,)
-
-
-def _allows(limits: Limits, style: Style) -> bool:
-    asked = (limits.gradient_checkpointing, limits.frugal, limits.checkpoint_place)
-    offered = (style.gradient_checkpointing, style.frugal, style.place)
-    return all(one is None or one == other for one, other in zip(asked, offered, strict=True))
-
-
-def _has_host_room(shape: ModelShape, found: Fit, limits: Limits) -> bool:
-    if found.work.checkpoint_place != "host" or limits.checkpoint_place == "host":
-        return True
-    room = HOST_FRACTION * limits.hardware.ram_bytes / found.work.world_size
-    return bool(host_checkpoint_bytes(shape, found.work) <= room)
-
-
-def _search(shape: ModelShape, work: Workload, styles: Sequence[Style], limits: Limits) -> Fit:
+def _search(shape: ModelShape, work: Workload, sets: Sequence[Techniques], limits: Limits) -> Fit:
     """The fastest setting of one workload that fits, or its smallest."""
     fitting: list[Fit] = []
     others: list[Fit] = []
-    for style in styles:
-        for rows in _row_counts(limits, work.tokens):
-            found = _predict(shape, _split(work, rows, limits.share), style)
-            if found.predicted.peak_bytes <= limits.budget_bytes:
-                fitting.append(found)
-                break
-            others.append(found)
+    for techniques in sets:
+        found = _most_rows(shape, work, techniques, limits)
+        (fitting if found.is_within(limits) else others).append(found)
         if fitting and _is_enough(fitting[0].work, limits):
             break
     if fitting:
         return max(fitting, key=lambda each: each.work.rows)
     return min(others, key=_peak)
+
+
+def _most_rows(shape: ModelShape, work: Workload, techniques: Techniques, limits: Limits) -> Fit:
+    """The workload with as many rows a pass as fit, or its smallest: fewer rows a pass may need more gradients at once."""
+    tried: list[Fit] = []
+    # a step fused into the backward pass is one pass
+    for rows in (limits.share,) if techniques.fused_step else _row_counts(limits, work.tokens):
+        tried.append(_predict(shape, split(work, rows, limits.share), techniques))
+        if tried[-1].is_within(limits):
+            return tried[-1]
+    return min(tried, key=_peak)
 
 
 def _peak(found: Fit) -> int:
@@ -225,81 +192,25 @@ def _row_counts(limits: Limits, tokens: int) -> Iterator[int]:
         power //= 2
 
 
-def _split(work: Workload, most: int, share: int) -> Workload:
+def split(work: Workload, most: int, share: int) -> Workload:
     """Cut a share into forward passes of at most `most` rows, as even as they go: 12 at most 8 is 6 + 6."""
     passes = ceil(share / most)
     return replace(work, rows=ceil(share / passes), accumulation_steps=passes)
 
 
-def _predict(shape: ModelShape, work: Workload, style: Style) -> Fit:
-    work = replace(
-        work,
-        gradient_checkpointing=style.gradient_checkpointing,
-        frugal=style.frugal,
-        checkpoint_place=style.place,
-    )
-    return Fit(work=work, predicted=predict(shape, work))
+def _predict(shape: ModelShape, work: Workload, techniques: Techniques) -> Fit:
+    return computed(shape, techniques.applied(work))
+
+
+def computed(shape: ModelShape, work: Workload) -> Fit:
+    """A workload with its computed bytes, whether they fit or not."""
+    predicted = predict(shape, work)
+    own = predicted.peak_bytes if work.device == "cpu" else PROCESS_BYTES
+    host = own + sum(host_items(shape, work).values())
+    return Fit(work=work, predicted=predicted, host_bytes=host)
 
 
 def loss_chunk(shape: ModelShape, logit_bytes: int) -> int:
     """Tokens whose float32 logits take at most so many bytes: a power of two, at least 16."""
     tokens = max(16, logit_bytes // (4 * shape.vocab))
     return 1 << (tokens.bit_length() - 1)
-
-
-def _too_large(smallest: Fit, limits: Limits) -> str:
-    predicted = smallest.predicted
-    largest = sorted(predicted.items.items(), key=lambda item: -item[1])[:3]
-    parts = ", ".join(f"{name} {size / GIB:.2f}" for name, size in largest)
-    place = "memory" if limits.hardware.device == "cpu" else f"{limits.hardware.device} memory"
-    return (
-        f"The plan does not fit: computed peak {predicted.peak_bytes / GIB:.2f} GiB "
-        f"({predicted.peak_bytes} bytes; {parts} ...), and {limits.hardware.name} has "
-        f"{limits.budget_bytes / GIB:.2f} GiB of {place} for it. Nothing was loaded."
-    )
-
-
-def cheapest_change(shape: ModelShape, smallest: Fit, limits: Limits) -> str:
-    """The first change, cheapest first, with which the computed peak fits."""
-    for text, work in _changes(smallest.work, limits):
-        if predict(shape, work).peak_bytes <= limits.budget_bytes:
-            return f"Cheapest way out: {text}."
-    return "No single change of the recipe makes it fit; take a smaller model or a larger device."
-
-
-def _changes(work: Workload, limits: Limits) -> Iterator[tuple[str, Workload]]:
-    if work.rows > 1:
-        work = _split(work, 1, limits.share)
-        yield "`train.micro_batch_size=1`", work
-    if not work.gradient_checkpointing:
-        work = replace(work, gradient_checkpointing=True)
-        yield "`memory.gradient_checkpointing=true`", work
-    if not work.frugal:
-        work = replace(work, frugal=True)
-        yield "`memory.frugal_layers=true`", work
-    if work.checkpoint_place == "device" and limits.hardware.device != "cpu":
-        work = replace(work, checkpoint_place="host")
-        yield "`memory.checkpoints=host`", work
-    if work.loss_chunk_tokens > 64:
-        yield "`memory.loss_chunk_tokens=64`", replace(work, loss_chunk_tokens=64)
-    tokens = work.tokens // 2
-    while tokens >= SHORTEST_ADVISED_TOKENS:
-        yield f"`data.max_tokens={tokens}`", replace(work, tokens=tokens)
-        tokens //= 2
-    if work.method == "full":
-        yield (
-            "`method=lora`",
-            replace(work, method="lora", rank=16, optimizer="adamw", weight_dtype="bfloat16"),
-        )
-    if work.method != "qlora":
-        yield (
-            "`method=qlora`",
-            replace(
-                work,
-                method="qlora",
-                quantization="nf4",
-                rank=work.rank or 16,
-                optimizer="adamw",
-                weight_dtype="bfloat16",
-            ),
-        )

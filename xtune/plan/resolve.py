@@ -1,15 +1,18 @@
 """`resolve`: every question that a recipe leaves open is answered, with a reason; nothing is loaded or run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from math import ceil
+from typing import Any
 
 from xtune.errors import Problem, RecipeError
 from xtune.hardware import Hardware, Launch
-from xtune.memory import GIB, ModelShape, Workload, host_checkpoint_bytes
-from xtune.plan.checks import check_machine
-from xtune.plan.fit import Fit, Limits, Place, budget_bytes, fit
+from xtune.memory import GIB, ModelShape, Workload, checkpoint_bytes
+from xtune.plan.advice import require_fit
+from xtune.plan.checks import check_machine, fused_problem
+from xtune.plan.fit import Fit, Limits, budget_bytes, fit
 from xtune.plan.precision import decide_attention, decide_precision, follow
+from xtune.plan.techniques import can_be_fused
 from xtune.plan.types import Choice, Plan
 from xtune.recipe import LowRank, QLoRA, Recipe
 
@@ -33,7 +36,7 @@ def resolve(
         HardwareError: The computed memory exceeds the device's; with the cheapest way out.
     """
     plan, found, limits = decide(recipe, hardware, shape, launch=launch, recipe_name=recipe_name)
-    found.require(shape, limits)
+    require_fit(shape, found, limits)
     return plan
 
 
@@ -44,8 +47,11 @@ def decide(
     *,
     launch: Launch = ONE_PROCESS,
     recipe_name: str = "run",
+    narrower: bool = True,
 ) -> tuple[Plan, Fit, Limits]:
     """The same, whether it fits or not: the plan, what it was decided by, and the limits it was held to.
+
+    Without `narrower` the weights of a full fine-tune are not held in 16 bits where 32 do not fit.
 
     Raises:
         RecipeError: As in `resolve`.
@@ -66,9 +72,15 @@ def decide(
         attention=attention.value,
         device=hardware.device,
         world_size=launch.world_size,
+        subspace_rank=recipe.train.subspace_rank,
+        clipped=recipe.train.max_grad_norm is not None,
     )
+    setting = "memory.base` is host" if trains_on_host(recipe) else "memory.fused_step` is on"
+    fused = recipe.memory.fused_step is True or trains_on_host(recipe)
+    if fused and not can_be_fused(work):
+        raise RecipeError([fused_problem(work, setting)])
     limits = _limits(recipe, hardware, launch)
-    found = fit(shape, _candidates(recipe, hardware, work), limits)
+    found = fit(shape, _candidates(recipe, hardware, work, narrower=narrower), limits)
     if found.work.weight_dtype != formats.weight.value:
         held = Choice(found.work.weight_dtype, "float32 master weights do not fit here")
         formats = follow(recipe, held, formats.compute)
@@ -90,6 +102,11 @@ def decide(
         frugal_layers=_frugal_layers(recipe, found, limits),
         tile_tokens=_tile_tokens(recipe, found),
         checkpoints=_checkpoints(recipe, found, shape),
+        base=_place(recipe, found, "base_place", _BASE),
+        embeddings=_place(recipe, found, "embeddings_place", _EMBEDDINGS),
+        head=_place(recipe, found, "head_form", _HEAD),
+        optimizer_states=_place(recipe, found, "states_place", _STATES),
+        fused_step=_fused_step(recipe, found),
         loss_chunk_tokens=_loss_chunk_tokens(recipe, found, shape),
         folder=run_folder(recipe, recipe_name),
         world_size=launch.world_size,
@@ -128,35 +145,48 @@ def _limits(recipe: Recipe, hardware: Hardware, launch: Launch) -> Limits:
         budget_bytes=budget_bytes(hardware, launch.world_size),
         share=share,
         rows=None if rows == "auto" else min(rows, share),
-        gradient_checkpointing=(
-            None if memory.gradient_checkpointing == "auto" else memory.gradient_checkpointing
-        ),
-        frugal=_frugal_wanted(recipe),
-        checkpoint_place=_place_wanted(recipe),
+        asked=_asked(recipe),
         tile_tokens=None if memory.tile_tokens == "auto" else memory.tile_tokens,
         loss_chunk_tokens=None if memory.loss_chunk_tokens == "auto" else memory.loss_chunk_tokens,
     )
 
 
-def _frugal_wanted(recipe: Recipe) -> bool | None:
-    wanted = recipe.memory.frugal_layers
-    if wanted == "auto":
-        return False if recipe.train.compile else None
-    return wanted
+_SETTINGS: Mapping[str, str] = {
+    "gradient_checkpointing": "gradient_checkpointing",
+    "frugal": "frugal_layers",
+    "checkpoint_place": "checkpoints",
+    "base_place": "base",
+    "embeddings_place": "embeddings",
+    "head_form": "head",
+    "states_place": "optimizer_states",
+    "fused_step": "fused_step",
+}
+"""Techniques and what they are called under `memory` in a recipe."""
 
 
-def _place_wanted(recipe: Recipe) -> Place | None:
-    wanted = recipe.memory.checkpoints
-    if wanted == "auto":
-        return "device" if recipe.train.compile else None
-    return wanted
+def _asked(recipe: Recipe) -> dict[str, Any]:
+    """The techniques that the recipe fixes; a compiled model's layers are left whole and where they are."""
+    wanted = {name: getattr(recipe.memory, setting) for name, setting in _SETTINGS.items()}
+    if recipe.train.compile:
+        whole = {"frugal": False, "checkpoint_place": "device", "base_place": "device"}
+        wanted.update({name: value for name, value in whole.items() if wanted[name] == "auto"})
+    if trains_on_host(recipe):
+        wanted.update(fused_step=True, states_place="host", gradient_checkpointing=True)
+    return {name: value for name, value in wanted.items() if value != "auto"}
 
 
-def _candidates(recipe: Recipe, hardware: Hardware, work: Workload) -> Iterator[Workload]:
+def trains_on_host(recipe: Recipe) -> bool:
+    """Whether layers shall be trained where they rest, which takes more with it."""
+    return recipe.method.type == "full" and recipe.memory.base == "host"
+
+
+def _candidates(
+    recipe: Recipe, hardware: Hardware, work: Workload, *, narrower: bool
+) -> Iterator[Workload]:
     """Weight dtypes and optimizers that the recipe allows, best first."""
     dtypes = [work.weight_dtype]
     is_auto_full = recipe.method.type == "full" and recipe.model.dtype == "auto"
-    if is_auto_full and work.compute_dtype == "bfloat16":
+    if narrower and is_auto_full and work.compute_dtype == "bfloat16":
         dtypes.append("bfloat16")
     optimizers = [recipe.train.optimizer]
     if recipe.train.optimizer == "auto":
@@ -263,8 +293,44 @@ def _checkpoints(recipe: Recipe, found: Fit, shape: ModelShape) -> Choice[str]:
         return Choice(place, "nothing is computed again, so nothing waits")
     if place == "device":
         return Choice(place, "there is room for them")
-    size = host_checkpoint_bytes(shape, found.work) / GIB
+    size = checkpoint_bytes(shape, found.work) / GIB
     return Choice(place, f"{size:.2f} GiB of layers' inputs do not fit on the device")
+
+
+_BASE = {
+    "device": "all layers stay where they are used",
+    "host": "the layers do not fit on the device; each comes from host memory a layer ahead",
+    "disk": "the layers fit neither on the device nor in host memory; each is read from disk a layer ahead",
+}
+_EMBEDDINGS = {
+    "device": "there is room for the table",
+    "host": "only the rows in use come to the device",
+}
+_HEAD = {
+    "device": "there is room for it",
+    "host": "it comes to the device in slices of the vocabulary",
+    "nf4": "in 4 bits, which changes its numbers; nothing else fits",
+    "int8": "in 8 bits, which changes its numbers",
+}
+_STATES = {"device": "they are where the step is", "host": "they do not fit on the device"}
+
+
+def _place(recipe: Recipe, found: Fit, name: str, reasons: Mapping[str, str]) -> Choice[str]:
+    value = getattr(found.work, name)
+    asked = getattr(recipe.memory, _SETTINGS[name]) != "auto"
+    return Choice(value, ASKED if asked else reasons[value])
+
+
+def _fused_step(recipe: Recipe, found: Fit) -> Choice[bool]:
+    on = found.work.fused_step
+    reason = "gradients do not fit beside one another" if on else "gradients fit"
+    if recipe.memory.fused_step != "auto":
+        reason = ASKED
+    if on and found.work.clipped:
+        reason += (
+            "; computed twice, as `train.max_grad_norm` needs the norm of all first (null: once)"
+        )
+    return Choice(on, reason)
 
 
 def _loss_chunk_tokens(recipe: Recipe, found: Fit, shape: ModelShape) -> Choice[int]:

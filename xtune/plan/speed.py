@@ -1,6 +1,10 @@
 """Seconds of a training step estimated from a card's published figures; nothing is measured here."""
 
-from xtune.memory import ModelShape, Workload
+from dataclasses import replace
+from math import ceil
+
+from xtune.memory import ModelShape, Workload, checkpoint_bytes
+from xtune.memory.predict import HEAD_SUM_BYTES, optimizer_bytes, trained_parameters, weight_bytes
 from xtune.plan.cards import Card
 
 EFFICIENCY = 0.45
@@ -10,14 +14,29 @@ ATTENTION_BACKWARD = 2.5
 """Products of attention's backward pass by those of its forward pass: five matrix products for two."""
 
 
+HIDDEN_COST = 0.1
+"""What a second of copying costs while the device computes: copies take memory bandwidth, and wait for one another; ours."""
+
+DISK_BANDWIDTH = 2.5e9
+"""Bytes a second that a solid-state disk gives, read once after another; ours."""
+
+HOST_BANDWIDTH = 2e10
+"""Bytes a second of host memory that an optimizer's step on the processor reaches; ours."""
+
+
 def tokens_per_second(shape: ModelShape, work: Workload, card: Card) -> float:
-    """Estimated tokens a second of one card, padding counted.
+    """Estimated tokens a second of one card, padding counted."""
+    return work.positions / seconds(shape, work, card)
+
+
+def seconds(shape: ModelShape, work: Workload, card: Card) -> float:
+    """Estimated seconds of one forward and backward pass, with its part of the optimizer's step.
 
     A token costs two operations a weight in every pass through it: forward, the gradient of the input, the gradient of
     the weight where it is trained, and forward again where layers are computed again. Causal attention over n tokens
     costs each 2 n times the width of the queries, and 2.5 times that backward; a frugal layer computes it once more.
-    4-bit weights are expanded in every pass of every micro-batch: read, written and read again. Checkpoints in host
-    memory cross the link twice.
+    4-bit weights are expanded in every pass of every micro-batch: read, written and read again. What waits elsewhere
+    crosses the link, or comes from the disk, mostly while the device computes.
     """
     n, again = work.positions, int(work.gradient_checkpointing)
     passes = 2 + again + (work.method == "full")
@@ -26,10 +45,47 @@ def tokens_per_second(shape: ModelShape, work: Workload, card: Card) -> float:
     products = 2 * weights * passes + 2 * shape.embedding_parameters * 2
     attention = 2 * work.tokens * shape.query_width * shape.layers
     products += attention * (1 + ATTENTION_BACKWARD + again + work.frugal)
-    seconds = n * products / (EFFICIENCY * card.flops)
+    computing = n * products / (EFFICIENCY * card.flops)
     if work.quantization is not None:
-        seconds += passes * shape.linear_weights * (0.5 + 2 * work.compute_bytes) / card.bandwidth
-    if work.checkpoint_place == "host":
-        moved = 2 * shape.layers * n * shape.hidden * work.weight_bytes
-        seconds = max(seconds, moved / card.link)
-    return n / seconds
+        expanded = 0.5 + 2 * work.compute_bytes
+        computing += passes * shape.linear_weights * expanded / card.bandwidth
+    crossing, from_disk = _moved_bytes(shape, work)
+    if work.fused_step and work.clipped:  # all gradients once for their norm, and once more
+        computing, crossing, from_disk = 2 * computing, 2 * crossing, 2 * from_disk
+    stepping = _host_step_bytes(shape, work) / HOST_BANDWIDTH / work.accumulation_steps
+    copying = max(crossing / card.link, from_disk / DISK_BANDWIDTH)
+    return max(computing, copying) + HIDDEN_COST * min(computing, copying) + stepping
+
+
+def _moved_bytes(shape: ModelShape, work: Workload) -> tuple[float, float]:
+    """Bytes of a pass that cross the link, and that the disk reads or writes.
+
+    Layers come in forward and once more backward, and a full fine-tune's gradients go out; layers' inputs go out and
+    come back; the head comes once for every group of tokens whose sums exist together (`HEAD_SUM_BYTES`), and of the
+    embedding table the rows of the tokens.
+    """
+    table = shape.embedding_parameters * work.weight_bytes
+    base = (3 if work.method == "full" else 2) * weight_bytes(shape, work)
+    kept = 2 * checkpoint_bytes(shape, work)
+    crossing, from_disk = 0, 0
+    if work.base_place != "device":
+        crossing += base
+    if work.checkpoint_place != "device":
+        crossing += kept
+    if work.head_form == "host":
+        group = max(1, HEAD_SUM_BYTES // (4 * shape.hidden))
+        crossing += table * ceil(work.positions / group)
+    if work.embeddings_place == "host":
+        crossing += work.positions * shape.hidden * work.weight_bytes
+    from_disk += base if work.base_place == "disk" else 0
+    from_disk += kept if work.checkpoint_place == "disk" else 0
+    return crossing, from_disk
+
+
+def _host_step_bytes(shape: ModelShape, work: Workload) -> float:
+    """Bytes that an optimizer's step on the host reads and writes: parameter, gradient and states, twice."""
+    if work.states_place == "device":
+        return 0
+    states = optimizer_bytes(shape, replace(work, states_place="device"))
+    own = work.weight_bytes if work.method == "full" else 4
+    return 2 * (states + 2 * own * trained_parameters(shape, work))

@@ -58,6 +58,21 @@ class Plan:
     checkpoints: Choice[str]
     """Where layers' inputs wait for the backward pass: "device", "host" or "disk"."""
 
+    base: Choice[str]
+    """Where the decoder layers are: "device", "host" or "disk"."""
+
+    embeddings: Choice[str]
+    """Where the embedding table is: "device" or "host"."""
+
+    head: Choice[str]
+    """Where the head is, or how it is quantised: "device", "host", "nf4" or "int8"."""
+
+    optimizer_states: Choice[str]
+    """Where the optimizer's states are: "device" or "host"."""
+
+    fused_step: Choice[bool]
+    """Whether each parameter is stepped during the backward pass."""
+
     loss_chunk_tokens: Choice[int]
     folder: Choice[str]
     """The run folder."""
@@ -92,7 +107,7 @@ class Plan:
         """The plan for people: each choice with its reason, the computed memory, the notes."""
         width = max(len(name) for name in self.choices())
         lines = [
-            f"{name:<{width}}  {_text(choice.value):<10}  {choice.reason}"
+            f"{name:<{width}}  {as_text(choice.value):<10}  {choice.reason}"
             for name, choice in self.choices().items()
         ]
         if self.predicted:
@@ -100,7 +115,8 @@ class Plan:
         return [*lines, *(f"note: {note}" for note in self.notes)]
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """A choice's value for people."""
     if isinstance(value, bool):
         return "on" if value else "off"
     return f"{value:g}" if isinstance(value, float) else str(value)
