@@ -14,7 +14,6 @@ from typer.core import TyperGroup
 
 from xtune.errors import EXIT_INTERRUPTED, EXIT_UNREAD, EXIT_USER, Interrupted, XtuneError
 
-
 _UsageError: type[Any] = BadParameter.__mro__[1]
 """What typer raises for a verb, an option or a value that there is not; it has no public name."""
 
@@ -59,7 +58,9 @@ def _told_in_a_line() -> Iterator[None]:
         if error.ctx is None or not message:
             raise  # no verb at all: typer shows the help
         end = "" if message.endswith((".", "?")) else "."
-        raise XtuneError(f"{message}{end}", advice=f"See {error.ctx.command_path} --help.") from None
+        raise XtuneError(
+            f"{message}{end}", advice=f"See {error.ctx.command_path} --help."
+        ) from None
 
 
 def run_to_end(app: Callable[..., Any]) -> None:
