@@ -142,6 +142,9 @@ class Prediction:
     gradients_stay: bool
     """Whether gradients live through forward passes (several micro-batches a step)."""
 
+    last_checkpoint_bytes: int = 0
+    """What of `checkpoints` is there to the end of the backward pass: that of the first layer."""
+
     @property
     def resident_bytes(self) -> int:
         """What is there from the first step to the last."""
@@ -155,11 +158,11 @@ class Prediction:
         When the loss is computed all checkpoints and casts exist, and the logits; in the backward pass of
         the last layer all checkpoints and that layer's activations. Afterwards checkpoints are freed as
         gradients come, layer by layer, so the sum lies between its ends: all checkpoints and no gradients,
-        or no checkpoints and all gradients. Gradients that stay from an earlier micro-batch add to both.
+        or one layer's checkpoint and all gradients. Gradients that stay from an earlier micro-batch add to both.
         """
         item = self.items
         forward = item["checkpoints"] + max(item["layer"], item["loss"] + item["casts"])
-        backward = item["gradients"] + item["layer"]
+        backward = item["gradients"] + self.last_checkpoint_bytes + item["layer"]
         step = item["gradients"] + forward if self.gradients_stay else max(forward, backward)
         return self.resident_bytes + step + item["reserve"]
 
@@ -194,7 +197,11 @@ def predict(shape: ModelShape, work: Workload) -> Prediction:
     }
     moving = items["checkpoints"] + max(items["layer"], items["loss"])
     items["reserve"] = round(RESERVE_FRACTION * moving)
-    return Prediction(items=items, gradients_stay=work.accumulation_steps > 1)
+    return Prediction(
+        items=items,
+        gradients_stay=work.accumulation_steps > 1,
+        last_checkpoint_bytes=_hidden_states(shape, work) if work.gradient_checkpointing else saved,
+    )
 
 
 def _resident_weights(shape: ModelShape, work: Workload) -> int:
