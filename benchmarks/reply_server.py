@@ -67,7 +67,11 @@ def body(instructions: Sequence[str], others: Sequence[str], draw: random.Random
         "created": 1,
         "model": "scripted",
         "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
-        "usage": {"prompt_tokens": 600, "completion_tokens": 60 * len(instructions), "total_tokens": 1},
+        "usage": {
+            "prompt_tokens": 600,
+            "completion_tokens": 60 * len(instructions),
+            "total_tokens": 1,
+        },
     }
     data = json.dumps(value, ensure_ascii=False).encode()
     head = (

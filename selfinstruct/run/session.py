@@ -21,7 +21,7 @@ from selfinstruct.generate.workers import SELDOM, Readers, open_readers, usual_w
 from selfinstruct.llm.environment import worker_environment
 from selfinstruct.llm.meter import Meter
 from selfinstruct.llm.open import open_llm
-from selfinstruct.llm.prices import tariff
+from selfinstruct.llm.prices import dollars, tariff
 from selfinstruct.llm.server import probe_json
 from selfinstruct.novelty import NoveltyPool
 from selfinstruct.pool.disk import Appender
@@ -54,7 +54,7 @@ class Outcome:
         kept = sum(self.tally.kept.values())
         by_language = ", ".join(f"{name} {count:,}" for name, count in self.tally.kept.items())
         tokens = self.tally.usage.prompt_tokens + self.tally.usage.completion_tokens
-        cost = f", {self.tally.usd:.2f} USD" if self.tally.usd else ""
+        cost = f", {dollars(self.tally.usd)}" if self.tally.usd else ""
         lines = [
             f"{kept:,} tasks kept ({by_language}), {sum(self.tally.drops.values()):,} dropped, "
             f"{self.tally.replies:,} replies, {tokens:,} tokens{cost}: {self.folder}"

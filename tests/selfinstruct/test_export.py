@@ -106,7 +106,7 @@ def test_status_tells_replies_tokens_and_cost(grown):
     text = verbs.status(str(grown))
     assert "not running, model scripted" in text
     assert "replies 10 of 10" in text
-    assert "10,000 prompt and 14,000 answer tokens, 0.04 USD" in text
+    assert "10,000 prompt and 14,000 answer tokens, 0.0380 USD" in text
 
 
 def test_xtune_trains_on_what_comes_out(grown, tmp_path):

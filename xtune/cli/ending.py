@@ -14,7 +14,6 @@ from typer.core import TyperGroup
 
 from xtune.errors import EXIT_INTERRUPTED, EXIT_UNREAD, EXIT_USER, Interrupted, XtuneError
 
-
 _UsageError: type[Any] = BadParameter.__mro__[1]
 """What typer raises for a verb, an option or a value that there is not; it has no public name."""
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -40,18 +39,19 @@ class Weights:
         return nullcontext({})
 
 
-_ELSEWHERE: "WeakKeyDictionary[nn.Module, Weights]" = WeakKeyDictionary()
 _RESIDENT = Weights()
+_NAME = "_weights_elsewhere"
 
 
 def weights_of(layer: nn.Module) -> Weights:
     """The layer's weights."""
-    return _ELSEWHERE.get(layer, _RESIDENT)
+    found = vars(layer).get(_NAME)
+    return found if isinstance(found, Weights) else _RESIDENT
 
 
 def keep_elsewhere(layer: nn.Module, weights: Weights) -> None:
     """Let whoever computes with the layer ask these for its weights."""
-    _ELSEWHERE[layer] = weights
+    setattr(layer, _NAME, weights)
 
 
 def names_elsewhere(model: nn.Module) -> list[str]:

@@ -464,22 +464,29 @@ def _loss(shape: ModelShape, work: Workload) -> int:
     Cross-entropy holds three float32 copies of the logits that exist at one time: the logits, their
     log-softmax and their gradient (12 v for each token of a chunk). The last hidden state and its gradient
     exist for every token (2 c h); behind frugal layers the gradient is written over the hidden states, and a tile has
-    its norm's float32 input (4 h), its selection, normalised states and gradient (5 c h). A trained head's gradient is summed over the
-    chunks in a second buffer.
+    its norm's float32 input (4 h), its selection, normalised states and gradient (5 c h). A trained head's gradient comes
+    with them.
     """
     chunk = min(work.loss_chunk_tokens or work.positions, work.positions)
     hidden = 2 * work.compute_bytes * shape.hidden * work.positions
     if work.frugal:
         tile = min(work.tile_tokens, work.positions)
         hidden = _hidden_states(shape, work) + tile * shape.hidden * (4 + 5 * work.compute_bytes)
-    second = (
-        shape.vocab * shape.hidden * work.weight_bytes
-        if work.method == "full" and chunk < work.positions
-        else 0
-    )
     if work.head_form != "device":
         return hidden + _sliced_loss(shape, work, chunk)
-    return 12 * shape.vocab * chunk + hidden + second
+    return 12 * shape.vocab * chunk + hidden + _head_gradient(shape, work)
+
+
+def _head_gradient(shape: ModelShape, work: Workload) -> int:
+    """A trained head's gradient as it is made: a float32 sum over the chunks, and what is given on of it.
+
+    Behind frugal layers each tile has such sums, which are added up in others.
+    """
+    if work.method != "full":
+        return 0
+    entries = shape.vocab * shape.hidden
+    tiles = 4 if work.frugal and work.positions > work.tile_tokens else 0
+    return entries * (4 + tiles + min(work.weight_bytes, work.compute_bytes))
 
 
 def _sliced_loss(shape: ModelShape, work: Workload, chunk: int) -> int:
