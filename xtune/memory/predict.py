@@ -142,9 +142,6 @@ class Prediction:
     gradients_stay: bool
     """Whether gradients live through forward passes (several micro-batches a step)."""
 
-    last_checkpoint: int
-    """Bytes of what waits for the backward pass of the first layer, the last to go back."""
-
     last_checkpoint_bytes: int = 0
     """What of `checkpoints` is there to the end of the backward pass: that of the first layer."""
 
