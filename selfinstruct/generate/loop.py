@@ -116,6 +116,10 @@ class Loop:
                 self._count(language)
                 self._tell()
                 await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            for answer in asked.values():
+                answer.cancel()  # a second Ctrl-C leaves what is under way
+            raise
         finally:
             await asyncio.gather(*asked.values(), return_exceptions=True)
             if written is not None:
