@@ -90,7 +90,11 @@ class Loop:
             await self._round(language, number, done + 1 if number == first else 0)
 
     async def _round(self, language: Language, number: int, start: int) -> None:
-        """One round, from its prompt `start` on."""
+        """One round, from its prompt `start` on.
+
+        Raises:
+            CancelledError: A second Ctrl-C.
+        """
         drawer, pool = language.drawer, language.pool
         size = pool.begin_round(number)
         prompts = drawer.prompts(number)
