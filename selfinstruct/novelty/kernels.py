@@ -340,18 +340,6 @@ def _places_near(words, begin, size, offsets, sketch, found):  # type: ignore[no
 
 
 @compiled
-def _readable(words, start, size, m):  # type: ignore[no-untyped-def]
-    """How many postings at the beginning of a list can hold something for a query of m tokens; theirs begin at `start`."""
-    # without branches, which could not be foretold
-    low, bound = 0, np.uint64(m)
-    while size > 1:
-        half = size >> 1
-        low += half * np.int64(words[start + low + half - 1] >> np.uint64(48) >= bound)
-        size -= half
-    return low + np.int64(words[start + low] >> np.uint64(48) >= bound)
-
-
-@compiled
 def near_in(segment, probes, places, chunk, settings, hits, near, found):  # type: ignore[no-untyped-def] # noqa: PLR0913
     """Append query << 32 | text for each pair that the sketches do not rule out to the first `found` of `near`.
 
@@ -373,16 +361,17 @@ def near_in(segment, probes, places, chunk, settings, hits, near, found):  # typ
         else:
             lowest = highest = _key(token, 0, common)
         sketch = query_firsts[query], query_seconds[query], np.uint16(_slack(m, limit) + 1)
-        m = min(m, _LONGEST)
+        bound = np.uint64(min(m, _LONGEST))
         for key in range(lowest, min(highest, keys - 1) + 1):
             size = np.int64(starts[key + 1]) - starts[key]
             if size == 0:
                 continue
             start = 3 * np.int64(starts[key])
             postings = start + 2 * size
-            readable = _readable(words, postings, size, m)
-            for block in range(0, readable, BLOCK):
-                length = min(BLOCK, readable - block)
+            for block in range(0, size, BLOCK):
+                if words[postings + block] >> np.uint64(48) < bound:
+                    break
+                length = min(BLOCK, size - block)
                 count = _places_near(words, start + block, length, (size, 2 * size), sketch, hits)
                 if found + count > len(near):
                     near = np.concatenate((near, np.empty_like(near)))
@@ -415,6 +404,13 @@ def _best_of(near, at, number, query, best, rule, tokens, starts, masks, carries
 
     Returns: where those of the next query stand, and the best.
     """
+    # the texts lie all over the memory; read together, the processor does not wait for each (a third of the time)
+    ahead, read = at, np.int64(0)
+    while ahead < len(near) and near[ahead] >> 32 == number:
+        read += tokens[starts[near[ahead] & 0xFFFFFFFF]]
+        ahead += 1
+    if read < 0:  # never, but the compiler leaves out what is not used
+        return ahead, best
     while at < len(near) and near[at] >> 32 == number:
         if at == 0 or near[at] != near[at - 1]:
             index = near[at] & 0xFFFFFFFF

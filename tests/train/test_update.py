@@ -136,18 +136,25 @@ STREAMED = {
 }
 
 
-@pytest.mark.parametrize("limit", [None, 0.05], ids=["unclipped", "clipped"])
-@pytest.mark.parametrize("frugal", [{}, FRUGAL], ids=["whole", "frugal"])
+@pytest.mark.parametrize(
+    ("frugal", "limit", "steps"),
+    [
+        pytest.param({}, None, 20, id="whole-unclipped"),
+        pytest.param(FRUGAL, 0.05, 20, id="frugal-clipped"),
+        pytest.param({}, 0.05, 200, id="whole-clipped", marks=pytest.mark.slow),
+        pytest.param(FRUGAL, None, 200, id="frugal-unclipped", marks=pytest.mark.slow),
+    ],
+)
 def test_layers_trained_in_host_memory_are_those_trained_on_the_device(
-    limit: float | None, frugal: dict[str, Any], tmp_path: Path
+    frugal: dict[str, Any], limit: float | None, steps: int, tmp_path: Path
 ) -> None:
     plain, streamed = make_model(), make_model()
     choices = {"gradient_checkpointing": True, **frugal}
     if not frugal:
         choices["checkpoints"] = "host"  # layers that are computed again as a whole
-    seen = train(tmp_path / "plain", plain, 20, max_grad_norm=limit, **choices)
+    seen = train(tmp_path / "plain", plain, steps, max_grad_norm=limit, **choices)
     choices = {**STREAMED, **frugal}
-    found = train(tmp_path / "streamed", streamed, 20, max_grad_norm=limit, **choices)
+    found = train(tmp_path / "streamed", streamed, steps, max_grad_norm=limit, **choices)
     assert found == seen
     assert same_weights(plain, streamed)
 

@@ -34,10 +34,10 @@ def generate(
     top_p: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Sample from tokens of this probability.")
     ] = 1.0,
-    top_k: Annotated[
-        int, typer.Option(min=0, help="Sample from this many tokens; 0: all.")
+    top_k: Annotated[int, typer.Option(min=0, help="Sample from this many tokens; 0: all.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the sampling; every row has its own of it.")
     ] = 0,
-    seed: Annotated[int, typer.Option(help="Seed of the sampling; every row has its own of it.")] = 0,
     max_rows: Annotated[int | None, typer.Option(min=1, help="Only the first N rows.")] = None,
     field: Annotated[str, typer.Option(help="Column of the answer.")] = "answer",
     base: Annotated[bool, typer.Option("--base", help="Ask the base model instead.")] = False,
@@ -70,7 +70,11 @@ def generate(
     )
     with answers_bar() as progress:
         rows = api.generate(
-            run, file if file is not None else prompt or (), out=out, options=options, progress=progress
+            run,
+            file if file is not None else prompt or (),
+            out=out,
+            options=options,
+            progress=progress,
         )
     if len(rows) == 1:
         print(rows[0][field])

@@ -50,7 +50,8 @@ def serve(
     fast: Annotated[
         bool,
         typer.Option(
-            "--fast", help="Let rounding turn close choices: an answer may depend on others beside it."
+            "--fast",
+            help="Let rounding turn close choices: an answer may depend on others beside it.",
         ),
     ] = False,
     engine: Annotated[

@@ -5,6 +5,7 @@ from dataclasses import replace
 from xtune.memory.predict import (
     ADAPTER_BYTES,
     Workload,
+    layer_weight_bytes,
     optimizer_bytes,
     trained_parameters,
     weight_bytes,
@@ -16,18 +17,25 @@ def host_items(shape: ModelShape, work: Workload) -> dict[str, int]:
     """Bytes in host memory by item: what the techniques put there, not the process itself.
 
     The base as it is held (quantised or not), embedding table and head in the type of the weights, the inputs of all
-    layers, and the states of an optimizer that is paged or on the host.
+    layers, and the states of an optimizer that is paged or on the host. A base on disk passes through pinned memory for
+    two layers.
     """
     table = shape.embedding_parameters * work.weight_bytes
     shared = shape.tied and work.embeddings_place == "host"
     items = {
-        "base": weight_bytes(shape, work) if work.base_place == "host" else 0,
+        "base": _host_base(shape, work),
         "embeddings": table if work.embeddings_place == "host" else 0,
         "head": table if work.head_form == "host" and not shared else 0,
         "checkpoints": checkpoint_bytes(shape, work) if work.checkpoint_place == "host" else 0,
         "optimizer": _host_states(shape, work),
     }
     return {name: size for name, size in items.items() if size}
+
+
+def _host_base(shape: ModelShape, work: Workload) -> int:
+    if work.base_place == "disk":
+        return min(shape.layers, 2) * layer_weight_bytes(shape, work)
+    return weight_bytes(shape, work) if work.base_place == "host" else 0
 
 
 def disk_items(shape: ModelShape, work: Workload) -> dict[str, int]:

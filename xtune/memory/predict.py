@@ -46,7 +46,11 @@ SUBSPACE_RANKS: Mapping[str, int] = {"galore_adamw": 128, "apollo_adamw": 256}
 """Ranks of projected states where none is asked for: the defaults of both papers' own code."""
 
 HEAD_SLICE_BYTES = 2**26
-"""A slice of a head that waits in host memory."""
+"""A slice of a head that is used in slices of the vocabulary; there are two, one of them on its way."""
+
+HEAD_SUM_BYTES = 2**26
+"""float32 sums of such a head's gradients that exist at one time: 4,096 tokens of 4,096 numbers, for which every slice is
+copied once; a matrix product of so many rows takes longer than the copy of its matrix over PCIe."""
 
 RESERVE_FRACTION = 0.10
 """Part of the step's short-lived memory that the allocator holds without using it. Published runs lie 5 to 25 %
@@ -138,6 +142,9 @@ class Prediction:
     gradients_stay: bool
     """Whether gradients live through forward passes (several micro-batches a step)."""
 
+    last_checkpoint_bytes: int = 0
+    """What of `checkpoints` is there to the end of the backward pass: that of the first layer."""
+
     @property
     def resident_bytes(self) -> int:
         """What is there from the first step to the last."""
@@ -151,11 +158,11 @@ class Prediction:
         When the loss is computed all checkpoints and casts exist, and the logits; in the backward pass of
         the last layer all checkpoints and that layer's activations. Afterwards checkpoints are freed as
         gradients come, layer by layer, so the sum lies between its ends: all checkpoints and no gradients,
-        or no checkpoints and all gradients. Gradients that stay from an earlier micro-batch add to both.
+        or one layer's checkpoint and all gradients. Gradients that stay from an earlier micro-batch add to both.
         """
         item = self.items
         forward = item["checkpoints"] + max(item["layer"], item["loss"] + item["casts"])
-        backward = item["gradients"] + item["layer"]
+        backward = item["gradients"] + self.last_checkpoint_bytes + item["layer"]
         step = item["gradients"] + forward if self.gradients_stay else max(forward, backward)
         return self.resident_bytes + step + item["reserve"]
 
@@ -190,7 +197,11 @@ def predict(shape: ModelShape, work: Workload) -> Prediction:
     }
     moving = items["checkpoints"] + max(items["layer"], items["loss"])
     items["reserve"] = round(RESERVE_FRACTION * moving)
-    return Prediction(items=items, gradients_stay=work.accumulation_steps > 1)
+    return Prediction(
+        items=items,
+        gradients_stay=work.accumulation_steps > 1,
+        last_checkpoint_bytes=_hidden_states(shape, work) if work.gradient_checkpointing else saved,
+    )
 
 
 def _resident_weights(shape: ModelShape, work: Workload) -> int:
@@ -212,9 +223,9 @@ def _embeddings(shape: ModelShape, work: Workload) -> int:
 
 
 def _head(shape: ModelShape, work: Workload) -> int:
-    """The head: a matrix of its own, two slices of one that waits on the host, or its quantised form."""
+    """The head: a matrix of its own, or its quantised form; the slices of one on the host belong to the loss."""
     if work.head_form == "host":
-        return 2 * HEAD_SLICE_BYTES
+        return 0
     entries = shape.vocab * shape.hidden
     if work.head_form == "nf4":
         scales = entries // QUANTIZATION_BLOCK
@@ -460,20 +471,47 @@ def _loss(shape: ModelShape, work: Workload) -> int:
     Cross-entropy holds three float32 copies of the logits that exist at one time: the logits, their
     log-softmax and their gradient (12 v for each token of a chunk). The last hidden state and its gradient
     exist for every token (2 c h); behind frugal layers the gradient is written over the hidden states, and a tile has
-    its norm's float32 input (4 h), its selection, normalised states and gradient (5 c h). A trained head's gradient is summed over the
-    chunks in a second buffer.
+    its norm's float32 input (4 h), its selection, normalised states and gradient (5 c h). A trained head's gradient comes
+    with them.
     """
     chunk = min(work.loss_chunk_tokens or work.positions, work.positions)
     hidden = 2 * work.compute_bytes * shape.hidden * work.positions
     if work.frugal:
         tile = min(work.tile_tokens, work.positions)
         hidden = _hidden_states(shape, work) + tile * shape.hidden * (4 + 5 * work.compute_bytes)
-    second = (
-        shape.vocab * shape.hidden * work.weight_bytes
-        if work.method == "full" and chunk < work.positions
-        else 0
-    )
-    return 12 * shape.vocab * chunk + hidden + second
+    if work.head_form != "device":
+        return hidden + _sliced_loss(shape, work, chunk)
+    return 12 * shape.vocab * chunk + hidden + _head_gradient(shape, work)
+
+
+def _head_gradient(shape: ModelShape, work: Workload) -> int:
+    """A trained head's gradient as it is made: a float32 sum over the chunks, and what is given on of it.
+
+    Behind frugal layers each tile has such sums, which are added up in others.
+    """
+    if work.method != "full":
+        return 0
+    entries = shape.vocab * shape.hidden
+    tiles = 4 if work.frugal and work.positions > work.tile_tokens else 0
+    return entries * (4 + tiles + min(work.weight_bytes, work.compute_bytes))
+
+
+def _sliced_loss(shape: ModelShape, work: Workload, chunk: int) -> int:
+    """Of a head in slices of r rows: two slices (2 r h w) and as many logits as of a whole one, of more tokens.
+
+    For each of a group of tokens the sums of its gradient (4 h) and its label's row (c h) are kept, and a product (c h) of
+    those whose logits exist; at the end both once more, of the label's row a float32 copy. One slice is a whole head.
+    """
+    h, w, c = shape.hidden, work.weight_bytes, work.compute_bytes
+    rows = min(shape.vocab, max(1, HEAD_SLICE_BYTES // (h * w)))
+    cast = rows * h * c if w != c else 0
+    if rows == shape.vocab:
+        return rows * h * w + cast + 12 * rows * chunk
+    tokens = min(work.tile_tokens, work.positions) if work.frugal else work.positions
+    group = min(tokens, max(1, HEAD_SUM_BYTES // (4 * h)))
+    part = min(group, chunk * shape.vocab // rows)
+    sums = group * h * (4 + c)
+    return sums + max(2 * rows * h * w + cast + part * (12 * rows + c * h), sums)
 
 
 def _casts(shape: ModelShape, work: Workload, trained: int) -> int:

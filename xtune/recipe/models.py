@@ -617,8 +617,12 @@ class Recipe(Spec):
                 "`memory.base: disk` is for a frozen base; take `host`",
             ),
             (
-                memory.head in {"nf4", "int8"} and self.method.type == "full",
-                "`memory.head` quantises a frozen head alone, and `method: full` trains it; remove it",
+                memory.head in {"host", "nf4", "int8"} and self.method.type == "full",
+                f"`memory.head: {memory.head}` is for a frozen head, and `method: full` trains it; remove it",
+            ),
+            (
+                memory.embeddings == "host" and self.method.type == "full",
+                "`memory.embeddings: host` is for a frozen table, and `method: full` trains it; remove it",
             ),
             (
                 memory.fused_step is True and self.method.type != "full",

@@ -140,7 +140,9 @@ def _tokens(served: Served, prompt: str | list[int]) -> list[int]:
     if isinstance(prompt, list):
         if any(token >= served.vocabulary for token in prompt):
             raise ApiError(
-                400, f"`prompt` has a token beyond the vocabulary of {served.vocabulary}.", param="prompt"
+                400,
+                f"`prompt` has a token beyond the vocabulary of {served.vocabulary}.",
+                param="prompt",
             )
         return prompt
     _check_unicode([prompt], "prompt")
@@ -161,7 +163,9 @@ def _rows(
     count = body.n or 1
     limits = engine.limits
     if len(prompts) * count > limits.queued + limits.concurrent:
-        raise ApiError(400, "The request asks for more answers than the server takes on.", param="n")
+        raise ApiError(
+            400, "The request asks for more answers than the server takes on.", param="n"
+        )
     temperature = 1.0 if body.temperature is None else body.temperature
     decoding = Decoding(
         temperature=temperature,

@@ -143,7 +143,12 @@ class Engine:
         """
         keep = request.keep
         seats = [
-            _Seat(request=request, choice=choice, row=row, pieces=Pieces(request.served.tokenizer, keep))
+            _Seat(
+                request=request,
+                choice=choice,
+                row=row,
+                pieces=Pieces(request.served.tokenizer, keep),
+            )
             for choice, row in enumerate(request.rows)
         ]
         with self._changed:

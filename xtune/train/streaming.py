@@ -53,15 +53,17 @@ class BaseStreaming:
     def said(self) -> str:
         """Where the layers are, for people."""
         assert self.stream is not None
-        size = f"{self.stream.resting_bytes / GIB:.2f} GiB"
-        slots = f"{self.stream.slot_bytes / GIB:.3f} GiB"
+        size, slots = _text(self.stream.resting_bytes), _text(self.stream.slot_bytes)
         place = "host memory"
         if isinstance(self.rest, DiskRest):
-            new = self.rest.written_bytes / GIB
-            place = f"{self.rest.folder} ({new:.2f} GiB of them newly written)"
+            place = f"{self.rest.folder} ({_text(self.rest.written_bytes)} of them newly written)"
         return (
             f"The decoder layers, {size}, rest in {place}; the device has {slots} for two of them."
         )
+
+
+def _text(count: int) -> str:
+    return f"{count / GIB:.2f} GiB" if count >= GIB else f"{count / 2**20:.1f} MiB"
 
 
 def _unclaimed(*_: object) -> None:
