@@ -213,7 +213,8 @@ class DiskRest(Rest):
                 self._make_room(packed.nbytes)
                 _write(path, flat)
                 self.written_bytes += packed.nbytes
-            os.utime(path)
+            with contextlib.suppress(OSError):  # somebody else's file
+                os.utime(path)  # what is used stays longest
             return _FileResting(path, packed.nbytes)
         except OSError as error:
             full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -225,10 +226,11 @@ class DiskRest(Rest):
 
     def _make_room(self, nbytes: int) -> None:
         _remove_leftovers(self.folder)
-        others = [each for each in self.folder.glob("*.layer") if each not in self._mine]
-        others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-        while shutil.disk_usage(self.folder).free < nbytes and others:
-            others.pop().unlink(missing_ok=True)
+        while shutil.disk_usage(self.folder).free < nbytes:
+            others = [each for each in self.folder.glob("*.layer") if each not in self._mine]
+            if not others:
+                return
+            min(others, key=lambda path: path.stat().st_mtime).unlink(missing_ok=True)
 
 
 def _holds(path: Path, flat: torch.Tensor) -> bool:
