@@ -220,7 +220,7 @@ class DiskRest(Rest):
             raise RunError(
                 f"A layer of the base could not be written to {self.folder}: "
                 f"{'the disk is full' if full else error.strerror or error}.",
-                advice="Free some space, or name another folder in XTUNE_CACHE.",
+                advice=f"{'Free some space, or name' if full else 'Name'} another folder in XTUNE_CACHE.",
             ) from error
 
     def _make_room(self, nbytes: int) -> None:
