@@ -89,7 +89,9 @@ def test_a_refused_write_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> N
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     try:
-        with pytest.raises(RunError, match=r"could not be written to .*: the disk is full\.") as got:
+        with pytest.raises(
+            RunError, match=r"could not be written to .*: the disk is full\."
+        ) as got:
             DiskRest(tmp_path / "layers").keep(PackedLayer(layer()))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -122,7 +124,9 @@ def test_a_kill_while_writing_leaves_nothing_that_passes_for_a_layer(tmp_path: P
     layers = list(tmp_path.glob("*.layer"))
     assert len(layers) >= 3
     assert all(digest_of(path) == path.stem for path in layers)
-    for leftover in tmp_path.glob(".writing-*"):  # whoever writes next, an hour later, takes them away
+    for leftover in tmp_path.glob(
+        ".writing-*"
+    ):  # whoever writes next, an hour later, takes them away
         os.utime(leftover, (0, 0))
     DiskRest(tmp_path).keep(PackedLayer(layer()))
     assert not list(tmp_path.glob(".writing-*"))

@@ -10,8 +10,10 @@ from xtune.cli.data import data_app
 from xtune.cli.doctor import doctor
 from xtune.cli.ending import Verbs, run_to_end
 from xtune.cli.evaluate import evaluate
+from xtune.cli.generate import generate
 from xtune.cli.plan import plan
 from xtune.cli.recipes import init, recipe_names, recipes_app
+from xtune.cli.serve import serve
 
 app = typer.Typer(
     name="xtune",
@@ -112,6 +114,8 @@ def merge(
 app.add_typer(data_app, name="data")
 app.add_typer(recipes_app, name="recipes")
 app.command(context_settings=SETTINGS)(plan)
+app.command()(generate)
+app.command()(serve)
 app.command()(init)
 app.command()(doctor)
 app.command()(evaluate)

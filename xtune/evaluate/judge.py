@@ -201,7 +201,7 @@ def prepare(tasks: Sequence[str], options: TaskOptions) -> tuple[list[Asked], li
     if options.folder is not None and not options.folder.is_dir():
         raise DataError([Problem(what=f"There is no folder {options.folder}", where="--task-data")])
     chosen = choose_tasks(tasks)
-    languages = choose_languages(chosen, options.languages)
+    languages: Mapping[str, list[str]] = choose_languages(chosen, options.languages)
     if any({"bleu", "chrf"} & set(task.measures) for task in chosen.values()):
         require()
     prepared: list[Asked] = []

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from xtune.kernels.cross_entropy import LogitTransform
+from xtune.kernels.head_slices import sliced_head
 
 # fmt: off
 PLAIN_HEADS = frozenset(
@@ -83,6 +84,23 @@ def compute_device(model: nn.Module) -> torch.device:
     """Where a model computes: the device of its parameters, some of which may wait in host memory."""
     devices = [parameter.device for parameter in model.parameters()]
     return next((each for each in devices if each.type != "cpu"), torch.device("cpu"))
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Numbers in a model's weights, each matrix once: quantised ones unpacked, and those that are no parameters."""
+    weights: dict[int, int] = {}
+    for module in model.modules():
+        head = sliced_head(module)
+        outside = vars(module).get("weight")
+        if head is not None:
+            shared = isinstance(outside, torch.Tensor) and outside.numel() > 0
+            weights[id(outside) if shared else id(head)] = head.matrix.vocab * head.matrix.hidden
+        elif isinstance(outside, torch.Tensor):
+            weights[id(outside)] = outside.numel()
+        for parameter in module.parameters(recurse=False):
+            state = getattr(parameter, "quant_state", None)
+            weights[id(parameter)] = (parameter if state is None else state).shape.numel()
+    return sum(weights.values())
 
 
 def output_layer(model: PreTrainedModel) -> nn.Module | None:

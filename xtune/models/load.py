@@ -24,7 +24,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from xtune.errors import MissingPackageError, ModelError
-from xtune.models.load_layers import OnLayer, Reading, layer_by_layer
+from xtune.models.load_layers import OnLayer, Reading, hand_on, layer_by_layer
 from xtune.models.quiet import quiet
 from xtune.models.source import WEIGHTS, WEIGHTS_INDEX, fetch, read_config, read_json_object
 from xtune.models.tokenizer import load_tokenizer, pad_token_id
@@ -261,8 +261,9 @@ def _from_weights(
         host_embeddings=loading.host_embeddings,
         host_head=loading.host_head,
     )
-    by_layer = layer_by_layer(reading) if quantization or reading != Reading() else nullcontext()
-    with _explained(loading), quiet(), by_layer:
+    in_layers = quantization is not None or reading != Reading()
+    by_layer = layer_by_layer(reading) if in_layers else nullcontext(False)
+    with _explained(loading), quiet(), by_layer as hands_on:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=getattr(torch, loading.weight_dtype),
@@ -276,7 +277,10 @@ def _from_weights(
         )
     model, info = loaded
     _check_loaded(info, loading.model)
-    return _checked(model)
+    checked = _checked(model)
+    if on_layer is not None and not hands_on:
+        hand_on(checked, on_layer)
+    return checked
 
 
 def _from_scratch(folder: Path, loading: Loading, seed: int) -> PreTrainedModel:

@@ -1,6 +1,5 @@
 """Puts what lies before and behind the decoder layers, embedding and head, where the plan wants them. Trains neither."""
 
-import logging
 from typing import Any
 
 import torch
@@ -16,47 +15,63 @@ from xtune.kernels.stream_rest import host_memory
 from xtune.plan import Plan
 from xtune.recipe.models import Full
 
-log = logging.getLogger("xtune")
+GIB = 2**30
 
 
-def place_ends(model: PreTrainedModel, plan: Plan) -> None:
+def place_ends(model: PreTrainedModel, plan: Plan) -> str | None:
     """Keep embedding and head of a loaded model, before it gets an adapter, as `memory.embeddings` and `memory.head` say.
+
+    Returns:
+        A sentence about what was done, for people; None where both stay on the device as they are.
 
     Raises:
         ModelError: One of them is trained, or cannot be kept so.
     """
     place, form = plan.embeddings.value, plan.head.value
     if (place, form) == ("device", "device"):
-        return
+        return None
     head = output_layer(model)
     tied = is_tied(model)
     _check(model, plan, head, tied=tied)
     untyped: Any = model
     embedding: nn.Module = untyped.get_input_embeddings()
     device = compute_device(model)
-    table = None
+    said = []
+    shared = None
     if form != "device" and head is not None:
-        table = _keep_head(head, form, device)
+        kept, sentence = _keep_head(head, form, device)
+        said.append(sentence)
+        shared = kept if tied and form == "host" else None
+    if shared is not None:
+        said = [f"Embedding and head, one matrix of {_size(shared)}, stay in host memory."]
     if place == "host":
-        shared = tied and form == "host" and table is not None
-        keep_embedding_on_host(
-            embedding, table if shared and table is not None else _host(embedding), device
-        )
+        table = _host(embedding) if shared is None else shared
+        keep_embedding_on_host(embedding, table, device)
+        if shared is None:
+            said.append(f"The embedding, {_size(table)}, stays in host memory.")
+    return " ".join(said)
 
 
-def _keep_head(head: nn.Module, form: str, device: torch.device) -> torch.Tensor:
-    """Slice the head; returns what its `weight` is from now on."""
+def _size(tensor: torch.Tensor) -> str:
+    return f"{tensor.nbytes / GIB:.2f} GiB"
+
+
+def _keep_head(head: nn.Module, form: str, device: torch.device) -> tuple[torch.Tensor, str]:
+    """Slice the head; returns what its `weight` is from now on, and what to say."""
     weight = _host(head)
     matrix: HeadMatrix
     if form == "host":
         kept = host_memory(device)(weight.nbytes).view(weight.dtype).view(weight.shape)
         matrix = HostMatrix(kept.copy_(weight), device)
+        said = f"The head, {_size(weight)}, stays in host memory."
     else:
         matrix = (Nf4Matrix if form == "nf4" else Int8Matrix)(weight, device)
         kept = weight.new_empty((0, weight.shape[1]), device=device)
-        log.info("The head is held in %s: logits and losses are not those of the whole one.", form)
+        said = (
+            f"The head is held in {form}: logits and losses are not quite those of the whole head."
+        )
     slice_head(head, matrix, kept)
-    return kept
+    return kept, said
 
 
 def _host(module: nn.Module) -> torch.Tensor:

@@ -44,6 +44,7 @@ class Loop:
             self._restore(job.resume_from)
             job.batches.resume(self.state.step, self.state.data)
             job.resume_from = None  # its weights and optimizer would stay in host memory
+        self.whole_step = self.state.step  # the last that has been evaluated too
         # everything is where it belongs, which need not be the device
         self.parallel = accelerator.prepare_model(self.module, device_placement=False)
         self.save_every = self.settings.save_every or max(1, math.ceil(job.total_steps / 10))
@@ -73,6 +74,7 @@ class Loop:
                 self._record(step, loss, learning_rate, grad_norm, time.perf_counter() - began)
 
                 is_best = self._evaluate() if self._evaluation_is_due(out_of_time) else False
+                self.whole_step = state.step
                 if self._has_stalled():
                     ending = "stopped_early"
                 elif out_of_time:
@@ -85,7 +87,8 @@ class Loop:
         return Ended(ending=ending, state=state)
 
     def finish(self) -> None:
-        """Leave the model with the weights that the recipe asks the run to end with."""
+        """Leave the model with the weights that the recipe asks the run to end with, and nothing else in memory."""
+        self.update.let_go()
         best = self.state.best_step
         if self.settings.finish_with == "best" and best is not None and best != self.state.step:
             try:
@@ -94,6 +97,13 @@ class Loop:
             except RunError as error:
                 message = f"The run ends with its last weights, not its best: {error.message}"
             self.job.observer.on_message(message)
+
+    def keep(self) -> None:
+        """Save the last step after an error in the next one, unless that has touched the weights or read streamed data."""
+        self.update.free()
+        whole = self.whole_step == self.state.step and not self.update.is_halfway
+        if whole and self.state.step and self.job.batches.position() is None:
+            self._save()
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         load_trainable_state(self.job.model, checkpoint.weights)

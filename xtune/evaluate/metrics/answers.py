@@ -71,7 +71,7 @@ def _f1(given: list[str], right: list[str]) -> float:
 def _words(language: str) -> Callable[[str], list[str]]:
     if language == "zh":
         return lambda text: _CHINESE.sub(r" \g<0> ", text).split()
-    if tokenizer_name(language) in {"wordpunct", "indic words", "kiwi"} or language == "ko":
+    if tokenizer_name(language) in {"wordpunct", "indic words"} or language == "ko":
         return str.split  # Korean has spaces, too
     return lambda text: tokenize(text, language)
 
