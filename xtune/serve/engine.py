@@ -181,7 +181,7 @@ class Engine:
                 self._batcher.step()
             except torch.OutOfMemoryError:
                 self._make_room()
-            except Exception:
+            except Exception:  # noqa: BLE001 - one request's fault must not end the server
                 log.exception("An answer failed.")
                 self._fail("The server could not compute this answer; its log says why.")
             self._tell()
