@@ -180,6 +180,7 @@ def chat(
     *,
     prompt: str | None = None,
     system: str | None = None,
+    compare: bool = False,
     max_new_tokens: int = 512,
     temperature: float = 0.0,
 ) -> None:
@@ -189,6 +190,7 @@ def chat(
         run: A run folder, an adapter folder or a model folder.
         prompt: Answer this one prompt and return; default: a conversation.
         system: The system prompt.
+        compare: Show the base model's answer before each.
         max_new_tokens: Longest answer, in tokens.
         temperature: 0 is greedy.
 
@@ -196,22 +198,22 @@ def chat(
         XtuneError: The run cannot be opened.
     """
     from xtune.adapter.open import open_run  # noqa: PLC0415 - torch is imported late
-    from xtune.evaluate.chat import Chat, converse  # noqa: PLC0415
+    from xtune.evaluate.chat import Chat, answer_both, base_chat, converse  # noqa: PLC0415
     from xtune.evaluate.generate import Decoding  # noqa: PLC0415
 
     decoding = Decoding(max_new_tokens=max_new_tokens, temperature=temperature)
-    conversation = Chat(open_run(Path(run)), decoding=decoding, system=system)
+    opened = open_run(Path(run))
+    conversation = Chat(opened, decoding=decoding, system=system)
+    base = base_chat(Path(run), opened, decoding=decoding, system=system) if compare else None
 
     def write(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
 
     if prompt is None:
-        converse(conversation, write=write)
-        return
-    for piece in conversation.reply(prompt):
-        write(piece)
-    write("\n")
+        converse(conversation, base=base, write=write)
+    else:
+        answer_both(conversation, base, prompt, write)
 
 
 def generate(

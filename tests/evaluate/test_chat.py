@@ -5,11 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from adapted import with_adapter
 
 from xtune.adapter.open import Opened, open_run
-from xtune.errors import XtuneError
-from xtune.evaluate.chat import Chat, converse
+from xtune.errors import RunError, XtuneError
+from xtune.evaluate.chat import Chat, base_chat, converse
 from xtune.evaluate.generate import Decoding, generate
+
+# peft 0.21 reads a property that transformers 5.23 deprecates
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"
+)
 
 SHORT = Decoding(max_new_tokens=6)
 
@@ -138,3 +144,31 @@ def test_an_answer_that_cannot_be_given_is_a_message_and_not_the_end(chat: Chat)
     converse(chat, read=script("one " * 600, "/reset"), write=shown.append)
     assert "the model reads 512" in "".join(shown)
     assert "forgotten" in "".join(shown)
+
+
+def test_the_base_answers_beside_an_adapter_and_goes_on_from_its_own_answers(
+    model: Any, tokenizer: Any, make_run: Callable[..., Path], answer: Callable[[str], str]
+) -> None:
+    run = make_run("lora")
+    with_adapter(model).save_pretrained(run / "adapter")
+    tokenizer.save_pretrained(run / "adapter")
+    opened = open_run(run, device="cpu")
+    tuned = Chat(opened, decoding=SHORT)
+    base = base_chat(run, opened, decoding=SHORT)
+    shown: list[str] = []
+    lines = iter(["one two", "three", "/reset", "/exit"])
+    converse(tuned, base=base, read=lambda _: next(lines), write=shown.append)
+    turn = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
+    first = answer(turn.format("one two"))
+    second = answer(f"{turn.format('one two')}{first}<|im_end|>\n{turn.format('three')}")
+    text = "".join(shown)
+    assert f"base model: {first}\ntuned: " in text
+    assert f"base model: {second}\ntuned: " in text
+    assert (tuned.history, base.history) == ([], [])
+    alone = Chat(open_run(run, device="cpu"), decoding=SHORT)
+    assert f"\ntuned: {''.join(alone.reply('one two'))}\n" in text
+
+
+def test_a_bare_model_has_no_base_to_talk_to(base_folder: Path) -> None:
+    with pytest.raises(RunError, match="does not say what it was before"):
+        base_chat(base_folder, open_run(base_folder, device="cpu"))

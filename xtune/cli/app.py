@@ -87,10 +87,18 @@ def chat(
     system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 512,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Show the base model's answer before each.")
+    ] = False,
 ) -> None:
     """Talk to a fine-tuned model, with the template it was trained with."""
     api.chat(
-        run, prompt=prompt, system=system, max_new_tokens=max_new_tokens, temperature=temperature
+        run,
+        prompt=prompt,
+        system=system,
+        compare=compare,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
     )
 
 

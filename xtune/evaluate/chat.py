@@ -1,14 +1,18 @@
 """A conversation with a model in a terminal: history, commands, answers as they come. The command line is in `xtune.cli`."""
 
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
-from xtune.adapter.open import Opened
+from xtune.adapter.open import Opened, open_run
 from xtune.data.types import Conversation, Message, Origin
-from xtune.errors import Terminated, XtuneError
+from xtune.errors import RunError, Terminated, XtuneError
+from xtune.evaluate.compare import base_only
 from xtune.evaluate.evaluate import make_encoder
 from xtune.evaluate.generate import Decoding, positions_left, stream
+from xtune.run.folder import RECIPE
 
 HELP = "Commands: /reset forgets the conversation, /system TEXT sets the system prompt, /exit ends."
 
@@ -26,7 +30,12 @@ class Chat:
     """
 
     def __init__(
-        self, opened: Opened, *, decoding: Decoding | None = None, system: str | None = None
+        self,
+        opened: Opened,
+        *,
+        decoding: Decoding | None = None,
+        system: str | None = None,
+        base: bool = False,
     ) -> None:
         """Begin.
 
@@ -34,7 +43,9 @@ class Chat:
             opened: The model with its tokenizer and recipe.
             decoding: How answers are chosen; greedy when left out, so that they can be repeated.
             system: The system prompt, if there is to be one.
+            base: Talk to the model without its adapter, which stays switched on for others.
         """
+        self._model = partial(base_only, opened.model) if base else nullcontext
         self._opened = opened
         self._decoding = decoding or Decoding(max_new_tokens=ANSWER_TOKENS)
         self._continues = opened.recipe.stage == "pretrain"
@@ -58,13 +69,17 @@ class Chat:
         decoding = replace(self._decoding, max_new_tokens=self._room(len(prompt)))
         pieces: list[str] = []
         try:
-            for piece in stream(self._opened.model, self._opened.tokenizer, prompt, decoding):
-                pieces.append(piece)
-                yield piece
+            with self._model(), closing(self._stream(prompt, decoding)) as answer:
+                for piece in answer:
+                    pieces.append(piece)
+                    yield piece
         finally:
             if pieces and not self._continues:
-                answer = Message(role="assistant", content="".join(pieces))
-                self.history += [question, answer]
+                given = Message(role="assistant", content="".join(pieces))
+                self.history += [question, given]
+
+    def _stream(self, prompt: list[int], decoding: Decoding) -> Generator[str, None, None]:
+        return stream(self._opened.model, self._opened.tokenizer, prompt, decoding)
 
     def reset(self) -> None:
         """Forget the conversation; the system prompt stays."""
@@ -99,9 +114,47 @@ def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
+def base_chat(
+    folder: Path, opened: Opened, *, decoding: Decoding | None = None, system: str | None = None
+) -> Chat:
+    """The same talk with the base: the opened model without its adapter, or what a full fine-tune started from.
+
+    Args:
+        folder: What was opened.
+        opened: The tuned model. Of a full fine-tune the base is opened beside it, and both are in memory.
+        decoding: As in `Chat`.
+        system: As in `Chat`.
+
+    Raises:
+        RunError: The folder holds a model but does not say what it was before.
+    """
+    if hasattr(opened.model, "disable_adapter"):
+        return Chat(opened, decoding=decoding, system=system, base=True)
+    if not (folder / RECIPE).exists():
+        raise RunError(
+            f"{folder} holds a model but does not say what it was before.",
+            advice=f"Give the run's folder, the one with {RECIPE}.",
+        )
+    return Chat(open_run(folder, base_only=True), decoding=decoding, system=system)
+
+
+def answer_both(chat: Chat, base: Chat | None, text: str, write: Callable[[str], object]) -> None:
+    """Write the answer; with a base, its answer first, both under their names."""
+    for name, side in (("base model: ", base), ("tuned: " if base else "", chat)):
+        if side is None:
+            continue
+        write(name)
+        # closed at once when interrupted, so that the model stops
+        with closing(side.reply(text)) as pieces:
+            for piece in pieces:
+                write(piece)
+        write("\n")
+
+
 def converse(
     chat: Chat,
     *,
+    base: Chat | None = None,
     read: Callable[[str], str] = input,
     write: Callable[[str], object],
 ) -> None:
@@ -111,6 +164,7 @@ def converse(
 
     Args:
         chat: The conversation.
+        base: The same one with the base model, whose answers are shown, too; each goes on from its own.
         read: Asks for a line, given the prompt to show; raises EOFError at the end of the input.
         write: Shows text at once, as it is, without a line end of its own.
 
@@ -129,9 +183,11 @@ def converse(
         if line == "/exit":
             return
         if line.startswith("/"):
+            if base is not None:
+                _obey(base, line)
             write(f"{_obey(chat, line)}\n")
         elif line:
-            _answer(chat, line, write)
+            _answer(chat, base, line, write)
 
 
 def _obey(chat: Chat, line: str) -> str:
@@ -148,16 +204,12 @@ def _obey(chat: Chat, line: str) -> str:
     return HELP
 
 
-def _answer(chat: Chat, line: str, write: Callable[[str], object]) -> None:
+def _answer(chat: Chat, base: Chat | None, line: str, write: Callable[[str], object]) -> None:
     try:
-        # closed at once when interrupted, so that the model stops
-        with closing(chat.reply(line)) as pieces:
-            for piece in pieces:
-                write(piece)
+        answer_both(chat, base, line, write)
     except Terminated:
         raise
     except KeyboardInterrupt:
-        write(" [stopped]")
+        write(" [stopped]\n")
     except XtuneError as error:
-        write(str(error))
-    write("\n")
+        write(f"{error}\n")
