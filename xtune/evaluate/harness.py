@@ -129,6 +129,7 @@ def run_harness(
             batch_size=options.batch_rows,
             device=str(next(opened.model.parameters()).device),
             mixed_precision_dtype=opened.autocast,
+            softmax_dtype="float32",  # in bfloat16 a log-likelihood of -800 is rounded to a multiple of 4
         )
         with _quiet():
             found = lm_eval.simple_evaluate(
