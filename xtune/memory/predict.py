@@ -45,6 +45,9 @@ imported (0.7 GiB resident: Linux, torch 2.13, November 2026)."""
 SUBSPACE_RANKS: Mapping[str, int] = {"galore_adamw": 128, "apollo_adamw": 256}
 """Ranks of projected states where none is asked for: the defaults of both papers' own code."""
 
+HEAD_PART_ROWS = 2048
+"""Rows of a trained head whose gradient is added, or scaled, at one time (`xtune.kernels.cross_entropy.PART_ROWS`)."""
+
 HEAD_SLICE_BYTES = 2**26
 """A slice of a head that is used in slices of the vocabulary; there are two, one of them on its way."""
 
@@ -485,7 +488,7 @@ def _loss(shape: ModelShape, work: Workload) -> int:
 
 
 def _head_gradient(shape: ModelShape, work: Workload) -> int:
-    """A trained head's gradient as it is made: a float32 sum over the chunks, and what is given on of it.
+    """A trained head's gradient as it is made: a float32 sum over the chunks, what is given on of it, and a part of either.
 
     Behind frugal layers each tile has such sums, which are added up in others.
     """
@@ -493,7 +496,8 @@ def _head_gradient(shape: ModelShape, work: Workload) -> int:
         return 0
     entries = shape.vocab * shape.hidden
     tiles = 4 if work.frugal and work.positions > work.tile_tokens else 0
-    return entries * (4 + tiles + min(work.weight_bytes, work.compute_bytes))
+    part = 4 * min(shape.vocab, HEAD_PART_ROWS) * shape.hidden
+    return part + entries * (4 + tiles + min(work.weight_bytes, work.compute_bytes))
 
 
 def _sliced_loss(shape: ModelShape, work: Workload, chunk: int) -> int:
