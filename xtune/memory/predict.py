@@ -276,8 +276,8 @@ def _layer(shape: ModelShape, work: Workload, saved: int) -> int:
 
     A frugal layer holds for every token the incoming gradient (h w), queries, keys, values and what attention gave
     (c times 2 q + 2 k). Besides it needs the most of: a tile of the feed-forward block, which saves gate, its
-    activation and up and has both gradients of their product (5 c m), experts as whole layers do, the norm's float32 input (4 h), the residual and
-    the normalised state (2 c h), and the largest matrix expanded; or one group's attention, what it gave and the
+    activation and up and has both gradients of their product (5 c m), experts as whole layers do, the norm's float32 input (4 h), the residual, the
+    normalised state, the output and its copy (4 c h), and the largest matrix expanded; or one group's attention, what it gave and the
     gradients of its queries, keys and values (c times 2 q + 2 k of the group) and what the kernel has inside: float32
     sums of the queries' gradients (4 q), and where key heads are shared the gradients of keys and values for every
     query head (2 c q).
@@ -292,7 +292,7 @@ def _layer(shape: ModelShape, work: Workload, saved: int) -> int:
     query = shape.query_width // max(1, shape.kv_heads)
     shared = 2 * c * query if shape.heads != shape.kv_heads else 0
     group = n * (c * (2 * query + 2 * shape.head_dim) + 4 * query + shared)
-    block = tile * (5 * c * _feed_forward_width(shape) + 4 * h + 2 * c * h)
+    block = tile * (5 * c * _feed_forward_width(shape) + 4 * h + 4 * c * h)
     block += tile * (2 * c * h * shape.experts_per_token + _visits(shape, work))
     experts = _expanded_experts(shape, work) * 5 // 3 + _copied_factors(shape, work)
     return every + max(group, block + _expanded(shape, work) + experts)
