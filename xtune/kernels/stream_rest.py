@@ -69,7 +69,7 @@ def lock_pages(nbytes: int) -> torch.Tensor:
     """
     mapping = mmap.mmap(-1, max(nbytes, 1))
     flat = torch.frombuffer(mapping, dtype=torch.uint8, count=max(nbytes, 1))[:nbytes]
-    cudart: Any = torch.cuda.cudart()
+    cudart: Any = torch.cuda.cudart()  # type: ignore[no-untyped-call]
     if cudart.cudaHostRegister(flat.data_ptr(), nbytes, 0) == cudart.cudaError.success:
         # behind the last view of it, and before the mapping goes
         kept = flat.untyped_storage()
@@ -140,7 +140,7 @@ class _FileResting(Resting):
         """
         assert staging is not None
         bytes_ = staging[: self._nbytes]
-        view = memoryview(bytes_.numpy())
+        view = _buffer(bytes_)
         try:
             os.lseek(self._file, 0, os.SEEK_SET)
             done = 0
@@ -165,6 +165,11 @@ class _FileResting(Resting):
         if hasattr(os, "posix_fadvise"):  # Linux
             with contextlib.suppress(OSError):
                 os.posix_fadvise(self._file, 0, 0, getattr(os, name))
+
+
+def _buffer(flat: torch.Tensor) -> memoryview:
+    untyped: Any = flat.numpy()
+    return memoryview(untyped)
 
 
 def _memory_is_short(nbytes: int) -> bool:
@@ -202,7 +207,7 @@ class DiskRest(Rest):
         flat = _pageable(packed.nbytes)
         flat.zero_()  # what fills up between tensors shall not make two files of one layer
         packed.gather(flat)
-        digest = hashlib.blake2b(memoryview(flat.numpy()), digest_size=16).hexdigest()
+        digest = hashlib.blake2b(_buffer(flat), digest_size=16).hexdigest()
         path = self.folder / f"{digest}.layer"
         self._mine.add(path)
         try:
@@ -248,7 +253,7 @@ def _write(path: Path, flat: torch.Tensor) -> None:
     try:
         with aside.open("wb", buffering=0) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            view = memoryview(flat.numpy())
+            view = _buffer(flat)
             while view:
                 view = view[file.write(view) :]
             os.fsync(file.fileno())
