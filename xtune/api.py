@@ -300,11 +300,11 @@ class Server:
         Returns:
             Whether all of them were finished within the grace.
         """
-        from xtune.serve.server import run as run_server  # noqa: PLC0415
+        from xtune.serve.server import make_server  # noqa: PLC0415
 
-        return run_server(
-            self.engine, self.listener, host=self.host, api_key=self.api_key, grace_s=grace_s
-        )
+        server = make_server(self.engine, host=self.host, api_key=self.api_key, grace_s=grace_s)
+        server.run(sockets=[self.listener])
+        return not server.cut
 
 
 def serve(  # noqa: PLR0913 - options of a server, all by name

@@ -75,8 +75,9 @@ def _likeliest(
     logits: torch.Tensor, wants: Sequence[Want], reach: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     del wants  # the likeliest token is the same whatever they say
-    best, places = logits.topk(2, dim=-1)
-    return places[:, 0], best[:, 0] - best[:, 1] > reach
+    best = logits.topk(2, dim=-1).values
+    # of equal ones, and 16-bit logits often are, argmax takes the first, as everyone's greedy decoding does
+    return logits.argmax(-1), best[:, 0] - best[:, 1] > reach
 
 
 def _drawn(

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,25 +46,20 @@ def is_loopback(host: str) -> bool:
     return host in LOOPBACK or host.startswith("127.")
 
 
-def run(
+def make_server(
     engine: Engine,
-    listener: socket.socket,
     *,
     host: str,
     api_key: str | None,
     grace_s: float = GRACE_SECONDS,
-) -> bool:
-    """Serve until SIGTERM or Ctrl-C; then take no more requests and finish those at hand.
+) -> "Server":
+    """A server that runs until SIGTERM or Ctrl-C; then it takes no more requests and finishes those at hand.
 
     Args:
         engine: What answers.
-        listener: Where to listen.
-        host: The name under which it was bound.
+        host: The name under which its socket was bound.
         api_key: What clients must send; None: nothing.
         grace_s: How long answers may take to end.
-
-    Returns:
-        Whether every answer was finished; False after the grace, or a second signal.
     """
     # without a key, a page in a browser could reach the server by a name of its own
     hosts = LOOPBACK | {host.lower()} if api_key is None and is_loopback(host) else None
@@ -75,12 +71,10 @@ def run(
         timeout_graceful_shutdown=max(1, int(grace_s)),
         server_header=False,
     )
-    server = _Server(config)
-    server.run(sockets=[listener])
-    return not server.cut
+    return Server(config)
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """uvicorn's, with signals that end it and are not raised again."""
 
     cut = False
@@ -95,6 +89,9 @@ class _Server(uvicorn.Server):
             self.force_exit = self.should_exit
             self.should_exit = True
 
+        if threading.current_thread() is not threading.main_thread():  # a notebook's, say
+            yield
+            return
         before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield
