@@ -307,7 +307,7 @@ class Server:
         return not server.cut
 
 
-def serve(  # noqa: PLR0913 - options of a server, all by name
+def serve(
     runs: Sequence[str],
     *,
     address: tuple[str, int] = ("127.0.0.1", 8000),

@@ -33,7 +33,12 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "GPT2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128},
     "Bloom": {"n_head": 4, "n_layer": 2},
     "Mamba": {"state_size": 4},
-    "Jamba": {"num_experts": 2, "attn_layer_period": 2, "attn_layer_offset": 1, "use_mamba_kernels": False},
+    "Jamba": {
+        "num_experts": 2,
+        "attn_layer_period": 2,
+        "attn_layer_offset": 1,
+        "use_mamba_kernels": False,
+    },
     "Lfm2": {"full_attn_idxs": [1], "block_auto_adjust_ff_dim": False},
     "Rwkv": {"attention_hidden_size": 32},
 }
@@ -49,9 +54,7 @@ def one_thread() -> Iterator[None]:
 
 def make_model(family: str, dtype: torch.dtype = torch.float32) -> Any:
     """Random weights, large enough that greedy answers differ between prompts."""
-    kind = getattr(
-        transformers, f"{family}{'LMHeadModel' if family == 'GPT2' else 'ForCausalLM'}"
-    )
+    kind = getattr(transformers, f"{family}{'LMHeadModel' if family == 'GPT2' else 'ForCausalLM'}")
     torch.manual_seed(3)
     model = kind(kind.config_class(**{**SIZES, **FAMILIES[family]}))
     return model.to(dtype).eval()
@@ -69,7 +72,9 @@ def by_hand(model: Any, prompt: Sequence[int], count: int) -> list[int]:
 
 def prompts(count: int = 7) -> list[list[int]]:
     draw = random.Random(5)
-    return [[draw.randrange(3, 64) for _ in range(draw.choice([1, 3, 9, 20]))] for _ in range(count)]
+    return [
+        [draw.randrange(3, 64) for _ in range(draw.choice([1, 3, 9, 20]))] for _ in range(count)
+    ]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -87,7 +92,9 @@ def test_rows_that_join_and_leave_get_the_answers_of_rows_alone(family: str) -> 
     while batcher.rows:
         batcher.step()
     assert [row.finish for row in rows] == ["length"] * 7
-    assert [row.tokens for row in rows] == [by_hand(model, row.prompt, len(row.tokens)) for row in rows]
+    assert [row.tokens for row in rows] == [
+        by_hand(model, row.prompt, len(row.tokens)) for row in rows
+    ]
     assert len({tuple(row.tokens[:3]) for row in rows}) > 2
 
 

@@ -42,7 +42,9 @@ def serving(*runs: str, **options: Any) -> Iterator[api.Server]:
 @pytest.fixture(scope="session")
 def demo() -> Iterator[api.Server]:
     """The demo model and the adapter that comes with it."""
-    with serving("bundled:tasks", limits=Limits(concurrent=8, queued=32, output_tokens=1500)) as ready:
+    with serving(
+        "bundled:tasks", limits=Limits(concurrent=8, queued=32, output_tokens=1500)
+    ) as ready:
         yield ready
 
 

@@ -43,7 +43,9 @@ def by_hand() -> dict[tuple[str, str], str]:
         )
         for name in MODELS:
             model: Any = opened.model
-            answers[name, question] = _continued(model, opened.tokenizer, prompt, base=name != "tasks")
+            answers[name, question] = _continued(
+                model, opened.tokenizer, prompt, base=name != "tasks"
+            )
     return answers
 
 
@@ -73,16 +75,27 @@ def test_answers_under_load_are_those_of_single_prompts_whole_and_streamed(
             async def ask(name: str, question: str, stream: bool) -> str:
                 options: Any = {"model": name, "temperature": 0, "max_tokens": 16}
                 if not stream:
-                    whole = await client.chat.completions.create(messages=asked(question), **options)
+                    whole = await client.chat.completions.create(
+                        messages=asked(question), **options
+                    )
                     return whole.choices[0].message.content or ""
                 pieces = await client.chat.completions.create(
                     messages=asked(question), stream=True, **options
                 )
                 return "".join(
-                    [piece.choices[0].delta.content or "" async for piece in pieces if piece.choices]
+                    [
+                        piece.choices[0].delta.content or ""
+                        async for piece in pieces
+                        if piece.choices
+                    ]
                 )
 
-            keys = [(name, question, stream) for question in QUESTIONS for name in MODELS for stream in (True, False)]
+            keys = [
+                (name, question, stream)
+                for question in QUESTIONS
+                for name in MODELS
+                for stream in (True, False)
+            ]
             return dict(zip(keys, await asyncio.gather(*(ask(*key) for key in keys)), strict=True))
 
     found = asyncio.run(ask_all())
@@ -118,7 +131,12 @@ def test_models_are_listed_and_found(client: OpenAI) -> None:
 
 
 def test_stop_texts_end_an_answer_before_them(client: OpenAI) -> None:
-    options: Any = {"model": "bundled:demo", "prompt": "The goods", "temperature": 0, "max_tokens": 24}
+    options: Any = {
+        "model": "bundled:demo",
+        "prompt": "The goods",
+        "temperature": 0,
+        "max_tokens": 24,
+    }
     whole = client.completions.create(**options).choices[0]
     stop = whole.text[9:13]
     cut = client.completions.create(stop=["never", stop], **options).choices[0]
@@ -179,7 +197,9 @@ def test_completions_take_several_prompts_of_text_or_tokens(client: OpenAI) -> N
     assert tokens.usage is not None
     assert tokens.usage.prompt_tokens == len(ids)
     first: int = tokenizer(tokens.choices[0].text, add_special_tokens=False)["input_ids"][0]
-    ended = client.completions.create(prompt=[ids], extra_body={"stop_token_ids": [first]}, **options)
+    ended = client.completions.create(
+        prompt=[ids], extra_body={"stop_token_ids": [first]}, **options
+    )
     assert (ended.choices[0].text, ended.choices[0].finish_reason) == ("", "stop")
 
 
@@ -240,7 +260,11 @@ def post(demo: api.Server, body: bytes, **headers: str) -> tuple[int, dict[str, 
         (b"\xff\xfe", 400, "not JSON"),
         (b"[" * 100_000, 400, "error parsing the body"),
         (b'{"model":"tasks","messages":[{"role":"user","content":"\\ud800"}]}', 400, "surrogate"),
-        (b'{"model":"tasks","messages":[{"role":"user","content":"x"}],"top_p":NaN}', 400, "`top_p`"),
+        (
+            b'{"model":"tasks","messages":[{"role":"user","content":"x"}],"top_p":NaN}',
+            400,
+            "`top_p`",
+        ),
     ],
 )
 def test_a_malformed_body_is_an_error_in_json(
@@ -279,7 +303,9 @@ def test_a_client_that_leaves_frees_its_place(demo: api.Server, stream: bool) ->
     assert all(row.finish is None for row in rows)  # given up, not finished
 
 
-def test_more_requests_than_fit_are_told_to_come_back(start_tiny: Callable[..., api.Server]) -> None:
+def test_more_requests_than_fit_are_told_to_come_back(
+    start_tiny: Callable[..., api.Server],
+) -> None:
     tiny = start_tiny(limits=Limits(concurrent=1, queued=1, input_tokens=40))
 
     async def flood() -> list[Any]:

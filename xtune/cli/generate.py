@@ -34,10 +34,10 @@ def generate(
     top_p: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Sample from tokens of this probability.")
     ] = 1.0,
-    top_k: Annotated[
-        int, typer.Option(min=0, help="Sample from this many tokens; 0: all.")
+    top_k: Annotated[int, typer.Option(min=0, help="Sample from this many tokens; 0: all.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the sampling; every row has its own of it.")
     ] = 0,
-    seed: Annotated[int, typer.Option(help="Seed of the sampling; every row has its own of it.")] = 0,
     max_rows: Annotated[int | None, typer.Option(min=1, help="Only the first N rows.")] = None,
     field: Annotated[str, typer.Option(help="Column of the answer.")] = "answer",
     base: Annotated[bool, typer.Option("--base", help="Ask the base model instead.")] = False,
@@ -48,7 +48,7 @@ def generate(
         ),
     ] = False,
 ) -> None:
-    """Answer prompts or a file of rows in batches; stopped and started again, it goes on."""
+    """Answer prompts or a file of rows in batches; stopped and started again, it goes on."""  # noqa: DOC501 - shown as help
     if (prompt is None) == (file is None):
         raise XtuneError("Nothing to answer, or two things.", advice="Give --prompt or --file.")
     if file is not None and out is None:
@@ -64,13 +64,17 @@ def generate(
         decoding=decoding,
         system=system,
         max_rows=max_rows,
-        field=field,
+        column=field,
         exact=not fast,
         base_only=base,
     )
     with answers_bar() as progress:
         rows = api.generate(
-            run, file if file is not None else prompt or (), out=out, options=options, progress=progress
+            run,
+            file if file is not None else prompt or (),
+            out=out,
+            options=options,
+            progress=progress,
         )
     if len(rows) == 1:
         print(rows[0][field])

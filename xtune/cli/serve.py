@@ -50,14 +50,15 @@ def serve(
     fast: Annotated[
         bool,
         typer.Option(
-            "--fast", help="Let rounding turn close choices: an answer may depend on others beside it."
+            "--fast",
+            help="Let rounding turn close choices: an answer may depend on others beside it.",
         ),
     ] = False,
     engine: Annotated[
         Literal["xtune", "vllm"], typer.Option(help="`vllm` hands over to vLLM, where installed.")
     ] = "xtune",
 ) -> None:
-    """Serve models to OpenAI clients: /v1/chat/completions, /v1/completions, /v1/models, /health."""
+    """Serve models to OpenAI clients: /v1/chat/completions, /v1/completions, /v1/models, /health."""  # noqa: DOC501 - shown as help
     _hide_key(api_key)
     if api_key is not None and not api_key.strip():
         raise XtuneError("The API key is empty.", advice=f"Set {KEY}, or leave --api-key out.")

@@ -86,7 +86,9 @@ class Batcher:
             use: Makes an adapter of the model the active one.
         """
         self.model = inner_model(model)
-        self._slack = SLACK[_dtype(self.model)] * torch.finfo(_dtype(self.model)).eps if exact else 0
+        self._slack = (
+            SLACK[_dtype(self.model)] * torch.finfo(_dtype(self.model)).eps if exact else 0
+        )
         self._exact = exact
         self._use = use or (lambda _: None)
         accepted = inspect.signature(self.model.forward).parameters

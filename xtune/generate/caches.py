@@ -56,4 +56,6 @@ def drop_left(cache: DynamicCache, width: int) -> None:
 
 def _window(layer: Any) -> float:
     """Most places that a layer holds."""
-    return int(layer.sliding_window) - 1 if isinstance(layer, DynamicSlidingWindowLayer) else 1 << 62
+    return (
+        int(layer.sliding_window) - 1 if isinstance(layer, DynamicSlidingWindowLayer) else 1 << 62
+    )

@@ -84,7 +84,9 @@ def _drawn(
     logits: torch.Tensor, wants: Sequence[Want], reach: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     device = logits.device
-    temperature = torch.tensor([want.decoding.temperature for want in wants], device=device)[:, None]
+    temperature = torch.tensor([want.decoding.temperature for want in wants], device=device)[
+        :, None
+    ]
     keys = torch.tensor([want.key() for want in wants], device=device)
     scores = logits / temperature + gumbel(keys, logits.shape[-1]).to(logits.dtype)
     reach = reach[:, None]
@@ -115,7 +117,9 @@ def _limits(
     probabilities = (ordered / temperature).masked_fill(place >= few, -torch.inf).softmax(-1)
     before = probabilities.cumsum(-1) - probabilities  # mass of the likelier ones
     odds = torch.logit(top_p)
-    moved = reach / temperature  # logits that move by half the reach multiply the odds of a mass by up to e^moved
+    moved = (
+        reach / temperature
+    )  # logits that move by half the reach multiply the odds of a mass by up to e^moved
     tight, loose = (torch.sigmoid(odds + change) for change in (-moved, moved))
     last, last_tight, last_loose = (
         (((before < limit) | (top_p >= 1)).sum(-1, keepdim=True).clamp(min=1) - 1).minimum(few - 1)

@@ -32,7 +32,8 @@ class Journal:
         """Row to its answer."""
         if out.exists() and not self.path.exists():
             raise RunError(
-                f"{out} is there already, and finished.", advice="Choose another --out, or remove it."
+                f"{out} is there already, and finished.",
+                advice="Choose another --out, or remove it.",
             )
         try:
             self._stream = self.path.open("a+b")

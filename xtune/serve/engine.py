@@ -143,7 +143,12 @@ class Engine:
         """
         keep = request.keep
         seats = [
-            _Seat(request=request, choice=choice, row=row, pieces=Pieces(request.served.tokenizer, keep))
+            _Seat(
+                request=request,
+                choice=choice,
+                row=row,
+                pieces=Pieces(request.served.tokenizer, keep),
+            )
             for choice, row in enumerate(request.rows)
         ]
         with self._changed:
@@ -176,7 +181,7 @@ class Engine:
                 self._batcher.step()
             except torch.OutOfMemoryError:
                 self._make_room()
-            except Exception:  # noqa: BLE001 - one request's fault must not end the server
+            except Exception:
                 log.exception("An answer failed.")
                 self._fail("The server could not compute this answer; its log says why.")
             self._tell()

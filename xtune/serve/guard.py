@@ -78,7 +78,9 @@ class Guard:
         if self._key is None or path in OPEN:
             return
         kind, _, token = headers.get("authorization", "").partition(" ")
-        if kind.lower() != "bearer" or not secrets.compare_digest(token.strip().encode(), self._key):
+        if kind.lower() != "bearer" or not secrets.compare_digest(
+            token.strip().encode(), self._key
+        ):
             raise ApiError(
                 401,
                 "The API key is missing or wrong.",

@@ -157,9 +157,8 @@ class CompletionRequest(Asking):
         """One or several texts or lists of tokens."""
         if isinstance(self.prompt, str):
             return [self.prompt]
-        if isinstance(self.prompt[0], int):
-            return [[token for token in self.prompt if isinstance(token, int)]]
-        return [prompt for prompt in self.prompt if not isinstance(prompt, int)]
+        found: list[Any] = list(self.prompt)
+        return [found] if isinstance(found[0], int) else found
 
 
 def invalid(errors: Sequence[Mapping[str, Any]], known: Sequence[str]) -> ApiError:
@@ -172,9 +171,13 @@ def invalid(errors: Sequence[Mapping[str, Any]], known: Sequence[str]) -> ApiErr
     error = errors[0]
     place = [str(part) for part in error["loc"] if part != "body"]
     if error["type"] == "json_invalid":
-        return ApiError(400, f"The body is not JSON: {error.get('ctx', {}).get('error', error['msg'])}.")
+        return ApiError(
+            400, f"The body is not JSON: {error.get('ctx', {}).get('error', error['msg'])}."
+        )
     if not place:
-        return ApiError(400, "The body must be a JSON object, with `Content-Type: application/json`.")
+        return ApiError(
+            400, "The body must be a JSON object, with `Content-Type: application/json`."
+        )
     # behind a parameter, pydantic names the alternative that it tried
     param = place[0]
     if error["type"] == "missing":
@@ -183,7 +186,10 @@ def invalid(errors: Sequence[Mapping[str, Any]], known: Sequence[str]) -> ApiErr
         near = difflib.get_close_matches(place[-1], known, n=1)
         hint = f" Did you mean `{near[0]}`?" if near else ""
         return ApiError(
-            400, f"Unknown parameter: `{'.'.join(place)}`.{hint}", param=param, code="unknown_parameter"
+            400,
+            f"Unknown parameter: `{'.'.join(place)}`.{hint}",
+            param=param,
+            code="unknown_parameter",
         )
     wrong = "; or ".join(dict.fromkeys(str(one["msg"]) for one in errors if param in one["loc"]))
     return ApiError(400, f"`{param}`: {wrong}.", param=param, code="invalid_value")
