@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import xtune
+from typer.testing import CliRunner
 
 from xtune import api
-from xtune.errors import DataError, RunError
+from xtune.cli.app import app
+from xtune.errors import DataError, RunError, XtuneError
 from xtune.generate.decoding import Decoding
 from xtune.generate.job import Options
 
+DEMO = "bundled:demo"
 SHORT = Options(decoding=Decoding(max_new_tokens=8))
 
 
@@ -28,34 +30,43 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def test_every_format_of_training_asks_the_same_question(tiny_model: Path) -> None:
-    question = "Backwards: red blue"
+def test_every_format_of_training_asks_the_same_question() -> None:
+    question = "The customer is Kubel."
     rows: list[Any] = [
         question,
         {"prompt": question},
-        {"prompt": question, "completion": "blue red"},
+        {"prompt": question, "completion": "x"},
         {"messages": [{"role": "user", "content": question}]},
-        {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": "x"}]},
+        {
+            "messages": [
+                {"role": "user", "content": question},
+                {"role": "assistant", "content": "x"},
+            ]
+        },
         {"conversations": [{"from": "human", "value": question}]},
-        {"instruction": "Backwards: red blue"},
-        {"instruction": question, "input": "", "output": "blue red"},
+        {"instruction": "The customer is Kubel."},
+        {"instruction": question, "input": "", "output": "x"},
         {"query": question},
     ]
-    found = api.generate(tiny_model, rows, options=SHORT)
+    found = api.generate(DEMO, rows, options=SHORT)
     assert len({row["answer"] for row in found}) == 1
-    assert all(row.items() <= answered.items() for row, answered in zip(rows[1:], found[1:], strict=True))
-    later = {"messages": [{"role": "user", "content": "red"}, {"role": "assistant", "content": "a"}, {"role": "user", "content": "blue"}]}  # fmt: skip
-    told = api.generate(tiny_model, [later], options=SHORT)[0]["answer"]
-    assert told != api.generate(tiny_model, ["red"], options=SHORT)[0]["answer"]
+    assert all(
+        row.items() <= answered.items() for row, answered in zip(rows[1:], found[1:], strict=True)
+    )
+    later = {"messages": [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "a"}, {"role": "user", "content": "Which goods?"}]}  # fmt: skip
+    told = api.generate(DEMO, [later], options=SHORT)[0]["answer"]
+    assert told != api.generate(DEMO, ["hello"], options=SHORT)[0]["answer"]
 
 
-def test_a_system_prompt_is_for_rows_without_one(tiny_model: Path) -> None:
-    own = {"messages": [{"role": "system", "content": "stone"}, {"role": "user", "content": "red"}]}
+def test_a_system_prompt_is_for_rows_without_one() -> None:
+    own = {
+        "messages": [{"role": "system", "content": "stone"}, {"role": "user", "content": "hello"}]
+    }
     options = Options(decoding=Decoding(max_new_tokens=8), system="stone")
     assert (
-        api.generate(tiny_model, ["red"], options=options)[0]["answer"]
-        == api.generate(tiny_model, [own], options=SHORT)[0]["answer"]
-        == api.generate(tiny_model, [own], options=options)[0]["answer"]
+        api.generate(DEMO, ["hello"], options=options)[0]["answer"]
+        == api.generate(DEMO, [own], options=SHORT)[0]["answer"]
+        == api.generate(DEMO, [own], options=options)[0]["answer"]
     )
 
 
@@ -63,10 +74,10 @@ def test_a_system_prompt_is_for_rows_without_one(tiny_model: Path) -> None:
     ("rows", "said"),
     [
         ([{"promt": "x"}], "promt"),
-        ([{"prompt": "x"}, {"prompt": 3}], "`prompt` is 3"),
+        ([{"prompt": "x"}, {"prompt": 3}], "`prompt` is the number 3"),
         ([{"prompt": "x", "answer": "y"}], "column `answer` already"),
         ([{"prompt": "red " * 400}], "no positions for an answer"),
-        ([], "no rows"),
+        ([], "The file is empty"),
     ],
 )
 def test_rows_that_cannot_be_asked_are_told_before_any_is_answered(
@@ -106,16 +117,15 @@ def test_a_killed_job_goes_on_and_ends_with_the_same_file(tiny_model: Path, tmp_
             out=out,
             options=Options(decoding=Decoding(max_new_tokens=60, temperature=1.1, seed=6)),
         )
-    assert xtune(*command, "--out", str(out)).returncode == 0
+    options = Options(decoding=Decoding(max_new_tokens=60, temperature=1.1, seed=5))
+    assert api.generate(tiny_model, file, out=out, options=options) == []
     found = lines(out)
     assert [row["number"] for row in found] == list(range(60))
     assert not part.exists()
     assert all(found[row]["answer"] == answer for row, answer in kept.items())
-    options = Options(decoding=Decoding(max_new_tokens=60, temperature=1.1, seed=5))
     assert api.generate(tiny_model, file, options=options) == found
-    again = xtune(*command, "--out", str(out))
-    assert (again.returncode, again.stderr.count("\n")) == (2, 1)
-    assert "is there already" in again.stderr
+    with pytest.raises(RunError, match="is there already"):
+        api.generate(tiny_model, file, out=out, options=options)
 
 
 def lines_of_part(path: Path) -> dict[int, str]:
@@ -123,8 +133,10 @@ def lines_of_part(path: Path) -> dict[int, str]:
     return {row["row"]: row["answer"] for row in map(json.loads, whole)}
 
 
-def test_the_command_answers_prompts_on_the_terminal(tiny_model: Path) -> None:
-    expected = api.generate(tiny_model, ["red"], options=SHORT)[0]["answer"]
-    run = xtune("generate", str(tiny_model), "--prompt", "red", "--max-new-tokens", "8")
-    assert run.stdout == expected + "\n"
-    assert xtune("generate", str(tiny_model)).returncode == 2
+def test_the_command_answers_prompts_on_the_terminal() -> None:
+    expected = api.generate(DEMO, ["hello"], options=SHORT)[0]["answer"]
+    words = ["generate", DEMO, "--prompt", "hello", "--max-new-tokens", "8"]
+    shown = CliRunner().invoke(app, words)
+    assert shown.stdout == expected + "\n"
+    with pytest.raises(XtuneError, match="Give --prompt or --file"):
+        CliRunner().invoke(app, words[:2], catch_exceptions=False)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,10 +13,10 @@ from typing import Any
 
 import pytest
 from openai import OpenAI
-from running import xtune
 
-from xtune.errors import RunError
-from xtune.serve.models import name_runs
+from xtune import api
+from xtune.errors import RunError, XtuneError
+from xtune.serve.names import name_runs
 from xtune.serve.vllm import vllm_command
 
 
@@ -64,6 +65,7 @@ def test_a_first_signal_lets_answers_end_and_the_key_is_nowhere_to_be_seen(
         assert "Traceback" not in errors
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_at_once(tiny_model: Path) -> None:
     with started(f"tiny={tiny_model}") as (process, url):
         stream = OpenAI(base_url=url, api_key="none", max_retries=0).chat.completions.create(
@@ -83,16 +85,11 @@ def test_a_second_signal_ends_at_once(tiny_model: Path) -> None:
         stream.close()
 
 
-def test_mistakes_are_one_line(tiny_model: Path, tmp_path: Path) -> None:
-    run = xtune("serve", str(tmp_path))
-    assert (run.returncode, run.stderr.count("\n")) == (2, 1)
-    assert "neither a run" in run.stderr
-    listener = __import__("socket").create_server(("127.0.0.1", 0))
-    port = str(listener.getsockname()[1])
-    run = xtune("serve", str(tiny_model), "--port", port)
-    listener.close()
-    assert (run.returncode, run.stderr.count("\n")) == (2, 1)
-    assert f"port {port}: Address already in use" in run.stderr
+def test_a_port_that_is_taken_is_told_before_a_model_is_loaded(tiny_model: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(XtuneError, match=f"port {port}: Address already in use"):
+            api.serve([str(tiny_model)], address=("127.0.0.1", port))
 
 
 def test_folders_are_named_and_names_are_told_apart(tiny_model: Path, tmp_path: Path) -> None:
@@ -102,6 +99,8 @@ def test_folders_are_named_and_names_are_told_apart(tiny_model: Path, tmp_path: 
     ]
     with pytest.raises(RunError, match="Two models would be called b"):
         name_runs(["b=bundled:tasks", f"b={tiny_model}"])
+    with pytest.raises(RunError, match="neither a run"):
+        name_runs([str(tmp_path)])
     with pytest.raises(RunError, match="no folder"):
         name_runs([str(tmp_path / "absent")])
 
@@ -114,11 +113,19 @@ def test_vllm_is_given_the_base_and_its_adapters(tiny_model: Path) -> None:
     assert words[:2] == ["vllm", "serve"]
     assert (Path(words[2]) / "config.json").is_file()
     whole = vllm_command(name_runs([f"tiny={tiny_model}"]), host="::", port=1)
-    assert whole[2:] == [str(tiny_model), "--served-model-name", "tiny", "--host", "::", "--port", "1"]
+    assert whole[2:] == [
+        str(tiny_model),
+        "--served-model-name",
+        "tiny",
+        "--host",
+        "::",
+        "--port",
+        "1",
+    ]
 
 
 def test_vllm_that_is_not_there_is_said_with_the_command(tiny_model: Path) -> None:
-    run = xtune("serve", str(tiny_model), "--engine", "vllm", "--api-key", "sesame")
-    assert run.returncode == 2
-    assert f"vllm serve {tiny_model}" in run.stderr
-    assert "sesame" not in run.stdout + run.stderr
+    with pytest.raises(XtuneError) as caught:
+        api.serve_with_vllm([str(tiny_model)], host="127.0.0.1", port=8000, api_key="sesame")
+    assert f"vllm serve {tiny_model}" in str(caught.value)
+    assert "sesame" not in str(caught.value)

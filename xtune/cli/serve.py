@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from xtune import api
-from xtune.errors import EXIT_DONE, EXIT_INTERRUPTED, MissingPackageError, XtuneError
+from xtune.errors import Interrupted, MissingPackageError, XtuneError
 
 KEY = "XTUNE_API_KEY"
 """Variable of the environment with the API key."""
@@ -84,7 +84,8 @@ def serve(
     if server.warning:
         print(server.warning, file=sys.stderr)
     print(server, flush=True)
-    raise typer.Exit(EXIT_DONE if server.run(grace_s=grace) else EXIT_INTERRUPTED)
+    if not server.run(grace_s=grace):
+        raise Interrupted("Stopped. Answers that were not finished in time are broken off.")
 
 
 def _hide_key(api_key: str | None) -> None:

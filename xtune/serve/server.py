@@ -3,47 +3,18 @@
 import asyncio
 import contextlib
 import signal
-import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
 
-from xtune.errors import XtuneError
+from xtune.serve.address import LOOPBACK, is_loopback
 from xtune.serve.app import make_app
 from xtune.serve.engine import Engine
-from xtune.serve.guard import LOOPBACK
 
 GRACE_SECONDS = 30.0
 """Time for answers to end after a signal."""
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A socket that listens; taken before a model is loaded, so that a taken port is told at once.
-
-    Raises:
-        XtuneError: The host or port cannot be had.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except (OSError, OverflowError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "there is no such port"
-        raise XtuneError(
-            f"The server cannot listen on {host} port {port}: {reason or error}.",
-            advice="Choose another --port or --host; 0 takes a free port.",
-        ) from None
-    return listener
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the host."""
-    return host in LOOPBACK or host.startswith("127.")
 
 
 def make_server(
@@ -66,7 +37,7 @@ def make_server(
     config = uvicorn.Config(
         make_app(engine, api_key=api_key, hosts=hosts),
         log_config=None,
-        log_level="error",
+        log_level="critical",
         access_log=False,
         timeout_graceful_shutdown=max(1, int(grace_s)),
         server_header=False,
