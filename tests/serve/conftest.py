@@ -1,18 +1,16 @@
 """Servers in this process, on loopback: the demo model with its adapter, and a tiny one with narrow limits."""
 
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from openai import OpenAI
+from serve_support import serving
 
 from xtune import api
 from xtune.serve.engine import Limits
-from xtune.serve.server import make_server
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -21,22 +19,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-@contextmanager
-def serving(*runs: str, **options: Any) -> Iterator[api.Server]:
-    """A server while it runs."""
-    ready = api.serve(runs, address=("127.0.0.1", 0), **options)
-    server = make_server(ready.engine, host=ready.host, api_key=ready.api_key, grace_s=5)
-    thread = threading.Thread(target=server.run, args=([ready.listener],))
-    thread.start()
-    while not server.started:
-        pass
-    try:
-        yield ready
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture(scope="session")

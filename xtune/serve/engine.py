@@ -241,8 +241,8 @@ class Engine:
             self._running = [seat for seat in self._running if seat.row.finish is None]
             if not self._running:
                 self._most = self.limits.concurrent
-        for request, found in news.values():
-            _send(request, found)
+        for request, told in news.values():
+            _send(request, told)
 
 
 def _news_of(seat: _Seat) -> News | None:

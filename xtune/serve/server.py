@@ -52,7 +52,7 @@ class Server(uvicorn.Server):
     """Whether answers were broken off."""
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+    def capture_signals(self) -> Iterator[None]:
         """Let a first signal end the server, and a second one at once."""
 
         def end(number: int, frame: Any) -> None:
