@@ -165,17 +165,25 @@ class SimulatedNF4(nn.Module):
 
 
 class SimulatedAdapter(nn.Module):
-    """What PEFT's 4-bit LoRA layer does, operation by operation (peft 0.21, `lora/bnb.py`), under autocast."""
+    """What PEFT's LoRA layers do, operation by operation (peft 0.21, `lora/bnb.py` and `lora/layer.py`), under autocast.
+
+    Beside a 4-bit base the result is copied first; beside an unquantised one the adapter casts its input to its own type.
+    """
 
     def __init__(self, base: nn.Module, rank: int) -> None:
         super().__init__()
         self.base_layer = base
-        self.lora_A = nn.Linear(base.in_features, rank, bias=False, dtype=torch.float32)
-        self.lora_B = nn.Linear(rank, base.out_features, bias=False, dtype=torch.float32)
+        inputs, outputs = cast(int, base.in_features), cast(int, base.out_features)
+        self.lora_A = nn.Linear(inputs, rank, bias=False, dtype=torch.float32)
+        self.lora_B = nn.Linear(rank, outputs, bias=False, dtype=torch.float32)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """Base and low-rank product."""
-        result = self.base_layer(hidden).clone()
+        result = self.base_layer(hidden)
+        if isinstance(self.base_layer, SimulatedNF4):
+            result = result.clone()
+        else:
+            hidden = hidden.to(self.lora_A.weight.dtype)
         return result + self.lora_B(self.lora_A(hidden)) * 2.0
 
 
@@ -191,11 +199,11 @@ class Simulated:
 
 
 def simulate(config: Any, work: Workload, *, block: int = BLOCK, scratch: bool = True) -> Simulated:
-    """Peak bytes of one QLoRA step of a transformers config; the second step, when the optimizer has its states.
+    """Peak bytes of one step of a transformers config; the second step, when the optimizer has its states.
 
     Args:
         config: A transformers config; its depth is what is simulated.
-        work: Method `qlora` with nf4; rows, tokens, techniques, optimizer and chunk are taken from it.
+        work: What is done with it; 4 bits are nf4.
         block: Bytes that every request is rounded up to.
         scratch: Whether what operations of a GPU have inside is added.
     """
@@ -232,16 +240,26 @@ def _model(config: Any, work: Workload) -> nn.Module:
     model: nn.Module = build(
         config, dtype=getattr(torch, work.weight_dtype), attn_implementation="sdpa"
     )
+    if work.method != "full":
+        _adapt(model, work)
+    elsewhere = work.checkpoint_place != "device" or work.base_place != "device"
+    if work.gradient_checkpointing and not work.frugal and not elsewhere:
+        cast(Any, model).gradient_checkpointing_enable({"use_reentrant": False})
+    return model.train()
+
+
+def _adapt(model: nn.Module, work: Workload) -> None:
+    """Freeze a model and give all its linear layers but the head an adapter, and 4-bit weights where the method wants them."""
     model.requires_grad_(False)
     head = cast(Any, model).get_output_embeddings()
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
-            if type(child) is nn.Linear and child is not head:
+            if type(child) is not nn.Linear or child is head:
+                continue
+            base: nn.Module = child
+            if work.method == "qlora":
                 base = SimulatedNF4(child.in_features, child.out_features, child.bias)
-                setattr(parent, name, SimulatedAdapter(base, work.rank))
-    if work.gradient_checkpointing and not work.frugal and work.checkpoint_place == "device":
-        cast(Any, model).gradient_checkpointing_enable({"use_reentrant": False})
-    return model.train()
+            setattr(parent, name, SimulatedAdapter(base, work.rank))
 
 
 def _module(model: nn.Module, work: Workload, ledger: Ledger) -> nn.Module:
@@ -250,17 +268,58 @@ def _module(model: nn.Module, work: Workload, ledger: Ledger) -> nn.Module:
     from xtune.kernels.loss import LossModule
     from xtune.kernels.shelf import DeviceShelf, HostShelf, Shelf
     from xtune.kernels.shelved import make_shelved
+    from xtune.kernels.stream import stream_layers
+    from xtune.kernels.stream_rest import HostRest
 
     def on_host(tensor: torch.Tensor) -> torch.Tensor:
         with ledger.host():
             return torch.empty_like(tensor)
 
-    shelf: Shelf = DeviceShelf() if work.checkpoint_place == "device" else HostShelf(on_host)
+    def bytes_on_host(count: int) -> torch.Tensor:
+        with ledger.host():
+            return torch.empty(count, dtype=torch.uint8)
+
+    _place_ends(model, work, ledger)
+    if work.base_place != "device":
+        stream_layers(model, torch.device("cpu"), HostRest(bytes_on_host))
+    shelf: Shelf = (
+        DeviceShelf()
+        if work.checkpoint_place == "device"
+        else HostShelf(on_host, ahead=not work.frugal)
+    )
     if work.frugal:
         make_frugal(model, FrugalSettings(tile_tokens=work.tile_tokens), shelf, prove=False)
-    elif work.checkpoint_place != "device":
+    elif work.checkpoint_place != "device" or work.base_place != "device":
         make_shelved(model, shelf)
     return LossModule(model, work.loss_chunk_tokens, work.tile_tokens if work.frugal else 0)
+
+
+def _place_ends(model: nn.Module, work: Workload, ledger: Ledger) -> None:
+    """Embedding and head where the work wants them.
+
+    Raises:
+        ValueError: The head is quantised, which needs numbers.
+    """
+    from xtune.kernels.embedding import keep_embedding_on_host
+    from xtune.kernels.head_slices import HostMatrix, slice_head
+
+    if work.head_form in {"nf4", "int8"}:
+        raise ValueError("a quantised head needs numbers; it is computed only")
+    untyped: Any = model
+    for layer, place in (
+        (untyped.get_output_embeddings(), work.head_form),
+        (untyped.get_input_embeddings(), work.embeddings_place),
+    ):
+        if place != "host":
+            continue
+        with ledger.host():
+            kept = torch.empty_like(layer.weight.detach())
+            staging = kept.new_empty(work.positions, kept.shape[1])
+        if isinstance(layer, nn.Linear):
+            slice_head(layer, HostMatrix(kept, torch.device("cpu")), kept)
+        else:
+            keep_embedding_on_host(layer, kept, torch.device("cpu"))
+            layer.forward._staging = staging
 
 
 def run_step(module: nn.Module, work: Workload) -> None:
@@ -268,17 +327,21 @@ def run_step(module: nn.Module, work: Workload) -> None:
     rows, tokens = work.rows, work.tokens
     ids = torch.zeros(rows, tokens, dtype=torch.int64)
     positions = torch.arange(tokens).expand(rows, tokens).contiguous()
-    with torch.autocast("cpu", dtype=getattr(torch, work.compute_dtype)):
+    mixed = work.method != "full" or work.weight_dtype != work.compute_dtype
+    with torch.autocast("cpu", dtype=getattr(torch, work.compute_dtype), enabled=mixed):
         loss = module(ids, ids, torch.ones(rows, tokens), positions)
     loss.backward()
 
 
 @contextmanager
 def _all_trained(rows: int, tokens: int) -> Iterator[None]:
-    """Where numbers would be looked at: every token is trained on, and no row holds more than one sample."""
+    """Where numbers would be looked at: every token is trained on and another one, and no row holds more than one sample."""
     from transformers import masking_utils
 
-    from xtune.kernels import attention, loss
+    from xtune.kernels import attention, embedding, loss
+
+    def every_row(ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.zeros(ids.numel(), dtype=torch.int64), ids
 
     def everywhere(*_: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         columns = torch.arange(tokens - 1)
@@ -288,6 +351,7 @@ def _all_trained(rows: int, tokens: int) -> Iterator[None]:
 
     patched: list[tuple[Any, str, Callable[..., Any]]] = [
         (loss, "trained_positions", everywhere),
+        (embedding, "used_rows", every_row),
         (attention, "_find_documents", lambda _: None),
         (masking_utils, "find_packed_sequence_indices", lambda _: None),
     ]
@@ -341,8 +405,11 @@ def at_depth(
 ) -> int:
     """Peak bytes at a depth, drawn as a line through the peaks of two shallow models.
 
-    Exact where every layer adds the same, which holds for a repeated layer.
+    Exact where every layer adds the same, which holds for a repeated layer. A full fine-tune is simulated at its own depth:
+    its gradients come as checkpoints go, so that the peak of a shallow model is at another moment.
     """
+    if work.method == "full":
+        return simulate(config, work).peak
     peaks = []
     for layers in simulated:
         fields = {**config.to_dict(), "num_hidden_layers": layers}
@@ -404,11 +471,16 @@ def main() -> None:
                 )
 
 
+ENDS = {"embeddings_place": "host", "head_form": "host"}
+
 STYLES: Mapping[str, Mapping[str, Any]] = {
     "checkpointed": {},
     "checkpoints host": {"checkpoint_place": "host"},
     "frugal": {"frugal": True},
     "frugal, host": {"frugal": True, "checkpoint_place": "host"},
+    "streamed": {"frugal": True, "checkpoint_place": "host", "base_place": "host"},
+    "ends on host": {"frugal": True, "checkpoint_place": "host", **ENDS},
+    "all on host": {"frugal": True, "checkpoint_place": "host", "base_place": "host", **ENDS},
 }
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ from xtune.hardware import (
     installed_packages,
     launch,
     package_version,
+    prepare_allocator,
 )
 
 
@@ -206,3 +208,14 @@ def test_hardware_of_another_machine_can_be_written_by_hand() -> None:
     )
     assert card.vram_free_bytes is None
     assert not card.is_rocm
+
+
+def test_the_allocator_is_set_up_unless_the_person_did() -> None:
+    ours: dict[str, str] = {}
+    prepare_allocator(ours)
+    if platform.system() == "Linux":
+        assert ours == {"PYTORCH_ALLOC_CONF": "expandable_segments:True"}
+    for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"):
+        theirs = {name: "max_split_size_mb:128"}
+        prepare_allocator(theirs)
+        assert theirs == {name: "max_split_size_mb:128"}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from xtune.catalog import find_recipe
+from xtune.hardware import prepare_allocator
 from xtune.recipe import Recipe
 from xtune.recipe.read import read_recipe
 
@@ -92,7 +93,7 @@ def check(recipe: NamedRecipe | str | Path, overrides: Overrides = ()) -> Check:
     """
     named = _named(recipe, overrides)
     from xtune.report.preparing import preparing  # noqa: PLC0415 - torch is imported late
-    from xtune.train.session import get_ready  # noqa: PLC0415
+    from xtune.train.ready import get_ready  # noqa: PLC0415
 
     ready = get_ready(named.recipe, name=named.name, listener=preparing())
     return Check(plan=ready.plan, report=ready.report)
@@ -118,6 +119,7 @@ def train(
         Interrupted: Stopped by Ctrl-C or SIGTERM, with everything saved.
     """
     named = _named(recipe, overrides)  # first: a mistake in the recipe must not wait for torch
+    prepare_allocator()
     from xtune.report.observers import observers_for  # noqa: PLC0415
     from xtune.report.preparing import preparing  # noqa: PLC0415
     from xtune.run.observer import Observers  # noqa: PLC0415

@@ -60,11 +60,16 @@ class ModelPlans:
 
     @property
     def advised(self) -> Assessment:
-        """The first method that fits: everything trained, then LoRA, then QLoRA; the last if none does."""
-        for each in self.plans.values():
+        """The first that fits: everything trained, LoRA, QLoRA, with the base on the device; then QLoRA, LoRA, everything.
+
+        The last method if none fits.
+        """
+        every = list(self.plans.values())
+        resident = [each for each in every if not _streams(each)]
+        for each in (*resident, *reversed(every)):
             if each.fits:
                 return each
-        return list(self.plans.values())[-1]
+        return every[-1]
 
     def advice(self) -> str:
         """One sentence on which method to take."""
@@ -75,8 +80,11 @@ class ModelPlans:
         why = {
             "full": "all weights can be trained here; LoRA is faster, and enough for most tasks",
             "lora": "the base fits unquantised, which is faster than QLoRA and as good as it gets",
-            "qlora": "only a 4-bit base fits",
+            "qlora": "a 4-bit base fits on the device, an unquantised one does not",
         }[method]
+        if _streams(best):
+            place = best.plan.base.value
+            why = f"the base fits in no form on the device, and this one takes the least time from {place}"
         return f"Take {method}: {why}."
 
     def to_json(self) -> dict[str, Any]:
@@ -194,6 +202,10 @@ def _config(model: Model) -> dict[str, Any]:
     return recorded if recorded is not None else read_config(model)
 
 
+def _streams(assessment: Assessment) -> bool:
+    return bool(assessment.plan.base.value != "device")
+
+
 def _techniques(assessment: Assessment) -> str:
     choices = assessment.plan.choices()
     names = [f"micro-batch {choices['micro_batch_size'].value}"]
@@ -201,7 +213,20 @@ def _techniques(assessment: Assessment) -> str:
         names.append(f"frugal layers, tiles of {choices['tile_tokens'].value:,}")
     elif choices["gradient_checkpointing"].value:
         names.append("layers computed again")
-    if choices["checkpoints"].value != "device":
-        names.append(f"checkpoints on {choices['checkpoints'].value}")
+    places = {
+        "checkpoints": "checkpoints",
+        "base": "base",
+        "embeddings": "embeddings",
+        "head": "head",
+        "optimizer_states": "states",
+    }
+    for name, text in places.items():
+        place = str(choices[name].value)
+        if place in {"host", "disk"}:
+            names.append(f"{text} on {place}")
+        elif place != "device":
+            names.append(f"{text} in {place}")
+    if choices["fused_step"].value:
+        names.append("fused step")
     names.append(str(choices["optimizer"].value))
     return ", ".join(names)

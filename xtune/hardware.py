@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
@@ -28,6 +28,7 @@ OPTIONAL_PACKAGES = (
     "swanlab",
     "mlflow",
     "ipywidgets",
+    "pytorch_optimizer",
     "trl",
 )
 """Import names whose presence `detect` records; bitsandbytes is required but has no wheel everywhere."""
@@ -133,6 +134,18 @@ def hub_is_offline(environment: Mapping[str, str] | None = None) -> bool:
     return any(
         found.get(name, "").upper() in yes for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     )
+
+
+def prepare_allocator(environment: MutableMapping[str, str] | None = None) -> None:
+    """Let torch's CUDA allocator grow its segments instead of cutting up fixed ones, unless the person set it up.
+
+    It is read when CUDA starts, so this comes before torch is imported. `PYTORCH_ALLOC_CONF` is the name from torch 2.9
+    on; of the older ones, either wins over it. On Windows and Macs torch has no such segments, and would warn.
+    """
+    found = os.environ if environment is None else environment
+    taken = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF")
+    if platform.system() == "Linux" and not any(name in found for name in taken):
+        found["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
 
 
 def cache_folder(environment: Mapping[str, str] | None = None) -> Path:

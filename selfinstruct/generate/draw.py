@@ -9,6 +9,7 @@ from typing import Any
 from selfinstruct.generate.settings import GenerateSettings
 from selfinstruct.llm.settings import LLMSettings
 from selfinstruct.llm.tokens import estimate_tokens
+from selfinstruct.prompts import json_request
 from selfinstruct.types import Request, Seed, Task
 
 _MARGIN_TOKENS = 16
@@ -37,8 +38,6 @@ TASKS_SCHEMA: dict[str, Any] = {
     "required": ["tasks"],
     "additionalProperties": False,
 }
-
-_AS_JSON = 'Answer with one JSON object: {"tasks": [{"instruction": ..., "input": ..., "output": ...}, ...]}.'
 
 Render = Callable[[Sequence[Task]], str]
 """The prompt that shows these demonstrations."""
@@ -81,7 +80,7 @@ class Drawer:
         prompt = self.render(self._demonstrations(draw, pool_size, task))
         if self.json:
             # a prompt ends with the label of the task to go on with, which an object cannot
-            prompt = f"{prompt.rpartition(chr(10))[0].rstrip()}\n\n{_AS_JSON}"
+            prompt = f"{prompt.rpartition(chr(10))[0].rstrip()}\n\n{json_request(self.language, native=self.settings.native)}"
         room = self.llm.context_tokens - self.count(prompt) - _MARGIN_TOKENS
         return Request(
             id=name,

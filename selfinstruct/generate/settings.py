@@ -30,7 +30,7 @@ class GenerateSettings(BaseModel):
     """A prompt file of your own or a `bundled:` name, with {language}, {first}, {last} and {demonstrations}; left out: the paper's, in English."""
 
     native: bool = False
-    """Ask in the language itself, where such a prompt ships."""
+    """Ask in the language itself, labels and all, where such a prompt ships; else in English, as the paper did."""
 
     target: Positive | None = None
     """Stop a language at this many kept tasks; what the last reply holds beyond is kept too."""

@@ -2,13 +2,17 @@
 
 A prompt file is plain text with the placeholders `{language}`, `{demonstrations}`, `{first}` and `{last}`; other braces
 are text. `en.txt` asks in English for tasks in any language, as the MultiAlpaca paper did; `native/` asks in the
-language itself. A rendered prompt ends with the label of the first task that is wanted, so that the reply goes on with it.
+language itself, with its own labels and its own tag for an empty input, so that such a prompt holds no other language.
+A rendered prompt ends with the label of the first task that is wanted, so that the reply goes on with it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
-from selfinstruct.labels import usual_label
+import yaml
+
+from selfinstruct.labels import Part, usual_label
 from selfinstruct.types import Task
 from xtune.errors import XtuneError
 
@@ -16,6 +20,10 @@ _FOLDER = Path(__file__).parent
 _REQUIRED = ("{demonstrations}", "{first}", "{last}")
 
 NO_INPUT = "<noinput>"
+"""The tag that stands for an empty input in English prompts."""
+
+_AS_JSON = "Answer with one JSON object: {shape}."
+_JSON_SHAPE = '{"tasks": [{"instruction": ..., "input": ..., "output": ...}, ...]}'
 
 LANGUAGE_NAMES = {
     "ar": "Arabic",
@@ -86,12 +94,13 @@ def render(
             f"A prompt with {len(demonstrations)} demonstrations asks for tasks {first} to {last_number}, which are "
             f"none; the last number must be at least {first}."
         )
-    labels = language if native and has_native(language) else "en"
-    words = [
-        usual_label(part, labels) if labels != "en" else part.capitalize()
-        for part in ("instruction", "input", "output")
+    asks_in = language if native and has_native(language) else "en"
+    labels = [_label(part, asks_in) for part in ("instruction", "input", "output")]
+    no_input = _words(asks_in).get("no_input", NO_INPUT)
+    blocks = [
+        _block(task, number, labels, no_input)
+        for number, task in enumerate(demonstrations, start=1)
     ]
-    blocks = [_block(task, number, words) for number, task in enumerate(demonstrations, start=1)]
     filled = {
         "{language}": language_name(language),
         "{first}": str(first),
@@ -104,14 +113,38 @@ def render(
     for name, value in filled.items():
         text = text.replace(name, value)
     separator = "\n\n" if demonstrations else "\n"
-    return f"{text.rstrip()}{separator}{first}. {words[0]}:"
+    return f"{text.rstrip()}{separator}{first}. {labels[0]}:"
 
 
-def _block(task: Task, number: int, words: Sequence[str]) -> str:
-    parts = (task.instruction, task.input.strip() or NO_INPUT, task.output)
+def json_request(language: str, *, native: bool = False) -> str:
+    """The last line of a prompt whose answer is held to a JSON schema, in English or in the language itself."""
+    asks_in = language if native and has_native(language) else "en"
+    return _words(asks_in).get("as_json", _AS_JSON).replace("{shape}", _JSON_SHAPE)
+
+
+def _label(part: Part, language: str) -> str:
+    """A part's usual name as it stands at a line's start."""
+    word = usual_label(part, language)
+    return f"{word[0].upper()}{word[1:]}"
+
+
+def _block(task: Task, number: int, labels: Sequence[str], no_input: str) -> str:
+    parts = (task.instruction, task.input.strip() or no_input, task.output)
     return "\n".join(
-        f"{number}. {word}: {text.strip()}" for word, text in zip(words, parts, strict=True)
+        f"{number}. {label}: {text.strip()}" for label, text in zip(labels, parts, strict=True)
     )
+
+
+def _words(language: str) -> Mapping[str, str]:
+    return _all_words().get(language.partition("-")[0].lower(), {})
+
+
+@cache
+def _all_words() -> Mapping[str, Mapping[str, str]]:
+    entries: Mapping[str, Mapping[str, str]] = yaml.safe_load(
+        (_FOLDER / "native" / "words.yaml").read_text(encoding="utf-8")
+    )
+    return entries
 
 
 def template(language: str, *, native: bool = False, file: Path | None = None) -> str:

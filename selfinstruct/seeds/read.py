@@ -97,7 +97,7 @@ def _file_of(language_or_path: str | Path) -> Path:
     there = ", ".join(shipped_languages())
     raise XtuneError(
         f"There are no seeds in `{name}`, and no file of that name; those that ship: {there}.",
-        advice=f"Make them with: selfinstruct translate --to {name}",
+        advice=f"Make them with: selfinstruct translate multialpaca --to {name} llm.model=...",
     )
 
 

@@ -300,7 +300,7 @@ def test_hundreds_of_problems_are_cut_to_a_page(tmp_path: Path) -> None:
 def test_a_language_without_seeds_says_how_to_make_them() -> None:
     assert shipped_seeds("en") is not None
     assert shipped_seeds("../seeds/en") is None
-    with pytest.raises(XtuneError, match="selfinstruct translate --to xx"):
+    with pytest.raises(XtuneError, match="selfinstruct translate multialpaca --to xx"):
         read_seeds("xx")
     with pytest.raises(XtuneError, match=r"nowhere\.jsonl cannot be read"):
         read_seeds("nowhere.jsonl")

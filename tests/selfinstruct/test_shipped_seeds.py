@@ -10,12 +10,15 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
 
+from selfinstruct.generate.draw import Drawer
+from selfinstruct.generate.settings import GenerateSettings
+from selfinstruct.llm.settings import LLMSettings
 from selfinstruct.parse import parse_reply
 from selfinstruct.prompts import render
 from selfinstruct.rules import Rules
@@ -133,10 +136,89 @@ def test_a_seed_shown_in_a_prompt_is_read_back_as_it_is(language: str, native: b
         assert read == seed.task, seed.id
 
 
-def test_prompts_of_the_seeds_hold_the_language_and_nothing_else(language: str) -> None:
-    for one, other in itertools.pairwise(seeds(language).values()):
-        prompt = render([one.task, other.task], language, native=True)
-        assert detect_language(prompt) == language, (one.id, other.id)
+LETTERS = "A B C D E a b c d e g ml x"
+"""Option letters, units and the unknown of an equation, which may stand in any task."""
+
+TERMS = {
+    "024": "YYYY MM DD",
+    "025": "JSON name city occupation",
+    "074": "Python",
+    "075": "Python",
+    "077": "SQL customers id name city Lima",
+    "079": "txt",
+    "081": "HTML",
+    "082": "True False",
+    "083": "JSON id price",
+    "111": "CSV",
+    "149": "H O Fe Au",
+    "175": "young salesman native speaker",
+}
+"""By task, the words in Latin letters that it cannot do without in another script: chemical symbols, terms of computing,
+and what must be named as a kept field writes it."""
+
+ENGLISH_WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        "the of and is that it with be at by this had not are but from have they which one you were her all she there would "
+        "their we him been has when who more out what its about into than them can only other new some could time these two "
+        "then first any now like our over even most made after did many before must through where much your should how give "
+        "write each answer task tasks sentence",
+    )
+)
+"""Common English words that are no words of de, es, fr, id, pt or vi; a `list` of Python is one in some of them."""
+
+JSON_SHAPE = '{"tasks": [{"instruction": ..., "input": ..., "output": ...}, ...]}'
+
+
+def drawn_prompts(language: str, *, native: bool, json: bool) -> list[str]:
+    """Prompts as a run makes them, two seeds and a generated task in each; every fourth task serves as a generated one."""
+    all_seeds = list(seeds(language).values())
+    pool = [seed.task for seed in all_seeds[::4]]
+    drawer = Drawer(
+        language=language,
+        seeds=[seed for at, seed in enumerate(all_seeds) if at % 4],
+        render=partial(render, language=language, native=native),
+        settings=GenerateSettings(native=native),
+        llm=LLMSettings(model="none", context_tokens=8192),
+        json=json,
+    )
+    requests = [drawer.request(2, index, len(pool), pool.__getitem__) for index in range(40)]
+    prompts = [request.messages[0]["content"] for request in requests]
+    # three were shown, so the fourth is asked for
+    assert json or all(prompt.splitlines()[-1].startswith("4. ") for prompt in prompts)
+    return prompts
+
+
+def foreign_words(text: str, language: str, terms: str) -> set[str]:
+    """What is English in a text, but for terms and the fields that are kept as they are."""
+    for seed in seeds(language).values():
+        for name in seed.keep:
+            kept = getattr(seed.task, name)
+            text = text.replace(kept, "") if len(kept) > 1 else text
+    if language in SCRIPTS:
+        return set(re.findall(r"[A-Za-z]+", text)) - set(f"{LETTERS} {terms}".split())
+    return set(re.findall(r"[^\W\d_]+", text.casefold())) & ENGLISH_WORDS
+
+
+@pytest.mark.parametrize("json", [False, True])
+def test_a_native_prompt_of_the_seeds_holds_the_language_and_nothing_else(
+    language: str, json: bool
+) -> None:
+    terms = " ".join(TERMS.values())
+    for prompt in drawn_prompts(language, native=True, json=json):
+        assert detect_language(prompt) == language
+        assert foreign_words(prompt.replace(JSON_SHAPE, ""), language, terms) == set(), prompt
+
+
+def test_the_tasks_in_an_english_prompt_hold_the_language_and_nothing_else(language: str) -> None:
+    terms = " ".join(TERMS.values())
+    for prompt in drawn_prompts(language, native=False, json=False):
+        rules, _, shown = prompt.partition("\n\nTasks 1 to 20:\n\n")
+        assert rules.startswith("You write tasks")
+        shown = re.sub(r"^\d\. (Instruction|Input|Output):", "", shown, flags=re.MULTILINE)
+        shown = shown.replace("<noinput>", "")
+        assert detect_language(shown) == language, shown
+        assert foreign_words(shown, language, terms) == set(), shown
 
 
 # --- the language --------------------------------------------------------------------------------
@@ -151,30 +233,15 @@ def test_the_language_is_the_one_that_the_file_is_named_for(language: str) -> No
         assert own >= 0.6 * counts.total(), seed.id
 
 
-def test_letters_of_another_script_are_only_those_that_the_english_task_has(language: str) -> None:
-    if language not in SCRIPTS:
-        pytest.skip("written in Latin letters")
-    foreign = {
-        number: runs
-        for number, seed in seeds(language).items()
-        if (
-            runs := {
-                run
-                for text in written(seed).values()
-                for run in re.findall(r"[A-Za-z]{2,}", text)
-                if run not in " ".join(getattr(ENGLISH[number].task, name) for name in FIELDS)
-            }
-        )
-    }
-    assert foreign == {}, "romanised, glossed or left in English"
-
-
 def test_no_english_is_left(language: str) -> None:
-    english = {"the", "and", "with", "which", "should", "your", "from", "this", "answer"}
     left = {
         number: words
         for number, seed in seeds(language).items()
-        if (words := english & set(re.findall(r"\w+", " ".join(written(seed).values()).lower())))
+        if (
+            words := foreign_words(
+                " ".join(written(seed).values()), language, TERMS.get(number, "")
+            )
+        )
     }
     assert left == {}
 
@@ -193,6 +260,20 @@ def test_texts_are_in_nfc_and_without_stray_spaces_and_signs(language: str) -> N
             assert strange == set(), seed.id
             for opening, closing in ("()", "（）", "[]", "「」", "『』", "«»"):
                 assert text.count(opening) <= text.count(closing), seed.id
+
+
+def test_korean_particles_agree_with_the_syllable_before(language: str) -> None:
+    if language != "ko":
+        pytest.skip("no particles that follow the sound of the word")
+    wrong = [
+        word
+        for number, seed in seeds(language).items()
+        if number != "016"  # a task to be corrected
+        for word in re.findall(r"[가-힣]{2,}[을를과와]\b", " ".join(written(seed).values()))
+        # composed syllables: 28 for each pair of consonant and vowel, the first of them open
+        if ((ord(word[-2]) - 0xAC00) % 28 > 0) != (word[-1] in "을과")
+    ]
+    assert wrong == []
 
 
 # --- what was asked for in numbers ---------------------------------------------------------------
@@ -373,6 +454,49 @@ def test_orders_and_sequences_are_right(language: str) -> None:
     assert set(map(str, sequence[-2:])) <= set(digits(task(language, "054").output))
     letters = re.findall(r"(?<![^\W\d_])[a-e](?![^\W\d_])", task(language, "053").output)
     assert letters == ["c", "e", "a", "d", "b"]
+
+
+def test_one_order_of_the_four_friends_fits_the_clues(language: str) -> None:
+    row = [name.strip(" .。") for name in re.split("[,،、]", task(language, "058").output)]
+    clues = task(language, "058").input
+    # the clues name them in this order: at the end, beside the first, not beside the second, the fourth
+    first, second, third, fourth = sorted(row, key=lambda name: clues.index(name[:3]))
+    fitting = [
+        order
+        for order in itertools.permutations((first, second, third, fourth))
+        if order[0] == first
+        and abs(order.index(first) - order.index(second)) == 1
+        and abs(order.index(third) - order.index(second)) != 1
+    ]
+    assert fitting == [tuple(row)]
+
+
+@pytest.mark.parametrize("number", ["035", "036", "038", "041", "042", "050"])
+def test_a_class_is_one_of_those_that_the_task_names(language: str, number: str) -> None:
+    asked = task(language, number).instruction.casefold()
+    for line in task(language, number).output.casefold().splitlines():
+        answer = re.sub(r"^(\d\.|[a-c]\)|ein|un|une|uma) ", "", line).strip(" .。")
+        # endings and articles may differ from the question's
+        stem = (
+            answer[: 2 if language in {"ja", "ko"} else 5].removeprefix("die ").removeprefix("la ")
+        )
+        assert stem in asked, (line, asked)
+
+
+def test_the_product_with_the_largest_sum_is_named_first(language: str) -> None:
+    totals = {
+        row[0].casefold(): int(row[1]) + int(row[2]) for row in cells(task(language, "105").input)
+    }
+    answer = task(language, "105").output.casefold()
+    # as much of the name as is there, since endings change with the sentence
+    places = {
+        next(
+            answer.find(name[:end]) for end in range(len(name), 0, -1) if name[:end] in answer
+        ): total
+        for name, total in totals.items()
+    }
+    assert len(places) == 3
+    assert places[min(places)] == max(totals.values())
 
 
 def test_tables_are_right(language: str) -> None:

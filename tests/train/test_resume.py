@@ -23,7 +23,10 @@ run: {{folder: {folder}, seed: 7}}
 """
 
 METHODS = {"lora": "rank: 4, dropout: 0.1", "full": "", "qlora": "rank: 4, dropout: 0.1"}
-MEMORY = {"qlora": "memory: {frugal_layers: true, tile_tokens: 24, checkpoints: disk}"}
+MEMORY = {
+    "lora": "memory: {base: host}",
+    "qlora": "memory: {frugal_layers: true, tile_tokens: 24, checkpoints: disk, base: disk}",
+}
 
 
 def write_recipe(path: Path, method: str, model: Path, train: Path, held_out: Path) -> Path:

@@ -21,13 +21,17 @@ def trained(
     return folder / "run"
 
 
-def test_checkpoints_elsewhere_change_no_bit(
+def test_checkpoints_and_base_elsewhere_change_no_bit(
     tmp_path: Path, tiny_model: Path, rows_file: Path
 ) -> None:
-    plain = trained(tmp_path / "plain", tiny_model, rows_file)
+    changes = {"method": {"type": "qlora", "rank": 4, "dropout": 0.1}}
+    plain = trained(tmp_path / "plain", tiny_model, rows_file, **changes)
     for place in ("host", "disk"):
-        other = trained(tmp_path / place, tiny_model, rows_file, memory__checkpoints=place)
+        away = {"memory__checkpoints": place, "memory__base": place}
+        other = trained(tmp_path / place, tiny_model, rows_file, **changes, **away)
         assert losses(other) == losses(plain)
+        name = "adapter/adapter_model.safetensors"
+        assert (other / name).read_bytes() == (plain / name).read_bytes()
 
 
 @pytest.mark.parametrize("method", [{"type": "qlora", "rank": 4}, {"type": "full"}])
@@ -50,10 +54,14 @@ def test_frugal_runs_learn_as_plain_ones_do(
     assert losses(frugal) == pytest.approx(losses(plain), rel=2e-3)
 
 
-def test_two_processes_share_a_frugal_step(
+def test_two_processes_share_a_frugal_step_of_a_streamed_base(
     tmp_path: Path, tiny_model: Path, rows_file: Path
 ) -> None:
-    changes = {"memory__frugal_layers": True, "memory__tile_tokens": 16}
+    changes = {
+        "memory__frugal_layers": True,
+        "memory__tile_tokens": 16,
+        "memory__base": "disk",
+    }
     one = trained(tmp_path / "one", tiny_model, rows_file, **changes)
     two = trained(tmp_path / "two", tiny_model, rows_file, processes=2, **changes)
     assert losses(two) == pytest.approx(losses(one), rel=2e-3)

@@ -6,14 +6,17 @@ from torch import nn
 
 from xtune.kernels.heads import base_model, output_layer
 from xtune.plan import Plan
-from xtune.recipe.models import LowRank
+from xtune.recipe.models import SUBSPACE_OPTIMIZERS, LowRank
+
+_FOR_MATRICES = {"muon", *SUBSPACE_OPTIMIZERS}
+"""Optimizers that treat matrices in a way of their own, embeddings and head excepted."""
 
 
 def parameter_groups(model: nn.Module, plan: Plan) -> list[dict[str, Any]]:
     """The trainable parameters as groups for `build_optimizer`.
 
     Each group holds `params`, `names`, `weight_decay`, `lr_scale` (factor on the learning rate) and
-    `kind`: "matrix" for what Muon updates, "rest" otherwise. Weight decay is for matrices alone: not
+    `kind`: "matrix" for what Muon updates or GaLore and APOLLO project, "rest" otherwise. Weight decay is for matrices alone: not
     for embeddings (nor a head tied to one, nor new tokens), norms, biases and DoRA's magnitudes.
     """
     train = plan.recipe.train
@@ -28,14 +31,15 @@ def parameter_groups(model: nn.Module, plan: Plan) -> list[dict[str, Any]]:
             and "trainable_tokens" not in name
         )
         decay = train.weight_decay if is_matrix else 0.0
-        by_muon = (
-            plan.optimizer.value == "muon"
+        special = (
+            plan.optimizer.value in _FOR_MATRICES
             and is_matrix
             and parameter.ndim == 2
             and id(parameter) not in head
         )
+        by_muon = special and plan.optimizer.value == "muon"
         scale = _learning_rate_scale(name, plan, by_muon=by_muon)
-        kind = "matrix" if by_muon else "rest"
+        kind = "matrix" if special else "rest"
         group = groups.setdefault(
             (decay, scale, kind),
             {"params": [], "names": [], "weight_decay": decay, "lr_scale": scale, "kind": kind},

@@ -12,7 +12,7 @@ group's activations. The arithmetic is the model's own: its layer's `forward` is
 (`xtune.kernels.lifted`), so that whatever a family does around it (norms before or after, biases, multipliers, experts) is done.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +25,7 @@ from xtune.kernels.lifted import Heads, LiftedLayer
 from xtune.kernels.replay import Surroundings, argument_names, by_name, trained_parameters
 from xtune.kernels.shelf import Shelf
 from xtune.kernels.sums import Sums
+from xtune.kernels.weights import Weights, weights_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,10 @@ class _Call:
     documents: Documents | None
     wants_input_gradient: bool
     surroundings: Surroundings
+    weights: Weights
+    parameters: Sequence[nn.Parameter]
+    """Those that are trained."""
+
     attention: AttentionSettings = field(default_factory=AttentionSettings)
 
     def tiles(self) -> Iterator[slice]:
@@ -136,18 +141,12 @@ class _FrugalFunction(torch.autograd.Function):
         hidden: torch.Tensor,
         _anchor: torch.Tensor,
         call: _Call,
-        *parameters: nn.Parameter,
+        *_parameters: nn.Parameter,
     ) -> torch.Tensor:
         """The layer's output (rows, tokens, width)."""
-        heads = _project(call, hidden)
-        attended = _attend(call, heads, over_query=True)
-        output = torch.empty_like(hidden)
-        for tile in call.tiles():
-            with call.computing(3 * tile.start + _FINISH, gradients=False):
-                output[:, tile] = call.layer.finish(
-                    hidden[:, tile], attended[:, :, tile], call.cut(tile)
-                )
-        ctx.call, ctx.parameters = call, parameters
+        with call.weights.here(backward=False):
+            output = _forward(call, hidden)
+        ctx.call = call
         ctx.kept = call.shelf.keep(hidden)
         return output
 
@@ -158,17 +157,37 @@ class _FrugalFunction(torch.autograd.Function):
         hidden = call.shelf.take(ctx.kept)
         ctx.kept = None
         slope = _own(gradients[0])  # dy, and then dx
-        sums = Sums(ctx.parameters)
-        heads = _project(call, hidden)
-        attended = _attend(call, heads, over_query=False)
-        for tile in call.tiles():
-            _finish_backward(call, tile, hidden, attended, slope, sums)
-        for of_query, of_key in call.groups(heads):
-            _attend_backward(call, heads, attended, of_query, of_key)
-        del attended
-        for tile in call.tiles():
-            _project_backward(call, tile, hidden, heads, slope, sums)
-        return slope if call.wants_input_gradient else None, None, None, *sums.total()
+        with call.weights.here(backward=True):
+            sums = _backward(call, hidden, slope)
+            of_parameters = call.weights.given(call.parameters, sums.total())
+        return slope if call.wants_input_gradient else None, None, None, *of_parameters
+
+
+def _forward(call: _Call, hidden: torch.Tensor) -> torch.Tensor:
+    heads = _project(call, hidden)
+    attended = _attend(call, heads, over_query=True)
+    output = torch.empty_like(hidden)
+    for tile in call.tiles():
+        with call.computing(3 * tile.start + _FINISH, gradients=False):
+            output[:, tile] = call.layer.finish(
+                hidden[:, tile], attended[:, :, tile], call.cut(tile)
+            )
+    return output
+
+
+def _backward(call: _Call, hidden: torch.Tensor, slope: torch.Tensor) -> Sums:
+    """Write dx over dy; returns the trained parameters' gradients."""
+    sums = Sums(call.parameters)
+    heads = _project(call, hidden)
+    attended = _attend(call, heads, over_query=False)
+    for tile in call.tiles():
+        _finish_backward(call, tile, hidden, attended, slope, sums)
+    for of_query, of_key in call.groups(heads):
+        _attend_backward(call, heads, attended, of_query, of_key)
+    del attended
+    for tile in call.tiles():
+        _project_backward(call, tile, hidden, heads, slope, sums)
+    return sums
 
 
 def _own(slope: torch.Tensor) -> torch.Tensor:
@@ -269,8 +288,12 @@ class FrugalLayer:
             documents=None if positions is None else documents_of(positions),
             wants_input_gradient=hidden.requires_grad,
             surroundings=Surroundings.here(self._layer, hidden),
+            weights=weights_of(self._layer),
+            parameters=parameters,
         )
         wanted = torch.is_grad_enabled() and bool(parameters or hidden.requires_grad)
         anchor = torch.zeros((), requires_grad=wanted)
-        output: torch.Tensor = _FrugalFunction.apply(hidden, anchor, call, *parameters)  # type: ignore[no-untyped-call]
+        output: torch.Tensor = _FrugalFunction.apply(  # type: ignore[no-untyped-call]
+            hidden, anchor, call, *call.weights.seen(parameters)
+        )
         return output

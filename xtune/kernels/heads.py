@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from xtune.kernels.cross_entropy import LogitTransform
+from xtune.kernels.head_slices import sliced_head
 
 # fmt: off
 PLAIN_HEADS = frozenset(
@@ -52,7 +53,8 @@ class Head:
     @property
     def is_plain(self) -> bool:
         """Whether the layer is exactly `nn.Linear`, so that its gradient is known in closed form."""
-        return type(self.layer) is nn.Linear and not has_hooks(self.layer)
+        own = "forward" not in vars(self.layer)
+        return own and type(self.layer) is nn.Linear and not has_hooks(self.layer)
 
 
 def has_hooks(module: nn.Module) -> bool:
@@ -76,6 +78,29 @@ def decoder_layers(model: nn.Module) -> list[nn.Module]:
     """The decoder layers of a transformers model, with or without an adapter, in the order of its modules."""
     backbone = base_model(model).base_model
     return [each for each in backbone.modules() if isinstance(each, GradientCheckpointingLayer)]
+
+
+def compute_device(model: nn.Module) -> torch.device:
+    """Where a model computes: the device of its parameters, some of which may wait in host memory."""
+    devices = [parameter.device for parameter in model.parameters()]
+    return next((each for each in devices if each.type != "cpu"), torch.device("cpu"))
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Numbers in a model's weights, each matrix once: quantised ones unpacked, and those that are no parameters."""
+    weights: dict[int, int] = {}
+    for module in model.modules():
+        head = sliced_head(module)
+        outside = vars(module).get("weight")
+        if head is not None:
+            shared = isinstance(outside, torch.Tensor) and outside.numel() > 0
+            weights[id(outside) if shared else id(head)] = head.matrix.vocab * head.matrix.hidden
+        elif isinstance(outside, torch.Tensor):
+            weights[id(outside)] = outside.numel()
+        for parameter in module.parameters(recurse=False):
+            state = getattr(parameter, "quant_state", None)
+            weights[id(parameter)] = (parameter if state is None else state).shape.numel()
+    return sum(weights.values())
 
 
 def output_layer(model: PreTrainedModel) -> nn.Module | None:

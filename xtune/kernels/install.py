@@ -11,11 +11,19 @@ from torch import nn
 
 from xtune.kernels.attention import NAME, UnsupportedAttentionError
 from xtune.kernels.frugal import FrugalLayer, FrugalSettings
-from xtune.kernels.heads import base_model, decoder_layers, find_head, hidden_states, left_out
+from xtune.kernels.heads import (
+    base_model,
+    compute_device,
+    decoder_layers,
+    find_head,
+    hidden_states,
+    left_out,
+)
 from xtune.kernels.lifted import NoAttentionError
 from xtune.kernels.replay import argument_names, by_name, first
 from xtune.kernels.shelf import DeviceShelf, Shelf
 from xtune.kernels.shelved import ShelvedLayer, make_shelved
+from xtune.kernels.weights import weights_of
 
 SAMPLE_TOKENS = (13, 8)
 """Lengths of the two samples of the packed row that the probe runs: longer than a tile, and no multiple of it."""
@@ -69,11 +77,14 @@ def make_frugal(
     if not prove:
         for layer, call in calls:
             frugal = FrugalLayer(layer, layer.forward, settings, shelf)
-            frugal.lifted.learn_projections(call.hidden, call.arguments)
+            with weights_of(layer).here(backward=False):
+                frugal.lifted.learn_projections(call.hidden, call.arguments)
             layer.forward = frugal
         return Installed(frugal=len(calls), plain=Counter(), tail=True)
     for layer, call in calls:
-        if reason := _install(layer, call, settings, shelf):
+        with weights_of(layer).here(backward=False):
+            reason = _install(layer, call, settings, shelf)
+        if reason:
             layer.forward = ShelvedLayer(layer, layer.forward, shelf)
             reasons[reason] += 1
     tail = bool(calls) and not reasons and ends_with_norm(model)
@@ -126,7 +137,7 @@ def _calls(model: nn.Module) -> list[tuple[nn.Module, _Sample]]:
 def _packed_row(model: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids and positions of two samples in a row, (1, tokens) each."""
     base = base_model(model)
-    device = next(iter(base.parameters())).device
+    device = compute_device(base)
     vocab = base.config.get_text_config().vocab_size
     ids = torch.arange(sum(SAMPLE_TOKENS))[None].to(device) % vocab
     positions = torch.cat([torch.arange(each) for each in SAMPLE_TOKENS])[None].to(device)
@@ -168,20 +179,24 @@ def _outcome(
         output = first(forward(hidden, **call.arguments))
     trained = [each for each in layer.parameters() if each.requires_grad]
     slope = torch.linspace(-1.0, 1.0, output.numel(), device=output.device).view_as(output)
-    gradients = torch.autograd.grad(
-        output, (hidden, *trained), slope.to(output.dtype), allow_unused=True
-    )
-    return [output.detach(), *gradients]
+    with weights_of(layer).listening() as taken:
+        of_hidden, *gradients = torch.autograd.grad(
+            output, (hidden, *trained), slope.to(output.dtype), allow_unused=True
+        )
+    of_trained = (taken.get(each, g) for each, g in zip(trained, gradients, strict=True))
+    return [output.detach(), of_hidden, *of_trained]
 
 
 def _equal(expected: list[torch.Tensor | None], found: list[torch.Tensor | None]) -> bool:
-    return all(_close(one, other) for one, other in zip(expected, found, strict=True))
+    # float32 gradients behind bfloat16 products are as exact as those
+    dtypes = [each.dtype for each in expected if each is not None]
+    tolerance = max(TOLERANCES.get(each, 6e-2) for each in dtypes)
+    return all(_close(one, other, tolerance) for one, other in zip(expected, found, strict=True))
 
 
-def _close(expected: torch.Tensor | None, found: torch.Tensor | None) -> bool:
+def _close(expected: torch.Tensor | None, found: torch.Tensor | None, tolerance: float) -> bool:
     if expected is None or found is None:
         return expected is None and found is None
-    tolerance = TOLERANCES.get(expected.dtype, 6e-2)
     scale = expected.abs().max()
     return bool((expected - found).abs().max() <= tolerance * scale)
 

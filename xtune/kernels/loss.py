@@ -7,8 +7,18 @@ import torch
 from torch import nn
 
 from xtune.kernels.cross_entropy import chunked_cross_entropy, linear_cross_entropy, token_losses
-from xtune.kernels.heads import Head, base_model, find_head, hidden_states, left_out
+from xtune.kernels.head_loss import sliced_cross_entropy
+from xtune.kernels.head_slices import sliced_head
+from xtune.kernels.heads import (
+    Head,
+    base_model,
+    find_head,
+    has_hooks,
+    hidden_states,
+    left_out,
+)
 from xtune.kernels.tail import Tail, Targets, tiled_loss
+from xtune.kernels.weights import names_elsewhere
 
 IGNORED = -100
 """Label of a token without loss; torch's `ignore_index`, and `xtune.data.types.IGNORED`."""
@@ -38,6 +48,10 @@ class LossModule(nn.Module):
         self.model = model
         self.chunk_tokens = chunk_tokens
         self.tile_tokens = tile_tokens
+        # DDP neither needs nor finds them where it looks: they are frozen, and loaded by every process
+        self._ddp_params_and_buffers_to_ignore = [
+            f"model.{each}" for each in names_elsewhere(model)
+        ]
 
     def forward(
         self,
@@ -110,6 +124,11 @@ def trained_positions(
 def _head_loss(
     head: Head, hidden: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor, chunk_tokens: int
 ) -> torch.Tensor:
+    sliced = sliced_head(head.layer)
+    if sliced is not None and not has_hooks(head.layer):
+        return sliced_cross_entropy(
+            hidden, sliced, labels, weights, chunk_tokens=chunk_tokens, transform=head.transform
+        )
     if head.is_plain and isinstance(head.layer, nn.Linear):
         return linear_cross_entropy(
             hidden, head.layer, labels, weights, chunk_tokens=chunk_tokens, transform=head.transform

@@ -5,7 +5,7 @@ import inspect
 import torch
 from torch import nn
 
-from xtune.kernels.heads import base_model, hidden_states
+from xtune.kernels.heads import base_model, compute_device, hidden_states
 
 SAMPLE_TOKENS = 8
 """Length of each of the two probe samples: longer than the kernels of short convolutions (3 or 4)."""
@@ -27,7 +27,7 @@ def isolates_packed_rows(model: nn.Module) -> bool:
     backbone = base.base_model
     if "position_ids" not in inspect.signature(backbone.forward).parameters:
         return False
-    device = next(base.parameters()).device
+    device = compute_device(base)
     ids = torch.arange(2 * SAMPLE_TOKENS, device=device)[None]  # (1, tokens)
     other = ids.clone()
     other[0, :SAMPLE_TOKENS] = ids[0, :SAMPLE_TOKENS].flip(0)

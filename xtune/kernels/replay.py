@@ -23,7 +23,8 @@ class Surroundings:
     def here(cls, layer: nn.Module, hidden: torch.Tensor) -> "Surroundings":
         """Those of this moment; draws a seed from the global generator if the layer drops anything out."""
         device_type = hidden.device.type
-        return cls(device_type, autocast_dtype(device_type), _draw_seed(layer))
+        seed = int(torch.randint(2**31, ())) if drops_out(layer) else None
+        return cls(device_type, autocast_dtype(device_type), seed)
 
     @contextmanager
     def again(self, part: int = 0, *, gradients: bool) -> Iterator[None]:
@@ -45,15 +46,40 @@ def autocast_dtype(device_type: str) -> torch.dtype | None:
     return torch.get_autocast_dtype(device_type) if enabled else None
 
 
-def _draw_seed(layer: nn.Module) -> int | None:
-    drops = any(_drops_out(module) for module in layer.modules() if module.training)
-    return int(torch.randint(2**31, ())) if drops else None
+@dataclass(frozen=True)
+class RandomState:
+    """The global generators as they were when a layer was called: what dropout draws from if nobody sets a seed."""
+
+    host: torch.Tensor
+    device: torch.Tensor | None
+
+    @classmethod
+    def here(cls, device_type: str) -> "RandomState":
+        """That of this moment."""
+        on_gpu = device_type == "cuda"
+        return cls(torch.get_rng_state(), torch.cuda.get_rng_state() if on_gpu else None)
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """Draw the same numbers; afterwards the generators are as they were before."""
+        devices = [] if self.device is None else [torch.cuda.current_device()]
+        with torch.random.fork_rng(devices=devices):
+            torch.set_rng_state(self.host)
+            if self.device is not None:
+                torch.cuda.set_rng_state(self.device)
+            yield
+
+
+def drops_out(layer: nn.Module) -> bool:
+    """Whether dropout works in a layer, so that it needs random numbers."""
+    return any(_drops_out(module) for module in layer.modules() if module.training)
 
 
 def _drops_out(module: nn.Module) -> bool:
     if isinstance(module, nn.Dropout):
         return module.p > 0
-    return float(getattr(module, "attention_dropout", None) or 0.0) > 0
+    probability = getattr(module, "attention_dropout", None)  # Bloom's is a module of its own
+    return isinstance(probability, int | float) and probability > 0
 
 
 def argument_names(forward: Callable[..., Any]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import contextlib
 import tempfile
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ class HostShelf(Shelf):
         *,
         ahead: bool = True,
     ) -> None:
-        self._allocate = allocate or _pinned
+        self._allocate = allocate or _pinned_like
         self._ahead = ahead
         self._waiting: list[_Put] = []
         self._free: defaultdict[tuple[torch.Size, torch.dtype], list[torch.Tensor]] = defaultdict(
@@ -116,10 +116,13 @@ class HostShelf(Shelf):
         return torch.cuda.stream(self._stream)
 
 
-def _pinned(tensor: torch.Tensor) -> torch.Tensor:
-    return torch.empty(
-        tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=tensor.device.type == "cuda"
-    )
+def _pinned_like(tensor: torch.Tensor) -> torch.Tensor:
+    return pinned(tensor.shape, tensor.dtype, tensor.device)
+
+
+def pinned(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Host memory that a device copies from, and to, while the host goes on."""
+    return torch.empty(shape, dtype=dtype, device="cpu", pin_memory=device.type == "cuda")
 
 
 def disk_shelf(folder: Path, *, ahead: bool = True) -> HostShelf:

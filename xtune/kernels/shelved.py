@@ -1,6 +1,7 @@
 """Checkpointing with the checkpoint where there is room: a layer's input waits on a shelf, the rest is computed again."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,8 +9,18 @@ import torch
 from torch import nn
 
 from xtune.kernels.heads import decoder_layers
-from xtune.kernels.replay import Surroundings, argument_names, by_name, first, trained_parameters
+from xtune.kernels.replay import (
+    RandomState,
+    Surroundings,
+    argument_names,
+    autocast_dtype,
+    by_name,
+    drops_out,
+    first,
+    trained_parameters,
+)
 from xtune.kernels.shelf import Shelf
+from xtune.kernels.weights import Weights, weights_of
 
 
 @dataclass(frozen=True)
@@ -18,6 +29,16 @@ class _Call:
     arguments: Mapping[str, Any]
     shelf: Shelf
     surroundings: Surroundings
+    random: RandomState | None
+    """What dropout drew from, as it would without checkpoints; None: nothing drops out."""
+
+    weights: Weights
+    parameters: Sequence[nn.Parameter]
+    """Those that are trained."""
+
+    def drawing_again(self) -> AbstractContextManager[None]:
+        """With the random numbers of the forward pass."""
+        return nullcontext() if self.random is None else self.random.again()
 
 
 class _ShelvedFunction(torch.autograd.Function):
@@ -27,11 +48,11 @@ class _ShelvedFunction(torch.autograd.Function):
         hidden: torch.Tensor,
         _anchor: torch.Tensor,
         call: _Call,
-        *parameters: nn.Parameter,
+        *_parameters: nn.Parameter,
     ) -> torch.Tensor:
-        with call.surroundings.again(gradients=False):
+        with call.weights.here(backward=False), call.surroundings.again(gradients=False):
             output = first(call.forward(hidden, **call.arguments))
-        ctx.call, ctx.parameters = call, parameters
+        ctx.call = call
         ctx.kept = call.shelf.keep(hidden)
         return output
 
@@ -40,11 +61,14 @@ class _ShelvedFunction(torch.autograd.Function):
         call: _Call = ctx.call
         hidden = call.shelf.take(ctx.kept).detach().requires_grad_()
         ctx.kept = None
-        with call.surroundings.again(gradients=True):
-            output = first(call.forward(hidden, **call.arguments))
-        of_hidden, *of_parameters = torch.autograd.grad(
-            output, (hidden, *ctx.parameters), gradients[0], allow_unused=True
-        )
+        with call.weights.here(backward=True):
+            with call.drawing_again(), call.surroundings.again(gradients=True):
+                output = first(call.forward(hidden, **call.arguments))
+            of_hidden, *of_parameters = torch.autograd.grad(
+                output, (hidden, *call.parameters), gradients[0], allow_unused=True
+            )
+            del output
+            of_parameters = call.weights.given(call.parameters, of_parameters)
         return (of_hidden if ctx.needs_input_grad[0] else None, None, None, *of_parameters)
 
 
@@ -61,9 +85,18 @@ class ShelvedLayer:
         parameters = trained_parameters(self._layer)
         if not torch.is_grad_enabled() or not (parameters or hidden.requires_grad):
             return self._forward(hidden, **arguments)
-        call = _Call(self._forward, arguments, self._shelf, Surroundings.here(self._layer, hidden))
+        kind = hidden.device.type
+        call = _Call(
+            forward=self._forward,
+            arguments=arguments,
+            shelf=self._shelf,
+            surroundings=Surroundings(kind, autocast_dtype(kind), seed=None),
+            random=RandomState.here(kind) if drops_out(self._layer) else None,
+            weights=weights_of(self._layer),
+            parameters=parameters,
+        )
         anchor = torch.zeros((), requires_grad=True)
-        return _ShelvedFunction.apply(hidden, anchor, call, *parameters)  # type: ignore[no-untyped-call]
+        return _ShelvedFunction.apply(hidden, anchor, call, *call.weights.seen(parameters))  # type: ignore[no-untyped-call]
 
 
 def make_shelved(model: nn.Module, shelf: Shelf) -> int:

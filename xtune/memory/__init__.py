@@ -4,6 +4,7 @@ from xtune.memory.away import checkpoint_bytes, disk_items, host_items
 from xtune.memory.predict import (
     CONTEXT_BYTES,
     GIB,
+    SUBSPACE_RANKS,
     Prediction,
     Workload,
     predict,
@@ -13,6 +14,7 @@ from xtune.memory.shape import Linear, ModelShape
 __all__ = [
     "CONTEXT_BYTES",
     "GIB",
+    "SUBSPACE_RANKS",
     "Linear",
     "ModelShape",
     "Prediction",

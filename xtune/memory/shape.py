@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from xtune.memory.families import FAMILIES, Family, Fields, Norms
@@ -167,6 +168,7 @@ class ModelShape:
             down,
         )
 
+    @cached_property
     def linears(self) -> tuple[tuple[int, Linear], ...]:
         """Each kind of linear layer with how often it occurs; experts and the head are not among them.
 
@@ -189,12 +191,12 @@ class ModelShape:
         """The output head where it is a matrix of its own, else 0."""
         return 0 if self.tied else self.vocab * self.hidden
 
-    @property
+    @cached_property
     def linear_weights(self) -> int:
         """Entries of all matrices that quantisation replaces: linear layers but not head and experts."""
-        return sum(count * linear.weights for count, linear in self.linears())
+        return sum(count * linear.weights for count, linear in self.linears)
 
-    @property
+    @cached_property
     def expert_parameters(self) -> int:
         """Gate, up and down of every expert, and the routers."""
         per_layer = (
@@ -202,12 +204,10 @@ class ModelShape:
         )
         return self.expert_layers * per_layer
 
-    @property
+    @cached_property
     def small_parameters(self) -> int:
         """Norms and biases."""
-        biases = sum(
-            count * (linear.parameters - linear.weights) for count, linear in self.linears()
-        )
+        biases = sum(count * (linear.parameters - linear.weights) for count, linear in self.linears)
         query_key = {
             "none": 0,
             "head": 2 * self.head_dim,
@@ -231,10 +231,10 @@ class ModelShape:
     ) -> tuple[tuple[int, Linear], ...]:
         """Those of `linears` that LoRA's targets name: `all-linear`, names, or name endings."""
         if "all-linear" in targets:
-            return self.linears()
+            return self.linears
         ends = {target.rpartition(".")[2] for target in targets}
         head = Linear(name="lm_head", inputs=self.hidden, outputs=self.vocab)
-        candidates = (*self.linears(), *(() if self.tied else ((1, head),)))
+        candidates = (*self.linears, *(() if self.tied else ((1, head),)))
         return tuple((count, linear) for count, linear in candidates if linear.name in ends)
 
     def lora_parameters(
@@ -245,16 +245,18 @@ class ModelShape:
             count * (rank * (linear.inputs + linear.outputs) + (linear.outputs if dora else 0))
             for count, linear in self.target_linears(targets)
         )
-        return low_rank + (self._expert_lora_parameters(rank) if "all-linear" in targets else 0)
+        if "all-linear" not in targets:
+            return low_rank
+        router = rank * (self.hidden + self.experts)
+        return low_rank + self.expert_layers * (self.expert_lora_parameters(rank) + router)
 
-    def _expert_lora_parameters(self, rank: int) -> int:
-        """What PEFT 0.21 adapts in a mixture under `all-linear` besides linear layers.
+    def expert_lora_parameters(self, rank: int) -> int:
+        """What PEFT 0.21 adapts in one layer's experts under `all-linear`, the router not counted.
 
-        The fused gate-and-up of each expert with twice the rank, its down with the rank, and the router.
+        The fused gate-and-up of each expert with twice the rank, its down with the rank.
         """
         width, hidden = self.expert_intermediate, self.hidden
-        expert = 2 * rank * (hidden + 2 * width) + rank * (width + hidden)
-        return self.expert_layers * (self.experts * expert + rank * (hidden + self.experts))
+        return self.experts * (2 * rank * (hidden + 2 * width) + rank * (width + hidden))
 
 
 def _fields(config: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from xtune.errors import MissingPackageError, ModelError
+from xtune.models.load_layers import OnLayer, Reading, hand_on, layer_by_layer
 from xtune.models.quiet import quiet
 from xtune.models.source import WEIGHTS, WEIGHTS_INDEX, fetch, read_config, read_json_object
 from xtune.models.tokenizer import load_tokenizer, pad_token_id
@@ -62,6 +63,12 @@ class Loading:
     random_seed: int | None = None
     """Set: a folder without weights gets random ones, drawn from this seed."""
 
+    host_embeddings: bool = False
+    """Whether the embedding matrix is left in host memory."""
+
+    host_head: bool = False
+    """Whether the head's matrix is left in host memory."""
+
     @classmethod
     def of(cls, plan: Plan) -> "Loading":
         """What a plan says about loading."""
@@ -75,28 +82,38 @@ class Loading:
             attention=plan.attention.value,
             quantization=method if isinstance(method, QLoRA) else None,
             gradient_checkpointing=plan.gradient_checkpointing.value
-            and not plan.frugal_layers.value
-            and plan.checkpoints.value == "device",  # else `xtune.train.techniques` sees to it
+            and not plan.frugal_layers.value  # of these `xtune.train.techniques` sees to it
+            and plan.checkpoints.value == "device"
+            and plan.base.value == "device",
             random_seed=recipe.run.seed if from_scratch else None,
+            host_embeddings=plan.embeddings.value != "device",
+            host_head=plan.head.value != "device",
         )
 
 
-def load_model(plan: Plan) -> PreTrainedModel:
+def load_model(plan: Plan, on_layer: OnLayer | None = None) -> PreTrainedModel:
     """The base model of a plan, in eval mode, on the plan's device, ready for `attach`.
 
     Nothing is upcast: head, embeddings and norms stay in `plan.weight_dtype`, also beside a quantised
     base. On CUDA the model goes to the current device, which the caller has set to its local rank.
     Call the model with `use_cache=False` in training: its default would let packed rows see each other.
 
+    A quantised model is read, quantised and placed a decoder layer at a time; so is any other if somebody wants
+    to be told of each layer, or if a part of it stays in host memory.
+
+    Args:
+        plan: Says how.
+        on_layer: Called with index and layer when a decoder layer is on the device, before the next one is read.
+
     Raises:
         ModelError: The model cannot be found, is not a causal language model that this transformers
             knows, or its files are missing, damaged or of a kind that is not loaded.
         MissingPackageError: bitsandbytes or an attention implementation is not installed.
     """
-    return load_base(Loading.of(plan))
+    return load_base(Loading.of(plan), on_layer)
 
 
-def load_base(loading: Loading) -> PreTrainedModel:
+def load_base(loading: Loading, on_layer: OnLayer | None = None) -> PreTrainedModel:
     """The same for any purpose: see `load_model`.
 
     Raises:
@@ -109,7 +126,7 @@ def load_base(loading: Loading) -> PreTrainedModel:
     check_architecture(config, loading.model)
     _check_quantization(config, loading)
     if has_weights(folder, loading.model):
-        model = _from_weights(folder, loading, config)
+        model = _from_weights(folder, loading, config, on_layer)
     elif loading.random_seed is not None:
         model = _from_scratch(folder, loading, loading.random_seed)
     else:
@@ -229,7 +246,9 @@ def _check_quantization(config: dict[str, Any], loading: Loading) -> None:
     )
 
 
-def _from_weights(folder: Path, loading: Loading, config: dict[str, Any]) -> PreTrainedModel:
+def _from_weights(
+    folder: Path, loading: Loading, config: dict[str, Any], on_layer: OnLayer | None
+) -> PreTrainedModel:
     options: dict[str, Any] = {}
     quantization = _quantization_config(loading)
     if quantization is not None and not config.get("quantization_config"):
@@ -237,7 +256,14 @@ def _from_weights(folder: Path, loading: Loading, config: dict[str, Any]) -> Pre
     place = _place(loading.device)
     if place != "cpu" or quantization is not None:
         options["device_map"] = {"": place}
-    with _explained(loading), quiet():
+    reading = Reading(
+        on_layer=on_layer,
+        host_embeddings=loading.host_embeddings,
+        host_head=loading.host_head,
+    )
+    in_layers = quantization is not None or reading != Reading()
+    by_layer = layer_by_layer(reading) if in_layers else nullcontext(False)
+    with _explained(loading), quiet(), by_layer as hands_on:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=getattr(torch, loading.weight_dtype),
@@ -251,7 +277,10 @@ def _from_weights(folder: Path, loading: Loading, config: dict[str, Any]) -> Pre
         )
     model, info = loaded
     _check_loaded(info, loading.model)
-    return _checked(model)
+    checked = _checked(model)
+    if on_layer is not None and not hands_on:
+        hand_on(checked, on_layer)
+    return checked
 
 
 def _from_scratch(folder: Path, loading: Loading, seed: int) -> PreTrainedModel:

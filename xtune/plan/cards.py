@@ -112,7 +112,7 @@ def machine(
         cpu_count=cpu_count,
         compute_capability=capability,
         has_bfloat16=capability >= BFLOAT16_CAPABILITY,
-        packages=frozenset({"bitsandbytes"}),
+        packages=frozenset({"bitsandbytes", "pytorch_optimizer"}),
     )
 
 

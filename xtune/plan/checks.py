@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 from xtune.errors import Problem
 from xtune.hardware import Hardware, Launch
+from xtune.memory import Workload
 from xtune.recipe import QLoRA, Recipe
+from xtune.recipe.models import SUBSPACE_OPTIMIZERS
 
 BITSANDBYTES_COMMAND = "pip install bitsandbytes"
 
@@ -17,6 +19,21 @@ def check_machine(recipe: Recipe, hardware: Hardware, launch: Launch) -> list[Pr
         *_optimizer_problems(recipe, hardware),
         *_extra_problems(recipe, hardware),
     ]
+
+
+def fused_problem(work: Workload, setting: str) -> Problem:
+    """Why a step cannot be fused into the backward pass, which a setting wants."""
+    if work.world_size > 1:
+        return Problem(
+            what=f"`{setting} with {work.world_size} processes",
+            allowed="a gradient is stepped before the processes could add up theirs",
+            advice="start one process, or leave the setting out",
+        )
+    return Problem(
+        what=f"`{setting} with {work.compute_dtype} arithmetic",
+        allowed="its gradients are scaled, and whether they overflowed is known only when all are there",
+        advice="set `model.dtype` to float32, or leave the setting out",
+    )
 
 
 def _split_problems(recipe: Recipe, launch: Launch) -> Iterator[Problem]:
@@ -67,6 +84,15 @@ def _extra_problems(recipe: Recipe, hardware: Hardware) -> Iterator[Problem]:
     wanted: dict[str, str] = {f"`run.trackers` names {name}": name for name in recipe.run.trackers}
     if recipe.model.hub == "modelscope":
         wanted["`model.hub` is modelscope"] = "modelscope"
+    if (
+        recipe.train.optimizer in SUBSPACE_OPTIMIZERS
+        and "pytorch_optimizer" not in hardware.packages
+    ):
+        extra = recipe.train.optimizer.removesuffix("_adamw")
+        yield Problem(
+            what=f"`train.optimizer` is {recipe.train.optimizer}, and the package `pytorch-optimizer` is not installed",
+            advice=f"install it: pip install 'xtune[{extra}]'",
+        )
     for what, package in wanted.items():
         if package not in hardware.packages:
             yield Problem(

@@ -112,7 +112,10 @@ def fit(shape: ModelShape, works: Iterable[Workload], limits: Limits) -> Fit:
         for work in works
         for chunk in _chunks(shape, limits)
     ]
-    for sets in ladder(shape, candidates[0], limits.hardware, limits.asked):
+    asked = dict(limits.asked)
+    if limits.rows is not None and limits.rows < limits.share:
+        asked.setdefault("fused_step", False)  # it would be one pass
+    for sets in ladder(shape, candidates[0], limits.hardware, asked):
         for work in candidates:
             found = _search(shape, work, sets, limits)
             if found.is_within(limits):
@@ -152,7 +155,8 @@ def _search(shape: ModelShape, work: Workload, sets: Sequence[Techniques], limit
 def _most_rows(shape: ModelShape, work: Workload, techniques: Techniques, limits: Limits) -> Fit:
     """The workload with as many rows a pass as fit, or its smallest: fewer rows a pass may need more gradients at once."""
     tried: list[Fit] = []
-    for rows in _row_counts(limits, work.tokens):
+    # a step fused into the backward pass is one pass
+    for rows in (limits.share,) if techniques.fused_step else _row_counts(limits, work.tokens):
         tried.append(_predict(shape, split(work, rows, limits.share), techniques))
         if tried[-1].is_within(limits):
             return tried[-1]

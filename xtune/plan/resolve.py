@@ -9,9 +9,10 @@ from xtune.errors import Problem, RecipeError
 from xtune.hardware import Hardware, Launch
 from xtune.memory import GIB, ModelShape, Workload, checkpoint_bytes
 from xtune.plan.advice import require_fit
-from xtune.plan.checks import check_machine
+from xtune.plan.checks import check_machine, fused_problem
 from xtune.plan.fit import Fit, Limits, budget_bytes, fit
 from xtune.plan.precision import decide_attention, decide_precision, follow
+from xtune.plan.techniques import can_be_fused
 from xtune.plan.types import Choice, Plan
 from xtune.recipe import LowRank, QLoRA, Recipe
 
@@ -46,8 +47,11 @@ def decide(
     *,
     launch: Launch = ONE_PROCESS,
     recipe_name: str = "run",
+    narrower: bool = True,
 ) -> tuple[Plan, Fit, Limits]:
     """The same, whether it fits or not: the plan, what it was decided by, and the limits it was held to.
+
+    Without `narrower` the weights of a full fine-tune are not held in 16 bits where 32 do not fit.
 
     Raises:
         RecipeError: As in `resolve`.
@@ -68,9 +72,15 @@ def decide(
         attention=attention.value,
         device=hardware.device,
         world_size=launch.world_size,
+        subspace_rank=recipe.train.subspace_rank,
+        clipped=recipe.train.max_grad_norm is not None,
     )
+    setting = "memory.base` is host" if trains_on_host(recipe) else "memory.fused_step` is on"
+    fused = recipe.memory.fused_step is True or trains_on_host(recipe)
+    if fused and not can_be_fused(work):
+        raise RecipeError([fused_problem(work, setting)])
     limits = _limits(recipe, hardware, launch)
-    found = fit(shape, _candidates(recipe, hardware, work), limits)
+    found = fit(shape, _candidates(recipe, hardware, work, narrower=narrower), limits)
     if found.work.weight_dtype != formats.weight.value:
         held = Choice(found.work.weight_dtype, "float32 master weights do not fit here")
         formats = follow(recipe, held, formats.compute)
@@ -160,14 +170,23 @@ def _asked(recipe: Recipe) -> dict[str, Any]:
     if recipe.train.compile:
         whole = {"frugal": False, "checkpoint_place": "device", "base_place": "device"}
         wanted.update({name: value for name, value in whole.items() if wanted[name] == "auto"})
+    if trains_on_host(recipe):
+        wanted.update(fused_step=True, states_place="host", gradient_checkpointing=True)
     return {name: value for name, value in wanted.items() if value != "auto"}
 
 
-def _candidates(recipe: Recipe, hardware: Hardware, work: Workload) -> Iterator[Workload]:
+def trains_on_host(recipe: Recipe) -> bool:
+    """Whether layers shall be trained where they rest, which takes more with it."""
+    return recipe.method.type == "full" and recipe.memory.base == "host"
+
+
+def _candidates(
+    recipe: Recipe, hardware: Hardware, work: Workload, *, narrower: bool
+) -> Iterator[Workload]:
     """Weight dtypes and optimizers that the recipe allows, best first."""
     dtypes = [work.weight_dtype]
     is_auto_full = recipe.method.type == "full" and recipe.model.dtype == "auto"
-    if is_auto_full and work.compute_dtype == "bfloat16":
+    if narrower and is_auto_full and work.compute_dtype == "bfloat16":
         dtypes.append("bfloat16")
     optimizers = [recipe.train.optimizer]
     if recipe.train.optimizer == "auto":
@@ -304,9 +323,14 @@ def _place(recipe: Recipe, found: Fit, name: str, reasons: Mapping[str, str]) ->
 
 def _fused_step(recipe: Recipe, found: Fit) -> Choice[bool]:
     on = found.work.fused_step
+    reason = "gradients do not fit beside one another" if on else "gradients fit"
     if recipe.memory.fused_step != "auto":
-        return Choice(on, ASKED)
-    return Choice(on, "gradients do not fit beside one another" if on else "gradients fit")
+        reason = ASKED
+    if on and found.work.clipped:
+        reason += (
+            "; computed twice, as `train.max_grad_norm` needs the norm of all first (null: once)"
+        )
+    return Choice(on, reason)
 
 
 def _loss_chunk_tokens(recipe: Recipe, found: Fit, shape: ModelShape) -> Choice[int]:

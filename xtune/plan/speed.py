@@ -1,9 +1,10 @@
 """Seconds of a training step estimated from a card's published figures; nothing is measured here."""
 
 from dataclasses import replace
+from math import ceil
 
 from xtune.memory import ModelShape, Workload, checkpoint_bytes
-from xtune.memory.predict import optimizer_bytes, trained_parameters, weight_bytes
+from xtune.memory.predict import HEAD_SUM_BYTES, optimizer_bytes, trained_parameters, weight_bytes
 from xtune.plan.cards import Card
 
 EFFICIENCY = 0.45
@@ -12,6 +13,9 @@ EFFICIENCY = 0.45
 ATTENTION_BACKWARD = 2.5
 """Products of attention's backward pass by those of its forward pass: five matrix products for two."""
 
+
+HIDDEN_COST = 0.1
+"""What a second of copying costs while the device computes: copies take memory bandwidth, and wait for one another; ours."""
 
 DISK_BANDWIDTH = 2.5e9
 """Bytes a second that a solid-state disk gives, read once after another; ours."""
@@ -32,7 +36,7 @@ def seconds(shape: ModelShape, work: Workload, card: Card) -> float:
     the weight where it is trained, and forward again where layers are computed again. Causal attention over n tokens
     costs each 2 n times the width of the queries, and 2.5 times that backward; a frugal layer computes it once more.
     4-bit weights are expanded in every pass of every micro-batch: read, written and read again. What waits elsewhere
-    crosses the link, or comes from the disk, while the device computes.
+    crosses the link, or comes from the disk, mostly while the device computes.
     """
     n, again = work.positions, int(work.gradient_checkpointing)
     passes = 2 + again + (work.method == "full")
@@ -46,15 +50,19 @@ def seconds(shape: ModelShape, work: Workload, card: Card) -> float:
         expanded = 0.5 + 2 * work.compute_bytes
         computing += passes * shape.linear_weights * expanded / card.bandwidth
     crossing, from_disk = _moved_bytes(shape, work)
+    if work.fused_step and work.clipped:  # all gradients once for their norm, and once more
+        computing, crossing, from_disk = 2 * computing, 2 * crossing, 2 * from_disk
     stepping = _host_step_bytes(shape, work) / HOST_BANDWIDTH / work.accumulation_steps
-    return max(computing, crossing / card.link, from_disk / DISK_BANDWIDTH) + stepping
+    copying = max(crossing / card.link, from_disk / DISK_BANDWIDTH)
+    return max(computing, copying) + HIDDEN_COST * min(computing, copying) + stepping
 
 
 def _moved_bytes(shape: ModelShape, work: Workload) -> tuple[float, float]:
     """Bytes of a pass that cross the link, and that the disk reads or writes.
 
     Layers come in forward and once more backward, and a full fine-tune's gradients go out; layers' inputs go out and
-    come back; the head comes in forward and backward, and of the embedding table the rows of the tokens.
+    come back; the head comes once for every group of tokens whose sums exist together (`HEAD_SUM_BYTES`), and of the
+    embedding table the rows of the tokens.
     """
     table = shape.embedding_parameters * work.weight_bytes
     base = (3 if work.method == "full" else 2) * weight_bytes(shape, work)
@@ -65,7 +73,8 @@ def _moved_bytes(shape: ModelShape, work: Workload) -> tuple[float, float]:
     if work.checkpoint_place != "device":
         crossing += kept
     if work.head_form == "host":
-        crossing += 2 * table
+        group = max(1, HEAD_SUM_BYTES // (4 * shape.hidden))
+        crossing += table * ceil(work.positions / group)
     if work.embeddings_place == "host":
         crossing += work.positions * shape.hidden * work.weight_bytes
     from_disk += base if work.base_place == "disk" else 0

@@ -70,11 +70,20 @@ def ladder(
         hardware: The machine.
         asked: What the person fixed, by the names of `Techniques`.
     """
-    options = _options(shape, hardware)
+    options = _options(shape, work, hardware)
+    if shape.tied:  # one matrix, which leaves the device whole
+        if asked.get("embeddings_place") == "host":
+            options["head_form"] = ("host", "nf4")
+        if asked.get("head_form", "device") != "device":
+            options["embeddings_place"] = ("host",)
     free = [name for name in options if name not in asked]
     offered = [(asked[name],) if name in asked else values for name, values in options.items()]
     every = [Techniques(**dict(zip(options, values, strict=True))) for values in product(*offered)]
-    possible = [each for each in every if each.is_possible and _is_sensible(each, shape, free)]
+    possible = [
+        each
+        for each in every
+        if each.is_possible and _is_sensible(each, shape, free) and _can_train(each, work)
+    ]
     is_quick = [_costs_nothing(each, free) for each in possible]
     quick = tuple(
         each for each, costs_nothing in zip(possible, is_quick, strict=True) if costs_nothing
@@ -87,7 +96,7 @@ def ladder(
     yield from ((each,) for each in _by_time(slower, shape, work, _card(hardware)))
 
 
-def _options(shape: ModelShape, hardware: Hardware) -> dict[str, tuple[Any, ...]]:
+def _options(shape: ModelShape, work: Workload, hardware: Hardware) -> dict[str, tuple[Any, ...]]:
     """What may be chosen unasked, by name.
 
     Layers are cut only for model types that were tried, and nothing is moved to the memory of a CPU's own host. Several
@@ -100,9 +109,40 @@ def _options(shape: ModelShape, hardware: Hardware) -> dict[str, tuple[Any, ...]
     if not shape.known:
         return options
     options["frugal"] = (False, True)
-    if hardware.device != "cpu":
-        options["checkpoint_place"] = ("device", "host", "disk")
+    if can_be_fused(work):
+        options["fused_step"] = (False, True)
+    if hardware.device == "cpu":
+        return options
+    options["checkpoint_place"] = ("device", "host", "disk")
+    options["states_place"] = ("device", "host")
+    if can_be_fused(work) and not shape.experts:
+        options["base_place"] = ("device", "host")
+    if work.method != "full" and work.world_size == 1 and not shape.experts:
+        options["base_place"] = ("device", "host", "disk")
+    if has_frozen_tables(work):
+        options["embeddings_place"] = ("device", "host")
+        options["head_form"] = ("device", "host", "nf4")
     return options
+
+
+def has_frozen_tables(work: Workload) -> bool:
+    """Whether neither embedding nor head is trained."""
+    adapted = any(
+        target.rpartition(".")[2] in {"lm_head", "embed_tokens"} for target in work.targets
+    )
+    return work.method != "full" and not (work.saved_parameters or work.new_tokens or adapted)
+
+
+def can_be_fused(work: Workload) -> bool:
+    """Whether a step may fall into the backward pass: gradients are neither shared by processes nor scaled."""
+    alone = work.world_size == 1 and work.compute_dtype != "float16"
+    return work.method == "full" and alone
+
+
+def _can_train(each: Techniques, work: Workload) -> bool:
+    """Whether trained layers that come from elsewhere are stepped where they are, as soon as they have their gradients."""
+    resident = work.method != "full" or each.base_place == "device"
+    return resident or (each.fused_step and each.states_place == "host")
 
 
 def _is_sensible(each: Techniques, shape: ModelShape, free: Iterable[str]) -> bool:

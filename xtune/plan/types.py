@@ -107,7 +107,7 @@ class Plan:
         """The plan for people: each choice with its reason, the computed memory, the notes."""
         width = max(len(name) for name in self.choices())
         lines = [
-            f"{name:<{width}}  {_text(choice.value):<10}  {choice.reason}"
+            f"{name:<{width}}  {as_text(choice.value):<10}  {choice.reason}"
             for name, choice in self.choices().items()
         ]
         if self.predicted:
@@ -115,7 +115,8 @@ class Plan:
         return [*lines, *(f"note: {note}" for note in self.notes)]
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """A choice's value for people."""
     if isinstance(value, bool):
         return "on" if value else "off"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -372,7 +372,11 @@ OptimizerName: TypeAlias = Literal[
     "paged_lion_8bit",
     "adafactor",
     "muon",
+    "galore_adamw",
+    "apollo_adamw",
 ]
+SUBSPACE_OPTIMIZERS = ("galore_adamw", "apollo_adamw")
+"""Optimizers whose states for matrices are in a subspace of few dimensions."""
 
 
 class Train(Spec):
@@ -412,10 +416,17 @@ class Train(Spec):
     """Sequences per forward pass on one device; `auto` takes the largest that fits."""
 
     optimizer: OptimizerName = "auto"
-    """`auto`: AdamW with 8-bit states where they run and pay; `muon` is Muon for matrices, AdamW for the rest."""
+    """`auto`: AdamW with 8-bit states where they run and pay; `muon` is Muon for matrices, AdamW for the rest;
+    `galore_adamw` and `apollo_adamw` (extras of those names) keep AdamW's states of matrices in few dimensions."""
 
     matrix_learning_rate: PositiveFloat | None = None
     """Peak learning rate of the matrices under `muon`; default: `learning_rate`, matched to AdamW's update size."""
+
+    subspace_rank: PositiveInt | None = None
+    """Dimensions in which `galore_adamw` and `apollo_adamw` keep states; default: 128 and 256."""
+
+    subspace_steps: PositiveInt = 200
+    """Steps after which those dimensions are chosen anew."""
 
     beta1: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
     """Decay of the first moment."""
@@ -538,6 +549,7 @@ class Recipe(Spec):
         memory = self.memory
         weighted = [source.weight is not None for source in self.data.train]
         stops_early = train.early_stop_patience is not None
+        trained_on_host = self.method.type == "full" and memory.base == "host"
         return (
             (
                 any(weighted) and not all(weighted),
@@ -605,8 +617,12 @@ class Recipe(Spec):
                 "`memory.base: disk` is for a frozen base; take `host`",
             ),
             (
-                memory.head in {"nf4", "int8"} and self.method.type == "full",
-                "`memory.head` quantises a frozen head alone, and `method: full` trains it; remove it",
+                memory.head in {"host", "nf4", "int8"} and self.method.type == "full",
+                f"`memory.head: {memory.head}` is for a frozen head, and `method: full` trains it; remove it",
+            ),
+            (
+                memory.embeddings == "host" and self.method.type == "full",
+                "`memory.embeddings: host` is for a frozen table, and `method: full` trains it; remove it",
             ),
             (
                 memory.fused_step is True and self.method.type != "full",
@@ -615,5 +631,24 @@ class Recipe(Spec):
             (
                 train.optimizer == "muon" and self.method.type != "full",
                 "`train.optimizer: muon` is for `method: full` alone; low-rank factors want `adamw`",
+            ),
+            (
+                train.optimizer in SUBSPACE_OPTIMIZERS and self.method.type != "full",
+                f"`train.optimizer: {train.optimizer}` is for `method: full` alone; an adapter's states are small already",
+            ),
+            (
+                train.subspace_rank is not None and train.optimizer not in SUBSPACE_OPTIMIZERS,
+                "`train.subspace_rank` is for `train.optimizer: galore_adamw` and `apollo_adamw` alone; remove it",
+            ),
+            (
+                (memory.fused_step is True or trained_on_host)
+                and train.micro_batch_size != "auto"
+                and train.micro_batch_size < train.batch_size,
+                f"`{'memory.base: host' if trained_on_host else 'memory.fused_step'}` steps in the backward pass, so one pass holds the whole batch; set `train.micro_batch_size` to auto, or `train.batch_size` to the same",
+            ),
+            (
+                trained_on_host
+                and (memory.fused_step is False or memory.optimizer_states == "device"),
+                "`memory.base: host` steps trained layers where they are; remove `memory.fused_step` and `memory.optimizer_states`",
             ),
         )

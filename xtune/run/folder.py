@@ -154,6 +154,15 @@ class RunFolder:
             write_json(self.path / DATA, data)
             write_text(self.path / RECIPE, recipe_yaml)
 
+    def write_plan(self, plan: Any) -> None:
+        """Write what was decided anew in the middle of the run.
+
+        Raises:
+            RunError: The disk is full or refuses the write.
+        """
+        with explained(self.path, kept=lambda: "The last checkpoint is whole."):
+            write_json(self.path / PLAN, plan)
+
     def data_files(self) -> dict[str, str]:
         """Fingerprints of the data of the run in it: file name to SHA-256.
 

@@ -108,7 +108,7 @@ def check_disk(path: Path, model: torch.nn.Module, plan: Plan) -> None:
     """
     trained = list(trainable_state(model).values())
     weights = sum(tensor.numel() * tensor.element_size() for tensor in trained)
-    checkpoint = weights + _state_bytes(plan.optimizer.value, trained)
+    checkpoint = weights + _state_bytes(plan, trained)
     kept = plan.recipe.train.keep_checkpoints + 1  # the best one stays besides the newest
     there = sum(file.stat().st_size for file in (path / "checkpoints").glob("step-*/*"))
     # beside those that are kept, one is being written; at the end comes the result
@@ -121,10 +121,18 @@ def check_disk(path: Path, model: torch.nn.Module, plan: Plan) -> None:
         )
 
 
-def _state_bytes(optimizer: str, trained: list[torch.Tensor]) -> int:
-    """Bytes of the optimizer's state in a checkpoint, at most: Adam has two moments in the parameters' types."""
+def _state_bytes(plan: Plan, trained: list[torch.Tensor]) -> int:
+    """Bytes of the optimizer's state in a checkpoint, at most: Adam has two moments in the parameters' types.
+
+    On the host they are float32, and a 16-bit parameter has its float32 numbers beside them.
+    """
+    optimizer, on_host = plan.optimizer.value, plan.optimizer_states.value == "host"
+    narrow = [tensor for tensor in trained if on_host and tensor.element_size() < 4]
+    masters = sum(4 * tensor.numel() for tensor in narrow)
     if optimizer.endswith("_8bit"):
         family = "lion" if "lion" in optimizer else "adamw"
-        return int(EIGHT_BIT_STATE_BYTES[family] * sum(tensor.numel() for tensor in trained))
-    width = 4 if optimizer == "paged_adamw" else 0  # bitsandbytes' are float32 always
-    return sum(2 * tensor.numel() * max(width, tensor.element_size()) for tensor in trained)
+        numbers = sum(tensor.numel() for tensor in trained)
+        return masters + int(EIGHT_BIT_STATE_BYTES[family] * numbers)
+    # bitsandbytes' are float32 always
+    width = 4 if on_host or optimizer == "paged_adamw" else 0
+    return masters + sum(2 * t.numel() * max(width, t.element_size()) for t in trained)

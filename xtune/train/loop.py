@@ -9,12 +9,10 @@ import math
 import time
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
 
 import torch
 from accelerate import Accelerator
 
-from xtune.adapter.groups import parameter_groups
 from xtune.adapter.state import load_trainable_state, trainable_state
 from xtune.data.types import IGNORED, Batch, Step
 from xtune.errors import RunError
@@ -24,10 +22,10 @@ from xtune.run.observer import EvaluationMetrics, StepMetrics
 from xtune.train.compiling import compile_layers
 from xtune.train.diagnosis import memory_bytes, stop_diverged
 from xtune.train.job import Ended, Ending, Job
-from xtune.train.optimizer import build_optimizer
 from xtune.train.randomness import seed_everything
 from xtune.train.schedule import learning_rate_factor
 from xtune.train.signals import StopSignals
+from xtune.train.update import make_update
 
 
 class Loop:
@@ -40,16 +38,15 @@ class Loop:
         if self.settings.compile:
             compile_layers(job.model)
         self.module = LossModule(job.model, self.plan.loss_chunk_tokens.value, job.loss_tile_tokens)
-        self.optimizer = build_optimizer(parameter_groups(job.model, self.plan), self.plan)
-        self.peaks = [group["lr"] for group in self.optimizer.param_groups]
-        self.parameters = [p for p in job.model.parameters() if p.requires_grad]
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.plan.loss_scaling.value)
+        self.update = make_update(job.model, self.plan, self.device)
         self.state = TrainingState()
         if job.resume_from is not None:
             self._restore(job.resume_from)
             job.batches.resume(self.state.step, self.state.data)
             job.resume_from = None  # its weights and optimizer would stay in host memory
-        self.parallel = accelerator.prepare_model(self.module)
+        self.whole_step = self.state.step  # the last that has been evaluated too
+        # everything is where it belongs, which need not be the device
+        self.parallel = accelerator.prepare_model(self.module, device_placement=False)
         self.save_every = self.settings.save_every or max(1, math.ceil(job.total_steps / 10))
 
     def run(self) -> Ended:
@@ -68,7 +65,7 @@ class Loop:
                 began = time.perf_counter()
                 step = self.job.batches.step(state.step)
                 learning_rate = self._set_learning_rate(state.step)
-                losses = self._forward_backward(step)
+                losses = [self._forward_backward(step) for _ in self.update.passes()][-1]
                 out_of_time = self._is_out_of_time(began)
                 loss, interrupted, out_of_time = self._agree(
                     losses, step, signals.requested, out_of_time
@@ -77,6 +74,7 @@ class Loop:
                 self._record(step, loss, learning_rate, grad_norm, time.perf_counter() - began)
 
                 is_best = self._evaluate() if self._evaluation_is_due(out_of_time) else False
+                self.whole_step = state.step
                 if self._has_stalled():
                     ending = "stopped_early"
                 elif out_of_time:
@@ -89,7 +87,8 @@ class Loop:
         return Ended(ending=ending, state=state)
 
     def finish(self) -> None:
-        """Leave the model with the weights that the recipe asks the run to end with."""
+        """Leave the model with the weights that the recipe asks the run to end with, and nothing else in memory."""
+        self.update.let_go()
         best = self.state.best_step
         if self.settings.finish_with == "best" and best is not None and best != self.state.step:
             try:
@@ -99,17 +98,22 @@ class Loop:
                 message = f"The run ends with its last weights, not its best: {error.message}"
             self.job.observer.on_message(message)
 
+    def keep(self) -> None:
+        """Save the last step after an error in the next one, unless that has touched the weights or read streamed data."""
+        self.update.free()
+        whole = self.whole_step == self.state.step and not self.update.is_halfway
+        if whole and self.state.step and self.job.batches.position() is None:
+            self._save()
+
     def _restore(self, checkpoint: Checkpoint) -> None:
         load_trainable_state(self.job.model, checkpoint.weights)
-        self.optimizer.load_state_dict(checkpoint.optimizer["optimizer"])
-        self.scaler.load_state_dict(checkpoint.optimizer["scaler"])
+        self.update.load_state_dict(checkpoint.optimizer)
         self.state = replace(checkpoint.state)
 
     def _set_learning_rate(self, index: int) -> float:
-        """Set every group's rate for the step with this zero-based index; returns the first group's."""
+        """Set the rate for the step with this zero-based index; returns that of the recipe's peak."""
         factor = learning_rate_factor(index, self.job.total_steps, self.settings)
-        for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
-            group["lr"] = peak * factor
+        self.update.set_learning_rate(factor)
         return self.settings.learning_rate * factor
 
     def _forward_backward(self, step: Step) -> list[float]:
@@ -122,7 +126,7 @@ class Loop:
             last = number == len(step.batches) - 1
             with self.accelerator.no_sync(self.parallel) if not last else nullcontext():
                 loss_sum = self._loss_sum(self.parallel, batch)
-                self.scaler.scale(loss_sum * scale).backward()
+                self.update.scaler.scale(loss_sum * scale).backward()
             losses.append(loss_sum.detach())
         return torch.stack(losses).tolist()
 
@@ -156,17 +160,12 @@ class Loop:
         if not math.isfinite(loss):
             found = f"The loss of step {self.state.step + 1} is {loss}"
             stop_diverged(found, step.batches, losses, self.job.store)
-        self.scaler.unscale_(self.optimizer)
-        limit = self.settings.max_grad_norm
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, math.inf if limit is None else limit)
-        grad_norm = float(norm)
+        grad_norm = self.update.clip()
         # a scaled loss may overflow, and its scale is then lowered; an unscaled one may not
-        if not math.isfinite(grad_norm) and self.scaler.get_scale() <= 1.0:
+        if not math.isfinite(grad_norm) and self.update.scaler.get_scale() <= 1.0:
             found = f"The gradient norm of step {self.state.step + 1} is {grad_norm}"
             stop_diverged(found, step.batches, losses, self.job.store)
-        self.scaler.step(self.optimizer)  # skipped when the scaled gradient overflowed
-        self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.update.step()
         return grad_norm
 
     def _record(
@@ -236,13 +235,11 @@ class Loop:
 
     def _save(self) -> None:
         if self.accelerator.is_main_process:
-            optimizer: dict[str, Any] = {
-                "optimizer": self.optimizer.state_dict(),
-                "scaler": self.scaler.state_dict(),
-            }
             self.state.data = self.job.batches.position()
             if self.job.metrics is not None:
                 self.job.metrics.sync()
-            path = self.job.store.save(trainable_state(self.job.model), optimizer, self.state)
+            path = self.job.store.save(
+                trainable_state(self.job.model), self.update.state_dict(), self.state
+            )
             self.job.observer.on_checkpoint(path, self.state.step)
         self.accelerator.wait_for_everyone()

@@ -1,44 +1,69 @@
 """The optimizer of a plan, built from parameter groups; every one saves and restores its state exactly."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 from torch.optim import AdamW, Muon, Optimizer
 
 from xtune.errors import MissingPackageError, XtuneError
 from xtune.models.quiet import quiet
 from xtune.plan import Plan
-from xtune.recipe.models import Train
+from xtune.recipe.models import SUBSPACE_OPTIMIZERS, Train
+from xtune.train.piecewise import Groups, PiecewiseOptimizer
+from xtune.train.subspace import build_subspace
 
 log = logging.getLogger("xtune")
-
-Groups = list[dict[str, Any]]
 
 MUON_MOMENTUM = 0.95
 """Momentum of Muon's author (K. Jordan, "Muon", 2024), and torch's default."""
 
 
-def build_optimizer(groups: Groups, plan: Plan) -> Optimizer:
+def build_optimizer(
+    groups: Groups, plan: Plan, resting: Collection[nn.Parameter] = ()
+) -> Optimizer:
     """The plan's optimizer over the groups of `parameter_groups`.
 
     Each group keeps its `lr_scale`; the loop sets `lr = learning_rate * factor * lr_scale` every step.
 
+    Args:
+        groups: As `parameter_groups` made them.
+        plan: Names the optimizer, and where its states are.
+        resting: Parameters that rest in host memory (`xtune.kernels.stream`).
+
+    Returns:
+        A `PiecewiseOptimizer` where states live on the host or the step is fused into the backward pass.
+
     Raises:
-        MissingPackageError: An 8-bit or paged optimizer without bitsandbytes.
+        MissingPackageError: An optimizer whose package is not installed.
         XtuneError: The plan names an optimizer that does not exist.
     """
-    train, name = plan.recipe.train, plan.optimizer.value
+    train = plan.recipe.train
     for group in groups:
         group["lr"] = train.learning_rate * group["lr_scale"]
+    on_host = plan.optimizer_states.value == "host"
+    name, device = plan.optimizer.value, plan.device.value
+    if on_host:  # nothing is left to be paged
+        name, device = name.removeprefix("paged_"), "cpu"
+    if on_host or plan.fused_step.value:
+        build = partial(_build, name, train=train, device=device)
+        return PiecewiseOptimizer(groups, build, on_host=on_host, resting=resting)
+    return _build(name, groups, train=train, device=device)
+
+
+def _build(name: str, groups: Groups, *, train: Train, device: str) -> Optimizer:
     if name == "adamw":
-        return _adamw(groups, train, plan.device.value)
+        return _adamw(groups, train, device)
     if name == "adafactor":
         return _adafactor(groups, train)
     if name == "muon":
-        return MuonAdamW(groups, train, plan.device.value)
-    return _bitsandbytes(name, groups, train, plan.device.value)
+        return MuonAdamW(groups, train, device)
+    if name in SUBSPACE_OPTIMIZERS:
+        return build_subspace(name, groups, train)
+    return _bitsandbytes(name, groups, train, device)
 
 
 def _adamw(groups: Groups, train: Train, device: str) -> AdamW:

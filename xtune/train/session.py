@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,18 @@ from transformers import PreTrainedTokenizerBase
 
 from xtune.adapter.attach import attach
 from xtune.adapter.save import save_final
+from xtune.adapter.types import said_types
 from xtune.data.batch import Assembly, EvaluationBatches
-from xtune.data.prepare import SILENT, Listener, Prepared, prepare
-from xtune.data.report import DataReport
-from xtune.errors import DivergedError, Interrupted
-from xtune.hardware import Hardware, Launch, detect, environment_facts, launch
-from xtune.memory import ModelShape
+from xtune.data.prepare import SILENT, Listener
+from xtune.errors import DivergedError, HardwareError, Interrupted
+from xtune.hardware import detect, environment_facts, launch
+from xtune.kernels.heads import parameter_count
 from xtune.models.load import (
-    check_architecture,
     load_model,
-    load_tokenizer,
     pad_token_id,
-    read_config,
 )
-from xtune.plan import Plan, resolve, run_folder
+from xtune.plan import Plan, run_folder
+from xtune.plan.further import further_down
 from xtune.recipe import Recipe
 from xtune.recipe.read import dump_recipe, read_recipe
 from xtune.run.checkpoint import Checkpoint, CheckpointStore
@@ -36,32 +34,20 @@ from xtune.run.folder import RECIPE, RunFolder
 from xtune.run.metrics import MetricsLog
 from xtune.run.observer import EndInfo, EndStatus, Observer, Observers, StartInfo
 from xtune.train.beginning import (
-    as_started,
     check_disk,
     check_packing,
     check_processes,
     has_moved,
     weakest,
 )
+from xtune.train.ends import place_ends
 from xtune.train.job import Job
 from xtune.train.loop import Loop
 from xtune.train.randomness import seed_everything
+from xtune.train.ready import Ready, get_ready
+from xtune.train.shortage import collect, describe, is_out_of_memory, let_go, usable_part
+from xtune.train.streaming import base_streaming
 from xtune.train.techniques import apply_techniques
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ready:
-    """A recipe that has been checked against this machine and its data; nothing is written yet."""
-
-    plan: Plan
-    tokenizer: PreTrainedTokenizerBase
-    prepared: Prepared
-    launch: Launch
-
-    @property
-    def report(self) -> DataReport:
-        """What became of the rows."""
-        return self.prepared.report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,38 +72,6 @@ class Session:
 
     observer: Observer
     accelerator: Accelerator
-
-
-def get_ready(
-    recipe: Recipe,
-    *,
-    name: str,
-    resume: bool = False,
-    hardware: Hardware | None = None,
-    listener: Listener = SILENT,
-) -> Ready:
-    """Plan the run and prepare its data; loads the tokenizer but no weights.
-
-    Args:
-        recipe: What is asked.
-        name: The recipe's name, for the default run folder.
-        resume: Keep to what was decided for the run in the folder, if there is one.
-        hardware: What to plan for; default: what this process finds.
-        listener: Hears of the preparation of the data, on the main process.
-
-    Raises:
-        XtuneError: Whatever a person has to mend before this recipe can train here.
-    """
-    config = read_config(recipe.model)
-    check_architecture(config, recipe.model)
-    where = launch()
-    shape = ModelShape.from_config(config)
-    plan = resolve(recipe, hardware or detect(), shape, launch=where, recipe_name=name)
-    if resume:
-        plan = as_started(plan)
-    tokenizer = load_tokenizer(recipe.model, recipe.data.template)
-    prepared = prepare(plan, tokenizer, listener=listener if where.rank == 0 else SILENT)
-    return Ready(plan=plan, tokenizer=tokenizer, prepared=prepared, launch=where)
 
 
 def train_session(
@@ -217,7 +171,7 @@ def _train(session: Session) -> Finished:
     """
     position = Position()
     try:
-        end = _run(session, position)
+        end = _run_on(session, position)
     except KeyboardInterrupt as stop:
         end = _stopped_at_once(session, position)
         _note(end, session, position)
@@ -248,11 +202,53 @@ class Position:
 
     total_steps: int = 0
     loop: Loop | None = None
+    is_started: bool = False
+    """Whether the observer knows of it."""
 
     @property
     def step(self) -> int:
         """Optimizer steps done."""
         return self.loop.state.step if self.loop else 0
+
+
+def _run_on(session: Session, position: Position) -> EndInfo:
+    """Run; where memory runs out, go on with the next plan that needs less."""  # noqa: DOC501 - what `_run` raises
+    while True:
+        try:
+            return _run(session, position)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            session = _step_down(session, position, error)
+        collect()
+
+
+def _step_down(session: Session, position: Position, error: Exception) -> Session:
+    """The session with a plan that needs less; the last whole step is saved.
+
+    Raises:
+        HardwareError: There is no such plan, or the run was not in a step.
+    """
+    let_go(error)
+    ready, loop = session.ready, position.loop
+    position.loop = None
+    if loop is None or ready.launch.world_size > 1:
+        where = f"in step {loop.state.step + 1}" if loop else "while the model was loaded"
+        raise HardwareError(
+            f"Memory ran out {where}.",
+            advice="Close other programs that use it, or take a smaller plan: `xtune plan` says what fits.",
+        ) from error
+    loop.keep()
+    if loop.job.metrics is not None:
+        loop.job.metrics.close()
+    plan = further_down(ready.plan, ready.hardware, ready.shape, ready.launch, usable=usable_part())
+    kept = max(loop.job.store.steps(), default=0)
+    message = describe(loop.state.step + 1, ready.plan, plan, kept)
+    plan = replace(plan, notes=(*plan.notes, message))
+    if session.folder is not None:
+        session.folder.write_plan(plan.to_json())
+    session.observer.on_message(message)
+    return replace(session, ready=replace(ready, plan=plan))
 
 
 def _run(session: Session, position: Position) -> EndInfo:
@@ -262,7 +258,9 @@ def _run(session: Session, position: Position) -> EndInfo:
     position.loop = loop = Loop(job, session.accelerator)
     if session.folder is not None:
         session.folder.write_status("running", step=loop.state.step, total_steps=job.total_steps)
-        session.observer.on_start(_start_info(session, job, loop))
+        if not position.is_started:
+            session.observer.on_start(_start_info(session, job, loop))
+        position.is_started = True
     ended = loop.run()
     result = _result_folder(session.path, plan)
     if ended.ending == "interrupted":
@@ -284,9 +282,19 @@ def _run(session: Session, position: Position) -> EndInfo:
 def _make_job(session: Session) -> Job:
     ready, plan, recipe = session.ready, session.ready.plan, session.ready.plan.recipe
     seed_everything(recipe.run.seed)
-    base = load_model(plan)
+    streaming = base_streaming(plan)
+    base = load_model(plan, on_layer=None if streaming is None else streaming.shelve)
+    said = [place_ends(base, plan)]
+    if streaming is not None:
+        streaming.start(base)
     check_packing(base, plan)
     model = attach(base, plan, ready.tokenizer)
+    said.append(said_types(model, plan))
+    if streaming is not None:
+        streaming.settle()
+        said.append(streaming.said())
+    for sentence in filter(None, said):
+        session.observer.on_message(sentence)
     loss_tile_tokens = apply_techniques(model, plan, session.path)
     prepared = ready.prepared
     assembly = Assembly(
@@ -382,7 +390,7 @@ def _start_info(session: Session, job: Job, loop: Loop) -> StartInfo:
         total_steps=job.total_steps,
         first_step=loop.state.step,
         trainable_parameters=sum(p.numel() for p in parameters if p.requires_grad),
-        total_parameters=sum(p.numel() for p in parameters),
+        total_parameters=parameter_count(job.model),
         rows=len(session.ready.prepared.train),
     )
 

@@ -35,13 +35,15 @@ def apply_techniques(model: nn.Module, plan: Plan, folder: Path) -> int:
             layers = "layer is" if count == 1 else "layers are"
             log.warning("%d %s computed again as a whole: %s.", count, layers, reason)
         return plan.tile_tokens.value if installed.tail else 0
-    if plan.checkpoints.value != "device":
+    if plan.checkpoints.value != "device" or plan.base.value != "device":
         make_shelved(model, shelf)
     return 0
 
 
 def _shelf(plan: Plan, folder: Path) -> Shelf:
     place = plan.checkpoints.value
+    # beside a frugal layer's arithmetic the copy of one input is nothing, and room is what it was chosen for
+    ahead = not plan.frugal_layers.value
     if place == "disk":
-        return disk_shelf(folder)
-    return HostShelf() if place == "host" else DeviceShelf()
+        return disk_shelf(folder, ahead=ahead)
+    return HostShelf(ahead=ahead) if place == "host" else DeviceShelf()

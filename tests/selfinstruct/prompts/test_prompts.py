@@ -1,16 +1,23 @@
 """Prompts carry the paper's rules, keep braces in tasks as text, and the parser reads what they show."""
 
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from selfinstruct.labels import label_of
 from selfinstruct.parse import parse_reply
 from selfinstruct.prompts import (
     has_native,
+    json_request,
     language_name,
     render,
     template,
 )
+from selfinstruct.rules.content import left_label
+from selfinstruct.rules.settings import RuleSettings
 from selfinstruct.types import Task
 from xtune.errors import XtuneError
 
@@ -19,6 +26,11 @@ SHOWN = [
     Task(instruction="Suma {first} y {last}.", input="4 y {language}", output="{demonstrations}"),
     Task(instruction="Nombra un color.", output="azul"),
 ]
+TEXTS = st.lists(
+    st.text("abcdefgéñßруслошажтайไทยあいう漢字한글عرب", min_size=2, max_size=8),
+    min_size=2,
+    max_size=8,
+).map(" ".join)
 NATIVE = ["ar", "de", "es", "fr", "id", "ja", "ko", "pt", "ru", "th", "vi"]
 
 
@@ -54,7 +66,40 @@ def test_the_parser_reads_the_demonstrations_of_every_prompt(language):
 def test_every_language_of_the_paper_has_a_prompt_of_its_own(language):
     assert has_native(language)
     assert template(language, native=True) != template(language)
-    assert "<noinput>" in template(language, native=True)
+
+
+@pytest.mark.parametrize("language", NATIVE)
+def test_a_native_prompt_names_the_labels_and_the_tag_that_its_demonstrations_bear(language):
+    rules, _, shown = render(SHOWN, language, native=True).rpartition("\n\n1. ")
+    assert "noinput" not in rules + shown
+    labels = [line.partition(". ")[2].partition(":")[0] for line in f"1. {shown}".splitlines()[:3]]
+    assert [label_of(label, language) for label in labels] == ["instruction", "input", "output"]
+    assert all(f"4. {label}:" in rules.replace("\u00a0:", ":") for label in labels)
+    (tag,) = re.findall("<.*?>", shown.splitlines()[1])
+    assert rules.count(tag) == 1
+    assert left_label(Task(instruction=tag, output="x"), language, RuleSettings()) is not None
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    language=st.sampled_from(NATIVE),
+    tasks=st.lists(st.tuples(TEXTS, st.just("") | TEXTS, TEXTS), min_size=1, max_size=5),
+)
+def test_a_reply_that_goes_on_as_a_native_prompt_began_is_read(language, tasks):
+    wanted = tuple(Task(instruction=one, input=two, output=three) for one, two, three in tasks)
+    prompt = render(wanted, language, native=True)
+    label = prompt.splitlines()[-1].partition(" ")[2]
+    reply = prompt[prompt.index(f"\n1. {label} ") : prompt.rindex("\n")]
+    # the prompt ended with the first label, as every prompt does
+    assert parse_reply(reply.partition(label)[2], language=language).tasks == wanted
+
+
+@pytest.mark.parametrize("language", NATIVE)
+def test_json_is_asked_for_in_the_language_of_the_prompt(language):
+    assert json_request(language).startswith("Answer with one JSON object: {")
+    asked, _, shape = json_request(language, native=True).partition("JSON")
+    assert not re.search(r"\b(answer|with|one|object)\b", asked.casefold())
+    assert '"tasks": [{"instruction": ..., "input": ..., "output": ...}' in shape
 
 
 def test_a_language_without_a_prompt_of_its_own_is_asked_for_in_english():

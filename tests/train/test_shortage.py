@@ -1,0 +1,51 @@
+"""Memory that runs out in spite of the plan, in a process that the system really limits."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from running import losses
+
+from xtune.train.shortage import is_out_of_memory
+
+SQUEEZED = Path(__file__).parents[1] / "support" / "squeezed.py"
+
+
+def squeezed(folder: Path, room_mib: int, *changes: str) -> subprocess.CompletedProcess[str]:
+    # the threshold makes the C library give every large block back to the system, and ask for it again
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "262144"}
+    short = ["model.dtype=float32", "data.packing=true", "data.max_rows=160", "data.evaluate=null"]
+    steps = ["train.max_steps=2", "train.evaluate_every=null", "train.save_every=100"]
+    return subprocess.run(
+        [sys.executable, str(SQUEEZED), str(folder), str(room_mib), *short, *steps, *changes],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env=environment,
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits and allocator of Linux")
+def test_a_run_without_room_goes_on_after_its_last_step_with_a_smaller_plan(tmp_path: Path) -> None:
+    done = squeezed(tmp_path / "run", 220)
+    assert done.returncode == 0, done.stderr
+    assert "said: Memory ran out in step 2. The run goes on after step 1 with: " in done.stdout
+    assert "said: Resuming after step 1." in done.stdout
+    found = losses(tmp_path / "run")
+    assert len(found) == 2
+    assert found[1] < found[0]
+    plan = json.loads((tmp_path / "run" / "plan.json").read_text(encoding="utf-8"))
+    assert plan["choices"]["micro_batch_size"]["value"] < 16
+    assert any("Memory ran out in step 2" in note for note in plan["notes"])
+
+
+def test_other_errors_are_not_taken_for_a_shortage() -> None:
+    assert not is_out_of_memory(RuntimeError("shapes cannot be multiplied"))
+    with pytest.raises(RuntimeError) as huge:
+        torch.empty(2**60)
+    assert is_out_of_memory(huge.value)

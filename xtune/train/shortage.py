@@ -1,0 +1,61 @@
+"""Memory that ran out in spite of the plan: how it is told from other errors, and how its room comes free."""
+
+import gc
+import traceback
+
+import torch
+
+from xtune.memory import GIB
+from xtune.plan import Plan
+from xtune.plan.further import changes
+
+CPU_ALLOCATOR = "DefaultCPUAllocator"
+"""torch's CPU allocator raises a plain RuntimeError; this is in its text (c10/core/impl/alloc_cpu.cpp)."""
+
+NO_ROOM = ("CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory", "Cannot allocate memory")
+"""What is said where torch's own allocator was not asked: by CUDA's libraries, and by the system when a file is mapped."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that a device or the host had no room left."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and any(
+        each in text for each in (CPU_ALLOCATOR, *NO_ROOM)
+    )
+
+
+def let_go(error: BaseException) -> None:
+    """Free what the frames of an error hold: the activations of the step in which it was raised."""
+    cause: BaseException | None = error
+    while cause is not None:
+        traceback.clear_frames(cause.__traceback__)
+        cause = cause.__cause__ or cause.__context__
+    collect()
+
+
+def collect() -> None:
+    """Free what nobody refers to any more, on the device as well."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def usable_part() -> float:
+    """Part of the memory that torch's allocator held at most which was in use at most; measured, 1 where there is no GPU."""
+    if not torch.cuda.is_available():
+        return 1.0
+    return torch.cuda.max_memory_allocated() / max(1, torch.cuda.max_memory_reserved())
+
+
+def describe(step: int, before: Plan, after: Plan, kept: int) -> str:
+    """What happened and how it goes on, in a sentence or two."""
+    used = ""
+    if torch.cuda.is_available():
+        allocated, reserved = torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
+        used = f" ({allocated / GIB:.2f} GiB in use at most, {reserved / GIB:.2f} GiB held)"
+    return (
+        f"Memory ran out in step {step}{used}. The run goes on after step {kept} with: "
+        f"{', '.join(changes(before, after))}."
+    )
