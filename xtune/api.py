@@ -4,39 +4,44 @@ Importing this module is cheap; torch and transformers come with the first verb 
 """
 
 import json
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from xtune.catalog import find_recipe
 from xtune.hardware import prepare_allocator
 from xtune.recipe import Recipe
-from xtune.recipe.read import read_recipe
+from xtune.recipe.read import dump_recipe, read_recipe
+from xtune.shown import Shown
 
 if TYPE_CHECKING:
     from xtune.adapter.merge import Merged
     from xtune.data.report import DataReport
     from xtune.evaluate.compare import Comparison
     from xtune.evaluate.evaluate import Progress
+    from xtune.notebook.run import Run
     from xtune.plan import Plan
-    from xtune.run.observer import EndInfo, Observer
+    from xtune.run.observer import Observer
 
 Overrides: TypeAlias = Mapping[str, Any] | Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class NamedRecipe:
+class NamedRecipe(Shown):
     """A recipe and the name it goes by, after which its run folder is called."""
 
     name: str
     recipe: Recipe
 
+    def __str__(self) -> str:
+        return f"# {self.name}\n{dump_recipe(self.recipe)}"
+
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
+class Check(Shown):
     """A recipe found fit to train here: what was decided and what becomes of the data."""
 
     plan: "Plan"
@@ -44,27 +49,6 @@ class Check:
 
     def __str__(self) -> str:
         return "\n".join([*self.plan.lines(), "", *self.report.lines(), "", "Ready to train."])
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainedRun:
-    """A finished run: its folder, its result, and the last word about it."""
-
-    folder: Path
-    result: Path
-    """A standard PEFT adapter folder, or a standard transformers model folder."""
-
-    end: "EndInfo"
-
-    def __str__(self) -> str:
-        return "\n".join(
-            [
-                f"result      {self.result}",
-                f"loss curve  {self.folder / 'loss.png'}",
-                f"next        xtune chat {shlex.quote(str(self.folder))}",
-                f"            xtune evaluate {shlex.quote(str(self.folder))}",
-            ]
-        )
 
 
 def read(recipe: str | Path, overrides: Overrides = ()) -> NamedRecipe:
@@ -87,7 +71,7 @@ def check(recipe: NamedRecipe | str | Path, overrides: Overrides = ()) -> Check:
     Raises:
         XtuneError: What would keep it from training.
     """
-    named = _named(recipe, overrides)
+    named = named_recipe(recipe, overrides)
     from xtune.report.preparing import preparing  # noqa: PLC0415 - torch is imported late
     from xtune.train.ready import get_ready  # noqa: PLC0415
 
@@ -101,7 +85,7 @@ def train(
     *,
     resume: bool = False,
     observers: "Sequence[Observer]" = (),
-) -> TrainedRun:
+) -> "Run":
     """Fine-tune a model as a recipe says.
 
     Args:
@@ -114,8 +98,11 @@ def train(
         XtuneError: What a person can mend; the run folder stays resumable.
         Interrupted: Stopped by Ctrl-C or SIGTERM, with everything saved.
     """
-    named = _named(recipe, overrides)  # first: a mistake in the recipe must not wait for torch
+    named = named_recipe(
+        recipe, overrides
+    )  # first: a mistake in the recipe must not wait for torch
     prepare_allocator()
+    from xtune.notebook.run import Run  # noqa: PLC0415
     from xtune.report.observers import observers_for  # noqa: PLC0415
     from xtune.report.preparing import preparing  # noqa: PLC0415
     from xtune.run.observer import Observers  # noqa: PLC0415
@@ -128,11 +115,11 @@ def train(
         observe=lambda plan: Observers([*observers_for(plan), *observers]),
         listener=preparing(),
     )
-    return TrainedRun(folder=finished.folder, result=finished.result, end=finished.end)
+    return Run(finished.folder, end=finished.end)
 
 
 def evaluate(
-    run: str | Path,
+    run: str | PathLike[str],
     *,
     data: str | None = None,
     max_rows: int | None = None,
@@ -142,7 +129,7 @@ def evaluate(
     """Judge a run on held-out rows: loss, perplexity, exact match, with the base model beside it.
 
     Args:
-        run: A run folder.
+        run: A run folder, or what `train` returned.
         data: A file of rows; default: what the recipe names as `data.evaluate`.
         max_rows: Use only the first so many rows.
         max_new_tokens: Longest answer; default: a little more than the longest expected one.
@@ -170,7 +157,7 @@ def evaluate(
 
 
 def chat(
-    run: str | Path,
+    run: str | PathLike[str],
     *,
     prompt: str | None = None,
     system: str | None = None,
@@ -209,8 +196,8 @@ def chat(
 
 
 def merge(
-    run: str | Path,
-    folder: str | Path,
+    run: str | PathLike[str],
+    folder: str | PathLike[str],
     *,
     base: Literal["unquantised", "dequantised"] = "unquantised",
 ) -> "Merged":
@@ -229,7 +216,12 @@ def merge(
     return merge_adapter(Path(run), Path(folder), base=base)
 
 
-def _named(recipe: NamedRecipe | str | Path, overrides: Overrides) -> NamedRecipe:
+def named_recipe(recipe: NamedRecipe | str | Path, overrides: Overrides) -> NamedRecipe:
+    """What `read` returns, or what it returned earlier; overrides are then given to `read`.
+
+    Raises:
+        RecipeError: The recipe is wrong.
+    """
     return recipe if isinstance(recipe, NamedRecipe) else read(recipe, overrides)
 
 

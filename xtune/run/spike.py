@@ -1,0 +1,70 @@
+"""Where training first leaves its path while the learning rate rises: a spike of the gradient norm, or a loss that climbs. Numbers only."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+NORM_STEPS = 12
+"""Steps from which on a median of gradient norms means something."""
+
+NORM_TIMES = 3.0
+"""A spike is a norm this many times the median of all steps before. Of the steps just before would not do: where nearly
+everything is learned, one row in a batch makes ten times the norm of the batch before, which is no spike."""
+
+LOSS_STEPS = 5
+"""Steps whose mean loss is compared with the lowest such mean before."""
+
+LOSS_SHARE = 0.2
+"""A loss climbs when a fifth of what was learned since the first steps is lost again."""
+
+
+@dataclass(frozen=True)
+class Spike:
+    """What happened first, and at which place of the sequence."""
+
+    place: int
+    """Index of the step, from 0."""
+
+    kind: Literal["norm", "loss"]
+    times: float
+    """Norm over the median before it; or loss over the lowest mean before it."""
+
+
+def first_spike(norms: Sequence[float | None], losses: Sequence[float]) -> Spike | None:
+    """The first step whose gradient norm spikes, or whose loss has climbed; None if neither happens.
+
+    Args:
+        norms: Gradient norm of each step before clipping; None where it was not finite, which is a spike.
+        losses: Loss of each step.
+    """
+    for place in range(len(norms)):
+        times = _norm_times(norms, place)
+        if times is not None and times > NORM_TIMES:
+            return Spike(place, "norm", times)
+        times = _loss_times(losses, place)
+        if times is not None:
+            return Spike(place, "loss", times)
+    return None
+
+
+def _norm_times(norms: Sequence[float | None], place: int) -> float | None:
+    before = [norm for norm in norms[:place] if norm is not None]
+    if len(before) < NORM_STEPS:
+        return None
+    norm = norms[place]
+    return float("inf") if norm is None else norm / max(statistics.median(before), 1e-12)
+
+
+def _loss_times(losses: Sequence[float], place: int) -> float | None:
+    """How many times the lowest mean the mean around here is, where that is a climb; None where not."""
+    if place < 2 * LOSS_STEPS:
+        return None
+    means = [
+        statistics.fmean(losses[end - LOSS_STEPS : end]) for end in range(LOSS_STEPS, place + 2)
+    ]
+    lowest, first = min(means), means[0]
+    learned = max(first - lowest, 0.0)
+    # without anything learned there is nothing to lose: then a loss above its start is a climb
+    limit = lowest + max(LOSS_SHARE * learned, 0.05 * first)
+    return means[-1] / max(lowest, 1e-12) if means[-1] > limit else None
