@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from selfinstruct.generate.answers import Candidate, events_of
+from selfinstruct.generate.answers import Candidate, Read, events_of
 from selfinstruct.novelty import NoveltyPool
 from selfinstruct.pool.disk import Appender
 from selfinstruct.pool.journal import Journal
@@ -108,8 +108,9 @@ async def grow(folder: Path, tasks: int, words: int) -> None:
                 for text in map(" ".join, reply_texts)
             ]
             reply = Reply(text=json.dumps([piece.instruction for piece in pieces]), model="none")
+            read = Read(request=request, reply=reply, pieces=pieces)
             waiting.append(asyncio.ensure_future(journal.append(request, reply, appender)))
-            waiting.append(pool.append(events_of(request, reply, pieces, pool), appender))
+            waiting.append(pool.append(events_of([read], pool), appender))
         await asyncio.gather(*waiting)
     appender.close()
 

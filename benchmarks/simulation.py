@@ -242,7 +242,8 @@ def _model(config: Any, work: Workload) -> nn.Module:
     )
     if work.method != "full":
         _adapt(model, work)
-    if work.gradient_checkpointing and not work.frugal and work.checkpoint_place == "device":
+    elsewhere = work.checkpoint_place != "device" or work.base_place != "device"
+    if work.gradient_checkpointing and not work.frugal and not elsewhere:
         cast(Any, model).gradient_checkpointing_enable({"use_reentrant": False})
     return model.train()
 
@@ -267,11 +268,20 @@ def _module(model: nn.Module, work: Workload, ledger: Ledger) -> nn.Module:
     from xtune.kernels.loss import LossModule
     from xtune.kernels.shelf import DeviceShelf, HostShelf, Shelf
     from xtune.kernels.shelved import make_shelved
+    from xtune.kernels.stream import stream_layers
+    from xtune.kernels.stream_rest import HostRest
 
     def on_host(tensor: torch.Tensor) -> torch.Tensor:
         with ledger.host():
             return torch.empty_like(tensor)
 
+    def bytes_on_host(count: int) -> torch.Tensor:
+        with ledger.host():
+            return torch.empty(count, dtype=torch.uint8)
+
+    _place_ends(model, work, ledger)
+    if work.base_place != "device":
+        stream_layers(model, torch.device("cpu"), HostRest(bytes_on_host))
     shelf: Shelf = (
         DeviceShelf()
         if work.checkpoint_place == "device"
@@ -279,9 +289,33 @@ def _module(model: nn.Module, work: Workload, ledger: Ledger) -> nn.Module:
     )
     if work.frugal:
         make_frugal(model, FrugalSettings(tile_tokens=work.tile_tokens), shelf, prove=False)
-    elif work.checkpoint_place != "device":
+    elif work.checkpoint_place != "device" or work.base_place != "device":
         make_shelved(model, shelf)
     return LossModule(model, work.loss_chunk_tokens, work.tile_tokens if work.frugal else 0)
+
+
+def _place_ends(model: nn.Module, work: Workload, ledger: Ledger) -> None:
+    """Embedding and head where the work wants them; a head in fewer bits cannot be simulated."""
+    from xtune.kernels.embedding import keep_embedding_on_host
+    from xtune.kernels.head_slices import HostMatrix, slice_head
+
+    if work.head_form in {"nf4", "int8"}:
+        raise ValueError("a quantised head needs numbers; it is computed only")
+    untyped: Any = model
+    for layer, place in (
+        (untyped.get_output_embeddings(), work.head_form),
+        (untyped.get_input_embeddings(), work.embeddings_place),
+    ):
+        if place != "host":
+            continue
+        with ledger.host():
+            kept = torch.empty_like(layer.weight.detach())
+            staging = kept.new_empty(work.positions, kept.shape[1])
+        if isinstance(layer, nn.Linear):
+            slice_head(layer, HostMatrix(kept, torch.device("cpu")), kept)
+        else:
+            keep_embedding_on_host(layer, kept, torch.device("cpu"))
+            layer.forward._staging = staging
 
 
 def run_step(module: nn.Module, work: Workload) -> None:
@@ -297,10 +331,13 @@ def run_step(module: nn.Module, work: Workload) -> None:
 
 @contextmanager
 def _all_trained(rows: int, tokens: int) -> Iterator[None]:
-    """Where numbers would be looked at: every token is trained on, and no row holds more than one sample."""
+    """Where numbers would be looked at: every token is trained on and another one, and no row holds more than one sample."""
     from transformers import masking_utils
 
-    from xtune.kernels import attention, loss
+    from xtune.kernels import attention, embedding, loss
+
+    def every_row(ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.zeros(ids.numel(), dtype=torch.int64), ids
 
     def everywhere(*_: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         columns = torch.arange(tokens - 1)
@@ -310,6 +347,7 @@ def _all_trained(rows: int, tokens: int) -> Iterator[None]:
 
     patched: list[tuple[Any, str, Callable[..., Any]]] = [
         (loss, "trained_positions", everywhere),
+        (embedding, "used_rows", every_row),
         (attention, "_find_documents", lambda _: None),
         (masking_utils, "find_packed_sequence_indices", lambda _: None),
     ]
@@ -429,11 +467,16 @@ def main() -> None:
                 )
 
 
+ENDS = {"embeddings_place": "host", "head_form": "host"}
+
 STYLES: Mapping[str, Mapping[str, Any]] = {
     "checkpointed": {},
     "checkpoints host": {"checkpoint_place": "host"},
     "frugal": {"frugal": True},
     "frugal, host": {"frugal": True, "checkpoint_place": "host"},
+    "streamed": {"frugal": True, "checkpoint_place": "host", "base_place": "host"},
+    "ends on host": {"frugal": True, "checkpoint_place": "host", **ENDS},
+    "all on host": {"frugal": True, "checkpoint_place": "host", "base_place": "host", **ENDS},
 }
 
 if __name__ == "__main__":

@@ -11,7 +11,17 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xtune.api import Check, NamedRecipe, check, evaluate, merge, read, train
+    from xtune.api import (
+        Check,
+        NamedRecipe,
+        check,
+        evaluate,
+        generate,
+        merge,
+        read,
+        serve,
+        train,
+    )
     from xtune.api_data import data_check, data_sets, data_show, data_template, data_tokens
     from xtune.api_plan import Target, plan
     from xtune.api_results import load, report, runs, tune_lr
@@ -49,18 +59,30 @@ __all__ = [
     "data_template",
     "data_tokens",
     "evaluate",
+    "generate",
     "load",
     "merge",
     "plan",
     "read",
     "report",
     "runs",
+    "serve",
     "train",
     "tune_lr",
 ]
 
 _MODULES = {
-    "xtune.api": ("Check", "NamedRecipe", "check", "evaluate", "merge", "read", "train"),
+    "xtune.api": (
+        "Check",
+        "NamedRecipe",
+        "check",
+        "evaluate",
+        "generate",
+        "merge",
+        "read",
+        "serve",
+        "train",
+    ),
     "xtune.api_data": ("data_check", "data_sets", "data_show", "data_template", "data_tokens"),
     "xtune.api_plan": ("Target", "plan"),
     "xtune.api_results": ("load", "report", "runs", "tune_lr"),
@@ -78,7 +100,7 @@ _MODULES = {
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
-_PACKAGES = ("evaluate", "plan", "report", "train")
+_PACKAGES = ("evaluate", "generate", "plan", "report", "serve", "train")
 """Verbs whose names are names of packages too."""
 
 

@@ -6,8 +6,8 @@ Importing this module is cheap; torch and transformers come with the first verb 
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from os import PathLike
+from dataclasses import dataclass, field
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -18,13 +18,17 @@ from xtune.recipe.read import dump_recipe, read_recipe
 from xtune.shown import Shown
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from xtune.adapter.merge import Merged
     from xtune.data.report import DataReport
     from xtune.evaluate.compare import Comparison
     from xtune.evaluate.evaluate import Progress
+    from xtune.generate.job import Options
     from xtune.notebook.run import Run
     from xtune.plan import Plan
     from xtune.run.observer import Observer
+    from xtune.serve.engine import Engine, Limits
 
 Overrides: TypeAlias = Mapping[str, Any] | Sequence[str]
 
@@ -193,6 +197,149 @@ def chat(
     for piece in conversation.reply(prompt):
         write(piece)
     write("\n")
+
+
+def generate(
+    run: str | PathLike[str],
+    rows: str | Path | Sequence[str | Mapping[str, Any]],
+    *,
+    out: str | Path | None = None,
+    options: "Options | None" = None,
+    progress: "Progress | None" = None,
+) -> list[dict[str, Any]]:
+    """Answer many rows at once, with the template of training; no answer depends on the rows beside it.
+
+    Args:
+        run: A run folder, an adapter folder or a model folder.
+        rows: A file of rows in any format of training, whose answers may be left out; or prompts and rows
+            themselves.
+        out: A JSON lines file for rows and answers, in the same order; stopped and started again, it goes on.
+        options: How to answer: `xtune.generate.job.Options`.
+        progress: Told how many rows are answered, and of how many.
+
+    Returns:
+        The rows with `answer` and `finish_reason`; nothing where they went to `out`.
+
+    Raises:
+        XtuneError: The run or the rows cannot be read, or `out` cannot be written.
+        Interrupted: Stopped by Ctrl-C or SIGTERM while writing to `out`.
+    """
+    from xtune.adapter.find import find_result  # noqa: PLC0415
+    from xtune.adapter.open import open_run  # noqa: PLC0415 - torch is imported late
+    from xtune.generate.job import Job, fingerprint_of  # noqa: PLC0415
+    from xtune.generate.job import Options as Chosen  # noqa: PLC0415
+    from xtune.generate.rows import Prompter, read_asked, typed  # noqa: PLC0415
+
+    options = options or Chosen()
+    found = find_result(folder_of(run))
+    asked = (
+        read_asked(str(rows), found.recipe, options.max_rows)
+        if isinstance(rows, (str, Path))
+        else typed(rows)
+    )
+    opened = open_run(found.folder, base_only=options.base_only)
+    prompter = Prompter(opened.recipe, opened.tokenizer, system=options.system)
+    job = Job(opened.model, opened.tokenizer, prompter, asked, options)
+    if out is None:
+        return job.answer(progress)
+    weights = fingerprint_of(found.adapter or found.tokenizer)
+    name = {"model": str(found.folder), "weights": weights, "base": options.base_only}
+    job.write(Path(out), name, progress)
+    return []
+
+
+def folder_of(run: str | PathLike[str]) -> Path:
+    """The folder of a run, an adapter or a model; `bundled:` names are folders, too."""
+    from xtune.demo.bundled import bundled_path, is_bundled  # noqa: PLC0415
+
+    name = fspath(run)
+    return bundled_path(name) if is_bundled(name) else Path(name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A server that is ready to run: models in memory, port taken."""
+
+    engine: "Engine"
+    listener: "socket"
+    host: str
+    api_key: str | None = field(default=None, repr=False)
+
+    @property
+    def url(self) -> str:
+        """What clients take for `base_url`."""
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{name}:{self.listener.getsockname()[1]}/v1"
+
+    @property
+    def warning(self) -> str:
+        """What a person should know of who can reach it; mostly empty."""
+        from xtune.serve.server import is_loopback  # noqa: PLC0415
+
+        if self.api_key is not None or is_loopback(self.host):
+            return ""
+        return f"Warning: anyone who reaches {self.host} can use this server; set an API key (XTUNE_API_KEY)."
+
+    def __str__(self) -> str:
+        names = ", ".join(self.engine.models.served)
+        return f"serving {names}\n{self.url}"
+
+    def run(self, *, grace_s: float = 30.0) -> bool:
+        """Serve until SIGTERM or Ctrl-C, then finish the answers at hand.
+
+        Returns:
+            Whether all of them were finished within the grace.
+        """
+        from xtune.serve.server import run as run_server  # noqa: PLC0415
+
+        return run_server(
+            self.engine, self.listener, host=self.host, api_key=self.api_key, grace_s=grace_s
+        )
+
+
+def serve(  # noqa: PLR0913 - options of a server, all by name
+    runs: Sequence[str | PathLike[str]],
+    *,
+    address: tuple[str, int] = ("127.0.0.1", 8000),
+    api_key: str | None = None,
+    base: bool = True,
+    limits: "Limits | None" = None,
+    exact: bool = True,
+) -> Server:
+    """An OpenAI-compatible server for one model, or for adapters of one base; `run` it.
+
+    Args:
+        runs: Runs, adapter or model folders, each as `FOLDER` or `NAME=FOLDER`.
+        address: Host and port; port 0 takes a free one.
+        api_key: What clients must send; None: nothing.
+        base: Serve the base under its own name, too.
+        limits: What the server takes on.
+        exact: Let no answer depend on those beside it.
+
+    Raises:
+        XtuneError: The port is taken, or the runs cannot be opened or served together.
+    """
+    from xtune.serve.engine import Engine, Limits  # noqa: PLC0415 - torch is imported late
+    from xtune.serve.models import name_runs, open_models  # noqa: PLC0415
+    from xtune.serve.server import bind  # noqa: PLC0415
+
+    named = name_runs([fspath(run) for run in runs])
+    listener = bind(*address)
+    models = open_models(named, base=base)
+    engine = Engine(models, limits or Limits(), exact=exact)
+    return Server(engine=engine, listener=listener, host=address[0], api_key=api_key)
+
+
+def serve_with_vllm(runs: Sequence[str], *, host: str, port: int, api_key: str | None) -> None:
+    """Become vLLM, serving the same runs; does not return.
+
+    Raises:
+        XtuneError: vLLM is not installed, or the runs cannot be served by it.
+    """
+    from xtune.serve.models import name_runs  # noqa: PLC0415 - torch is imported late
+    from xtune.serve.vllm import hand_over, vllm_command  # noqa: PLC0415
+
+    hand_over(vllm_command(name_runs(runs), host=host, port=port), api_key=api_key)
 
 
 def merge(

@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xtune.api import NamedRecipe, Overrides, named_recipe
+from xtune.api import NamedRecipe, Overrides, folder_of, named_recipe
 from xtune.hardware import prepare_allocator
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def load(run: str | PathLike[str], *, device: str = "auto") -> "LoadedModel":
     """
     from xtune.notebook.model import LoadedModel  # noqa: PLC0415 - torch is imported late
 
-    return LoadedModel.open(run, device=device)
+    return LoadedModel.open(folder_of(run), device=device)
 
 
 def report(run: str | PathLike[str], path: str | PathLike[str] | None = None) -> Path:

@@ -65,31 +65,49 @@ class Reader:
         return pieces
 
 
-def events_of(
-    request: Request, reply: Reply, pieces: Sequence[Piece], pool: LanguagePool
-) -> list[dict[str, Any]]:
-    """The events of one reply, its own last; instructions that are kept are in the pool's novelty from here on."""
-    verdicts = iter(pool.offer([piece.tokens for piece in pieces if isinstance(piece, Candidate)]))
-    events = []
-    kept = 0
-    for piece in pieces:
-        if isinstance(piece, Rejected):
-            events.append(_dropped(request.id, piece))
-            continue
-        verdict = next(verdicts)
-        if verdict.kept:
-            events.append(_kept(request.id, piece, pool.task_id(len(pool) + kept)))
-            kept += 1
-        else:
-            events.append(_too_similar(request.id, piece, verdict, pool))
-    return [*events, _ending(request.id, reply, kept, len(events) - kept)]
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """A reply that was read, or the refusal that came in its place."""
+
+    request: Request
+    reply: Reply
+    pieces: Sequence[Piece]
+
+    @classmethod
+    def refused(cls, request: Request, refusal: RequestRefused) -> "Read":
+        """What stands for a reply that there is not."""
+        piece = Rejected(refusal.reason, refusal.detail, "")
+        return cls(
+            request=request, reply=Reply(text="", finish_reason="content_filter"), pieces=[piece]
+        )
 
 
-def refusal_events(request: Request, refused: RequestRefused) -> list[dict[str, Any]]:
-    """The events of a request that got no reply."""
-    piece = Rejected(refused.reason, refused.detail, "")
-    reply = Reply(text="", finish_reason="content_filter")
-    return [_dropped(request.id, piece), _ending(request.id, reply, 0, 1)]
+def events_of(reads: Sequence[Read], pool: LanguagePool) -> list[dict[str, Any]]:
+    """The events of replies in the order of their prompts, a reply's own after its pieces.
+
+    Instructions that are kept are in the pool's novelty from here on.
+    """
+    offered = [
+        piece.tokens for read in reads for piece in read.pieces if isinstance(piece, Candidate)
+    ]
+    verdicts = iter(pool.offer(offered))
+    events: list[dict[str, Any]] = []
+    size = len(pool)
+    for read in reads:
+        prompt, before, first = read.request.id, size, len(events)
+        for piece in read.pieces:
+            if isinstance(piece, Rejected):
+                events.append(_dropped(prompt, piece))
+                continue
+            verdict = next(verdicts)
+            if verdict.kept:
+                events.append(_kept(prompt, piece, pool.task_id(size)))
+                size += 1
+            else:
+                events.append(_too_similar(prompt, piece, verdict, pool))
+        kept = size - before
+        events.append(_ending(prompt, read.reply, kept, len(events) - first - kept))
+    return events
 
 
 def _kept(prompt: str, piece: Candidate, name: str) -> dict[str, Any]:

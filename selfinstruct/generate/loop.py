@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from selfinstruct.errors import LimitReached, LLMError, RequestRefused, Stopped
-from selfinstruct.generate.answers import Piece, events_of, refusal_events
+from selfinstruct.generate.answers import Read, events_of
 from selfinstruct.generate.draw import Drawer, parse_prompt_id
 from selfinstruct.generate.paid import PaidLLM
 from selfinstruct.generate.workers import Readers
 from selfinstruct.pool.pool import LanguagePool
 from selfinstruct.pool.tally import Tally
-from selfinstruct.types import Reply, Request
+from selfinstruct.types import Request
 from xtune.errors import Interrupted, XtuneError
 
 _GUESSED_YIELD = 8.0
@@ -33,8 +33,8 @@ _PROMPTS_AT_ONCE = 16
 _TELL_S = 0.05
 """Between two tellings: adding up the reasons of 11 languages for every reply would cost a tenth of a fast run."""
 
-
-_Read = tuple[Reply, list[Piece]]
+_REPLIES_AT_ONCE = 16
+"""Replies that enter a pool together where so many have come: one look at the pool costs half of what four do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,54 +94,64 @@ class Loop:
         drawer, pool = language.drawer, language.pool
         size = pool.begin_round(number)
         prompts = drawer.prompts(number)
-        asked: dict[int, tuple[Request, asyncio.Task[_Read]]] = {}
-        ahead = start
+        asked: dict[int, asyncio.Task[Read | None]] = {}
+        ahead, index = start, start
         written = None
         try:
-            for index in range(start, prompts):
+            while index < prompts and not _is_enough(language):
                 while ahead < prompts and len(asked) < self._most_ahead(language):
                     request = drawer.request(number, ahead, size, pool.task)
-                    asked[ahead] = request, asyncio.create_task(self._ask(language, request))
+                    asked[ahead] = asyncio.create_task(self._ask(language, request))
                     ahead += 1
                     if ahead % _PROMPTS_AT_ONCE == 0:
                         await asyncio.sleep(0)  # replies that arrive go first
-                request, answer = asked[index]
-                read = await self._outcome(answer)
-                if read is None:
+                await asked[index]
+                reads = self._arrived(language, asked, index)
+                if not reads:
                     return
-                del asked[index]
-                if isinstance(read, RequestRefused):
-                    events = refusal_events(request, read)
-                else:
-                    events = events_of(request, *read, pool)
-                written = pool.append(events, self._llm.appender)
-                self._llm.journal.forget(request.id)
+                written = pool.append(events_of(reads, pool), self._llm.appender)
+                for read in reads:
+                    self._llm.journal.forget(read.request.id)
+                index += len(reads)
                 self._count(language)
                 self._tell()
                 await asyncio.sleep(0)
-                if _is_enough(language):
-                    return
         finally:
-            await asyncio.gather(*(answer for _, answer in asked.values()), return_exceptions=True)
+            await asyncio.gather(*asked.values(), return_exceptions=True)
             if written is not None:
                 await self._written(written)
 
-    async def _ask(self, language: Language, request: Request) -> "_Read":
-        """The reply to a request and what it is made of, in any order with others."""
-        reply = await self._llm.complete(request)
-        return reply, await self._readers.read(language.drawer.language, reply)
-
-    async def _outcome(self, answer: "asyncio.Task[_Read]") -> "_Read | RequestRefused | None":
-        """What came of a request; None if the run stops."""
+    async def _ask(self, language: Language, request: Request) -> Read | None:
+        """The reply to a request and what it is made of, in any order with others; None if the run stops."""
         try:
-            return await answer
+            reply = await self._llm.complete(request)
+            pieces = await self._readers.read(language.drawer.language, reply)
         except RequestRefused as refusal:
-            return refusal
+            return Read.refused(request, refusal)
         except Stopped:
             return None
         except (LLMError, XtuneError) as error:
             self.halt(error)
             return None
+        return Read(request=request, reply=reply, pieces=pieces)
+
+    def _arrived(
+        self, language: Language, asked: "dict[int, asyncio.Task[Read | None]]", index: int
+    ) -> list[Read]:
+        """Take the replies from `index` on that have come, in order; none if the run stops at the first.
+
+        With a target they go one by one, since the reply that reaches it is the last.
+        """
+        reads: list[Read] = []
+        most = 1 if language.drawer.settings.target else _REPLIES_AT_ONCE
+        while len(reads) < most and index in asked and asked[index].done():
+            read = asked[index].result()
+            if read is None:
+                break
+            reads.append(read)
+            del asked[index]
+            index += 1
+        return reads
 
     async def _written(self, written: "asyncio.Future[None]") -> None:
         try:

@@ -6,6 +6,7 @@ What a reply holds depends on the reply alone, so that neither their number nor 
 """
 
 import asyncio
+import gc
 import json
 import os
 import pickle
@@ -40,6 +41,9 @@ _MESSAGES_AHEAD = 2
 
 _MOST_DEATHS = 5
 """Workers that one reply may take with it."""
+
+SELDOM = (10_000, 20, 50)
+"""New objects, and rounds, between two looks for cycles of objects (`gc.set_threshold`), of which reading leaves none."""
 
 _START = "import sys, json; sys.path[:0] = json.loads(sys.argv[2]); from selfinstruct.generate.workers import serve; serve(int(sys.argv[1]))"
 _HEAD_BYTES = 4
@@ -308,6 +312,8 @@ class _Worker(asyncio.Protocol):
 def serve(descriptor: int) -> None:
     """The whole life of a worker: the rules, then replies until the socket closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.freeze()
+    gc.set_threshold(*SELDOM)
     connection = Connection(descriptor)
     readers: dict[str, Reader] = {}
     try:

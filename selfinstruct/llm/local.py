@@ -172,10 +172,10 @@ def _generate(
 ) -> list[list[int]]:
     """The new tokens of each prompt."""
     import torch  # noqa: PLC0415 - 1.4 s
+    from transformers import GenerationConfig  # noqa: PLC0415
     from transformers.generation.logits_process import LogitsProcessorList  # noqa: PLC0415
 
     from xtune.data.stops import stop_token_ids  # noqa: PLC0415
-    from xtune.evaluate.generate import Decoding  # noqa: PLC0415
     from xtune.models.tokenizer import pad_token_id  # noqa: PLC0415
 
     inner = _inner(model)
@@ -190,7 +190,13 @@ def _generate(
     limit = getattr(inner.config.get_text_config(decoder=True), "max_position_embeddings", None)
     if isinstance(limit, int):
         most = max(1, min(most, limit - width))
-    config = Decoding(max_new_tokens=most).config(stop=stop_token_ids(tokenizer, inner), pad=pad)
+    config = GenerationConfig(  # type: ignore[no-untyped-call]
+        max_new_tokens=most,
+        do_sample=False,
+        eos_token_id=stop_token_ids(tokenizer, inner) or None,
+        pad_token_id=pad,
+        use_cache=True,
+    )
     inner.generation_config = config
     with torch.inference_mode():
         output = inner.generate(

@@ -33,6 +33,11 @@ class Tariff:
         return millionths * self.factor / 1e6
 
 
+def dollars(usd: float) -> str:
+    """A sum for people: cents, and parts of cents below a dollar."""
+    return f"{usd:.2f} USD" if usd >= 1 else f"{usd:.4f} USD"
+
+
 def tariff(settings: LLMSettings, *, batch: bool = False) -> Tariff:
     """The price of the model that the settings name.
 

@@ -26,8 +26,9 @@ from selfinstruct.novelty.kernels import (
     rarest_first,
     segment_of,
     sketches_of,
+    sort,
 )
-from selfinstruct.novelty.layout import Chunk, Scratch, Segment, Settings, Texts
+from selfinstruct.novelty.layout import Chunk, Hits, Scratch, Segment, Settings, Texts
 from selfinstruct.novelty.search import Found, Ints, Longs, limit_of
 
 _TAIL_TEXTS = 2048
@@ -39,8 +40,11 @@ _MERGED_BELOW = 8
 """A segment is merged with a new one unless it is so many times larger. With 4 or 16 the whole search takes the same,
 within 3 % (measured on two AMD EPYC cores, 2026-11)."""
 
-_MOST_NEAR = 1 << 18
-"""Pairs left by the sketches before fewer texts are offered together; 2 MiB."""
+_MOST_TOGETHER = 16_384
+"""Texts that are looked up together: what their lists hold is then read from memory once for all of them."""
+
+_MOST_NEAR = 1 << 21
+"""Pairs left by the sketches before fewer texts are offered together; 16 MiB."""
 
 _COMMON_SHARE = 0.01
 """Tokens met at least once in so many texts have a list for each bucket of lengths. With 0.005 or 0.02 the search takes
@@ -51,6 +55,7 @@ class CompiledNearest:
     """The pool's arrays, grown from outside the compiled code."""
 
     tail_texts = _TAIL_TEXTS
+    most_together = _MOST_TOGETHER
     most_near = _MOST_NEAR
 
     def __init__(self, threshold: float, keep_ties: bool) -> None:
@@ -67,16 +72,17 @@ class CompiledNearest:
         self._order = np.zeros(0, np.int32)
         """The numbers of the tokens met before the first segment, by frequency there. Later ones, rarer, keep theirs."""
 
-        self._together = self.tail_texts
+        self._together = self.most_together
         """Texts offered together to the segments; fewer where these find much, so that memory is bounded."""
 
         self._vocabulary = 0
         self._near = np.zeros(4096, np.int64)
+        near = np.zeros((max(BLOCK, 2 * self.tail_texts) + 7) // 8, np.uint64)
         self._scratch = Scratch(
             masks=np.zeros(0, np.uint64),
             seen=np.zeros(0, np.int32),
             carries=np.zeros(0, np.uint8),
-            counts=np.zeros(max(BLOCK, 2 * self.tail_texts), np.uint8),
+            hits=Hits(near.view(np.uint8), near, np.zeros(8 * len(near), np.int32)),
         )
 
     def __len__(self) -> int:
@@ -93,54 +99,74 @@ class CompiledNearest:
         self._grow(size, len(tokens), int(lengths.max()))
         start = end = 0
         while end < size:
-            start, end = end, min(end + self._together, size)
+            together = self._together if len(self._order) else self.tail_texts
+            start, end = end, min(end + together, size)
             texts = Texts(
                 tokens=self._renumbered(tokens[starts[start] : starts[end]]),
                 starts=starts[start : end + 1] - starts[start],
             )
-            self._decide(texts, (kept[start:end], nearest[start:end], scores[start:end]))
-            if self._size - self._sealed >= self.tail_texts:
-                self._seal()
+            self._offer(texts, (kept[start:end], nearest[start:end], scores[start:end]))
         return kept, nearest, scores
 
-    def _decide(self, texts: Texts, found: Found) -> None:
-        """Offer no more texts than the tail has room for."""
+    def _offer(self, texts: Texts, found: Found) -> None:
+        """Look texts up in the segments together, and then in what is added meanwhile, fewer at a time."""
         chunk = Chunk(texts, *sketches_of(texts, self._scratch.seen))
-        near = 0
-        if self._segments:
-            ordered = rarest_first(texts.tokens, texts.starts)
-            by_length = np.argsort(np.diff(texts.starts), kind="stable")
-            probes, places = probes_of(ordered, texts.starts, by_length, self._settings.limit)
-            probes.sort()
-            for segment in self._segments:
-                self._near, near = near_in(
-                    segment,
-                    probes,
-                    places,
-                    chunk,
-                    self._settings,
-                    self._scratch.counts,
-                    self._near,
-                    near,
-                )
-        if near > self.most_near:
+        near = self._near_in(self._segments, chunk)
+        if len(near) > self.most_near:
             self._together = max(1, self._together // 2)
         else:
-            self._together = min(2 * self._together, self.tail_texts)
-        self._size = decide(
-            chunk,
-            np.sort(self._near[:near]),
-            self._settings,
-            self._texts,
-            self._tail,
-            self._sealed,
-            self._size,
-            self._scratch,
-            found,
-        )
+            self._together = min(2 * self._together, self.most_together)
+        young: list[Segment] = []
+        size, start = len(chunk.first), 0
+        near_at = np.searchsorted(near >> 32, np.arange(size + 1))
+        while start < size:
+            end = min(start + self.tail_texts, size)
+            part = _part(chunk, start, end)
+            older = near[near_at[start] : near_at[end]] - (start << 32)
+            self._size = decide(
+                part,
+                (older, self._near_in(young, part)),
+                self._settings,
+                self._texts,
+                self._tail,
+                self._sealed,
+                self._size,
+                self._scratch,
+                tuple(of[start:end] for of in found),
+            )
+            if self._size - self._sealed >= self.tail_texts:
+                self._seal(young)
+            start = end
+        for segment in young:
+            _append(self._segments, segment)
 
-    def _seal(self) -> None:
-        """Put the texts of the tail into a segment."""
+    def _near_in(self, segments: list[Segment], chunk: Chunk) -> Longs:
+        """Query << 32 | text, sorted, for each pair in the segments that the sketches do not rule out."""
+        if not segments:
+            return self._near[:0]
+        tokens, starts = chunk.texts
+        ordered = rarest_first(tokens, starts)
+        by_length = np.argsort(np.diff(starts), kind="stable")
+        probes, places = probes_of(ordered, starts, by_length, self._settings.limit)
+        sort(probes, 32)
+        size = 0
+        for segment in segments:
+            self._near, size = near_in(
+                segment,
+                probes,
+                places,
+                chunk,
+                self._settings,
+                self._scratch.hits,
+                self._near,
+                size,
+            )
+        near = self._near[:size].copy()
+        sort(near, 0)
+        return near
+
+    def _seal(self, segments: list[Segment]) -> None:
+        """Put the texts of the tail into a segment, which joins those given."""
         size = self._size - self._sealed
         starts = self._texts.starts[self._sealed : self._size + 1]
         texts = Texts(self._texts.tokens[starts[0] : starts[-1]], starts - starts[0])
@@ -154,14 +180,9 @@ class CompiledNearest:
         common = self._settings.common
         ordered = rarest_first(texts.tokens, texts.starts)
         postings = postings_of(ordered, texts.starts, self._settings.limit, common)
-        postings.sort()
+        sort(postings, 16)
         keys = self._vocabulary + common * (BUCKETS - 1)
-        segment = segment_of(postings, keys, self._tail, self._sealed)
-        while self._segments and (
-            len(self._segments[-1].words) < _MERGED_BELOW * len(segment.words)
-        ):
-            segment = merged(self._segments.pop(), segment)
-        self._segments.append(segment)
+        _append(segments, segment_of(postings, keys, self._tail, self._sealed))
         self._sealed = self._size
 
     def _renumbered(self, tokens: Ints) -> Ints:
@@ -182,6 +203,20 @@ class CompiledNearest:
             seen=_room(scratch.seen, self._vocabulary),
             carries=_room(scratch.carries, longest),
         )
+
+
+def _part(chunk: Chunk, start: int, end: int) -> Chunk:
+    """Some texts of a chunk."""
+    (tokens, starts), first, second = chunk
+    texts = Texts(tokens[starts[start] : starts[end]], starts[start : end + 1] - starts[start])
+    return Chunk(texts, first[start:end], second[start:end])
+
+
+def _append(segments: list[Segment], segment: Segment) -> None:
+    """Add a newer segment, merged with those that are not many times as large."""
+    while segments and len(segments[-1].words) < _MERGED_BELOW * len(segment.words):
+        segment = merged(segments.pop(), segment)
+    segments.append(segment)
 
 
 def _by_frequency(tokens: Ints, vocabulary: int, least: float) -> tuple[Ints, int]:

@@ -48,6 +48,19 @@ class Settings(NamedTuple):
     """Tokens below this number are common."""
 
 
+class Hits(NamedTuple):
+    """Room for what is found among some sketches."""
+
+    near: Bytes
+    """(sketches,) 1 for each that is near."""
+
+    near_by_eight: Words
+    """The same memory, to pass over eight at a time."""
+
+    places: Ints
+    """(sketches,) the places of those that are near, in the first few."""
+
+
 class Scratch(NamedTuple):
     """Room to work in; the first two are all zero between calls."""
 
@@ -60,5 +73,4 @@ class Scratch(NamedTuple):
     carries: Bytes
     """(tokens of the longest text,) the carry out of the 64 tokens before, for every token of a text."""
 
-    counts: Bytes
-    """(block, or places of the tail,) whether a sketch is near."""
+    hits: Hits

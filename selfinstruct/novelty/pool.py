@@ -18,7 +18,7 @@ import numpy as np
 from selfinstruct.novelty.search import Ints, Longs, Nearest, fastest_nearest
 from xtune.text import tokenizer
 
-_TEXTS_AT_ONCE = 4096
+_TEXTS_AT_ONCE = 16_384
 """Texts handed to the compiled search together: enough that calling it costs nothing."""
 
 _TEXTS_NUMBERED = 128
@@ -94,21 +94,18 @@ class NoveltyPool:
         """The same for texts that `xtune.text.tokenize` has cut already, in another process say."""
         verdicts: list[Verdict] = []
         for start in range(0, len(texts), _TEXTS_AT_ONCE):
-            batch = texts[start : start + _TEXTS_AT_ONCE]
-            lengths = np.fromiter(map(len, batch), np.int64, len(batch))
-            words = list(chain.from_iterable(batch))
-            verdicts += self._decide(self._numbers(words), lengths)
+            verdicts += self._decide(*self._numbered(texts[start : start + _TEXTS_AT_ONCE]))
         return verdicts
 
     def _offer(self, batch: Sequence[str]) -> list[Verdict]:
-        lengths = np.empty(len(batch), np.int64)
-        tokens = np.concatenate(
-            [
-                self._numbered(batch[start : start + _TEXTS_NUMBERED], lengths[start:])
-                for start in range(0, len(batch), _TEXTS_NUMBERED)
-            ]
-        )
-        return self._decide(tokens, lengths)
+        parts = [
+            self._numbered(
+                [self._tokenize(text) for text in batch[start : start + _TEXTS_NUMBERED]]
+            )
+            for start in range(0, len(batch), _TEXTS_NUMBERED)
+        ]
+        tokens, lengths = zip(*parts, strict=True)
+        return self._decide(np.concatenate(tokens), np.concatenate(lengths))
 
     def _decide(self, tokens: Ints, lengths: Longs) -> list[Verdict]:
         """The verdicts on texts given as the numbers of their tokens, one text behind the other."""
@@ -120,18 +117,12 @@ class NoveltyPool:
             verdicts[number] = Verdict(kept=keep, nearest=index, score=score)
         return verdicts
 
-    def _numbered(self, texts: Sequence[str], lengths: Longs) -> Ints:
-        """The tokens' numbers, one text behind the other; how many each has is written into `lengths`."""
-        tokenize = self._tokenize
-        words: list[str] = []
-        for number, text in enumerate(texts):
-            tokens = tokenize(text)
-            lengths[number] = len(tokens)
-            words += tokens
-        return self._numbers(words)
-
-    def _numbers(self, words: Sequence[str]) -> Ints:
-        return np.fromiter(map(self._vocabulary.__getitem__, words), np.int32, len(words))
+    def _numbered(self, texts: Sequence[Sequence[str]]) -> tuple[Ints, Longs]:
+        """The tokens' numbers, one text behind the other, and how many each has."""
+        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+        words = chain.from_iterable(texts)
+        numbers = map(self._vocabulary.__getitem__, words)
+        return np.fromiter(numbers, np.int32, int(lengths.sum())), lengths
 
 
 class _Vocabulary(dict[str, int]):

@@ -88,10 +88,26 @@ def _values(body: str) -> Iterator[Any]:
             )
             return
         try:
-            yield decoder.decode(body[start:end])
+            yield _decoded(decoder, body[start:end])
         except (ValueError, RecursionError) as error:
             yield Dropped(reason="broken_json", detail=str(error)[:200], text=body[start:end])
         position = end
+
+
+_LAST_COMMA = regex.compile(
+    r"(?P<kept>\"(?:[^\"\\]++|\\.)*+\")|,(?P<end>\s*+[}\]])", flags=regex.DOTALL
+)
+"""A comma behind the last item, which JavaScript allows and JSON does not; texts between quotation marks are stepped over."""
+
+
+def _decoded(decoder: json.JSONDecoder, text: str) -> Any:
+    try:
+        return decoder.decode(text)
+    except ValueError:
+        mended = _LAST_COMMA.sub(lambda found: found["kept"] or found["end"], text)
+        if mended == text:
+            raise
+        return decoder.decode(mended)
 
 
 def _opens_wrapper(head: str) -> bool:

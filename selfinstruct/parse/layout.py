@@ -25,7 +25,7 @@ _LABEL_LINE = regex.compile(
     (?P<bold>[*_]{0,3})
     (?P<bracket>[【\[［〔「『〈<(（]?)
     (?:(?P<task>(?:Task|Tarea|Aufgabe|Tâche|Tarefa|Tugas|Задание|Задача|タスク|과제|งาน)[^\S\n]*+)?
-       [#№(（]?(?P<number>\p{Nd}{1,6})[^\S\n]*+(?:[.):．）、。:：،٫・\-–—)\]】][.)]?)?+[^\S\n]*+)?
+       [#№(（]?(?P<number>\p{Nd}{1,6}|[①-⑳])[^\S\n]*+(?:[.):．）、。:：،٫・\-–—)\]】][.)]?)?+[^\S\n]*+)?
     (?P<bold_after>[*_]{0,3})
     (?P<bracket_after>[【\[［〔「『〈<]?)
     (?P<word>[\p{L}\p{M}][\p{L}\p{M}'’_]*+(?:[ \u00a0][\p{L}\p{M}'’_]++){0,3}?)
@@ -162,7 +162,7 @@ def _labels(lines: Sequence[str], language: str | None) -> list[Label]:
 _USUAL_LABEL = re.compile(r"(?P<number>[0-9]{1,6})\. (?P<word>[A-Za-z]{1,40}):(?![*_])")
 """What most labels of most replies look like; the pattern of all labels agrees, at thirty times the cost."""
 
-_MARK_OF_LABELS = re.compile(r"[:：︰﹕∶#*_【\[［〔「『〈<(（\d\-–—]")
+_MARK_OF_LABELS = re.compile(r"[:：︰﹕∶#*_【\[［〔「『〈<(（\d①-⑳\-–—]")
 """What a label cannot do without: a colon, a dash, a number, or marks around it."""
 
 
@@ -212,7 +212,9 @@ def _label(line: str, index: int, language: str | None) -> Label | None:
 
 
 def _value(digits: str) -> int:
-    """The number that decimal digits of any script write."""
+    """The number that decimal digits of any script, or one circled number, write."""
+    if not digits.isdecimal():
+        return int(unicodedata.numeric(digits))
     return int("".join(str(unicodedata.decimal(digit)) for digit in digits))
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import regex
 
-from selfinstruct.labels import without_no_input
+from selfinstruct.labels import label_of, languages, without_no_input, words_for
 from selfinstruct.parse.document import read_documents
 from selfinstruct.parse.layout import Block, read_layout
 from selfinstruct.parse.listing import read_list
@@ -46,8 +46,10 @@ def parse_reply(
     text = text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff")
     if not text.strip():
         return Parsed(tasks=(), dropped=(Dropped(reason="no_task", detail="the reply is empty"),))
+    reasoning, text = _after_reasoning(text)
     found = read_documents(text)
     if found is None:
+        text = _without_closing_tags(text)
         outer = _OUTER_FENCE.fullmatch(text)
         body = outer["body"] if outer and "\n```" not in f"\n{outer['body']}" else text
         found = _labelled(body, language, opened)
@@ -57,8 +59,38 @@ def parse_reply(
         tasks = _without_last(tasks, cut)
     return Parsed(
         tasks=tuple(item for item in tasks if isinstance(item, Task)),
-        dropped=(*dropped, *(item for item in tasks if isinstance(item, Dropped))),
+        dropped=(*reasoning, *dropped, *(item for item in tasks if isinstance(item, Dropped))),
     )
+
+
+def _after_reasoning(text: str) -> tuple[list[Dropped], str]:
+    """What a model thought aloud before it answered, and the answer."""
+    start, tag, rest = text.partition("</think>")
+    if not tag or not start.lstrip().startswith("<think>"):
+        return [], text
+    return [Dropped(reason="preamble", detail="the model's reasoning", text=start)], rest
+
+
+_CLOSING_TAG = regex.compile(
+    r"[^\S\n]*+</(?P<word>\p{L}[\p{L}\p{M}_ ]{0,30})>|^[^\S\n]*+<(?:task|item|example)s?>[^\S\n]*$",
+    flags=regex.IGNORECASE | regex.MULTILINE,
+)
+
+
+def _without_closing_tags(text: str) -> str:
+    """A reply in tags, `<instruction>...</instruction>`, with those left that open a part: they are labels."""
+    words = [found["word"] for found in _CLOSING_TAG.finditer(text)] if "</" in text else []
+    if not any(word and label_of(word) == "instruction" for word in words):
+        return text
+
+    def kept(found: "regex.Match[str]") -> str:
+        word = found["word"]
+        return "" if word is None or label_of(word) or word.lower() in _GROUPS else str(found[0])
+
+    return _CLOSING_TAG.sub(kept, text)
+
+
+_GROUPS = {"task", "tasks", "item", "items", "example", "examples"}
 
 
 def _labelled(
@@ -69,6 +101,10 @@ def _labelled(
     if layout is not None and layout.incomplete:
         own = read_layout(text, language, opened)
         layout = own if own and own.complete > layout.complete else layout
+    if layout is not None and layout.blocks and not layout.complete:
+        # every part of a task on one line: "4. Instruction: ... Input: ... Output: ..."
+        spread = read_layout(_PART_INSIDE_LINE.sub("\n", text), language, opened)
+        layout = spread if spread and spread.complete else layout
     if layout is None:
         return _listed(text, opened)
     dropped = (
@@ -77,6 +113,19 @@ def _labelled(
         else []
     )
     return [_task(block) for block in layout.blocks], dropped
+
+
+_PART_INSIDE_LINE = regex.compile(
+    r"(?<=\S)[^\S\n]++(?=(?:"
+    + "|".join(
+        regex.escape(word)
+        for language in languages()
+        for part in ("input", "output")
+        for word in words_for(part, language)[:1]
+    )
+    + r")[^\S\n]?[:：])",
+    flags=regex.IGNORECASE,
+)
 
 
 def _listed(text: str, opened: bool | None) -> tuple[list[Task | Dropped], list[Dropped]]:

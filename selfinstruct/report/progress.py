@@ -7,6 +7,7 @@ from typing import Protocol, TextIO
 
 from rich.progress import BarColumn, Progress, TextColumn
 
+from selfinstruct.llm.prices import dollars
 from selfinstruct.pool.tally import Tally
 from xtune.report.progress import (
     LINE_FIRST_S,
@@ -26,7 +27,7 @@ def numbers(tally: Tally) -> str:
         f"{short(tally.usage.prompt_tokens + tally.usage.completion_tokens)} tokens",
     ]
     if tally.usd:
-        parts.append(f"{tally.usd:.2f} USD")
+        parts.append(dollars(tally.usd))
     parts.append(f"{tally.in_flight} of {tally.concurrency} at a time")
     return "  ".join(parts)
 

@@ -64,8 +64,8 @@ _ANGLED = regex.compile(
 )
 
 
-_MARKS_OF_GAPS = frozenset("[［<＜{〇○◯△▲×✕")
-"""What a gap is made of, beside crosses."""
+_MARKS_OF_GAPS = (*"[［<＜{〇○◯△▲×✕", "xxx", "XXX", "ХХХ")
+"""What a gap is made of."""
 
 
 def web_link(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001 - a rule's signature
@@ -84,7 +84,7 @@ def left_label(task: Task, language: str, settings: RuleSettings) -> str | None:
     """`<noinput>`, a numbered label at a line's start, or a part that begins with its own label."""
     for part in _PARTS:
         text = getattr(task, part)
-        if _MARKS_OF_LABELS.isdisjoint(text):
+        if not any(map(text.__contains__, _MARKS_OF_LABELS)):
             continue
         prose = _without_code(text)
         tag = _LEFT_TAG.search(prose)
@@ -107,7 +107,7 @@ def left_label(task: Task, language: str, settings: RuleSettings) -> str | None:
     return None
 
 
-_MARKS_OF_LABELS = frozenset("<＜:：")
+_MARKS_OF_LABELS = tuple("<＜:：")
 """What a label or a tag cannot do without."""
 
 _PLURALS = frozenset(
@@ -133,7 +133,7 @@ def placeholder(task: Task, language: str, settings: RuleSettings) -> str | None
     """
     for part in ("output", "instruction"):
         text = getattr(task, part)
-        if _MARKS_OF_GAPS.isdisjoint(text) and "xxx" not in text.lower() and "ХХХ" not in text:
+        if not any(map(text.__contains__, _MARKS_OF_GAPS)):
             continue
         text = _prose(text)
         for pattern in (_BRACKETED, _CROSSES, _CIRCLES, _BRACED, _ANGLED):

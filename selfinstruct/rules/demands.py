@@ -6,6 +6,7 @@ import regex
 
 from selfinstruct.rules import phrases
 from selfinstruct.rules.settings import RuleSettings
+from selfinstruct.rules.stems import Search, compile_search
 from selfinstruct.types import Task
 
 _OPENING_CHARACTERS = 240
@@ -21,7 +22,7 @@ _SPOKEN = regex.compile(
 )
 
 
-_MARKS_OF_SPEECH = frozenset('"“„«「『:')
+_MARKS_OF_SPEECH = tuple('"“„«「『:')
 """What `_SPOKEN` cannot do without."""
 
 
@@ -34,10 +35,10 @@ def refusal(task: Task, language: str, settings: RuleSettings) -> str | None:  #
     if _QUOTE.match(opening):
         return None
     for table in ("IDENTITY", "UNABLE"):
-        found = _pattern(table, _main(language)).search(opening)
+        found = _search(table, _main(language))(opening)
         if found and found.start() <= max(_INTERJECTION, _sentence_end(opening)):
             asked = f"{task.instruction}\n{task.input}"
-            if _pattern("ABOUT_REFUSAL", _main(language)).search(asked):
+            if _search("ABOUT_REFUSAL", _main(language))(asked):
                 return None
             return f"output opens with {found[0][:80]!r}"
     return None
@@ -58,10 +59,10 @@ def beyond_text(task: Task, language: str, settings: RuleSettings) -> str | None
     """An instruction that asks for images, sound, files, the web or the present moment; programs may."""
     # what a quotation or a speaker of a dialogue asks is not asked of the model
     asked = task.instruction
-    if not _MARKS_OF_SPEECH.isdisjoint(asked):
+    if any(map(asked.__contains__, _MARKS_OF_SPEECH)):
         asked = _SPOKEN.sub(" ", asked)
-    found = _pattern("BEYOND", _main(language)).search(asked)
-    if not found or _code_task().search(task.instruction) or _how_to().search(task.instruction):
+    found = _search("BEYOND", _main(language))(asked)
+    if not found or _code_task()(task.instruction) or _how_to()(task.instruction):
         return None
     return f"asks for {found[0][:80]!r}"
 
@@ -71,18 +72,18 @@ def _main(language: str) -> str:
 
 
 @cache
-def _pattern(table: str, language: str) -> "regex.Pattern[str]":
-    """The patterns of a language and of English, in one."""
+def _search(table: str, language: str) -> Search:
+    """Looks for the patterns of a language and of English."""
     own = getattr(phrases, table)
     chosen = [own["en"], *([own[language]] if language != "en" and language in own else [])]
-    return regex.compile("|".join(f"(?:{pattern})" for pattern in chosen), flags=regex.IGNORECASE)
+    return compile_search("|".join(f"(?:{pattern})" for pattern in chosen))
 
 
 @cache
-def _how_to() -> "regex.Pattern[str]":
-    return regex.compile(phrases.HOW_TO, flags=regex.IGNORECASE)
+def _how_to() -> Search:
+    return compile_search(phrases.HOW_TO)
 
 
 @cache
-def _code_task() -> "regex.Pattern[str]":
-    return regex.compile(phrases.CODE_TASK, flags=regex.IGNORECASE)
+def _code_task() -> Search:
+    return compile_search(phrases.CODE_TASK)

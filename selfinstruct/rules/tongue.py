@@ -13,7 +13,6 @@ from xtune.text import (
     detect_language,
     is_surely_another,
     letters_by_script,
-    scripts_of,
     scripts_of_language,
 )
 
@@ -36,7 +35,7 @@ _ASKS_FOR_READING = regex.compile(
     flags=regex.IGNORECASE,
 )
 _GLOSS = regex.compile(r"[(（](?P<latin>\p{Latin}[\p{Latin}\p{M}'’ʼ\-–,.!?\s]{2,120})[)）]")
-_BRACKETS = frozenset("(（")
+_BRACKETS = "(（"
 _WORDS_BEFORE = regex.compile(r"(?:[\p{L}\p{M}ー々ฯๆ]++[\s・、,。，.]{0,2}+){1,12}[\"”」』]?\s?\Z")
 _CHARACTERS_BEFORE = 60
 _FEWEST_GLOSSES = 2
@@ -59,8 +58,8 @@ def wrong_language(task: Task, language: str, settings: RuleSettings) -> str | N
     if script:
         return f"instruction in {script} letters"
     if (
-        letters_by_script(task.output).total() < _LONG_ENOUGH
-        or not is_surely_another(task.output, language)
+        not is_surely_another(task.output, language)
+        or letters_by_script(task.output).total() < _LONG_ENOUGH
         or _is_names(task.output)
         or _elsewhere().search(f"{task.instruction}\n{task.input}")
         # a text in another language was given, and the answer may quote or correct it
@@ -81,13 +80,12 @@ _WORD = regex.compile(r"[\p{L}\p{M}]+")
 
 def _other_script(text: str, language: str) -> str | None:
     """The script of an instruction none of whose letters is in the language's own, where it is long enough to say."""
-    own = scripts_of_language(language)
-    if len(text) < _LONG_ENOUGH or letters_by_script(text).total() < _LONG_ENOUGH:
+    if len(text) < _LONG_ENOUGH:
         return None
-    shares = scripts_of(text)
-    if any(script in shares for script in own):
+    counts = letters_by_script(text)
+    if counts.total() < _LONG_ENOUGH or not scripts_of_language(language).isdisjoint(counts):
         return None
-    return None if detect_language(text) is None else next(iter(shares))
+    return None if detect_language(text) is None else counts.most_common(1)[0][0]
 
 
 def _glosses(text: str, own: frozenset[str]) -> Iterator[tuple[str, str]]:
@@ -109,7 +107,7 @@ def gloss(task: Task, language: str, settings: RuleSettings) -> str | None:  # n
     own = scripts_of_language(main)
     if (
         "Latin" in own
-        or not any(_BRACKETS & set(text) for text in (task.instruction, task.output))
+        or not any(mark in text for text in (task.instruction, task.output) for mark in _BRACKETS)
         or _ASKS_FOR_READING.search(task.instruction)
         or _elsewhere().search(task.instruction)
     ):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,11 +17,11 @@ from selfinstruct.generate.answers import Reader
 from selfinstruct.generate.draw import Drawer, Render
 from selfinstruct.generate.loop import Language, Loop
 from selfinstruct.generate.paid import PaidLLM, StoppableLLM
-from selfinstruct.generate.workers import Readers, open_readers, usual_workers
+from selfinstruct.generate.workers import SELDOM, Readers, open_readers, usual_workers
 from selfinstruct.llm.environment import worker_environment
 from selfinstruct.llm.meter import Meter
 from selfinstruct.llm.open import open_llm
-from selfinstruct.llm.prices import tariff
+from selfinstruct.llm.prices import dollars, tariff
 from selfinstruct.llm.server import probe_json
 from selfinstruct.novelty import NoveltyPool
 from selfinstruct.pool.disk import Appender
@@ -53,7 +54,7 @@ class Outcome:
         kept = sum(self.tally.kept.values())
         by_language = ", ".join(f"{name} {count:,}" for name, count in self.tally.kept.items())
         tokens = self.tally.usage.prompt_tokens + self.tally.usage.completion_tokens
-        cost = f", {self.tally.usd:.2f} USD" if self.tally.usd else ""
+        cost = f", {dollars(self.tally.usd)}" if self.tally.usd else ""
         lines = [
             f"{kept:,} tasks kept ({by_language}), {sum(self.tally.drops.values()):,} dropped, "
             f"{self.tally.replies:,} replies, {tokens:,} tokens{cost}: {self.folder}"
@@ -142,6 +143,22 @@ def _renderer(settings: Settings, language: str) -> Render:
     )
 
 
+@contextlib.contextmanager
+def _seldom_collected() -> Iterator[None]:
+    """Look for cycles of objects less often: there are hardly any, and looking took a fifth of the processor.
+
+    What is there now, a pool of many objects, is not looked at.
+    """
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(*SELDOM)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
 class _Sitting:
     """What one sitting holds while it lasts."""
 
@@ -197,7 +214,8 @@ class _Sitting:
                 ]
                 self._loop = loop = Loop(languages, paid, readers, show=self._shower.show)
                 try:
-                    await loop.run()
+                    with _seldom_collected():
+                        await loop.run()
                 except asyncio.CancelledError:
                     if loop.reason is None:
                         raise

@@ -13,7 +13,7 @@ from typing import TextIO
 from rich.console import Console
 
 from selfinstruct.llm.open import open_llm
-from selfinstruct.llm.prices import tariff
+from selfinstruct.llm.prices import dollars, tariff
 from selfinstruct.llm.settings import LLMSettings
 from selfinstruct.pool.folder import RECIPE
 from selfinstruct.pool.journal import spent
@@ -121,7 +121,7 @@ def status(folder: str) -> str:
     usage = spent(path)
     settings = LLMSettings.model_validate(asked["llm"])
     usd = tariff(settings, batch=asked["run"]["batch"]).usd(usage)
-    cost = f", {usd:.2f} USD" if usd else ""
+    cost = f", {dollars(usd)}" if usd else ""
     lines.append(
         f"{usage.prompt_tokens:,} prompt and {usage.completion_tokens:,} answer tokens{cost}"
     )

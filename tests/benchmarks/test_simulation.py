@@ -17,6 +17,8 @@ from xtune.kernels.install import make_frugal
 from xtune.kernels.loss import LossModule
 from xtune.kernels.shelf import DeviceShelf, HostShelf, Shelf
 from xtune.kernels.shelved import make_shelved
+from xtune.kernels.stream import stream_layers
+from xtune.kernels.stream_rest import HostRest
 from xtune.memory import ModelShape, Workload, predict
 from xtune.models.load import load_model
 
@@ -114,6 +116,14 @@ def prepared(model: torch.nn.Module, work: Workload, ledger: Ledger) -> LossModu
         if work.checkpoint_place == "device"
         else HostShelf(on_host, ahead=not work.frugal)
     )
+    if work.base_place != "device":
+
+        def bytes_on_host(count: int) -> torch.Tensor:
+            with ledger.host():
+                return torch.empty(count, dtype=torch.uint8)
+
+        with ledger:
+            stream_layers(model, torch.device("cpu"), HostRest(bytes_on_host))
     if work.frugal:
         make_frugal(model, FrugalSettings(tile_tokens=work.tile_tokens), shelf)
     elif work.checkpoint_place != "device":
@@ -133,6 +143,23 @@ def entered(model: torch.nn.Module, ledger: Ledger) -> int:
             for tensor in (state.state2.absmax, state.state2.code):
                 ledger.enter(tensor, "there before")
     return ledger.bytes
+
+
+def test_of_a_streamed_base_the_device_holds_two_layers() -> None:
+    """By hand: of 256-wide layers with 4-bit matrices and two norms, two of three are left."""
+    config = AutoConfig.for_model("llama", **SMALL, num_hidden_layers=3)
+    fields = {"tokens": 256, "optimizer": "none", "loss_chunk_tokens": 64, "tile_tokens": 256}
+    resident, streamed = (
+        simulate(config, qlora(**fields, **STYLES[style]), block=1, scratch=False)
+        for style in ("frugal, host", "streamed")
+    )
+    matrices = [256 * 256] * 2 + [64 * 256] * 2 + [704 * 256] * 3
+    # half a byte a weight, a byte for 64 of them, and a float32 for 256 of these
+    parts = [*(n // 2 for n in matrices), *(n // 64 for n in matrices), 512, 512]
+    parts += [4 * -(-n // 64 // 256) for n in matrices]
+    aligned = sum(-(-part // 256) * 256 for part in parts)
+    assert streamed.resident - resident.resident == 2 * aligned - 3 * sum(parts)
+    assert streamed.peak - streamed.resident == resident.peak - resident.resident
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,9 @@ def test_settings_written_like_options_are_told_to_lose_their_dashes(
 
 
 def test_a_misspelt_verb_is_told_the_nearest_one(xtune: Command) -> None:
-    assert_refused(xtune("trian", "quickstart"), "No such command 'trian'", "'train'")
+    ended = xtune("trian", "quickstart")
+    assert_refused(ended, "No such command 'trian'. Did you mean 'train'? See xtune --help.")
+    assert len(ended.err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,14 @@
 """Streamed layers train as resident ones do, bit for bit, and the device has room for two of them."""
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from factories import make_plan, random_batch, save_model
-from transformers import AutoTokenizer
+from factories import make_model, random_batch, save_model
+from same_bits import METHODS, digests, load, trained
 
-from xtune.adapter.attach import attach
-from xtune.demo.bundled import bundled_path
 from xtune.kernels.frugal import FrugalSettings
 from xtune.kernels.heads import base_model, decoder_layers
 from xtune.kernels.install import make_frugal
@@ -22,17 +19,8 @@ from xtune.kernels.stream import LayerStream, shelve_layer, stream_layers
 from xtune.kernels.stream_pack import ALIGNMENT
 from xtune.kernels.stream_rest import DiskRest, HostRest, Rest, host_memory
 from xtune.kernels.weights import weights_of
-from xtune.models.load import load_model
 
 CPU = torch.device("cpu")
-
-METHODS: dict[str, dict[str, Any]] = {
-    "lora": {"type": "lora", "rank": 4, "dropout": 0.1},
-    "nf4": {"type": "qlora", "rank": 4},
-    "nf4, plain scales": {"type": "qlora", "rank": 4, "double_quantization": False},
-    "int8": {"type": "qlora", "rank": 4, "quantization": "int8"},
-    "dora": {"type": "lora", "rank": 4, "dora": True},
-}
 
 LAYERS: dict[str, Callable[[torch.nn.Module], object]] = {
     "checkpointed": lambda model: make_shelved(model, DeviceShelf()),
@@ -50,56 +38,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def rest_in(place: str, folder: Path) -> Rest:
     return HostRest(host_memory(CPU)) if place == "host" else DiskRest(folder / "layers")
-
-
-def load(
-    name: str, method: str, *, torch_checkpoints: bool = False, before: Any = None
-) -> torch.nn.Module:
-    """A base model in bfloat16 with an adapter; `before` sees the base alone."""
-    plan = make_plan(
-        {"model": {"name": name}, "method": METHODS[method]},
-        weight_dtype="bfloat16",
-        compute_dtype="bfloat16",
-        gradient_checkpointing=torch_checkpoints,
-    )
-    base = load_model(plan)
-    if before is not None:
-        before(base)
-    folder = bundled_path(name) if name.startswith("bundled:") else name
-    return attach(base, plan, AutoTokenizer.from_pretrained(folder))
-
-
-def trained(
-    model: torch.nn.Module, steps: int, rows: int = 2
-) -> Iterator[tuple[str, torch.Tensor]]:
-    """Everything that steps leave: losses, gradients, trained weights, optimizer states."""
-    module = LossModule(model, 64, 0).train()
-    parameters = {name: each for name, each in model.named_parameters() if each.requires_grad}
-    optimizer = torch.optim.AdamW(parameters.values(), lr=1e-3)
-    for step in range(steps):
-        batch = random_batch(rows, 24 + step % 5, seed=step)
-        torch.manual_seed(step)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = module(batch.input_ids, batch.labels, batch.weights, batch.position_ids)
-        loss.backward()
-        yield f"loss {step}", loss.detach()
-        for name, each in parameters.items():
-            assert each.grad is not None
-            yield f"gradient {step} {name}", each.grad
-        optimizer.step()
-        optimizer.zero_grad()
-    for name, each in parameters.items():
-        yield name, each.detach()
-        for state, value in optimizer.state[each].items():
-            yield f"{state} of {name}", value
-
-
-def digests(model: torch.nn.Module, steps: int, rows: int = 2) -> dict[str, str]:
-    """All of that by the bytes' digests: many steps' gradients would fill the memory."""
-    return {
-        name: hashlib.sha256(value.reshape(-1).view(torch.uint8).numpy()).hexdigest()
-        for name, value in trained(model, steps, rows)
-    }
 
 
 @pytest.mark.parametrize("layers", LAYERS)
@@ -149,7 +87,7 @@ def test_two_hundred_steps_of_the_demo_model_are_the_resident_runs(
     LAYERS[layers](streamed)
     if not whole:
         LAYERS[layers](resident)
-    assert digests(streamed, 200) == digests(resident, 200)
+    assert digests(streamed, 200, 1) == digests(resident, 200, 1)
 
 
 def streamed_model(
@@ -311,3 +249,56 @@ def test_a_failing_layer_leaves_its_weights_at_rest(small: str) -> None:
     assert {name: each.data_ptr() for name, each in layer.named_parameters()} == rests
     module(*arguments).backward()
     assert weights_of(layer) is not weights_of(torch.nn.Linear(1, 1))
+
+
+def stepped(
+    model: torch.nn.Module,
+    frugal: bool,
+    sink: dict[torch.nn.Parameter, torch.Tensor] | None = None,
+) -> dict[str, torch.Tensor]:
+    """The weights after three plain steps of a full fine-tune; a sink has the gradients that autograd did not get."""
+    if frugal:
+        assert make_frugal(model, FrugalSettings(tile_tokens=16)).frugal == 4
+    else:
+        make_shelved(model, DeviceShelf())
+    module = LossModule(model, 64, 0).train()
+    for step in range(3):
+        batch = random_batch(2, 24, seed=step)
+        torch.manual_seed(step)
+        module(batch.input_ids, batch.labels, batch.weights, batch.position_ids).backward()
+        for parameter in model.parameters():
+            gradient = parameter.grad if sink is None else sink.get(parameter, parameter.grad)
+            if gradient is not None:
+                parameter.data.add_(gradient, alpha=-0.02)
+        model.zero_grad()
+    return {name: each.detach().clone() for name, each in model.named_parameters()}
+
+
+@pytest.mark.parametrize("frugal", [False, True])
+@pytest.mark.parametrize("kind", ["gemma2", "gpt2", "qwen3_moe"])
+def test_trained_layers_give_their_gradients_to_whoever_asks(kind: str, frugal: bool) -> None:
+    """Their weights change where they rest, so that no old copy may be computed with."""
+    resident = make_model(kind, num_hidden_layers=4)
+    streamed = make_model(kind, num_hidden_layers=4)
+    gradients: dict[torch.nn.Parameter, torch.Tensor] = {}
+
+    def sink(_: object, parameters: Any, found: Any) -> None:
+        gradients.update(zip(parameters, found, strict=True))
+
+    stream_layers(streamed, CPU, HostRest(host_memory(CPU)), on_gradients=sink)
+    expected = stepped(resident, frugal)
+    found = stepped(streamed, frugal, gradients)
+    assert len(gradients) == sum(len(list(each.parameters())) for each in decoder_layers(streamed))
+    assert all(torch.equal(found[name], each) for name, each in expected.items())
+
+
+def test_a_streamed_model_that_nobody_has_any_more_is_freed(small: str, tmp_path: Path) -> None:
+    import gc
+    import weakref
+
+    model, stream = streamed_model(small, "nf4", "disk", tmp_path)
+    list(trained(model, 1))
+    gone = [weakref.ref(each) for each in (model, stream, decoder_layers(model)[0])]
+    del model, stream
+    gc.collect()
+    assert [each() for each in gone] == [None] * 3

@@ -1,6 +1,7 @@
 """Weights read a layer at a time, against what transformers reads by itself."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -174,21 +175,33 @@ def test_a_layer_is_read_after_the_one_before_was_handed_on(tmp_path: Path) -> N
     assert all((each == 1).all() for each in norms[1:])
 
 
-@pytest.mark.parametrize("change", ["drop", "reshape", "damage"])
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ("drop", "input_layernorm.weight"),
+        ("drop", "mlp.up_proj.weight"),
+        ("reshape", "mlp.up_proj.weight"),  # quantised
+        ("turn", "mlp.up_proj.weight"),
+        ("damage", ""),
+    ],
+)
 def test_files_that_do_not_fit_are_refused_and_their_layer_is_not_handed_on(
-    change: str, tmp_path: Path
+    change: str, name: str, tmp_path: Path
 ) -> None:
     folder = save_model(tmp_path / "base")
     weights = folder / "model.safetensors"
     state = load_file(weights)
     for each in state:  # all differ from what transformers would fill in
         state[each] = state[each] + 0.25
-    name, words = "model.layers.1.input_layernorm.weight", r"model\.layers\.1\.input_layernorm"
+    full = f"model.layers.1.{name}"
     if change == "drop":
-        del state[name]
+        del state[full]
     elif change == "reshape":
-        state[name] = state[name][:10].clone()
+        state[full] = state[full][:10].clone()
+    elif change == "turn":
+        state[full] = state[full].T.contiguous()
     save_file(state, weights, metadata={"format": "pt"})
+    words = re.escape(full)
     if change == "damage":
         weights.write_bytes(weights.read_bytes()[:-5000])
         words = "is damaged"
@@ -196,6 +209,15 @@ def test_files_that_do_not_fit_are_refused_and_their_layer_is_not_handed_on(
     with pytest.raises(ModelError, match=words):
         load_base(loading(folder, "nf4"), lambda index, _: seen.append(index))
     assert seen == ([] if change == "damage" else [0])
+
+
+def test_models_that_are_stored_quantised_come_as_they_are(tmp_path: Path) -> None:
+    folder = save_model(tmp_path / "base", tie_word_embeddings=True)
+    expected: Any = plain(folder, "nf4")
+    expected.save_pretrained(tmp_path / "stored")
+    found = load_base(loading(tmp_path / "stored", "nf4"))
+    assert_same(found, plain(tmp_path / "stored", None))
+    assert_same(found, expected)
 
 
 def test_transformers_reads_as_before_afterwards_and_where_it_is_not_known(

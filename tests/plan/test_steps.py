@@ -1,11 +1,12 @@
 """Where the optimizer's step falls and where its states are: what the plan decides, refuses and computes."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from factories import make_model, make_plan
-from machines import DEMO, LLAMA_7B, TURING, gpu, make_recipe, values
+from machines import CPU, DEMO, LLAMA_7B, TURING, gpu, make_recipe, values
 from torch import nn
 
 from xtune.adapter.groups import parameter_groups
@@ -13,6 +14,7 @@ from xtune.errors import RecipeError
 from xtune.hardware import Launch
 from xtune.memory import ModelShape, Workload, host_items, predict
 from xtune.plan import resolve
+from xtune.plan.resolve import decide
 from xtune.train.optimizer import build_optimizer
 
 
@@ -74,6 +76,17 @@ def test_fused_gradients_are_the_largest_one_and_a_tied_tables() -> None:
     assert predict(LLAMA_7B, work).items["gradients"] == 4 * 32000 * 4096
 
 
+LLAMA_8B = ModelShape.from_config(
+    {
+        "model_type": "llama",
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "vocab_size": 128256,
+    }
+)
 SIZES: dict[str, Any] = {
     "hidden_size": 64,
     "intermediate_size": 96,
@@ -117,8 +130,38 @@ def test_states_in_a_subspace_take_the_computed_bytes(name: str) -> None:
 def test_states_on_the_host_take_the_computed_bytes_there_and_none_on_the_device() -> None:
     real, shape = state_bytes("adamw", torch.bfloat16, optimizer_states="host")
     work = Workload(method="full", tokens=8, weight_dtype="bfloat16", states_place="host")
-    buffers = (
-        2 * 2 * 2 * 300 * 64
-    )  # two gradients and two parameters of the largest size, 2 bytes a number
-    assert host_items(shape, work)["optimizer"] == real + buffers
+    # two gradients and two parameters of the largest size, 2 bytes a number
+    buffers = 2 * 2 * 2 * 300 * 64
+    # a checkpoint has the lower halves of the numbers, memory all of them
+    upper = 2 * shape.parameters
+    assert host_items(shape, work)["optimizer"] == real + upper + buffers
     assert predict(shape, work).items["optimizer"] == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"memory__fused_step": False},
+        {"memory__optimizer_states": "device"},
+        {"train__batch_size": 8, "train__micro_batch_size": 4},
+    ],
+)
+def test_layers_trained_on_the_host_are_stepped_there_at_once(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"`memory\.base: host` steps"):
+        make_recipe("full", memory__base="host", **changes)
+    found = values(resolve(make_recipe("full", memory__base="host"), CPU, DEMO))
+    assert (found["fused_step"], found["optimizer_states"]) == (True, "host")
+    assert (found["accumulation_steps"], found["gradient_checkpointing"]) == (1, True)
+
+
+def test_eight_billion_parameters_are_trained_with_64_gb_of_host_memory() -> None:
+    """By hand: a bfloat16 number, its lower half and two states of 8 bits with their scales, 6.03 bytes each."""
+    machine = replace(gpu(8), ram_bytes=64 * 10**9)
+    recipe = make_recipe("full", train__batch_size=1, data__max_tokens=4096)
+    plan, found, _ = decide(recipe, machine, LLAMA_8B)
+    assert found.fits
+    assert values(plan)["base"] == "host"
+    layers = sum(count * linear.weights for count, linear in LLAMA_8B.linears)
+    assert sum(host_items(LLAMA_8B, found.work).values()) == pytest.approx(
+        6.03 * layers + (4 + 2.03) * 2 * 128256 * 4096 + 4 * 2 * 128256 * 4096, rel=0.01
+    )

@@ -106,7 +106,7 @@ def test_status_tells_replies_tokens_and_cost(grown):
     text = verbs.status(str(grown))
     assert "not running, model scripted" in text
     assert "replies 10 of 10" in text
-    assert "10,000 prompt and 14,000 answer tokens, 0.04 USD" in text
+    assert "10,000 prompt and 14,000 answer tokens, 0.0380 USD" in text
 
 
 def test_xtune_trains_on_what_comes_out(grown, tmp_path):
@@ -176,3 +176,13 @@ def test_help_loads_neither_torch_nor_openai_nor_numpy():
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_an_unknown_format_is_told_in_a_line_with_those_there_are(tmp_path):
+    words = ["export", str(tmp_path), str(tmp_path / "out"), "--format", "csv"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "selfinstruct", *words], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert "'csv' is not one of 'alpaca', 'messages', 'sharegpt'" in line

@@ -9,6 +9,7 @@ from factories import make_plan
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
+from xtune.train.numbers import join, split
 from xtune.train.optimizer import build_optimizer
 from xtune.train.piecewise import PiecewiseOptimizer
 
@@ -107,8 +108,20 @@ def test_a_16_bit_parameter_follows_float32_numbers_on_the_host() -> None:
             parameter.detach(), master.detach().bfloat16(), atol=0, rtol=2**-7
         )
     saved = optimizer.state_dict()["state"][0]
-    torch.testing.assert_close(saved["master"], masters[0].detach(), atol=1e-6, rtol=1e-6)
+    whole = join(params[0].detach(), saved["low_bits"])
+    torch.testing.assert_close(whole, masters[0].detach(), atol=1e-6, rtol=1e-6)
     assert saved["exp_avg_sq"].dtype == torch.float32
+
+
+def test_halves_are_the_number_and_the_upper_one_is_the_nearest_bfloat16() -> None:
+    generator = torch.Generator().manual_seed(0)
+    numbers = torch.randn(100_000, generator=generator) * 10 ** torch.linspace(-38, 38, 100_000)
+    numbers = torch.cat([numbers, torch.tensor([0.0, -0.0, 1.0, -1.0, 1.00390625, -1.01171875])])
+    high, low = split(numbers)
+    assert torch.equal(join(high, low), numbers)
+    # torch rounds a number in the middle to the even neighbour: the last two here
+    assert torch.equal(high[:-2], numbers.to(torch.bfloat16)[:-2])
+    assert high[-2:].tolist() == [1.0078125, -1.015625]
 
 
 def test_masters_of_16_bit_parameters_are_restored_with_every_bit() -> None:

@@ -21,6 +21,7 @@ from xtune.run.metrics import MetricsLog
 from xtune.run.observer import Observers
 from xtune.train.job import Job
 from xtune.train.loop import Loop
+from xtune.train.streaming import base_streaming
 from xtune.train.techniques import apply_techniques
 
 
@@ -45,9 +46,14 @@ def train(
         for index, row in enumerate(random_batch(6, 12).input_ids)
     ]
     folder.mkdir()
+    model.train()
+    streaming = base_streaming(plan)
+    if streaming is not None:
+        streaming.start(model)
+        streaming.settle()
     job = Job(
         plan=plan,
-        model=model.train(),
+        model=model,
         batches=Batches(
             rows,
             EpochLayout(lengths_of(rows), batch_size=2, capacity=None, seed=0),
@@ -120,3 +126,44 @@ def test_an_infinite_gradient_ends_the_run_where_there_is_none(tmp_path: Path) -
     model.model.layers[0].mlp.up_proj.weight.register_hook(lambda slope: slope * math.inf)
     with pytest.raises(DivergedError, match="gradient norm of step 1 is"):
         train(tmp_path / "run", model, max_grad_norm=None, fused_step=True)
+
+
+STREAMED = {
+    "gradient_checkpointing": True,
+    "base": "host",
+    "optimizer_states": "host",
+    "fused_step": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("frugal", "limit", "steps"),
+    [
+        pytest.param({}, None, 20, id="whole-unclipped"),
+        pytest.param(FRUGAL, 0.05, 20, id="frugal-clipped"),
+        pytest.param({}, 0.05, 200, id="whole-clipped", marks=pytest.mark.slow),
+        pytest.param(FRUGAL, None, 200, id="frugal-unclipped", marks=pytest.mark.slow),
+    ],
+)
+def test_layers_trained_in_host_memory_are_those_trained_on_the_device(
+    frugal: dict[str, Any], limit: float | None, steps: int, tmp_path: Path
+) -> None:
+    plain, streamed = make_model(), make_model()
+    choices = {"gradient_checkpointing": True, **frugal}
+    if not frugal:
+        choices["checkpoints"] = "host"  # layers that are computed again as a whole
+    seen = train(tmp_path / "plain", plain, steps, max_grad_norm=limit, **choices)
+    choices = {**STREAMED, **frugal}
+    found = train(tmp_path / "streamed", streamed, steps, max_grad_norm=limit, **choices)
+    assert found == seen
+    assert same_weights(plain, streamed)
+
+
+def test_16_bit_layers_are_trained_in_halves_as_with_whole_numbers(tmp_path: Path) -> None:
+    plain, streamed = make_model().bfloat16(), make_model().bfloat16()
+    choices = {"weight_dtype": "bfloat16", "compute_dtype": "bfloat16", "checkpoints": "host"}
+    host = {**choices, "optimizer_states": "host", "gradient_checkpointing": True}
+    seen = train(tmp_path / "plain", plain, 20, max_grad_norm=1.0, **host)
+    found = train(tmp_path / "streamed", streamed, 20, max_grad_norm=1.0, **{**host, **STREAMED})
+    assert found == seen
+    assert same_weights(plain, streamed)

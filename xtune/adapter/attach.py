@@ -73,13 +73,13 @@ def _attach_low_rank(
     untyped: Any = model
     untyped.disable_input_require_grads()  # PEFT's, for reentrant checkpointing, which is not used
     widen_saved_modules(peft_model)
+    _report_experts(peft_model)
     if changes_base(method):
         _initial_factors[peft_model] = {
             name: parameter.detach().cpu().clone()
             for name, parameter in peft_model.named_parameters()
             if ".lora_A." in name or ".lora_B." in name
         }
-    _report_experts(model)
     return peft_model
 
 
@@ -107,10 +107,12 @@ def _lora_config(
     return config
 
 
-def _report_experts(model: PreTrainedModel) -> None:
-    experts = sum(parameter.numel() for parameter in model.parameters() if parameter.ndim == 3)
-    if experts:
+def _report_experts(model: nn.Module) -> None:
+    """Warn of experts, parameters of three dimensions, beside which there is no adapter."""
+    names = [name for name, each in model.named_parameters() if each.requires_grad]
+    experts = sum(each.numel() for each in model.parameters() if each.ndim == 3)
+    if experts and not any(".experts." in name for name in names):
         log.warning(
-            "Adapters reach linear layers only: %d parameters of fused experts stay as they are.",
+            "Adapters do not reach the experts: %d parameters stay as they are. `method.targets: [all-linear]` reaches them.",
             experts,
         )

@@ -111,21 +111,35 @@ def loading_for(found: Found, hardware: Hardware, source: Model) -> Loading:
 
 
 def add_adapter(
-    base: PreTrainedModel, folder: Path, tokenizer: PreTrainedTokenizerBase, *, widen: bool = True
+    base: PreTrainedModel | PeftModel,
+    folder: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    widen: bool = True,
+    name: str = "default",
 ) -> PeftModel:
     """The base with a saved adapter, frozen; `widen` holds fully trained modules in float32, as in training.
+
+    A base that has adapters already gets one more, by its own name; which one is active is for the caller to say.
 
     Raises:
         ModelError: The adapter is damaged, or was trained on another model.
     """
-    grow_vocabulary(base, len(tokenizer))
+    if not isinstance(base, PeftModel):
+        grow_vocabulary(base, len(tokenizer))
     weights = folder / ADAPTER_WEIGHTS
     try:
         state = load_file(weights)
         with quiet():
-            model = PeftModel.from_pretrained(base, str(folder), autocast_adapter_dtype=True)
+            if isinstance(base, PeftModel):
+                model = base
+                model.load_adapter(str(folder), name, autocast_adapter_dtype=True)
+            else:
+                model = PeftModel.from_pretrained(
+                    base, str(folder), adapter_name=name, autocast_adapter_dtype=True
+                )
             if widen and widen_saved_modules(model):
-                set_peft_model_state_dict(model, dict(state))
+                set_peft_model_state_dict(model, dict(state), adapter_name=name)
     except FileNotFoundError:
         raise ModelError(f"The adapter in {folder} has no {ADAPTER_WEIGHTS}.") from None
     except SafetensorError as error:
@@ -133,7 +147,7 @@ def add_adapter(
     except (ValueError, RuntimeError, KeyError, TypeError) as error:
         reason = str(error).strip().split("\n", maxsplit=1)[0]
         raise ModelError(f"The adapter in {folder} does not fit its base: {reason}") from error
-    own = get_peft_model_state_dict(model, save_embedding_layers=False)
+    own = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
     strange = sorted(set(own) ^ set(state))
     if strange:
         raise ModelError(

@@ -9,11 +9,13 @@ from xtune import __version__, api
 from xtune.cli.data import data_app
 from xtune.cli.doctor import doctor
 from xtune.cli.ending import Verbs, run_to_end
+from xtune.cli.generate import generate
 from xtune.cli.plan import plan
 from xtune.cli.recipes import init, recipe_names, recipes_app
 from xtune.cli.report import report
 from xtune.cli.runs import runs
 from xtune.cli.tune_lr import tune_lr
+from xtune.cli.serve import serve
 
 app = typer.Typer(
     name="xtune",
@@ -142,6 +144,8 @@ app.command(context_settings=SETTINGS)(plan)
 app.command("tune-lr", context_settings=SETTINGS)(tune_lr)
 app.command()(report)
 app.command()(runs)
+app.command()(generate)
+app.command()(serve)
 app.command()(init)
 app.command()(doctor)
 

@@ -6,27 +6,61 @@ import io
 import os
 import select
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
+from typer import BadParameter
 from typer.core import TyperGroup
 
 from xtune.errors import EXIT_INTERRUPTED, EXIT_UNREAD, EXIT_USER, Interrupted, XtuneError
 
+_UsageError: type[Any] = BadParameter.__mro__[1]
+"""What typer raises for a verb, an option or a value that there is not; it has no public name."""
+
 
 class Verbs(TyperGroup):
-    """The group of verbs; Ctrl-C ends one with a word, where typer would end it without."""
+    """The group of verbs; Ctrl-C ends one with a word, and a mistyped one is told in a line and not in a box."""
+
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> Any:
+        """Read the options that stand before the verb.
+
+        Raises:
+            XtuneError: There is no such option.
+        """
+        with _told_in_a_line():
+            return super().make_context(info_name, args, *more, **extra)
 
     def invoke(self, ctx: Any) -> object:
         """Run the verb.
 
         Raises:
             Interrupted: In the place of KeyboardInterrupt.
+            XtuneError: There is no such verb, option or value.
         """
         try:
-            return super().invoke(ctx)
+            with _told_in_a_line():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             raise Interrupted("Interrupted.") from None
+
+
+@contextlib.contextmanager
+def _told_in_a_line() -> Iterator[None]:
+    """Turn typer's error into ours.
+
+    Raises:
+        XtuneError: In the place of one that names what is wrong.
+    """
+    try:
+        yield
+    except _UsageError as error:
+        message = error.format_message().replace("Value error, ", "")
+        if error.ctx is None or not message:
+            raise  # no verb at all: typer shows the help
+        end = "" if message.endswith((".", "?")) else "."
+        raise XtuneError(
+            f"{message}{end}", advice=f"See {error.ctx.command_path} --help."
+        ) from None
 
 
 def run_to_end(app: Callable[..., Any]) -> None:

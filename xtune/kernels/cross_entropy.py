@@ -17,6 +17,10 @@ FLOAT16_BOOST = 1024.0
 absolute value, so the product stays below 2048 times the largest weight, far from float16's 65504."""
 
 
+PART_ROWS = 8192
+"""Rows of a trained head whose gradient is added, or scaled, at one time."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LogitTransform:
     """What a model does to its head's output: `softcap * tanh(scale * logits / softcap)`."""
@@ -107,10 +111,19 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *outputs: Any) -> Any:
         scale = outputs[0]
         gradients = [
-            None if gradient is None else (gradient * scale.to(gradient.dtype)).to(dtype)
+            None if gradient is None else _scaled(gradient, scale, dtype)
             for gradient, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
         ]
         return (*gradients, None, None, None, None, None)
+
+
+def _scaled(gradient: torch.Tensor, scale: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """A gradient times the loss's own, in another type, a part at a time: a head's is large."""
+    result = torch.empty_like(gradient, dtype=dtype)
+    for start in range(0, len(gradient), PART_ROWS):
+        part = slice(start, start + PART_ROWS)
+        result[part] = gradient[part] * scale.to(gradient.dtype)
+    return result
 
 
 class _Gradients:
@@ -144,7 +157,9 @@ class _Gradients:
             self.hidden[rows] = product.to(self.hidden.dtype) / boost
         narrow = slope.to(weight.dtype)
         if self.weight is not None:
-            self.weight += (narrow.T @ hidden[rows]).to(self.weight.dtype)
+            for part in range(0, len(weight), PART_ROWS):  # no second matrix of the head's size
+                of_part = slice(part, part + PART_ROWS)
+                self.weight[of_part].add_(narrow[:, of_part].T @ hidden[rows])
         if self.bias is not None:
             self.bias += slope.sum(0).to(self.bias.dtype)
 

@@ -46,6 +46,12 @@ def hold_outside(module: nn.Module, weight: torch.Tensor) -> None:
     vars(module)["weight"] = weight
 
 
+def used_rows(input_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The rows that token ids (rows, tokens) name, each once (used,), and where each id's is among them (rows, tokens)."""
+    used, places = torch.unique(input_ids, return_inverse=True)
+    return used, places
+
+
 class _HostRows:
     """The forward pass of such an embedding."""
 
@@ -59,7 +65,7 @@ class _HostRows:
 
     def __call__(self, input_ids: torch.Tensor) -> torch.Tensor:
         """Token ids (rows, tokens) to embeddings (rows, tokens, hidden)."""
-        used, places = torch.unique(input_ids, return_inverse=True)
+        used, places = used_rows(input_ids)
         weight = nn.Parameter(self._fetch(used.cpu()), requires_grad=False)  # (used, hidden)
         self._twin._parameters = {"weight": weight}
         try:
@@ -79,6 +85,6 @@ class _HostRows:
         found = torch.empty_like(rows, device=self.device)
         found.copy_(rows, non_blocking=True)
         if self.device.type == "cuda":
-            self._copied = torch.cuda.Event()
+            self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._copied.record()
         return found

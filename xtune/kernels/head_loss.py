@@ -17,10 +17,7 @@ from torch.nn import functional
 
 from xtune.kernels.cross_entropy import FLOAT16_BOOST, LogitTransform, matrix_cross_entropy
 from xtune.kernels.head_slices import SlicedHead, cast_to
-
-SUM_BYTES = 2**26
-"""float32 sums of gradients that exist at one time: 4,096 tokens of 4,096 numbers, for which every slice is copied once;
-a matrix product of so many rows takes longer than the copy of its matrix over PCIe."""
+from xtune.memory.predict import HEAD_SUM_BYTES
 
 
 def sliced_cross_entropy(
@@ -47,14 +44,9 @@ def sliced_cross_entropy(
     matrix = head.matrix
     hidden = hidden.to(cast_to(hidden, matrix))
     if len(matrix.bounds) == 1:
-        ((_, *matrix),) = head.parts(hidden.dtype)
+        _, weight, bias = next(head.parts(hidden.dtype))
         return matrix_cross_entropy(
-            hidden,
-            (matrix[0], matrix[1]),
-            labels,
-            weights,
-            chunk_tokens=chunk_tokens,
-            transform=transform,
+            hidden, (weight, bias), labels, weights, chunk_tokens=chunk_tokens, transform=transform
         )
     chunk = max(1, chunk_tokens * matrix.vocab // matrix.slice_rows)
     with torch.autocast(hidden.device.type, enabled=False):
@@ -73,7 +65,7 @@ class _SlicedCrossEntropy(torch.autograd.Function):
         kept = torch.float32 if hidden.dtype == torch.float16 else hidden.dtype
         gradient = torch.empty_like(hidden, dtype=kept) if wanted else None
         total = torch.zeros((), dtype=wide, device=hidden.device)
-        group = max(1, SUM_BYTES // (hidden.shape[1] * total.element_size()))
+        group = max(1, HEAD_SUM_BYTES // (hidden.shape[1] * total.element_size()))
         for start in range(0, len(hidden), group):
             rows = slice(start, start + group)
             sums = _Sums(hidden[rows], labels[rows], transform, wanted)
@@ -124,19 +116,18 @@ class _Sums:
         before = self.log_total[rows]
         after = torch.logaddexp(before, torch.logsumexp(logits, dim=-1))
         if self.wanted:
-            decay = (before - after).exp()
-            self.label_rows[rows] = torch.where(
-                inside[:, None], weight[places.squeeze(1)], self.label_rows[rows]
-            )
+            own = self.label_rows[rows]
+            torch.where(inside[:, None], weight[places.squeeze(1)], own, out=own)
             flatness = self._flatness(logits)
             slope = logits.sub_(after[:, None]).exp_()
             slope.scatter_(1, places, torch.where(inside[:, None], 0.0, slope.gather(1, places)))
-            self.rest[rows] = self.rest[rows] * decay + slope.sum(dim=-1)
+            decay = (before - after).exp()
+            self.rest[rows].mul_(decay).add_(slope.sum(dim=-1))
             if flatness is not None:
                 slope.mul_(flatness)
             boost = FLOAT16_BOOST if weight.dtype == torch.float16 else 1.0
-            product = (slope.mul_(boost).to(weight.dtype) @ weight).to(self.others.dtype)
-            self.others[rows] = self.others[rows] * decay[:, None] + product / boost
+            product = slope.mul_(boost).to(weight.dtype) @ weight  # (chunk, hidden)
+            self.others[rows].mul_(decay[:, None]).add_(product, alpha=1.0 / boost)
         self.log_total[rows] = after
 
     def gradient(self, factors: torch.Tensor) -> torch.Tensor:
@@ -145,7 +136,7 @@ class _Sums:
         flatness = self._flatness(self.target)
         if flatness is not None:
             own = own * flatness
-        self.others -= own[:, None] * self.label_rows
+        self.others.addcmul_(own[:, None], self.label_rows.to(own.dtype), value=-1.0)
         return self.others.mul_((factors * self.transform.scale)[:, None])
 
     def _flatness(self, logits: torch.Tensor) -> torch.Tensor | None:

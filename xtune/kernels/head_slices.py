@@ -1,7 +1,7 @@
 """A frozen head a slice of the vocabulary at a time: from host memory, or from fewer bits. Computes no loss (`head_loss`)."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -222,11 +222,12 @@ def slice_head(layer: nn.Module, matrix: HeadMatrix, weight: torch.Tensor) -> No
             advice="Set `memory.head: device`.",
         )
     untyped: Any = layer
-    untyped.forward = SlicedHead(matrix, None if layer.bias is None else layer.bias.detach())
+    bias = untyped.bias
+    untyped.forward = SlicedHead(matrix, None if bias is None else bias.detach())
     hold_outside(layer, weight)
 
 
 def sliced_head(layer: nn.Module) -> SlicedHead | None:
     """A layer's slices; None for a layer that has its weight."""
-    forward: Sequence[Any] = vars(layer).get("forward")  # type: ignore[assignment]
+    forward: object = vars(layer).get("forward")
     return forward if isinstance(forward, SlicedHead) else None

@@ -23,7 +23,7 @@ from xtune.kernels.lifted import NoAttentionError
 from xtune.kernels.replay import argument_names, by_name, first
 from xtune.kernels.shelf import DeviceShelf, Shelf
 from xtune.kernels.shelved import ShelvedLayer, make_shelved
-from xtune.kernels.weights import weights_of
+from xtune.kernels.weights import Weights, weights_of
 
 SAMPLE_TOKENS = (13, 8)
 """Lengths of the two samples of the packed row that the probe runs: longer than a tile, and no multiple of it."""
@@ -147,7 +147,9 @@ def _packed_row(model: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
 def _install(layer: nn.Module, call: _Sample, settings: FrugalSettings, shelf: Shelf) -> str | None:
     """Give a layer its frugal forward; returns the reason if it cannot have one."""
     name, plain = type(layer).__name__, layer.forward
-    probe = FrugalLayer(layer, plain, FrugalSettings(tile_tokens=TILE_TOKENS), DeviceShelf())
+    small = FrugalSettings(tile_tokens=TILE_TOKENS)
+    # the caller holds the weights, and all gradients are looked at here
+    probe = FrugalLayer(layer, plain, small, DeviceShelf(), weights=Weights())
     reason = ""
     with _evaluating(layer):
         expected = _outcome(layer, plain, call)
@@ -179,10 +181,12 @@ def _outcome(
         output = first(forward(hidden, **call.arguments))
     trained = [each for each in layer.parameters() if each.requires_grad]
     slope = torch.linspace(-1.0, 1.0, output.numel(), device=output.device).view_as(output)
-    gradients = torch.autograd.grad(
-        output, (hidden, *trained), slope.to(output.dtype), allow_unused=True
-    )
-    return [output.detach(), *gradients]
+    with weights_of(layer).listening() as taken:
+        of_hidden, *gradients = torch.autograd.grad(
+            output, (hidden, *trained), slope.to(output.dtype), allow_unused=True
+        )
+    of_trained = (taken.get(each, g) for each, g in zip(trained, gradients, strict=True))
+    return [output.detach(), of_hidden, *of_trained]
 
 
 def _equal(expected: list[torch.Tensor | None], found: list[torch.Tensor | None]) -> bool:
@@ -192,9 +196,7 @@ def _equal(expected: list[torch.Tensor | None], found: list[torch.Tensor | None]
     return all(_close(one, other, tolerance) for one, other in zip(expected, found, strict=True))
 
 
-def _close(
-    expected: torch.Tensor | None, found: torch.Tensor | None, tolerance: float
-) -> bool:
+def _close(expected: torch.Tensor | None, found: torch.Tensor | None, tolerance: float) -> bool:
     if expected is None or found is None:
         return expected is None and found is None
     scale = expected.abs().max()

@@ -78,7 +78,8 @@ def drops_out(layer: nn.Module) -> bool:
 def _drops_out(module: nn.Module) -> bool:
     if isinstance(module, nn.Dropout):
         return module.p > 0
-    return float(getattr(module, "attention_dropout", None) or 0.0) > 0
+    probability = getattr(module, "attention_dropout", None)  # Bloom's is a module of its own
+    return isinstance(probability, int | float) and probability > 0
 
 
 def argument_names(forward: Callable[..., Any]) -> tuple[str, ...]:

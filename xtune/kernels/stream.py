@@ -13,7 +13,7 @@ A layer's backward pass reads its weights again, so each layer must be one that 
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -40,14 +40,14 @@ class StreamedLayer(Weights):
 
     def __init__(self, layer: nn.Module, rest: Rest, on_gradients: GradientSink | None) -> None:
         self.layer, self.number = layer, -1
-        self._on_gradients = on_gradients
+        self.on_gradients = on_gradients
         self._stream: LayerStream | None = None
         self._holders = 0
         self.settle(rest)
 
     def settle(self, rest: Rest) -> None:
         """Put to rest what the layer has now."""
-        self.packed = PackedLayer(self.layer, trained=self._on_gradients is not None)
+        self.packed = PackedLayer(self.layer, trained=self.on_gradients is not None)
         self.resting = rest.keep(self.packed)
         self._views: dict[_Slot | None, list[torch.Tensor]] = {
             None: self.packed.views(self.resting.flat)
@@ -89,20 +89,34 @@ class StreamedLayer(Weights):
             self._holders -= 1
             if self._holders == 0:
                 self.packed.point(self._views[None])
-                self._stream.leave(self, changes=backward and self._on_gradients is not None)
+                self._stream.leave(self, changes=backward and self.on_gradients is not None)
 
     def seen(self, parameters: Sequence[nn.Parameter]) -> Sequence[nn.Parameter]:
         """All if the weights are frozen, for adapters stay; else none: autograd would want gradients where weights rest."""
-        return parameters if self._on_gradients is None else ()
+        return parameters if self.on_gradients is None else ()
 
     def given(
         self, parameters: Sequence[nn.Parameter], gradients: Sequence[torch.Tensor | None]
     ) -> Sequence[torch.Tensor | None]:
         """Give the gradients of trained weights to whoever wants them."""
-        if self._on_gradients is None:
+        if self.on_gradients is None:
             return gradients
-        self._on_gradients(self, parameters, gradients)
+        self.on_gradients(self, parameters, gradients)
         return ()
+
+    @contextmanager
+    def listening(self) -> Iterator[Mapping[nn.Parameter, torch.Tensor | None]]:
+        """For trained weights."""
+        noted: dict[nn.Parameter, torch.Tensor | None] = {}
+
+        def note(_: Any, parameters: Any, gradients: Any) -> None:
+            noted.update(zip(parameters, gradients, strict=True))
+
+        before, self.on_gradients = self.on_gradients, self.on_gradients and note
+        try:
+            yield noted
+        finally:
+            self.on_gradients = before
 
 
 def _fetching(streamed: StreamedLayer, forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -301,6 +315,12 @@ def shelve_layer(
     streamed = StreamedLayer(layer, rest, on_gradients)
     keep_elsewhere(layer, streamed)
     return streamed
+
+
+def streamed_layers(model: nn.Module) -> list[StreamedLayer]:
+    """A model's decoder layers that are streamed."""
+    found = [weights_of(layer) for layer in decoder_layers(model)]
+    return [each for each in found if isinstance(each, StreamedLayer)]
 
 
 def stream_layers(

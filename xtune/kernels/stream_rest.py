@@ -33,9 +33,6 @@ class Resting(ABC):
     flat: torch.Tensor
     """All of them, (bytes,) in host memory or mapped into it: what the layer holds while it is not on the device."""
 
-    is_slow = False
-    """Whether they must be read before they can be copied, which another thread then does."""
-
     @abstractmethod
     def ready(self, staging: torch.Tensor | None) -> torch.Tensor:
         """The bytes where a device can copy them from; `staging` (bytes,) may be used for it.
@@ -44,6 +41,7 @@ class Resting(ABC):
             RunError: They cannot be read.
         """
 
+    @abstractmethod
     def expect(self) -> None:
         """They will be wanted soon."""
 
@@ -73,7 +71,9 @@ def lock_pages(nbytes: int) -> torch.Tensor:
     flat = torch.frombuffer(mapping, dtype=torch.uint8, count=max(nbytes, 1))[:nbytes]
     cudart: Any = torch.cuda.cudart()
     if cudart.cudaHostRegister(flat.data_ptr(), nbytes, 0) == cudart.cudaError.success:
-        weakref.finalize(mapping, cudart.cudaHostUnregister, flat.data_ptr()).atexit = False
+        # behind the last view of it, and before the mapping goes
+        kept = flat.untyped_storage()
+        weakref.finalize(kept, cudart.cudaHostUnregister, flat.data_ptr()).atexit = False
         return flat
     with contextlib.suppress(RuntimeError):  # CUDA would report the refusal at the next kernel
         torch.ones(1, device="cuda").add_(1)
@@ -102,6 +102,9 @@ class _HostResting(Resting):
         del staging
         return self.flat
 
+    def expect(self) -> None:
+        """They are here."""
+
 
 class HostRest(Rest):
     """Host memory, one piece a layer.
@@ -121,8 +124,6 @@ class HostRest(Rest):
 
 
 class _FileResting(Resting):
-    is_slow = True
-
     def __init__(self, path: Path, nbytes: int) -> None:
         self._path, self._nbytes = path, nbytes
         self._file = os.open(path, os.O_RDONLY)
@@ -132,7 +133,11 @@ class _FileResting(Resting):
         self.flat = torch.frombuffer(mapping, dtype=torch.uint8)
 
     def ready(self, staging: torch.Tensor | None) -> torch.Tensor:
-        """Read into the staging memory: a read that fails is an error, where a page that fails ends the process."""
+        """Read into the staging memory: a read that fails is an error, where a page that fails ends the process.
+
+        Raises:
+            RunError: It failed.
+        """
         assert staging is not None
         bytes_ = staging[: self._nbytes]
         view = memoryview(bytes_.numpy())

@@ -87,6 +87,7 @@ class _TailFunction(torch.autograd.Function):
             if wanted:
                 slope, *others = torch.autograd.grad(loss, (part, *parameters), allow_unused=True)
                 sums.add(others)
+                del others  # a trained head's is as large as the head
                 slopes[rows[tile], columns[tile]] = slope
         if wanted:
             trained = torch.zeros(hidden.shape[:2], dtype=torch.bool, device=hidden.device)

@@ -1,8 +1,7 @@
 """Whether a decoder layer's weights are at hand while it computes: always, unless its base is streamed. Moves nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -35,19 +34,24 @@ class Weights:
         del parameters
         return gradients
 
+    def listening(self) -> AbstractContextManager[Mapping[nn.Parameter, torch.Tensor | None]]:
+        """While it lasts, gradients that autograd does not get are noted here, by parameter, and go nowhere else."""
+        return nullcontext({})
 
-_ELSEWHERE: "WeakKeyDictionary[nn.Module, Weights]" = WeakKeyDictionary()
+
 _RESIDENT = Weights()
+_NAME = "_weights_elsewhere"
 
 
 def weights_of(layer: nn.Module) -> Weights:
     """The layer's weights."""
-    return _ELSEWHERE.get(layer, _RESIDENT)
+    found = vars(layer).get(_NAME)
+    return found if isinstance(found, Weights) else _RESIDENT
 
 
 def keep_elsewhere(layer: nn.Module, weights: Weights) -> None:
     """Let whoever computes with the layer ask these for its weights."""
-    _ELSEWHERE[layer] = weights
+    setattr(layer, _NAME, weights)
 
 
 def names_elsewhere(model: nn.Module) -> list[str]:

@@ -17,20 +17,25 @@ def host_items(shape: ModelShape, work: Workload) -> dict[str, int]:
     """Bytes in host memory by item: what the techniques put there, not the process itself.
 
     The base as it is held (quantised or not), embedding table and head in the type of the weights, the inputs of all
-    layers, and the states of an optimizer that is paged or on the host. A full fine-tune with its layers on the host
-    has their gradients there too, of two layers at a time.
+    layers, and the states of an optimizer that is paged or on the host. A base on disk passes through pinned memory for
+    two layers.
     """
     table = shape.embedding_parameters * work.weight_bytes
     shared = shape.tied and work.embeddings_place == "host"
     items = {
-        "base": weight_bytes(shape, work) if work.base_place == "host" else 0,
+        "base": _host_base(shape, work),
         "embeddings": table if work.embeddings_place == "host" else 0,
         "head": table if work.head_form == "host" and not shared else 0,
         "checkpoints": checkpoint_bytes(shape, work) if work.checkpoint_place == "host" else 0,
         "optimizer": _host_states(shape, work),
-        "gradients": _host_gradients(shape, work),
     }
     return {name: size for name, size in items.items() if size}
+
+
+def _host_base(shape: ModelShape, work: Workload) -> int:
+    if work.base_place == "disk":
+        return min(shape.layers, 2) * layer_weight_bytes(shape, work)
+    return weight_bytes(shape, work) if work.base_place == "host" else 0
 
 
 def disk_items(shape: ModelShape, work: Workload) -> dict[str, int]:
@@ -53,7 +58,8 @@ def _host_states(shape: ModelShape, work: Workload) -> int:
     """Paged states; or on the host, those of float32 numbers, these numbers, and pinned buffers.
 
     The buffers hold two gradients on their way out and two parameters on their way in (`xtune.train.piecewise`). A
-    float32 parameter in a CPU's memory is its own master.
+    float32 parameter in a CPU's memory, or of a layer that rests on the host, is stepped where it is; a 16-bit parameter of
+    such a layer lacks two bytes of its number, which are beside it (`xtune.train.numbers`).
     """
     paged = work.optimizer.startswith("paged") and work.device != "cpu"
     if not paged and work.states_place == "device":
@@ -64,14 +70,14 @@ def _host_states(shape: ModelShape, work: Workload) -> int:
         return optimizer_bytes(shape, here)
     own = work.weight_bytes if work.method == "full" else ADAPTER_BYTES
     states = optimizer_bytes(shape, replace(here, weight_dtype="float32"))
-    if work.device == "cpu" and own == 4:
-        return states
     largest = [linear.weights for _, linear in shape.linears] + [shape.vocab * shape.hidden]
     buffers = 4 * own * max(largest) if work.method == "full" else 0
-    return states + 4 * trained_parameters(shape, work) + buffers
-
-
-def _host_gradients(shape: ModelShape, work: Workload) -> int:
-    if work.method != "full" or work.base_place == "device":
-        return 0
-    return 2 * layer_weight_bytes(shape, work)
+    layers = 0
+    if work.method == "full" and work.base_place == "host":
+        layers = (
+            trained_parameters(shape, work) - shape.embedding_parameters - shape.head_parameters
+        )
+    others = trained_parameters(shape, work) - layers
+    if work.device == "cpu" and own == 4:
+        others, buffers = 0, buffers if layers else 0
+    return states + (2 * layers if own == 2 else 0) + 4 * others + buffers

@@ -46,7 +46,11 @@ SUBSPACE_RANKS: Mapping[str, int] = {"galore_adamw": 128, "apollo_adamw": 256}
 """Ranks of projected states where none is asked for: the defaults of both papers' own code."""
 
 HEAD_SLICE_BYTES = 2**26
-"""A slice of a head that waits in host memory."""
+"""A slice of a head that is used in slices of the vocabulary; there are two, one of them on its way."""
+
+HEAD_SUM_BYTES = 2**26
+"""float32 sums of such a head's gradients that exist at one time: 4,096 tokens of 4,096 numbers, for which every slice is
+copied once; a matrix product of so many rows takes longer than the copy of its matrix over PCIe."""
 
 RESERVE_FRACTION = 0.10
 """Part of the step's short-lived memory that the allocator holds without using it. Published runs lie 5 to 25 %
@@ -212,9 +216,9 @@ def _embeddings(shape: ModelShape, work: Workload) -> int:
 
 
 def _head(shape: ModelShape, work: Workload) -> int:
-    """The head: a matrix of its own, two slices of one that waits on the host, or its quantised form."""
+    """The head: a matrix of its own, or its quantised form; the slices of one on the host belong to the loss."""
     if work.head_form == "host":
-        return 2 * HEAD_SLICE_BYTES
+        return 0
     entries = shape.vocab * shape.hidden
     if work.head_form == "nf4":
         scales = entries // QUANTIZATION_BLOCK
@@ -227,21 +231,18 @@ def _head(shape: ModelShape, work: Workload) -> int:
 def _gradients(shape: ModelShape, work: Workload, every: int) -> int:
     """Gradients of everything trained; of a step fused into the backward pass, those that exist at one time.
 
-    Fused, a gradient is gone before the next one is made, so the largest counts; but a frugal layer gives all of its own
-    together, cast from float32 sums. A table that is embedding and head at once has the head's gradient waiting from the
-    beginning of the backward pass to its end, where the embedding's comes beside it.
-    DistributedDataParallel keeps its buckets beside the gradients. Where a full fine-tune's layers wait on the host, their
-    gradients go there layer by layer.
+    Fused, a gradient is gone before the next one is made, so the largest counts. But layers whose inputs wait elsewhere, or
+    which come from elsewhere themselves, give all of their own together; frugal ones cast from float32 sums. A table
+    that is embedding and head at once has the head's gradient waiting from the beginning of the backward pass to its end,
+    where the embedding's comes beside it.
+    DistributedDataParallel keeps its buckets beside the gradients.
     """
-    if work.method == "full" and work.base_place == "host":
-        tables = shape.embedding_parameters + shape.head_parameters
-        return min(shape.layers, 2) * layer_weight_bytes(shape, work) + tables * work.weight_bytes
     if work.fused_step:
-        table = shape.vocab * shape.hidden * work.weight_bytes
-        layer = max(linear.weights for _, linear in shape.linears) * work.weight_bytes
-        if work.frugal:
-            numbers = layer_weight_bytes(shape, work) // work.weight_bytes
-            layer = numbers * (4 if work.weight_bytes == 4 else 4 + work.weight_bytes)
+        w, table = work.weight_bytes, shape.vocab * shape.hidden * work.weight_bytes
+        layer = max(linear.weights for _, linear in shape.linears) * w
+        if work.frugal or work.base_place != "device" or work.checkpoint_place != "device":
+            sums = 4 if work.frugal and w < 4 else 0
+            layer = layer_weight_bytes(shape, work) // w * (w + sums)
         return max(layer, table) + (table if shape.tied else 0)
     return every * (2 if work.world_size > 1 else 1)
 
@@ -268,7 +269,7 @@ def _layer(shape: ModelShape, work: Workload, saved: int) -> int:
 
     A frugal layer holds for every token the incoming gradient (h w), queries, keys, values and what attention gave
     (c times 2 q + 2 k). Besides it needs the most of: a tile of the feed-forward block, which saves gate, its
-    activation and up and has both gradients of their product (5 c m), the norm's float32 input (4 h), the residual and
+    activation and up and has both gradients of their product (5 c m), experts as whole layers do, the norm's float32 input (4 h), the residual and
     the normalised state (2 c h), and the largest matrix expanded; or one group's attention, what it gave and the
     gradients of its queries, keys and values (c times 2 q + 2 k of the group) and what the kernel has inside: float32
     sums of the queries' gradients (4 q), and where key heads are shared the gradients of keys and values for every
@@ -285,7 +286,9 @@ def _layer(shape: ModelShape, work: Workload, saved: int) -> int:
     shared = 2 * c * query if shape.heads != shape.kv_heads else 0
     group = n * (c * (2 * query + 2 * shape.head_dim) + 4 * query + shared)
     block = tile * (5 * c * _feed_forward_width(shape) + 4 * h + 2 * c * h)
-    return every + max(group, block + _expanded(shape, work))
+    block += tile * (2 * c * h * shape.experts_per_token + _visits(shape, work))
+    experts = _expanded_experts(shape, work) * 5 // 3 + _copied_factors(shape, work)
+    return every + max(group, block + _expanded(shape, work) + experts)
 
 
 def _expanded(shape: ModelShape, work: Workload) -> int:
@@ -388,7 +391,8 @@ def _saved_per_layer(shape: ModelShape, work: Workload, positions: int) -> int:
     Attention saves queries and output (2 c q), keys and values (2 c k); rotary embeddings only their tables.
     Values that are a view of a fused projection keep its queries and keys alive (c q + c k).
     The feed-forward block saves gate, its activation, up and their product (4 c m); experts also a copy of
-    the input and of the output for each expert that a token visits (2 c h).
+    the input and of the output for each expert that a token visits (2 c h). Beside an adapter PEFT expands the experts of a
+    layer with what the adapter adds to them, and keeps copies of its factors.
     Eager attention saves each head's scores after softmax, in float32 and in the compute dtype, and capped
     scores. A pack needs a mask of a byte for each pair of tokens, and the attention kernel a copy of it in
     the compute dtype.
@@ -405,10 +409,37 @@ def _saved_per_layer(shape: ModelShape, work: Workload, positions: int) -> int:
     feed_forward = 4 * c * _feed_forward_width(shape) + 2 * c * h * shape.experts_per_token
     per_token = norms + inputs + output + attention + feed_forward
     pairs = work.rows * work.tokens**2
+    experts = _expanded_experts(shape, work) + _copied_factors(shape, work)
     if work.attention == "eager":
-        return positions * per_token + pairs * shape.heads * (4 + 2 * c)
+        return positions * per_token + pairs * shape.heads * (4 + 2 * c) + experts
     mask = pairs * (1 + c) if work.packing and work.attention == "sdpa" else 0
-    return positions * per_token + mask
+    return positions * per_token + mask + experts
+
+
+def _adapts_experts(shape: ModelShape, work: Workload) -> bool:
+    return work.method != "full" and shape.experts > 0 and "all-linear" in work.targets
+
+
+def _expanded_experts(shape: ModelShape, work: Workload) -> int:
+    """One layer's experts with an adapter's addition, in the compute dtype: three matrices h by m for each."""
+    if not _adapts_experts(shape, work):
+        return 0
+    return work.compute_bytes * shape.experts * 3 * shape.hidden * shape.expert_intermediate
+
+
+def _copied_factors(shape: ModelShape, work: Workload) -> int:
+    """Copies of an adapter's factors beside one layer's experts, laid out for a product of all experts at once."""
+    return (
+        ADAPTER_BYTES * shape.expert_lora_parameters(work.rank)
+        if _adapts_experts(shape, work)
+        else 0
+    )
+
+
+def _visits(shape: ModelShape, work: Workload) -> int:
+    """Short-lived bytes a token where experts' outputs are weighted and put back in order: three copies, Mixtral's in float32."""
+    width = 4 if shape.model_type == "mixtral" else work.compute_bytes
+    return 3 * width * shape.hidden * shape.experts_per_token
 
 
 def _backward(shape: ModelShape, work: Workload, positions: int) -> int:
@@ -417,13 +448,14 @@ def _backward(shape: ModelShape, work: Workload, positions: int) -> int:
     Largest in the feed-forward block: the gradients of product, activation, gate and up (4 c m), the incoming
     gradient and the residual's (2 c h) and a norm's float32 gradient (4h). Quantised weights are expanded
     to the compute dtype one matrix at a time; beside one only the product's two gradients exist, the base's and the
-    adapter's (2 c m), and the norm's comes when they are gone.
+    adapter's (2 c m), and the norm's comes when they are gone. Of adapted experts the gradient of what was expanded comes too.
     """
     c, h = work.compute_bytes, shape.hidden
     per_token = 4 * c * _feed_forward_width(shape) + 2 * c * h + 4 * h
     if work.quantization is not None:
         per_token = 2 * c * _feed_forward_width(shape) + 2 * c * h
-    return positions * per_token + _expanded(shape, work)
+    backward = positions * per_token + _expanded(shape, work) + _expanded_experts(shape, work)
+    return max(backward, positions * _visits(shape, work))
 
 
 def _loss(shape: ModelShape, work: Workload) -> int:
@@ -432,20 +464,47 @@ def _loss(shape: ModelShape, work: Workload) -> int:
     Cross-entropy holds three float32 copies of the logits that exist at one time: the logits, their
     log-softmax and their gradient (12 v for each token of a chunk). The last hidden state and its gradient
     exist for every token (2 c h); behind frugal layers the gradient is written over the hidden states, and a tile has
-    its norm's float32 input (4 h), its selection, normalised states and gradient (5 c h). A trained head's gradient is summed over the
-    chunks in a second buffer.
+    its norm's float32 input (4 h), its selection, normalised states and gradient (5 c h). A trained head's gradient comes
+    with them.
     """
     chunk = min(work.loss_chunk_tokens or work.positions, work.positions)
     hidden = 2 * work.compute_bytes * shape.hidden * work.positions
     if work.frugal:
         tile = min(work.tile_tokens, work.positions)
         hidden = _hidden_states(shape, work) + tile * shape.hidden * (4 + 5 * work.compute_bytes)
-    second = (
-        shape.vocab * shape.hidden * work.weight_bytes
-        if work.method == "full" and chunk < work.positions
-        else 0
-    )
-    return 12 * shape.vocab * chunk + hidden + second
+    if work.head_form != "device":
+        return hidden + _sliced_loss(shape, work, chunk)
+    return 12 * shape.vocab * chunk + hidden + _head_gradient(shape, work)
+
+
+def _head_gradient(shape: ModelShape, work: Workload) -> int:
+    """A trained head's gradient as it is made: a float32 sum over the chunks, and what is given on of it.
+
+    Behind frugal layers each tile has such sums, which are added up in others.
+    """
+    if work.method != "full":
+        return 0
+    entries = shape.vocab * shape.hidden
+    tiles = 4 if work.frugal and work.positions > work.tile_tokens else 0
+    return entries * (4 + tiles + min(work.weight_bytes, work.compute_bytes))
+
+
+def _sliced_loss(shape: ModelShape, work: Workload, chunk: int) -> int:
+    """Of a head in slices of r rows: two slices (2 r h w) and as many logits as of a whole one, of more tokens.
+
+    For each of a group of tokens the sums of its gradient (4 h) and its label's row (c h) are kept, and a product (c h) of
+    those whose logits exist; at the end both once more, of the label's row a float32 copy. One slice is a whole head.
+    """
+    h, w, c = shape.hidden, work.weight_bytes, work.compute_bytes
+    rows = min(shape.vocab, max(1, HEAD_SLICE_BYTES // (h * w)))
+    cast = rows * h * c if w != c else 0
+    if rows == shape.vocab:
+        return rows * h * w + cast + 12 * rows * chunk
+    tokens = min(work.tile_tokens, work.positions) if work.frugal else work.positions
+    group = min(tokens, max(1, HEAD_SUM_BYTES // (4 * h)))
+    part = min(group, chunk * shape.vocab // rows)
+    sums = group * h * (4 + c)
+    return sums + max(2 * rows * h * w + cast + part * (12 * rows + c * h), sums)
 
 
 def _casts(shape: ModelShape, work: Workload, trained: int) -> int:

@@ -245,16 +245,18 @@ class ModelShape:
             count * (rank * (linear.inputs + linear.outputs) + (linear.outputs if dora else 0))
             for count, linear in self.target_linears(targets)
         )
-        return low_rank + (self._expert_lora_parameters(rank) if "all-linear" in targets else 0)
+        if "all-linear" not in targets:
+            return low_rank
+        router = rank * (self.hidden + self.experts)
+        return low_rank + self.expert_layers * (self.expert_lora_parameters(rank) + router)
 
-    def _expert_lora_parameters(self, rank: int) -> int:
-        """What PEFT 0.21 adapts in a mixture under `all-linear` besides linear layers.
+    def expert_lora_parameters(self, rank: int) -> int:
+        """What PEFT 0.21 adapts in one layer's experts under `all-linear`, the router not counted.
 
-        The fused gate-and-up of each expert with twice the rank, its down with the rank, and the router.
+        The fused gate-and-up of each expert with twice the rank, its down with the rank.
         """
         width, hidden = self.expert_intermediate, self.hidden
-        expert = 2 * rank * (hidden + 2 * width) + rank * (width + hidden)
-        return self.expert_layers * (self.experts * expert + rank * (hidden + self.experts))
+        return self.experts * (2 * rank * (hidden + 2 * width) + rank * (width + hidden))
 
 
 def _fields(config: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:

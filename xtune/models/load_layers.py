@@ -27,6 +27,7 @@ from transformers.core_model_loading import (
     rename_source_key,
 )
 from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.pytorch_utils import Conv1D
 
 log = logging.getLogger("xtune")
 
@@ -109,20 +110,45 @@ def _read(model: PreTrainedModel, files: Sequence[str], settings: Any, reading: 
     ends = replace(settings, device_map={**(settings.device_map or {"": "cpu"}), **host})
     account = None
     layers = 0
+    quantizer = settings.hf_quantizer
+    quantises = quantizer is not None and not quantizer.pre_quantized
     for name, keys in _parts(model, places.keys(), settings.weight_mapping or []).items():
         with places.opened(keys) as tensors:
+            misfits = _misfits(model, keys, tensors) if quantises else set()
             part, _ = convert_and_load_state_dict_in_model(
                 model=model, state_dict=tensors, load_config=settings if name else ends
             )
+        part.mismatched_keys |= misfits
         account = part if account is None else _joined(account, part)
         _give_back_memory()
         layer = model.get_submodule(name) if name else None
         if isinstance(layer, GradientCheckpointingLayer):
-            if reading.on_layer is not None and not any(each.is_meta for each in _stored(layer)):
+            is_whole = not misfits and not any(each.is_meta for each in _stored(layer))
+            if reading.on_layer is not None and is_whole:
                 reading.on_layer(layers, layer)
                 _mark_read(layer)
             layers += 1
     return account
+
+
+def _misfits(
+    model: PreTrainedModel, keys: Mapping[str, str], tensors: Mapping[str, Any]
+) -> set[tuple[str, tuple[int, ...], tuple[int, ...]]]:
+    """Tensors to be quantised that have another shape in the files; transformers quantises them unseen (5.23)."""
+    found = set()
+    for key, name in keys.items():
+        owner, _, last = name.rpartition(".")
+        module: Any = model.get_submodule(owner) if name else None
+        kind = getattr(module, "source_cls", None)  # of layers that were put in to be quantised
+        if kind is None:
+            continue
+        expected, shape = tuple(getattr(module, last).shape), tuple(tensors[key].get_shape())
+        turned = (
+            issubclass(kind, Conv1D) and shape == expected[::-1]
+        )  # (inputs, outputs) in the files
+        if shape != expected and not turned:
+            found.add((name, shape, expected))
+    return found
 
 
 def _give_back_memory() -> None:
@@ -148,7 +174,8 @@ def _mark_read(layer: nn.Module) -> None:
         tensor._is_hf_initialized = True  # type: ignore[attr-defined]
     for module in layer.modules():
         if not module._non_persistent_buffers_set:  # those it must still compute
-            module._is_hf_initialized = True
+            untyped: Any = module
+            untyped._is_hf_initialized = True
 
 
 class _Places:
@@ -180,24 +207,27 @@ class _Places:
 
 def _parts(
     model: PreTrainedModel, keys: Collection[str], mapping: Sequence[Any]
-) -> Mapping[str, list[str]]:
-    """Keys of the files by the name of the layer that they go into, in the layers' order; "" for all others, first.
+) -> Mapping[str, dict[str, str]]:
+    """The files' keys by the name of the layer that they go into, in the layers' order; "" for all others, first.
 
-    A name that transformers changes is sorted by what it becomes, so that tensors which are merged stay together.
+    Each with the tensor that it becomes, "" where several are made into one: tensors which are merged stay together.
     """
     rules = deepcopy(list(mapping))  # some of them remember what they saw
     renamings = [rule for rule in rules if isinstance(rule, WeightRenaming)]
     converters = [rule for rule in rules if isinstance(rule, WeightConverter)]
     modules = {name for name, _ in model.named_modules()}
     own = model.state_dict()
-    parts: dict[str, list[str]] = {"": []}
+    parts: dict[str, dict[str, str]] = {"": {}}
     for key in sorted(keys, key=_natural):
-        renamed, _ = rename_source_key(key, renamings, converters, model.base_model_prefix, own)
+        renamed, merged = rename_source_key(
+            key, renamings, converters, model.base_model_prefix, own
+        )
         if renamed not in own and key in own:
-            renamed = key
+            renamed, merged = key, None
         match = _LAYER.match(renamed)
         name = match[1] if match and match[1] in modules else ""
-        parts.setdefault(name, []).append(key)
+        whole = merged is None and renamed in own
+        parts.setdefault(name, {})[key] = renamed if whole else ""
     return parts
 
 

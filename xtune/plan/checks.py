@@ -21,18 +21,18 @@ def check_machine(recipe: Recipe, hardware: Hardware, launch: Launch) -> list[Pr
     ]
 
 
-def fused_problem(work: Workload) -> Problem:
-    """Why a step cannot be fused into the backward pass."""
+def fused_problem(work: Workload, setting: str) -> Problem:
+    """Why a step cannot be fused into the backward pass, which a setting wants."""
     if work.world_size > 1:
         return Problem(
-            what=f"`memory.fused_step` is on with {work.world_size} processes",
+            what=f"`{setting} with {work.world_size} processes",
             allowed="a gradient is stepped before the processes could add up theirs",
-            advice="start one process, or set `memory.fused_step` to false",
+            advice="start one process, or leave the setting out",
         )
     return Problem(
-        what=f"`memory.fused_step` is on with {work.compute_dtype} arithmetic",
+        what=f"`{setting} with {work.compute_dtype} arithmetic",
         allowed="its gradients are scaled, and whether they overflowed is known only when all are there",
-        advice="set `memory.fused_step` to false, or `model.dtype` to float32",
+        advice="set `model.dtype` to float32, or leave the setting out",
     )
 
 

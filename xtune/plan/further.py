@@ -13,7 +13,8 @@ from xtune.plan.types import Plan, as_text
 from xtune.recipe import Recipe
 
 LESS = 0.9
-"""The next plan's computed peak is at most this part of the one that did not hold; ours."""
+"""The next plan's computed peak is at most this part of the one that did not hold; ours. Less where the allocator was seen
+to hold more than it could use."""
 
 MEMORY_CHOICES = (
     "gradient_checkpointing",
@@ -33,7 +34,9 @@ STEP_CHOICES = ("micro_batch_size", "accumulation_steps", *MEMORY_CHOICES)
 """Choices that may be made anew in the middle of a run: the weights and the optimizer's states stay what they are."""
 
 
-def further_down(plan: Plan, hardware: Hardware, shape: ModelShape, launch: Launch) -> Plan:
+def further_down(
+    plan: Plan, hardware: Hardware, shape: ModelShape, launch: Launch, *, usable: float = 1.0
+) -> Plan:
     """The fastest plan that needs at least a tenth less than this one.
 
     Args:
@@ -41,13 +44,14 @@ def further_down(plan: Plan, hardware: Hardware, shape: ModelShape, launch: Laun
         hardware: The machine, as when the run began.
         shape: The model.
         launch: The processes.
+        usable: Part of the memory that the allocator held at most which was in use: the rest was lost between blocks.
 
     Raises:
         HardwareError: Nothing that the recipe leaves open takes so much less.
     """
     _, running, _ = decide(_fixed(plan), hardware, shape, launch=launch, narrower=False)
     peak = running.predicted.peak_bytes
-    budget = int(LESS * min(peak, budget_bytes(hardware, launch.world_size)))
+    budget = int(min(LESS, usable) * min(peak, budget_bytes(hardware, launch.world_size)))
     train = plan.recipe.train.model_copy(update={"optimizer": plan.optimizer.value})
     recipe = plan.recipe.model_copy(update={"train": train})
     smaller, found, limits = decide(

@@ -75,8 +75,10 @@ def decide(
         subspace_rank=recipe.train.subspace_rank,
         clipped=recipe.train.max_grad_norm is not None,
     )
-    if recipe.memory.fused_step is True and not can_be_fused(work):
-        raise RecipeError([fused_problem(work)])
+    setting = "memory.base` is host" if trains_on_host(recipe) else "memory.fused_step` is on"
+    fused = recipe.memory.fused_step is True or trains_on_host(recipe)
+    if fused and not can_be_fused(work):
+        raise RecipeError([fused_problem(work, setting)])
     limits = _limits(recipe, hardware, launch)
     found = fit(shape, _candidates(recipe, hardware, work, narrower=narrower), limits)
     if found.work.weight_dtype != formats.weight.value:
@@ -168,7 +170,14 @@ def _asked(recipe: Recipe) -> dict[str, Any]:
     if recipe.train.compile:
         whole = {"frugal": False, "checkpoint_place": "device", "base_place": "device"}
         wanted.update({name: value for name, value in whole.items() if wanted[name] == "auto"})
+    if trains_on_host(recipe):
+        wanted.update(fused_step=True, states_place="host", gradient_checkpointing=True)
     return {name: value for name, value in wanted.items() if value != "auto"}
+
+
+def trains_on_host(recipe: Recipe) -> bool:
+    """Whether layers shall be trained where they rest, which takes more with it."""
+    return recipe.method.type == "full" and recipe.memory.base == "host"
 
 
 def _candidates(

@@ -74,7 +74,11 @@ def ladder(
     free = [name for name in options if name not in asked]
     offered = [(asked[name],) if name in asked else values for name, values in options.items()]
     every = [Techniques(**dict(zip(options, values, strict=True))) for values in product(*offered)]
-    possible = [each for each in every if each.is_possible and _is_sensible(each, shape, free)]
+    possible = [
+        each
+        for each in every
+        if each.is_possible and _is_sensible(each, shape, free) and _can_train(each, work)
+    ]
     is_quick = [_costs_nothing(each, free) for each in possible]
     quick = tuple(
         each for each, costs_nothing in zip(possible, is_quick, strict=True) if costs_nothing
@@ -106,6 +110,8 @@ def _options(shape: ModelShape, work: Workload, hardware: Hardware) -> dict[str,
         return options
     options["checkpoint_place"] = ("device", "host", "disk")
     options["states_place"] = ("device", "host")
+    if can_be_fused(work) and not shape.experts:
+        options["base_place"] = ("device", "host")
     if work.method != "full" and work.world_size == 1 and not shape.experts:
         options["base_place"] = ("device", "host", "disk")
     if has_frozen_tables(work):
@@ -126,6 +132,12 @@ def can_be_fused(work: Workload) -> bool:
     """Whether a step may fall into the backward pass: gradients are neither shared by processes nor scaled."""
     alone = work.world_size == 1 and work.compute_dtype != "float16"
     return work.method == "full" and alone
+
+
+def _can_train(each: Techniques, work: Workload) -> bool:
+    """Whether trained layers that come from elsewhere are stepped where they are, as soon as they have their gradients."""
+    resident = work.method != "full" or each.base_place == "device"
+    return resident or (each.fused_step and each.states_place == "host")
 
 
 def _is_sensible(each: Techniques, shape: ModelShape, free: Iterable[str]) -> bool:

@@ -549,6 +549,7 @@ class Recipe(Spec):
         memory = self.memory
         weighted = [source.weight is not None for source in self.data.train]
         stops_early = train.early_stop_patience is not None
+        trained_on_host = self.method.type == "full" and memory.base == "host"
         return (
             (
                 any(weighted) and not all(weighted),
@@ -616,8 +617,12 @@ class Recipe(Spec):
                 "`memory.base: disk` is for a frozen base; take `host`",
             ),
             (
-                memory.head in {"nf4", "int8"} and self.method.type == "full",
-                "`memory.head` quantises a frozen head alone, and `method: full` trains it; remove it",
+                memory.head in {"host", "nf4", "int8"} and self.method.type == "full",
+                f"`memory.head: {memory.head}` is for a frozen head, and `method: full` trains it; remove it",
+            ),
+            (
+                memory.embeddings == "host" and self.method.type == "full",
+                "`memory.embeddings: host` is for a frozen table, and `method: full` trains it; remove it",
             ),
             (
                 memory.fused_step is True and self.method.type != "full",
@@ -636,9 +641,14 @@ class Recipe(Spec):
                 "`train.subspace_rank` is for `train.optimizer: galore_adamw` and `apollo_adamw` alone; remove it",
             ),
             (
-                memory.fused_step is True
+                (memory.fused_step is True or trained_on_host)
                 and train.micro_batch_size != "auto"
                 and train.micro_batch_size < train.batch_size,
-                "`memory.fused_step` steps in the backward pass, so one pass holds the whole batch; set `train.micro_batch_size` to auto, or `train.batch_size` to the same",
+                f"`{'memory.base: host' if trained_on_host else 'memory.fused_step'}` steps in the backward pass, so one pass holds the whole batch; set `train.micro_batch_size` to auto, or `train.batch_size` to the same",
+            ),
+            (
+                trained_on_host
+                and (memory.fused_step is False or memory.optimizer_states == "device"),
+                "`memory.base: host` steps trained layers where they are; remove `memory.fused_step` and `memory.optimizer_states`",
             ),
         )

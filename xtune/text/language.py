@@ -9,14 +9,14 @@ import importlib.util
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import regex
 
-from xtune.text.scripts import letters_by_script
+from xtune.text.scripts import letters_by_script, scripts_of_language
 
 _MOST_LETTERS = 2_000
 """Letters past these change no decision: fastText averages over n-grams."""
@@ -143,21 +143,30 @@ _FLOOR = 0.01
 
 _FUNCTION_WORDS = {
     "en": "the of and to in is are for with that this what how from your an by or be write give explain which who why list if when",
-    "de": "der die das und ist ein eine einen einer mit für den dem von zu nicht auf wie was sie ich im zum zur über",
-    "fr": "le les des du une et est dans pour avec sur que qui ce cette à au aux vous en quel quelle quels sont ne pas",
-    "es": "el los las del una y en con por para es cuál qué cómo un se su lo al más este esta entre sobre como o son todo",
-    "pt": "o os um uma do da dos das no na nos nas em com e não para é ao à você mais pelo pela são qual quais ou todo seu sua",
-    "it": "il lo gli della dei di che è un una per con del non sono nel alla come più questo questa le i da scrivi",
+    "de": "der die das und ist ein eine einen einer mit für den dem von zu nicht auf wie was sie ich im zum zur über sich es auch wird oder als an bei aus nach dass wenn hat war werden kann einem noch nur aber ihr du",
+    "fr": "le les des du une et est dans pour avec sur que qui ce cette à au aux vous en quel quelle quels sont ne pas par plus il elle nous ils mais comme être sa son ses ont était leur chaque entre sans",
+    "es": "el los las del una y en con por para es cuál qué cómo un se su lo al más este esta entre sobre como o son todo también muy pero cuando fue donde sin hasta desde ser hay tiene ha después nos sus le ya si",
+    "pt": "o os um uma do da dos das no na nos nas em com e não para é ao à você mais pelo pela são qual quais ou todo seu sua até depois foi também esta este quando muito ele ela isso mas ser tem há já se sem entre cada",
+    "it": "il lo gli della dei di che è un una per con del non sono nel alla come più questo questa le i da scrivi anche quando dove senza ma ha fra si",
     "nl": "de het een van en is op te dat met voor niet zijn wat hoe aan in uit je naar ook schrijf",
-    "id": "yang dan di untuk dari dengan ini itu adalah dalam pada apa bagaimana sebuah anda tentang jika atau berikut tidak bisa karena",
-    "ms": "yang dan di untuk dari dengan ini itu adalah dalam pada anda tentang atau tidak boleh kerana awak ialah sahaja",
+    "id": "yang dan di untuk dari dengan ini itu adalah dalam pada apa bagaimana sebuah anda tentang jika atau berikut tidak bisa karena bahwa yaitu paragraf kalimat teman setelah kepada oleh akan telah sudah juga saya kami kita mereka sebagai lebih seperti setiap ada antara ke sampai bersama",
+    "ms": "yang dan di untuk dari dengan ini itu adalah dalam pada anda tentang atau tidak boleh kerana awak ialah sahaja bahawa iaitu perenggan ayat kawan setelah kepada oleh akan telah sudah juga saya kami kita mereka sebagai lebih seperti setiap ada antara ke sehingga bersama",
     "vi": "và của là các một cho trong với được không những này hãy về người có từ bạn để",
     "pl": "i w na z do jest się nie to że jak co dla po od przez oraz napisz",
     "tr": "ve bir bu için ile ne nasıl olan da de çok gibi daha",
-    "ca": "el els les amb i és per una del que de la en com què aquest aquesta",
-    "gl": "o os as unha e en con para que do da dun é non como unhas",
+    "ca": "el els les amb i és per una del que de la en com què aquest aquesta també més quan on sense fins ser té ha però si",
+    "gl": "o os as unha e en con para que do da dun é non como unhas tamén máis cando foi onde sen ata despois ser ten hai pero se",
     "sv": "och att det som en är på för med av inte ett den till hur vad",
     "ro": "și în de la cu pentru este un o care din pe nu mai",
+    "ru": "и в не на что с по как это из для от за к но его она они или мы вы был было при так чтобы если только когда о у же все ещё который которые этот эта эти том вас вам ваш кто где потом до напишите объясните про чем себя нам них ней всех тогда там тут здесь можно нужно очень более после перед над под между без через со такое такой какой какая какие",
+    "uk": "і в у не на що з по як це із для від за до але його вона вони або ми ви був було при так щоб якщо тільки коли про ж все ще який які цей ця ці та хто де напишіть поясніть чим себе нам них ній всіх тоді там тут можна треба дуже більше після перед над під між без через",
+    "be": "і ў не на што з па як гэта для ад за да але яго яна яны або мы вы быў пры каб калі хто дзе напішыце",
+    "bg": "и в не на че с по как какво това от за но го тя те или ние вие беше при така ако само когато се да са е който които този тази тези кой къде до напишете чем себе ни тях нея всички тогава там тук може трябва много повече след пред над под между без през",
+    "sr": "и у не на да са по како шта ово из за од али га она они или ми ви је био при тако ако само када о се су који које овај ова ко где до напишите",
+    "mk": "и во не на дека со по како што ова од за но го таа тие или ние вие беше при така ако само кога се да е кој кои овој оваа каде до напишете",
+    "ar": "في من على إلى عن التي الذي هذا هذه ذلك أن إن ما هو هي كان كانت مع ثم أو لا كيف عند بين كل بعد قبل حتى لم لن قد التالية التالي اكتب اشرح",
+    "fa": "در به از که این با است را برای و یک آن های می هر تا یا چه شما کنید هستند بود بنویسید",
+    "ur": "کے کی میں ہے اور سے کو کا نے پر ایک یہ ہیں اس کہ تھا کیا لکھیں",
 }
 """Frequent function words; one that several languages share speaks for each of them, and so for none."""
 
@@ -169,7 +178,7 @@ _GENRE_WORDS = {
     "pt": "escreva explique descreva crie gere liste dê exibe mostra faça inicia lista procura",
     "it": "scrivi spiega descrivi crea elenca genera fornisci",
     "nl": "schrijf beschrijf maak noem geef",
-    "id": "tulis tuliskan jelaskan buat buatlah berikan sebutkan menampilkan setiap",
+    "id": "tulis tulislah tuliskan jelaskan buat buatlah berikan sebutkan menampilkan setiap",
     "vi": "viết hãy liệt kê giải thích tạo",
 }
 """Verbs that instructions begin with."""
@@ -182,6 +191,13 @@ _LETTERS = {
     "tr": "ğış",
     "pl": "łżśćńę",
     "ro": "țș",
+    "ru": "ыэё",
+    "uk": "їєґі",
+    "be": "ўіэ",
+    "sr": "јљњђћџ",
+    "mk": "јљњѓќѕ",
+    "ar": "ةأإ",
+    "ur": "ٹڈڑںہے",
 }
 """Letters that set a language apart from those it is taken for; each kind that occurs counts as a function word."""
 
@@ -195,7 +211,7 @@ _NO_WORD = regex.compile(
 )
 """Numbers, paths, identifiers, formulas; the scripts without spaces are left standing beside them."""
 
-_MARKS_OF_CODE = frozenset("`@<{")
+_MARKS_OF_CODE = ("`", "@", "<", "{", "://")
 _MARKS_OF_NO_WORD = re.compile(r"[\d_/\\=#$%{}|~^<>+*(;]")
 _QUOTATION_MARKS = re.compile('["“”„«»「」『』]')
 """What `_CODE`, `_NO_WORD` and `_QUOTED` cannot do without: a look for it costs a tenth of the patterns."""
@@ -258,55 +274,69 @@ _SURELY_ANOTHER = 0.6
 
 
 def _is_vouched_for(prose: str, wanted: str) -> bool:
-    """Whether function words keep a language's probability at `_MAY_BE` or above, whatever the model thinks.
+    """Whether a text's letters or its function words keep a language's probability at `_MAY_BE` or above.
 
-    The model can give one at most to all others together, and gives it at worst to the one with the most evidence.
+    The model can give one at most to all other languages together, and gives it at worst to the one with the most
+    evidence.
     """
-    if wanted not in _FUNCTION_WORDS or not prose:
+    counts, scripts = _letters_of(prose), scripts_of_language(wanted)
+    own_letters = sum(counts[script] for script in scripts)
+    if own_letters <= _IDEOGRAPH_LETTERS * (counts.total() - own_letters):
+        return False  # this script may not be what decides
+    if wanted == "ja":
+        return _has_enough_kana(counts)
+    (script,) = scripts if len(scripts) == 1 else ("",)
+    if _ONE_LANGUAGE.get(script) == wanted:
+        return True
+    factors = _evidence(prose, script)
+    if wanted not in factors:
         return False
-    counts = letters_by_script(prose)
-    if counts["Latin"] <= _IDEOGRAPH_LETTERS * (counts.total() - counts["Latin"]):
-        return False  # Latin may not be what the model is asked about
-    factors = _evidence(prose, _WORD.findall(prose.lower()))
     own = _FLOOR * factors[wanted]
-    others = _FLOOR * (sum(factors.values()) - factors[wanted]) + _MOST_OF_THE_MODEL * max(
-        1.0, max(factor for language, factor in factors.items() if language != wanted)
+    total = _FLOOR * sum(factors.values())
+    worst = max(
+        factor * (_RARE_WEIGHT if language in _RARE else 1.0)
+        for language, factor in factors.items()
+        if language != wanted
     )
-    return own >= _MAY_BE * (own + others)
+    # a language without function words has a factor of one
+    return own >= _MAY_BE * (total + _MOST_OF_THE_MODEL * max(worst, 1.0))
 
 
 _MOST_OF_THE_MODEL = 1.01
 """The sum of fastText's probabilities, rounding included."""
 
 
-def _evidence(prose: str, words: list[str]) -> dict[str, float]:
-    """By what factor function words and letters multiply each language's probability."""
-    letters = set(prose.lower())
-    hits: dict[str, float] = dict.fromkeys(_FUNCTION_WORDS, 0.0)
-    speakers = _speakers()
-    for word in words:
-        known = speakers.get(word)
-        if known:
-            for language, worth in known.items():
-                if language in hits:
-                    hits[language] += worth
-    for language, own in _letters().items():
-        hits[language] += len(letters & own)
-    return {
-        language: _WORD_WEIGHT ** min(evidence, _MOST_EVIDENCE)
-        for language, evidence in hits.items()
-    }
+@lru_cache(maxsize=8)
+def _evidence(prose: str, script: str) -> Mapping[str, float]:
+    """By what factor function words and letters multiply the probability of each language of a script."""
+    speakers, letters, owners, languages = _speakers(script)
+    hits: dict[str, float] = {}
+    for word in _words(prose):
+        for language, worth in speakers.get(word, ()):
+            hits[language] = hits.get(language, 0.0) + worth
+    for letter in set(letters(prose.lower())):
+        for language in owners[letter]:
+            hits[language] = hits.get(language, 0.0) + 1
+    factors = dict.fromkeys(languages, 1.0)
+    for language, evidence in hits.items():
+        factors[language] = _WORD_WEIGHT ** min(evidence, _MOST_EVIDENCE)
+    return factors
 
 
-@cache
-def _letters() -> Mapping[str, frozenset[str]]:
-    return {language: frozenset(own) for language, own in _LETTERS.items()}
+@lru_cache(maxsize=8)
+def _words(prose: str) -> Sequence[str]:
+    return tuple(_WORD.findall(prose.lower()))
+
+
+@lru_cache(maxsize=8)
+def _letters_of(prose: str) -> Counter[str]:
+    return letters_by_script(prose)
 
 
 @lru_cache(maxsize=8)  # a rule that has found another language asks again which one it is
 def _likely(prose: str) -> Mapping[str, float]:
     """Language to its probability, among the languages of the text's main script; empty where nothing can be said."""
-    counts = letters_by_script(prose)
+    counts = _letters_of(prose)
     weights = {
         script: n * (_IDEOGRAPH_LETTERS if script in _IDEOGRAPHIC else 1)
         for script, n in counts.items()
@@ -314,9 +344,9 @@ def _likely(prose: str) -> Mapping[str, float]:
     total = sum(weights.values())
     if total < _FEWEST_LETTERS:
         return {}
-    kana = counts["Hiragana"] + counts["Katakana"]
-    if kana + counts["Han"] and (kana + counts["Han"]) * _IDEOGRAPH_LETTERS >= total / 2:
-        return _chinese_or_japanese(prose, kana, counts["Han"])
+    japanese = counts["Hiragana"] + counts["Katakana"] + counts["Han"]
+    if japanese and japanese * _IDEOGRAPH_LETTERS >= total / 2:
+        return _chinese_or_japanese(prose, counts)
     main = max(weights, key=lambda script: weights[script])
     if weights[main] < total / 2:
         return {}
@@ -330,10 +360,16 @@ _FEWEST_HAN = 4
 _UNLIKE_A_HEADING = 8
 
 
-def _chinese_or_japanese(prose: str, kana: int, han: int) -> dict[str, float]:
+def _has_enough_kana(counts: Mapping[str, int]) -> bool:
+    """Whether a text in Han and kana is Japanese by its kana."""
+    return (counts["Hiragana"] + counts["Katakana"]) * 20 >= counts["Han"]
+
+
+def _chinese_or_japanese(prose: str, counts: Mapping[str, int]) -> dict[str, float]:
     """Kana are Japanese; Han alone is Chinese unless the model takes it for a heading in Japanese."""
-    if kana * 20 >= han:
+    if _has_enough_kana(counts):
         return {"ja": 1.0}
+    han = counts["Han"]
     if han < _FEWEST_HAN:
         return {}
     found = _predict(prose)
@@ -344,18 +380,17 @@ def _chinese_or_japanese(prose: str, kana: int, han: int) -> dict[str, float]:
 
 def _by_model(prose: str, script: str) -> dict[str, float]:
     """FastText's opinion among the languages of one script, weighed with function words."""
-    words = _WORD.findall(prose.lower())
-    if script == "Latin" and _only_names(prose, words):
+    if script == "Latin" and _only_names(prose, _words(prose)):
         return {}
     found = _predict(prose)
     shares = {
         language: found.get(language, 0.0) * (_RARE_WEIGHT if language in _RARE else 1.0)
         for language in _MANY_LANGUAGES[script]
     }
-    shares["ar"] = shares.get("ar", 0.0) + (found.get("arz", 0.0) if script == "Arabic" else 0.0)
-    if script == "Latin":
-        for language, factor in _evidence(prose, words).items():
-            shares[language] = (shares[language] + _FLOOR) * factor
+    if script == "Arabic":
+        shares["ar"] += found.get("arz", 0.0)
+    for language, factor in _evidence(prose, script).items():
+        shares[language] = (shares[language] + _FLOOR) * factor
     total = sum(shares.values())
     # what the model gives to other scripts' languages is doubt as well
     return (
@@ -365,7 +400,7 @@ def _by_model(prose: str, script: str) -> dict[str, float]:
     )
 
 
-def _only_names(prose: str, words: list[str]) -> bool:
+def _only_names(prose: str, words: Sequence[str]) -> bool:
     """Whether a text is one word, or a few capitalised ones: a name or a title, which says nothing."""
     if len(words) < 2:
         return not words or (len(words[0]) < 12 and words[0].isascii())
@@ -375,10 +410,10 @@ def _only_names(prose: str, words: list[str]) -> bool:
 
 def _least_share(prose: str) -> float:
     """The probability asked of an answer: more where the text is short."""
-    words = _WORD.findall(prose.lower())
+    words = _words(prose)
     if len(words) > 3:
         return 0.4
-    known = any(word in _speakers() for word in words)
+    known = any(word in _speakers("Latin")[0] for word in words)
     return 0.5 if known or not words or not words[0].isascii() else 0.75
 
 
@@ -388,7 +423,7 @@ def _prose(text: str) -> str:
     if sum(map(text[:_MOST_LETTERS].count, _CODE_SIGNS)) > len(text[:_MOST_LETTERS]) * _CODE_SHARE:
         return ""
     text = unicodedata.normalize("NFC", text[: 4 * _MOST_LETTERS])
-    if not _MARKS_OF_CODE.isdisjoint(text) or "://" in text:
+    if any(map(text.__contains__, _MARKS_OF_CODE)):
         text = _CODE.sub(" ", text)
     if _MARKS_OF_NO_WORD.search(text):
         text = _NO_WORD.sub(" ", text)
@@ -407,20 +442,41 @@ _ENOUGH_LETTERS = 16
 """What is quoted may be in any language; it is left out where this many letters remain without it."""
 
 
-@cache
-def _speakers() -> Mapping[str, Mapping[str, float]]:
+class _Evidence(NamedTuple):
+    """What speaks for the languages of a script."""
+
+    speakers: Mapping[str, Sequence[tuple[str, float]]]
     """Word to the languages that have it, each with its worth: less where several have it, more for a verb."""
+
+    letters: Callable[[str], Sequence[str]]
+    """Finds the letters that set some of them apart."""
+
+    owners: Mapping[str, Sequence[str]]
+    """Letter to the languages it speaks for."""
+
+    languages: Sequence[str]
+    """Those with function words."""
+
+
+@cache
+def _speakers(script: str) -> _Evidence:
+    languages = [name for name in _MANY_LANGUAGES.get(script, ()) if name in _FUNCTION_WORDS]
     listed = [
         (word, language, worth)
         for table, worth in ((_FUNCTION_WORDS, 1.0), (_GENRE_WORDS, 2.0))
-        for language, words in table.items()
-        for word in frozenset(words.split())
+        for language in languages
+        for word in frozenset(table.get(language, "").split())
     ]
     known = Counter(word for word, _, _ in listed)
-    speakers: dict[str, dict[str, float]] = {}
+    speakers: dict[str, list[tuple[str, float]]] = {}
     for word, language, worth in listed:
-        speakers.setdefault(word, {})[language] = worth / known[word] ** 2
-    return speakers
+        speakers.setdefault(word, []).append((language, worth / known[word] ** 2))
+    owners: dict[str, list[str]] = {}
+    for language in languages:
+        for letter in _LETTERS.get(language, ""):
+            owners.setdefault(letter, []).append(language)
+    letters = re.compile(f"[{''.join(owners)}]" if owners else r"(?!)")
+    return _Evidence(speakers, letters.findall, owners, languages)
 
 
 def _predict(prose: str) -> dict[str, float]:

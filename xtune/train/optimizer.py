@@ -1,11 +1,12 @@
 """The optimizer of a plan, built from parameter groups; every one saves and restores its state exactly."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 from torch.optim import AdamW, Muon, Optimizer
 
 from xtune.errors import MissingPackageError, XtuneError
@@ -21,10 +22,17 @@ MUON_MOMENTUM = 0.95
 """Momentum of Muon's author (K. Jordan, "Muon", 2024), and torch's default."""
 
 
-def build_optimizer(groups: Groups, plan: Plan) -> Optimizer:
+def build_optimizer(
+    groups: Groups, plan: Plan, resting: Collection[nn.Parameter] = ()
+) -> Optimizer:
     """The plan's optimizer over the groups of `parameter_groups`.
 
     Each group keeps its `lr_scale`; the loop sets `lr = learning_rate * factor * lr_scale` every step.
+
+    Args:
+        groups: As `parameter_groups` made them.
+        plan: Names the optimizer, and where its states are.
+        resting: Parameters that rest in host memory (`xtune.kernels.stream`).
 
     Returns:
         A `PiecewiseOptimizer` where states live on the host or the step is fused into the backward pass.
@@ -42,7 +50,7 @@ def build_optimizer(groups: Groups, plan: Plan) -> Optimizer:
         name, device = name.removeprefix("paged_"), "cpu"
     if on_host or plan.fused_step.value:
         build = partial(_build, name, train=train, device=device)
-        return PiecewiseOptimizer(groups, build, on_host=on_host)
+        return PiecewiseOptimizer(groups, build, on_host=on_host, resting=resting)
     return _build(name, groups, train=train, device=device)
 
 

@@ -1,7 +1,7 @@
 """An optimizer made of one for each parameter, so that a step can fall into the backward pass and states can live on the host."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import SimpleQueue
@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 from torch.optim import Optimizer
+
+from xtune.train.numbers import Numbers, numbers_of
 
 Groups = list[dict[str, Any]]
 
@@ -25,40 +27,47 @@ class _Piece:
     group: int
     """Which of the groups it is in."""
 
-    master: nn.Parameter
-    """What is stepped: the parameter itself, or float32 numbers in host memory that it follows."""
-
+    numbers: Numbers
     optimizer: Optimizer
 
-    @property
-    def follows(self) -> bool:
-        """Whether the parameter is a copy of its master."""
-        return self.master is not self.parameter
+    def step(self, gradient: torch.Tensor) -> None:
+        """Step the numbers by a gradient that is where they are, and let it go."""
+        stepped = self.numbers.stepped
+        with self.numbers.at_hand():
+            stepped.grad = gradient.to(stepped.dtype)
+            self.optimizer.step()
+        stepped.grad = None
 
 
 class PiecewiseOptimizer(Optimizer):
     """Steps one parameter at a time; to the loop and in a checkpoint it is one optimizer for all.
 
-    With `on_host` each parameter has a master of float32 numbers in host memory, where its states are and where it is
-    stepped: its gradient is copied out and the new numbers are copied in, rounded to the parameter's type. Only the
-    buffers for what is on its way are pinned. A float32 parameter on the CPU is its own master, and nothing is copied.
+    With `on_host` a parameter is stepped in host memory, in float32 (`xtune.train.numbers`), and its states are there: its
+    gradient is copied out, and the new numbers are copied in. Only the buffers for what is on its way are pinned.
 
     Args:
         groups: Parameter groups with their `lr`.
         build: Makes the optimizer for one group.
         on_host: Whether the states live in host memory.
+        resting: Parameters that are in host memory themselves whenever they do not compute; it must be so now.
     """
 
     def __init__(
-        self, groups: Groups, build: Callable[[Groups], Optimizer], *, on_host: bool = False
+        self,
+        groups: Groups,
+        build: Callable[[Groups], Optimizer],
+        *,
+        on_host: bool = False,
+        resting: Collection[nn.Parameter] = (),
     ) -> None:
         super().__init__(groups, {})
         self._pieces: dict[nn.Parameter, _Piece] = {}
+        at_rest = {id(each) for each in resting}
         for number, group in enumerate(self.param_groups):
             for parameter in group["params"]:
-                master = _master(parameter) if on_host else parameter
-                optimizer = build([{**group, "params": [master]}])
-                self._pieces[parameter] = _Piece(parameter, number, master, optimizer)
+                numbers = numbers_of(parameter, on_host=on_host, rests=id(parameter) in at_rest)
+                optimizer = build([{**group, "params": [numbers.stepped]}])
+                self._pieces[parameter] = _Piece(parameter, number, numbers, optimizer)
         largest = max((p.numel() * p.element_size() for p in self._pieces), default=0)
         self._courier = _Courier(largest) if on_host else None
 
@@ -66,20 +75,19 @@ class PiecewiseOptimizer(Optimizer):
         """One update of every parameter that has a gradient; a closure is not supported."""
         del closure
         for parameter in self._pieces:
-            self.step_one(parameter)
+            if parameter.grad is not None:
+                self.step_one(parameter, parameter.grad)
         self.finish()
 
     @torch.no_grad()
-    def step_one(self, parameter: nn.Parameter) -> None:
-        """Update one parameter, if it has a gradient; with states on the host it may be done only when `finish` returns."""
-        piece, gradient = self._pieces[parameter], parameter.grad
-        if gradient is None:
-            return
+    def step_one(self, parameter: nn.Parameter, gradient: torch.Tensor) -> None:
+        """Update one parameter; with states on the host it may be done only when `finish` returns."""
+        piece = self._pieces[parameter]
         piece.optimizer.param_groups[0]["lr"] = self.param_groups[piece.group]["lr"]
-        if self._courier is not None and piece.follows:
-            self._courier.step(piece, gradient)
+        if self._courier is None or piece.numbers.stepped is parameter:
+            piece.step(gradient)
         else:
-            _step(piece, gradient)
+            self._courier.step(piece, gradient)
 
     def finish(self) -> None:
         """Wait until every parameter has its new numbers."""
@@ -87,13 +95,14 @@ class PiecewiseOptimizer(Optimizer):
             self._courier.finish()
 
     def state_dict(self) -> dict[str, Any]:
-        """What one optimizer for all would return, and each master of a 16-bit parameter beside its states."""
+        """What one optimizer for all would return, and beside the states what 16-bit parameters lack of their numbers."""
         whole = super().state_dict()
         for number, piece in enumerate(self._pieces.values()):
             own = piece.optimizer.state_dict()
             state = dict(own["state"].get(0, {}))
-            if piece.parameter.dtype != piece.master.dtype:
-                state["master"] = piece.master.detach()
+            low = piece.numbers.low_bits()
+            if low is not None:
+                state["low_bits"] = low
             if state:
                 whole["state"][number] = state
             group = whole["param_groups"][piece.group]
@@ -107,25 +116,9 @@ class PiecewiseOptimizer(Optimizer):
         ]
         for piece, (group, number) in zip(self._pieces.values(), saved, strict=True):
             state = dict(state_dict["state"].get(number, {}))
-            master = state.pop("master", None)
-            if piece.follows:
-                source = piece.parameter if master is None else master
-                piece.master.data.copy_(source.detach())
+            piece.numbers.restore(state.pop("low_bits", None))
             own = {"state": {0: state} if state else {}, "param_groups": [{**group, "params": [0]}]}
             piece.optimizer.load_state_dict(own)
-
-
-def _master(parameter: nn.Parameter) -> nn.Parameter:
-    if parameter.device.type == "cpu" and parameter.dtype == torch.float32:
-        return parameter
-    return nn.Parameter(parameter.detach().to("cpu", torch.float32, copy=True))
-
-
-def _step(piece: _Piece, gradient: torch.Tensor) -> None:
-    piece.master.grad = gradient.to(piece.master.dtype)
-    piece.optimizer.step()
-    if piece.follows:
-        piece.master.grad = None
 
 
 @dataclass(eq=False)
@@ -134,6 +127,9 @@ class _Buffers:
 
     gradient: torch.Tensor
     numbers: torch.Tensor
+    of_gradient: torch.Tensor = field(default_factory=lambda: torch.empty(0))
+    """The gradient in its room."""
+
     arrived: torch.cuda.Event | None = None
 
 
@@ -155,8 +151,9 @@ class _Courier:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="host-optimizer")
         buffers = self._take(gradient)
+        buffers.of_gradient = _part(buffers.gradient, gradient)
         with self._carrying(gradient.device, behind=True) as stream:
-            _part(buffers.gradient, gradient).copy_(gradient, non_blocking=True)
+            buffers.of_gradient.copy_(gradient, non_blocking=True)
             if stream is not None:
                 gradient.record_stream(stream)
                 buffers.arrived = stream.record_event()
@@ -185,9 +182,11 @@ class _Courier:
         try:
             if buffers.arrived is not None:
                 buffers.arrived.synchronize()
-            _step(piece, _part(buffers.gradient, piece.parameter))
+            piece.step(buffers.of_gradient)
+            if piece.numbers.rests:
+                return
             numbers = _part(buffers.numbers, piece.parameter)
-            numbers.copy_(piece.master)
+            numbers.copy_(piece.numbers.rounded())
             with self._carrying(piece.parameter.device, behind=False) as stream:
                 piece.parameter.copy_(numbers, non_blocking=True)
             if stream is not None:

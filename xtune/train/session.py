@@ -45,7 +45,7 @@ from xtune.train.job import Job
 from xtune.train.loop import Loop
 from xtune.train.randomness import seed_everything
 from xtune.train.ready import Ready, get_ready
-from xtune.train.shortage import collect, describe, is_out_of_memory, let_go
+from xtune.train.shortage import collect, describe, is_out_of_memory, let_go, usable_part
 from xtune.train.streaming import base_streaming
 from xtune.train.techniques import apply_techniques
 
@@ -241,7 +241,7 @@ def _step_down(session: Session, position: Position, error: Exception) -> Sessio
     loop.keep()
     if loop.job.metrics is not None:
         loop.job.metrics.close()
-    plan = further_down(ready.plan, ready.hardware, ready.shape, ready.launch)
+    plan = further_down(ready.plan, ready.hardware, ready.shape, ready.launch, usable=usable_part())
     kept = max(loop.job.store.steps(), default=0)
     message = describe(loop.state.step + 1, ready.plan, plan, kept)
     plan = replace(plan, notes=(*plan.notes, message))

@@ -20,16 +20,20 @@ class BaseStreaming:
 
     device: torch.device
     rest: Rest
+    trained: bool = False
+    """Whether the layers themselves are trained; `xtune.train.update` takes their gradients."""
+
     stream: LayerStream | None = field(default=None, init=False)
 
     def shelve(self, index: int, layer: nn.Module) -> None:
-        """Put a frozen decoder layer to rest as soon as it has its weights; the loader's `on_layer`.
+        """Put a decoder layer to rest as soon as it has its weights; the loader's `on_layer`.
 
         Raises:
             RunError: There is no room.
         """
         del index
-        shelve_layer(layer.requires_grad_(False), self.rest)
+        layer.requires_grad_(self.trained)
+        shelve_layer(layer, self.rest, on_gradients=_unclaimed if self.trained else None)
 
     def start(self, base: nn.Module) -> None:
         """Let the layers come to the device when they compute.
@@ -37,7 +41,9 @@ class BaseStreaming:
         Raises:
             RunError: There is no room for layers that are not at rest yet.
         """
-        self.stream = stream_layers(base.requires_grad_(False), self.device, self.rest)
+        base.requires_grad_(self.trained)
+        sink = _unclaimed if self.trained else None
+        self.stream = stream_layers(base, self.device, self.rest, on_gradients=sink)
 
     def settle(self) -> None:
         """Bring the adapter to the device, and put to rest what its start changed."""
@@ -47,15 +53,26 @@ class BaseStreaming:
     def said(self) -> str:
         """Where the layers are, for people."""
         assert self.stream is not None
-        size = f"{self.stream.resting_bytes / GIB:.2f} GiB"
-        slots = f"{self.stream.slot_bytes / GIB:.3f} GiB"
+        size, slots = _text(self.stream.resting_bytes), _text(self.stream.slot_bytes)
         place = "host memory"
         if isinstance(self.rest, DiskRest):
-            new = self.rest.written_bytes / GIB
-            place = f"{self.rest.folder} ({new:.2f} GiB of them newly written)"
+            place = f"{self.rest.folder} ({_text(self.rest.written_bytes)} of them newly written)"
         return (
             f"The decoder layers, {size}, rest in {place}; the device has {slots} for two of them."
         )
+
+
+def _text(count: int) -> str:
+    return f"{count / GIB:.2f} GiB" if count >= GIB else f"{count / 2**20:.1f} MiB"
+
+
+def _unclaimed(*_: object) -> None:
+    """Stands for whoever will take the gradients, and never is asked.
+
+    Raises:
+        RuntimeError: It was.
+    """
+    raise RuntimeError("nobody takes the gradients of streamed layers: FusedUpdate must")
 
 
 def base_streaming(plan: Plan) -> BaseStreaming | None:
@@ -68,5 +85,7 @@ def base_streaming(plan: Plan) -> BaseStreaming | None:
         device = torch.device("cuda", torch.cuda.current_device())
     folder: Path = cache_folder() / "layers"
     return BaseStreaming(
-        device, DiskRest(folder) if place == "disk" else HostRest(host_memory(device))
+        device,
+        DiskRest(folder) if place == "disk" else HostRest(host_memory(device)),
+        trained=plan.recipe.method.type == "full",
     )

@@ -1,13 +1,14 @@
 """From gradients to new weights: unscaled, measured, clipped, stepped, freed; after the backward pass, or within it."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from xtune.adapter.groups import parameter_groups
+from xtune.kernels.stream import StreamedLayer, streamed_layers
 from xtune.plan import Plan
 from xtune.train.optimizer import build_optimizer
 from xtune.train.piecewise import PiecewiseOptimizer
@@ -17,7 +18,8 @@ class Update:
     """The optimizer of a run, and what is done to the gradients before and after its step."""
 
     def __init__(self, model: nn.Module, plan: Plan, device: torch.device) -> None:
-        self.optimizer = build_optimizer(parameter_groups(model, plan), plan)
+        resting = [p for layer in streamed_layers(model) for p in layer.moving() if p.requires_grad]
+        self.optimizer = build_optimizer(parameter_groups(model, plan), plan, resting)
         self.scaler = torch.amp.GradScaler(device.type, enabled=plan.loss_scaling.value)
         self.is_halfway = False
         """Whether some weights may be those of the next step already: after an error there is no going on with them."""
@@ -80,6 +82,8 @@ class FusedUpdate(Update):
         self._stepping = False
         for parameter in self._parameters:
             parameter.register_post_accumulate_grad_hook(self._use)  # type: ignore[no-untyped-call]
+        for layer in streamed_layers(model):
+            layer.on_gradients = self._use_layer
 
     def passes(self) -> Iterator[None]:
         """Twice with clipping, else once."""
@@ -108,18 +112,31 @@ class FusedUpdate(Update):
         norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(norms))
         return norm
 
-    @torch.no_grad()
     def _use(self, parameter: nn.Parameter) -> None:
-        gradient = parameter.grad
-        if gradient is None:
-            return
+        gradient, parameter.grad = parameter.grad, None
+        if gradient is not None:
+            self._take(parameter, gradient)
+
+    def _use_layer(
+        self,
+        layer: StreamedLayer,
+        parameters: Sequence[nn.Parameter],
+        gradients: Sequence[torch.Tensor | None],
+    ) -> None:
+        """Gradients of a layer that goes back to host memory, which autograd does not get."""
+        del layer
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            if gradient is not None:
+                self._take(parameter, gradient)
+
+    @torch.no_grad()
+    def _take(self, parameter: nn.Parameter, gradient: torch.Tensor) -> None:
         if self._coefficient is None:
             self._norms[parameter] = torch.linalg.vector_norm(gradient)
         else:
             gradient.mul_(self._coefficient)
         if self._stepping:
-            self._piecewise.step_one(parameter)
-        parameter.grad = None
+            self._piecewise.step_one(parameter, gradient)
 
 
 def make_update(model: nn.Module, plan: Plan, device: torch.device) -> Update:

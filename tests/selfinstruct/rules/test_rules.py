@@ -5,11 +5,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from selfinstruct.rules import Rules, RuleSettings
+from selfinstruct.rules import Rules, RuleSettings, phrases
+from selfinstruct.rules.stems import compile_search, stems_of
+from selfinstruct.seeds import read_seeds
 from selfinstruct.types import Task
 from xtune.errors import XtuneError
 
@@ -396,3 +399,26 @@ def test_few_rows_of_a_published_set_are_dropped_and_each_for_what_a_reader_sees
     }
     assert 0.01 <= dropped.total() / len(rows) <= 0.035
     assert not any(judgement.changes for judgement in judgements)
+
+
+def test_what_a_pattern_cannot_match_without_is_read_off_it():
+    assert stems_of(r"\b(?:draw|paint)(?: me)? an? (?:picture|painting)s?\b") == (
+        "painting",
+        "picture",
+    )
+    assert stems_of(r"I (?:refuse|decline) \w+") == ("decline", "refuse")
+    assert stems_of("GRÖßE") == ("grösse",)
+    assert stems_of(r"\d+|none") == ()
+
+
+@pytest.mark.parametrize("table", ["IDENTITY", "UNABLE", "ABOUT_REFUSAL", "BEYOND"])
+def test_patterns_find_with_their_stems_what_they_find_without(table):
+    for pattern in getattr(phrases, table).values():
+        assert stems_of(pattern)
+        plain, quick = (
+            regex.compile(pattern, flags=regex.IGNORECASE).search,
+            compile_search(pattern),
+        )
+        for seed in read_seeds("de") + read_seeds("vi") + read_seeds("en"):
+            text = f"{seed.task.instruction}\n{seed.task.output}".upper()
+            assert (plain(text) is None) == (quick(text) is None)

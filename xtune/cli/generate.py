@@ -1,0 +1,85 @@
+"""`xtune generate`: answers to many rows at once; it only parses and prints."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from xtune import api
+from xtune.errors import XtuneError
+
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run folder, an adapter folder or a model folder.")
+]
+
+
+def generate(
+    run: RunArgument,
+    prompt: Annotated[
+        list[str] | None, typer.Option("--prompt", help="A prompt; repeatable.")
+    ] = None,
+    file: Annotated[
+        str | None,
+        typer.Option("--file", metavar="FILE", help="Rows, in any format that training reads."),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option("--out", metavar="FILE", help="JSON lines: the rows with their answers."),
+    ] = None,
+    system: Annotated[
+        str | None, typer.Option(help="System prompt of rows that have none.")
+    ] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 512,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
+    top_p: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Sample from tokens of this probability.")
+    ] = 1.0,
+    top_k: Annotated[int, typer.Option(min=0, help="Sample from this many tokens; 0: all.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the sampling; every row has its own of it.")
+    ] = 0,
+    max_rows: Annotated[int | None, typer.Option(min=1, help="Only the first N rows.")] = None,
+    field: Annotated[str, typer.Option(help="Column of the answer.")] = "answer",
+    base: Annotated[bool, typer.Option("--base", help="Ask the base model instead.")] = False,
+    fast: Annotated[
+        bool,
+        typer.Option(
+            "--fast", help="Let rounding turn close choices: an answer may depend on its batch."
+        ),
+    ] = False,
+) -> None:
+    """Answer prompts or a file of rows in batches; stopped and started again, it goes on."""
+    if (prompt is None) == (file is None):
+        raise XtuneError("Nothing to answer, or two things.", advice="Give --prompt or --file.")
+    if file is not None and out is None:
+        raise XtuneError("The answers of a file need a file.", advice="Give --out FILE.jsonl.")
+    from xtune.cli.waiting import answers_bar
+    from xtune.generate.decoding import Decoding
+    from xtune.generate.job import Options
+
+    decoding = Decoding(
+        temperature=temperature, top_p=top_p, top_k=top_k, seed=seed, max_new_tokens=max_new_tokens
+    )
+    options = Options(
+        decoding=decoding,
+        system=system,
+        max_rows=max_rows,
+        field=field,
+        exact=not fast,
+        base_only=base,
+    )
+    with answers_bar() as progress:
+        rows = api.generate(
+            run,
+            file if file is not None else prompt or (),
+            out=out,
+            options=options,
+            progress=progress,
+        )
+    if len(rows) == 1:
+        print(rows[0][field])
+        return
+    for row in rows:
+        print(json.dumps(row, ensure_ascii=False))
+    if out is not None:
+        print(f"answers  {out}")

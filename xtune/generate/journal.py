@@ -1,0 +1,107 @@
+"""The answers of an unfinished job on disk: whoever starts it again finds them; it generates nothing."""
+
+import fcntl
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from xtune.errors import RunError
+
+ENDING = ".part"
+"""What the journal's name has behind the output's."""
+
+
+class Journal:
+    """One line for the job, then one for every answered row, in the order in which they were answered."""
+
+    def __init__(self, out: Path, job: Mapping[str, Any]) -> None:
+        """Open the journal beside `out`, or begin one.
+
+        Args:
+            out: Where the rows go once all are answered.
+            job: What the answers depend on; another job does not go on with this one's.
+
+        Raises:
+            RunError: The output is there already, the journal is another job's or in use, or the folder cannot
+                be written to.
+        """
+        self.out = out
+        self.path = out.with_name(out.name + ENDING)
+        self.answers: dict[int, dict[str, Any]] = {}
+        """Row to its answer."""
+        if out.exists() and not self.path.exists():
+            raise RunError(
+                f"{out} is there already, and finished.",
+                advice="Choose another --out, or remove it.",
+            )
+        try:
+            self._stream = self.path.open("a+b")
+        except OSError as error:
+            raise RunError(f"{self.path} cannot be written: {error.strerror}.") from error
+        try:
+            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunError(f"{out} is being written by another process.") from None
+        self._resume(dict(job))
+
+    def add(self, row: int, answer: Mapping[str, Any]) -> None:
+        """Record a row's answer; a kill afterwards loses nothing."""
+        self.answers[row] = dict(answer)
+        self._write({"row": row, **answer})
+
+    def finish(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write the output, whole or not at all, and take the journal away."""
+        aside = self.out.with_name(f".{self.out.name}.writing")
+        with aside.open("wb") as stream:
+            for number, row in enumerate(rows):
+                stream.write(_line({**row, **self.answers[number]}))
+        aside.replace(self.out)
+        self.path.unlink()
+        self._stream.close()
+
+    def close(self) -> None:
+        """Leave the journal to the next start."""
+        self._stream.close()
+
+    def _resume(self, job: dict[str, Any]) -> None:
+        self._stream.seek(0)
+        whole = 0
+        lines = _whole_lines(self._stream)
+        begun = next(lines, None)
+        if begun is not None:
+            whole, found = begun
+            different = [key for key in job if found.get(key) != job[key]]
+            if different:
+                raise RunError(
+                    f"{self.path} was begun with another {', '.join(different)}.",
+                    advice="Give the same again to continue, or remove the file to start anew.",
+                )
+        for end, line in lines:
+            whole = end
+            self.answers[line.pop("row")] = line
+        self._stream.truncate(whole)  # a line that a kill cut short
+        if begun is None:
+            self._write(job)
+
+    def _write(self, value: Mapping[str, Any]) -> None:
+        self._stream.write(_line(value))
+        self._stream.flush()
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, ensure_ascii=False) + "\n").encode()
+
+
+def _whole_lines(stream: BinaryIO) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Lines that were written whole, each with the byte behind it."""
+    end = 0
+    for line in stream:
+        end += len(line)
+        try:
+            value = json.loads(line)
+        except ValueError:
+            return
+        if not line.endswith(b"\n") or not isinstance(value, dict):
+            return
+        yield end, value

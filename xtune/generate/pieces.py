@@ -1,0 +1,65 @@
+"""Text from tokens, whole or as they arrive; which tokens is decided elsewhere."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+
+def decoded(
+    tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], *, skip_special_tokens: bool = True
+) -> str:
+    """The text of tokens, as they are."""
+    text: Any = tokenizer.decode(
+        list(ids),
+        skip_special_tokens=skip_special_tokens,
+        clean_up_tokenization_spaces=False,
+    )
+    return str(text)
+
+
+class Pieces:
+    """Text from tokens that arrive one by one, where one character may take several tokens."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, keep: Collection[int] = ()) -> None:
+        """Begin.
+
+        Args:
+            tokenizer: The model's.
+            keep: Special tokens that are part of the text; the others are not.
+        """
+        self._tokenizer = tokenizer
+        self._dropped: set[int] = set()
+        if keep:
+            added: Any = tokenizer.added_tokens_decoder
+            self._dropped = {token for token, what in added.items() if what.special} - set(keep)
+        self._skip = not keep
+        self._ids: list[int] = []
+        # Tokens before `_start` are out of play; those up to `_given` are given out already but stay
+        # in view, as a word's leading space appears only when something stands before it.
+        self._start = 0
+        self._given = 0
+
+    def add(self, token: int) -> str:
+        """The text that this token completes; empty in the middle of a character."""
+        if token in self._dropped:
+            return ""
+        self._ids.append(token)
+        text = self._new_text()
+        if not text or text.endswith("�"):
+            return ""
+        self._start, self._given = self._given, len(self._ids)
+        return text
+
+    def rest(self) -> str:
+        """What is left at the end: bytes of an unfinished character."""
+        text = self._new_text()
+        self._start = self._given = len(self._ids)
+        return text
+
+    def _new_text(self) -> str:
+        before = self._text(self._ids[self._start : self._given])
+        return self._text(self._ids[self._start :])[len(before) :]
+
+    def _text(self, ids: Sequence[int]) -> str:
+        return decoded(self._tokenizer, ids, skip_special_tokens=self._skip)

@@ -1,0 +1,187 @@
+"""What is served: one base in memory, its adapters by name, each with its tokenizer and template."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel
+
+from xtune.adapter.find import ADAPTER, MODEL, Found, find_result
+from xtune.adapter.open import add_adapter, loading_for
+from xtune.data.stops import stop_token_ids
+from xtune.demo.bundled import bundled_path, is_bundled
+from xtune.errors import RunError
+from xtune.generate.batcher import inner_model
+from xtune.generate.rows import Prompter
+from xtune.hardware import detect
+from xtune.models.load import load_base, load_tokenizer
+from xtune.models.source import read_json_object
+from xtune.models.tokenizer import open_tokenizer
+from xtune.serve.calls import CallFormat, learn_call_format
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """One model as clients see it."""
+
+    name: str
+    adapter: str | None
+    """Its name in the `PeftModel`; None is the base, or a whole model."""
+
+    tokenizer: Any
+    prompter: Prompter
+    stop: tuple[int, ...]
+    """Tokens that end an answer."""
+
+    vocabulary: int
+    """Tokens that it may choose."""
+
+    calls: CallFormat | None
+    """How it writes tool calls; None if its template knows no tools, or writes calls in another way."""
+
+    parent: str | None
+    """Name of the base; None for a whole model."""
+
+
+@dataclass(kw_only=True)
+class Models:
+    """Everything that is served, on one base."""
+
+    model: Any
+    served: dict[str, Served]
+    _active: str | None = ""
+
+    def use(self, adapter: str | None) -> None:
+        """Make an adapter the active one; None: the base alone."""
+        if adapter == self._active or not isinstance(self.model, PeftModel):
+            return
+        tuner: Any = self.model.base_model
+        if adapter is None:
+            tuner.disable_adapter_layers()
+        else:
+            tuner.enable_adapter_layers()
+            self.model.set_adapter(adapter, inference_mode=True)
+        self._active = adapter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """A folder to serve and the name it goes by."""
+
+    name: str
+    found: Found
+
+
+def name_runs(runs: Sequence[str]) -> list[Named]:
+    """What lies in the folders, each written as `FOLDER` or `NAME=FOLDER`.
+
+    Raises:
+        RunError: A folder holds nothing to serve, or two have the same name.
+    """
+    named: list[Named] = []
+    for run in runs:
+        name, _, rest = run.partition("=")
+        given = bool(rest) and "/" not in name and not Path(run).exists()
+        written = rest if given else run
+        folder = bundled_path(written) if is_bundled(written) else Path(written)
+        found = find_result(folder)
+        own = folder.resolve()
+        own = own.parent if own.name in {ADAPTER, MODEL} and found.folder == folder else own
+        named.append(Named(name=name if given else own.name, found=found))
+    for one in named:
+        if sum(other.name == one.name for other in named) > 1:
+            raise RunError(
+                f"Two models would be called {one.name}.", advice="Name them: NAME=FOLDER."
+            )
+    return named
+
+
+def open_models(named: Sequence[Named], *, device: str = "auto", base: bool = True) -> Models:
+    """Load the base once and every adapter onto it.
+
+    Args:
+        named: What to serve.
+        device: As in `open_run`.
+        base: Serve the base under its own name, too.
+
+    Raises:
+        RunError: They do not share a base, or cannot be served together.
+        ModelError: The base or an adapter cannot be loaded.
+    """
+    hardware = detect(None if device == "auto" else device)
+    first = named[0]
+    loading = loading_for(first.found, hardware, first.found.weights)
+    for other in named[1:]:
+        if None in {first.found.adapter, other.found.adapter}:
+            raise RunError(
+                f"{first.name} and {other.name} are not both adapters.",
+                advice="Serve whole models one by one.",
+            )
+        if loading_for(other.found, hardware, other.found.weights) != loading:
+            raise RunError(
+                f"{first.name} and {other.name} were not trained on the same base, held in the same way.",
+                advice="Serve them one by one.",
+            )
+    model: Any = load_base(loading)
+    size = int(model.get_input_embeddings().weight.shape[0])
+    served: dict[str, Served] = {}
+    for number, one in enumerate(named):
+        tokenizer = open_tokenizer(one.found.tokenizer, one.found.weights)
+        if one.found.adapter is not None:
+            if len(named) > 1:
+                _check_shareable(one, len(tokenizer), size)
+            model = add_adapter(model, one.found.adapter, tokenizer, name=_in_peft(number))
+        served[one.name] = _served(model, one, tokenizer, number)
+    if base and first.found.adapter is not None:
+        alone = _base_of(first)
+        if alone.name in served:
+            raise RunError(
+                f"The base is called {alone.name}, as one of its adapters is.",
+                advice="Name the adapter: NAME=FOLDER.",
+            )
+        tokenizer = load_tokenizer(first.found.weights, None)
+        served[alone.name] = replace(_served(model, alone, tokenizer), vocabulary=size)
+    model.eval()
+    return Models(model=model, served=served)
+
+
+def _check_shareable(one: Named, tokens: int, size: int) -> None:
+    adapter = one.found.adapter
+    config = read_json_object(adapter / "adapter_config.json") if adapter is not None else {}
+    if tokens > size or config.get("modules_to_save") or config.get("trainable_token_indices"):
+        raise RunError(
+            f"{one.name} brings new tokens or whole modules of its own, which adapters beside it cannot share.",
+            advice="Serve it by itself.",
+        )
+
+
+def _base_of(one: Named) -> Named:
+    """The base that an adapter was trained on, without it."""
+    found = one.found
+    name = found.weights.name
+    if Path(name).is_dir():
+        name = Path(name).resolve().name
+    recipe = found.recipe.model_copy(update={"stage": "sft"})
+    return Named(name=name, found=replace(found, recipe=recipe, adapter=None))
+
+
+def _in_peft(number: int) -> str:
+    """Name of an adapter inside peft, where a dot would mean a module."""
+    return f"adapter_{number}"
+
+
+def _served(model: Any, one: Named, tokenizer: Any, number: int = 0) -> Served:
+    prompter = Prompter(one.found.recipe, tokenizer)
+    inner = inner_model(model)
+    adapter = one.found.adapter is not None
+    return Served(
+        name=one.name,
+        adapter=_in_peft(number) if adapter else None,
+        tokenizer=tokenizer,
+        prompter=prompter,
+        stop=tuple(stop_token_ids(tokenizer, inner)),
+        vocabulary=int(inner.get_input_embeddings().weight.shape[0]),
+        calls=None if prompter.continues else learn_call_format(tokenizer),
+        parent=_base_of(one).name if adapter else None,
+    )

@@ -1,0 +1,278 @@
+"""Answers as the OpenAI API writes them, whole or in pieces; what they say comes from the engine."""
+
+import json
+import secrets
+import string
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from typing import Any
+
+from xtune.generate.pieces import decoded
+from xtune.serve.asked import Asked
+from xtune.serve.calls import Call, CallWatch
+from xtune.serve.engine import News
+from xtune.serve.wire import ApiError, now, usage
+
+CALL_ID_LETTERS = 9
+"""Letters and digits of a call's id: Mistral's templates take no other number."""
+
+
+class Reply(ABC):
+    """One request's answers, as they come."""
+
+    object: str
+    prefix: str
+
+    def __init__(self, asked: Asked) -> None:
+        self.asked = asked
+        self.head: dict[str, Any] = {
+            "id": f"{self.prefix}-{secrets.token_hex(12)}",
+            "created": now(),
+            "model": asked.request.served.name,
+        }
+        self.open = len(asked.request.rows)
+        """Choices that are not over."""
+
+    async def news(self) -> AsyncIterator[News]:
+        """What the engine has to tell, until all is told or the client is gone.
+
+        Raises:
+            ApiError: The engine failed.
+        """
+        while self.open:
+            one = await self.asked.request.news.get()
+            if one is None:
+                return
+            if one.failed is not None:
+                raise ApiError(500, one.failed, kind="server_error")
+            self.open -= one.finish is not None
+            yield one
+
+    async def whole(self) -> dict[str, Any] | None:
+        """The answer in one; None when the client is gone.
+
+        Raises:
+            ApiError: The engine failed.
+        """
+        count = len(self.asked.request.rows)
+        texts, finishes = [""] * count, [""] * count
+        tokens: list[list[Any]] = [[] for _ in range(count)]
+        async for one in self.news():
+            texts[one.choice] += one.text
+            tokens[one.choice] += one.tokens
+            finishes[one.choice] = one.finish or ""
+        if self.open:
+            return None
+        choices = [
+            self.choice(place, texts[place], tokens[place], finishes[place])
+            for place in range(count)
+        ]
+        return {**self.head, "object": self.object, "choices": choices, "usage": self.usage()}
+
+    async def pieces(self, *, with_usage: bool) -> AsyncIterator[dict[str, Any]]:
+        """The answer in pieces.
+
+        Args:
+            with_usage: The last piece is the usage.
+
+        Raises:
+            ApiError: The engine failed.
+        """
+        for first in self.beginning():
+            yield self._piece([first], with_usage=with_usage)
+        async for one in self.news():
+            for choice in self.more(one):
+                yield self._piece([choice], with_usage=with_usage)
+        if with_usage and not self.open:
+            yield {**self._piece([], with_usage=False), "usage": self.usage()}
+
+    def usage(self) -> dict[str, int]:
+        """Tokens of the prompts and of the answers."""
+        return usage(self.asked.prompt_tokens, self.asked.request.completion_tokens)
+
+    def _piece(self, choices: list[dict[str, Any]], *, with_usage: bool) -> dict[str, Any]:
+        more = {"usage": None} if with_usage else {}
+        return {**self.head, "object": self.piece_object, "choices": choices, **more}
+
+    @property
+    @abstractmethod
+    def piece_object(self) -> str:
+        """What a piece is called."""
+
+    def beginning(self) -> list[dict[str, Any]]:
+        """Choices that are told of before there is text."""
+        return []
+
+    @abstractmethod
+    def choice(self, place: int, text: str, tokens: list[Any], finish: str) -> dict[str, Any]:
+        """A whole choice."""
+
+    @abstractmethod
+    def more(self, one: News) -> list[dict[str, Any]]:
+        """The pieces of a choice that news make."""
+
+    def token_text(self, token: int) -> str:
+        """A token by itself."""
+        return decoded(self.asked.request.served.tokenizer, [token], skip_special_tokens=False)
+
+
+class ChatReply(Reply):
+    """Of /v1/chat/completions."""
+
+    object = "chat.completion"
+    prefix = "chatcmpl"
+
+    def __init__(self, asked: Asked) -> None:
+        super().__init__(asked)
+        format = asked.request.served.calls
+        self._format = format if asked.tools else None
+        self._logprobs = asked.request.rows[0].top_logprobs is not None
+        self._watches = [
+            CallWatch(self._format) if self._format is not None else None
+            for _ in asked.request.rows
+        ]
+
+    @property
+    def piece_object(self) -> str:
+        """What a piece is called."""
+        return "chat.completion.chunk"
+
+    def choice(self, place: int, text: str, tokens: list[Any], finish: str) -> dict[str, Any]:
+        """A whole choice."""
+        content: str | None = text
+        message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
+        if self._format is not None:
+            content, calls = self._format.parse(text, self.asked.tools)
+            if calls:
+                message |= {"content": content or None, "tool_calls": [_call(one) for one in calls]}
+                finish = "tool_calls"
+        return {
+            "index": place,
+            "message": message,
+            "logprobs": self._logprobs_of(tokens),
+            "finish_reason": finish,
+        }
+
+    def beginning(self) -> list[dict[str, Any]]:
+        """The role of every choice."""
+        return [
+            self._delta(place, {"role": "assistant", "content": ""})
+            for place in range(len(self.asked.request.rows))
+        ]
+
+    def more(self, one: News) -> list[dict[str, Any]]:
+        """Text, then the calls that an answer ends with, then why it ended."""
+        watch = self._watches[one.choice]
+        text = one.text if watch is None else watch.feed(one.text)
+        pieces: list[dict[str, Any]] = []
+        finish, calls = one.finish, list[Call]()
+        if watch is not None and self._format is not None and finish is not None:
+            content, calls = self._format.parse(watch.held, self.asked.tools)
+            text += "" if calls else watch.held
+            text += content if calls else ""
+            finish = "tool_calls" if calls else finish
+        if text or one.tokens:
+            pieces.append(self._delta(one.choice, {"content": text}, one.tokens))
+        if calls:
+            numbered = [{"index": place, **_call(call)} for place, call in enumerate(calls)]
+            pieces.append(self._delta(one.choice, {"tool_calls": numbered}))
+        if finish is not None:
+            pieces.append(self._delta(one.choice, {}, finish=finish))
+        return pieces
+
+    def _delta(
+        self,
+        place: int,
+        delta: dict[str, Any],
+        tokens: list[Any] | None = None,
+        finish: str | None = None,
+    ) -> dict[str, Any]:
+        return {
+            "index": place,
+            "delta": delta,
+            "logprobs": self._logprobs_of(tokens) if tokens else None,
+            "finish_reason": finish,
+        }
+
+    def _logprobs_of(self, tokens: list[Any]) -> dict[str, Any] | None:
+        if not self._logprobs:
+            return None
+        content = [
+            {
+                **self._entry(token, logprob),
+                "top_logprobs": [self._entry(*other) for other in likeliest],
+            }
+            for token, logprob, likeliest in tokens
+        ]
+        return {"content": content, "refusal": None}
+
+    def _entry(self, token: int, logprob: float) -> dict[str, Any]:
+        text = self.token_text(token)
+        return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+
+
+class CompletionReply(Reply):
+    """Of /v1/completions."""
+
+    object = "text_completion"
+    prefix = "cmpl"
+
+    def __init__(self, asked: Asked) -> None:
+        super().__init__(asked)
+        self._offsets = [0] * len(asked.request.rows)
+
+    @property
+    def piece_object(self) -> str:
+        """What a piece is called."""
+        return self.object
+
+    def choice(self, place: int, text: str, tokens: list[Any], finish: str) -> dict[str, Any]:
+        """A whole choice."""
+        return {
+            "index": place,
+            "text": text,
+            "logprobs": self._logprobs_of(place, tokens),
+            "finish_reason": finish,
+        }
+
+    def more(self, one: News) -> list[dict[str, Any]]:
+        """Text, with why it ended at its end."""
+        if not (one.text or one.tokens or one.finish):
+            return []
+        return [
+            {
+                "index": one.choice,
+                "text": one.text,
+                "logprobs": self._logprobs_of(one.choice, one.tokens),
+                "finish_reason": one.finish,
+            }
+        ]
+
+    def _logprobs_of(self, place: int, tokens: list[Any]) -> dict[str, Any] | None:
+        if self.asked.request.rows[0].top_logprobs is None:
+            return None
+        texts = [self.token_text(token) for token, _, _ in tokens]
+        offsets = []
+        for text in texts:
+            offsets.append(self._offsets[place])
+            self._offsets[place] += len(text)
+        return {
+            "tokens": texts,
+            "token_logprobs": [logprob for _, logprob, _ in tokens],
+            "top_logprobs": [
+                {self.token_text(other): logprob for other, logprob in likeliest}
+                for _, _, likeliest in tokens
+            ],
+            "text_offset": offsets,
+        }
+
+
+def event(value: dict[str, Any]) -> bytes:
+    """A server-sent event."""
+    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n".encode()
+
+
+def _call(call: Call) -> dict[str, Any]:
+    letters = string.ascii_letters + string.digits
+    name = "".join(secrets.choice(letters) for _ in range(CALL_ID_LETTERS))
+    return {"id": name, "type": "function", "function": call}
