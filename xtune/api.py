@@ -297,7 +297,7 @@ class Server:
         )
 
 
-def serve(  # noqa: PLR0913 - options of a server, all by name
+def serve(
     runs: Sequence[str | PathLike[str]],
     *,
     address: tuple[str, int] = ("127.0.0.1", 8000),

@@ -3,6 +3,7 @@
 Importing this module is cheap; torch and transformers come with the first verb that needs them.
 """
 
+import sys
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -92,7 +93,8 @@ def tune_lr(
     """
     named = named_recipe(recipe, overrides)
     prepare_allocator()
-    from xtune.report.preparing import preparing  # noqa: PLC0415 - torch is imported late
+    from xtune.report.notebook import in_notebook  # noqa: PLC0415 - torch is imported late
+    from xtune.report.preparing import preparing  # noqa: PLC0415
     from xtune.report.progress import progress  # noqa: PLC0415
     from xtune.report.rate_sweep import RateSweep  # noqa: PLC0415
     from xtune.run.observer import Observers  # noqa: PLC0415
@@ -102,7 +104,8 @@ def tune_lr(
         named.recipe,
         name=named.name,
         sweep=Range(first=first, last=last, steps=steps),
-        observer=Observers([progress(), *observers]),
+        # what is found goes to standard output, and how far it is does not
+        observer=Observers([progress(None if in_notebook() else sys.stderr), *observers]),
         listener=preparing(),
     )
     return RateSweep(name=named.name, points=points, asked=named.recipe.train.learning_rate)

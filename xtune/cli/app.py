@@ -14,8 +14,8 @@ from xtune.cli.plan import plan
 from xtune.cli.recipes import init, recipe_names, recipes_app
 from xtune.cli.report import report
 from xtune.cli.runs import runs
-from xtune.cli.tune_lr import tune_lr
 from xtune.cli.serve import serve
+from xtune.cli.tune_lr import tune_lr
 
 app = typer.Typer(
     name="xtune",

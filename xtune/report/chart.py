@@ -171,7 +171,7 @@ def number_text(value: float) -> str:
         return f"{value / 1e3:.3g}k"
     if size >= 1e-3 or size < 1e-12:
         return f"{value:.4g}" if size >= 1e-12 else "0"
-    return f"{value:.2g}".replace("e-0", "e-")
+    return f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-")
 
 
 def _round_step(least: float) -> float:

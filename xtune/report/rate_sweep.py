@@ -80,13 +80,12 @@ class RateSweep:
         found = f"At a rate of {rate_text(rate)} {what}."
         if self.suggested is None:
             return f"{found} Until then nothing was learned, so no rate is advised: begin lower with --from, or look at the data."
-        return f"{found} Train below: train.learning_rate={rate_text(self.suggested)}{self._beside_asked()}."
-
-    def _beside_asked(self) -> str:
-        suggested = self.suggested
-        if suggested is None or self.asked <= suggested:
-            return f" is the most that it supports; the recipe has {rate_text(self.asked)}"
-        return f"; the recipe's {rate_text(self.asked)} is above it"
+        beside = (
+            ""
+            if math.isclose(self.asked, self.suggested)
+            else f"; the recipe has {rate_text(self.asked)}"
+        )
+        return f"{found} Advised is a tenth of that: train.learning_rate={rate_text(self.suggested)}{beside}."
 
     def to_json(self) -> dict[str, Any]:
         """Everything, for programs."""

@@ -123,9 +123,16 @@ class RunFiles:
     @property
     def state_text(self) -> str:
         """The state with the steps: "finished, 300 of 300 steps"."""
-        step, total = self.status.get("step"), self.status.get("total_steps")
         words = self.state.replace("_", " ")
-        return f"{words}, {step} of {total} steps" if total else words
+        return f"{words}, {self.steps_text} steps" if self.steps_text else words
+
+    @property
+    def steps_text(self) -> str:
+        """Steps done, of how many: "132/300", "300"; empty before the first."""
+        step, total = self.status.get("step"), self.status.get("total_steps")
+        if not total:
+            return ""
+        return f"{step}" if step == total else f"{step}/{total}"
 
     @property
     def losses(self) -> list[tuple[int, float]]:

@@ -33,6 +33,9 @@ class ListedRun:
     """Its folder, from the folder that was asked about."""
 
     state: str
+    steps: str
+    """Steps done, and of how many; empty before the first."""
+
     problem: str = ""
     """What cannot be read of it; empty if all can."""
 
@@ -71,6 +74,7 @@ class RunList:
                 {
                     "name": run.name,
                     "state": run.state,
+                    "steps": run.steps,
                     "problem": run.problem,
                     **run.numbers,
                     "settings": {name: run.settings.get(name) for name in names},
@@ -83,20 +87,25 @@ class RunList:
         """Two tables for a terminal: how the runs did, and in what they differ."""
         tables: list[RenderableType] = []
         for head, rows in (self._results(), self._settings()):
-            if not rows:
-                continue
-            table = Table(box=None, pad_edge=False, header_style="bold")
-            for place, name in enumerate(head):
-                table.add_column(Text(name), overflow="fold", justify="right" if place > 1 and len(head) > 2 and tables == [] else "left")  # fmt: skip
-            for row in rows:
-                table.add_row(*(Text(visible(cell)) for cell in row))
-            tables += [table, Text()]
+            if rows:
+                tables += [_table(head, rows), Text()]
         problems = [f"{run.name}: {run.problem}" for run in self.runs if run.problem]
         return Group(*tables, *(Text(visible(problem), style="yellow") for problem in problems))
 
     def _results(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-        head = ("run", "state", "loss", "held out", "exact", "time", "tokens/s", "memory", "result")
-        return head, [(run.name, run.state, *_cells(run.numbers)) for run in self.runs]
+        head = (
+            "run",
+            "state",
+            "steps",
+            "loss",
+            "held out",
+            "exact",
+            "time",
+            "tok/s",
+            "memory",
+            "result",
+        )
+        return head, [(run.name, run.state, run.steps, *_cells(run.numbers)) for run in self.runs]
 
     def _settings(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         names = self.differing
@@ -117,6 +126,17 @@ class RunList:
             if run.problem
         )
         return page_html(title="", body=tables + problems, part=True)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    results = "state" in head
+    for place, name in enumerate(head):
+        whole = results and place > 0  # the runs' names give way
+        table.add_column(Text(name), overflow="fold", no_wrap=whole, min_width=None if whole else 8)
+    for row in rows:
+        table.add_row(*(Text(visible(cell)) for cell in row))
+    return table
 
 
 def list_runs(folder: Path) -> RunList:
@@ -159,18 +179,21 @@ def _listed(path: Path, folder: Path) -> ListedRun:
     try:
         files = RunFiles.read(path)
     except (RunError, OSError) as error:
-        return ListedRun(name=name, state="broken", problem=str(error), settings={}, numbers={})
+        return ListedRun(
+            name=name, state="broken", steps="", problem=str(error), settings={}, numbers={}
+        )
     problem = f"damaged: {', '.join(files.damaged)}" if files.damaged else ""
-    state = files.state_text
+    state = files.state.replace("_", " ")
     if files.state == "running" and not is_held(path):
         problem = "; ".join(
             filter(None, [problem, "killed: nothing trains in it; --resume goes on"])
         )
-        state = state.replace("running", "killed")
+        state = "killed"
     held_out, exact = files.best_held_out, files.evaluation.get("after")
     return ListedRun(
         name=name,
         state="broken" if not files.recipe else state,
+        steps=files.steps_text,
         problem=problem,
         settings=dict(_flat(files.recipe)),
         numbers={

@@ -9,14 +9,18 @@ NORM_STEPS = 12
 """Steps from which on a median of gradient norms means something."""
 
 NORM_TIMES = 3.0
-"""A spike is a norm this many times the median of all steps before. Of the steps just before would not do: where nearly
-everything is learned, one row in a batch makes ten times the norm of the batch before, which is no spike."""
+"""A spike is a norm this many times the running median, or that of the first steps where the running one has fallen below
+it: where nearly everything is learned, one row makes ten times the norm of the batch before, which is no spike."""
 
 LOSS_STEPS = 5
 """Steps whose mean loss is compared with the lowest such mean before."""
 
-LOSS_SHARE = 0.2
-"""A loss climbs when a fifth of what was learned since the first steps is lost again."""
+LEARNED_SHARE, LOST_SHARE = 0.2, 0.5
+"""A loss climbs when half of what was learned is lost again, and a fifth of the first loss had been learned: means of five
+steps of small batches differ by a twentieth or two of themselves."""
+
+LOSS_TIMES = 1.5
+"""Or when it is this many times the first one, whatever was learned."""
 
 
 @dataclass(frozen=True)
@@ -53,18 +57,19 @@ def _norm_times(norms: Sequence[float | None], place: int) -> float | None:
     if len(before) < NORM_STEPS:
         return None
     norm = norms[place]
-    return float("inf") if norm is None else norm / max(statistics.median(before), 1e-12)
+    usual = max(statistics.median(before), statistics.median(before[:NORM_STEPS]), 1e-12)
+    return float("inf") if norm is None else norm / usual
 
 
 def _loss_times(losses: Sequence[float], place: int) -> float | None:
     """How many times the lowest mean the mean around here is, where that is a climb; None where not."""
     if place < 2 * LOSS_STEPS:
         return None
+    seen = losses[: place + 1]
     means = [
-        statistics.fmean(losses[end - LOSS_STEPS : end]) for end in range(LOSS_STEPS, place + 2)
+        statistics.fmean(seen[end - LOSS_STEPS : end]) for end in range(LOSS_STEPS, len(seen) + 1)
     ]
-    lowest, first = min(means), means[0]
-    learned = max(first - lowest, 0.0)
-    # without anything learned there is nothing to lose: then a loss above its start is a climb
-    limit = lowest + max(LOSS_SHARE * learned, 0.05 * first)
-    return means[-1] / max(lowest, 1e-12) if means[-1] > limit else None
+    first, lowest, last = means[0], min(means), means[-1]
+    learned = first - lowest
+    lost = learned > LEARNED_SHARE * first and last > lowest + LOST_SHARE * learned
+    return last / max(lowest, 1e-12) if lost or last > LOSS_TIMES * first else None

@@ -24,7 +24,7 @@ STEPS_BEYOND = 12
 
 
 LEAST_STEPS = 20
-"""Fewest steps of a sweep: norms and losses are judged from the twelfth on, and then the rate has to rise still."""
+"""Fewest steps of a sweep: norms and losses are judged from the 13th on, and then the rate has to rise still."""
 
 
 @dataclass(frozen=True, kw_only=True)
