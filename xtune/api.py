@@ -145,6 +145,7 @@ def evaluate(
     from xtune.evaluate.compare import compare_run  # noqa: PLC0415 - torch is imported late
     from xtune.evaluate.evaluate import Options  # noqa: PLC0415
     from xtune.evaluate.generate import Decoding  # noqa: PLC0415
+    from xtune.notebook.comparison import ShownComparison  # noqa: PLC0415
     from xtune.report.card import write_cards  # noqa: PLC0415
     from xtune.run.folder import RECIPE  # noqa: PLC0415
 
@@ -157,7 +158,7 @@ def evaluate(
     )
     if (Path(run) / RECIPE).exists():
         write_cards(Path(run))  # the model card tells of the evaluation
-    return comparison
+    return ShownComparison.of(comparison)
 
 
 def chat(
