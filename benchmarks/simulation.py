@@ -295,7 +295,11 @@ def _module(model: nn.Module, work: Workload, ledger: Ledger) -> nn.Module:
 
 
 def _place_ends(model: nn.Module, work: Workload, ledger: Ledger) -> None:
-    """Embedding and head where the work wants them; a head in fewer bits cannot be simulated."""
+    """Embedding and head where the work wants them.
+
+    Raises:
+        ValueError: The head is quantised, which needs numbers.
+    """
     from xtune.kernels.embedding import keep_embedding_on_host
     from xtune.kernels.head_slices import HostMatrix, slice_head
 

@@ -90,7 +90,11 @@ class Loop:
             await self._round(language, number, done + 1 if number == first else 0)
 
     async def _round(self, language: Language, number: int, start: int) -> None:
-        """One round, from its prompt `start` on."""
+        """One round, from its prompt `start` on.
+
+        Raises:
+            CancelledError: A second Ctrl-C.
+        """
         drawer, pool = language.drawer, language.pool
         size = pool.begin_round(number)
         prompts = drawer.prompts(number)
@@ -116,6 +120,10 @@ class Loop:
                 self._count(language)
                 self._tell()
                 await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            for answer in asked.values():
+                answer.cancel()  # a second Ctrl-C leaves what is under way
+            raise
         finally:
             await asyncio.gather(*asked.values(), return_exceptions=True)
             if written is not None:

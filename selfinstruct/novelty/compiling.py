@@ -1,5 +1,6 @@
 """How the novelty search is compiled: numba with a cache where one can be written; it knows no search."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -14,9 +15,23 @@ def compiled(function: Callable[..., Any]) -> Any:
     written, in a read-only container say, every process compiles anew.
     """
     try:
-        return numba.njit(cache=True, nogil=True)(function)
+        made = numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:  # numba: "no locator available"
         return numba.njit(nogil=True)(function)
+    _forget_unreadable(made)
+    return made
+
+
+def _forget_unreadable(made: Any) -> None:
+    """Empty a cache that names types which are no more, left by another version of this package.
+
+    numba reads the whole index before it sees that the source has changed, and fails there.
+    """
+    try:
+        made._cache._cache_file._load_index()
+    except Exception:  # noqa: BLE001 - a pickle that does not fit may raise anything
+        with contextlib.suppress(Exception):
+            made._cache.flush()
 
 
 @intrinsic  # type: ignore[untyped-decorator]

@@ -87,7 +87,7 @@ def _without_closing_tags(text: str) -> str:
         word = found["word"]
         return "" if word is None or label_of(word) or word.lower() in _GROUPS else str(found[0])
 
-    return _CLOSING_TAG.sub(kept, text)
+    return str(_CLOSING_TAG.sub(kept, text))
 
 
 _GROUPS = {"task", "tasks", "item", "items", "example", "examples"}

@@ -4,25 +4,23 @@ A pattern of fifty alternatives is tried at every letter of a text, and nearly n
 alternatives turn on. They are read off the pattern itself, so that no second list can fall behind the first.
 """
 
+import importlib
 import sys
 from collections.abc import Callable, Iterable, Set
 from typing import Any
 
 import regex
 
-if sys.version_info >= (3, 11):
-    from re import _constants as marks
-    from re import _parser as parser
-else:
-    import sre_constants as marks
-    import sre_parse as parser
+_NEW = sys.version_info >= (3, 11)
+marks: Any = importlib.import_module("re._constants" if _NEW else "sre_constants")
+parser: Any = importlib.import_module("re._parser" if _NEW else "sre_parse")
 
 Search = Callable[[str], "regex.Match[str] | None"]
 
 
 def compile_search(pattern: str) -> Search:
     """`search` of a pattern without regard to case, which looks for the pattern's stems first."""
-    search = regex.compile(pattern, flags=regex.IGNORECASE).search
+    search: Search = regex.compile(pattern, flags=regex.IGNORECASE).search
     stems = stems_of(pattern)
     if not stems:
         return search

@@ -37,6 +37,7 @@ from selfinstruct.settings import Settings, changes, dump_settings, read_dump
 from selfinstruct.types import Seed
 from xtune.demo.bundled import bundled_path, is_bundled
 from xtune.errors import Interrupted, RunError, XtuneError
+from xtune.text import segmenter_notice
 
 _STOPPING = "Stopping: waiting for the replies that are under way; Ctrl-C again leaves them."
 
@@ -262,6 +263,8 @@ class _Sitting:
             self._shower.say(
                 f"{name}: {too_long} of {len(seeds)} seeds are too long for llm.context_tokens and are never shown."
             )
+        if notice := segmenter_notice(name):
+            self._shower.say(notice)
         novelty = NoveltyPool(
             name, settings.novelty.threshold, keep_ties=settings.novelty.keep_ties
         )

@@ -6,7 +6,7 @@ import pytest
 from machines import CPU, DEMO, LLAMA_7B, OLD_CPU, gpu, make_recipe, values
 
 from xtune.errors import HardwareError
-from xtune.hardware import Launch
+from xtune.hardware import Hardware, Launch
 from xtune.memory import GIB
 from xtune.plan import Plan, resolve
 from xtune.plan.cards import find_card
@@ -196,3 +196,16 @@ def test_compiled_layers_are_left_whole() -> None:
     fixed = {"train__compile": True, "train__batch_size": 1, "data__max_tokens": 16384}
     with pytest.raises(HardwareError):
         resolve(make_recipe("qlora", **fixed), gpu(8), LLAMA_7B)
+
+
+@pytest.mark.parametrize("machine", [CPU, gpu(8)])
+def test_what_is_asked_of_one_end_holds_for_the_matrix_of_both(machine: Hardware) -> None:
+    assert DEMO.tied
+    asked = make_recipe("qlora", memory__embeddings="host")
+    plan = resolve(asked, machine, DEMO)
+    assert (plan.embeddings.value, plan.head.value) == ("host", "host")
+    asked = make_recipe("qlora", memory__head="int8")
+    plan = resolve(asked, machine, DEMO)
+    assert (plan.embeddings.value, plan.head.value) == ("host", "int8")
+    plan = resolve(make_recipe("qlora", memory__embeddings="host"), machine, LLAMA_7B)
+    assert (plan.embeddings.value, plan.head.value) == ("host", "device")

@@ -12,7 +12,7 @@ from torch import nn
 from xtune.adapter.groups import parameter_groups
 from xtune.errors import RecipeError
 from xtune.hardware import Launch
-from xtune.memory import ModelShape, Workload, host_items, predict
+from xtune.memory import GIB, ModelShape, Workload, host_items, predict
 from xtune.plan import resolve
 from xtune.plan.resolve import decide
 from xtune.train.optimizer import build_optimizer
@@ -23,6 +23,19 @@ def test_a_fused_step_is_one_pass_over_the_whole_batch() -> None:
     found = values(resolve(recipe, gpu(80), DEMO))
     assert (found["fused_step"], found["micro_batch_size"]) == (True, 12)
     assert found["accumulation_steps"] == 1
+
+
+def test_a_split_that_is_asked_for_is_kept_where_only_a_fused_step_would_fit() -> None:
+    machine = replace(gpu(80), ram_bytes=4 * GIB)  # little may wait in host memory
+    seen = set()
+    for size in range(20, 120, 10):
+        card = replace(machine, vram_bytes=size * GIB, vram_free_bytes=None)
+        recipe = make_recipe("full", train__batch_size=8, train__micro_batch_size=2)
+        plan, found, _ = decide(recipe, card, LLAMA_7B)
+        seen.add(found.fits)
+        assert plan.micro_batch_size.value == 2
+        assert plan.fused_step.value is False
+    assert seen == {True, False}
 
 
 def test_clipping_beside_a_fused_step_is_said_to_take_two_passes() -> None:

@@ -324,6 +324,18 @@ def test_ctrl_c_keeps_what_is_under_way_and_says_how_to_go_on(whole, tmp_path):
     assert pools(tmp_path) == whole
 
 
+def test_a_second_ctrl_c_leaves_what_is_under_way(tmp_path):
+    with serving(ScriptedLLM(delay_s=60)) as server:
+        process = start(recipe(tmp_path, server))
+        wait_for_requests(server, 1, process)
+        process.send_signal(signal.SIGINT)
+        assert "Ctrl-C again leaves them" in "".join(process.stderr.readline() for _ in range(2))
+        process.send_signal(signal.SIGINT)
+        code, _, err = finish(process, timeout=30)
+    assert code == 130
+    assert "The same command goes on from here." in err
+
+
 def test_a_second_run_on_the_folder_is_refused(tmp_path):
     with serving(ScriptedLLM(delay_s=60)) as server:
         arguments = recipe(tmp_path, server)

@@ -17,7 +17,7 @@ FLOAT16_BOOST = 1024.0
 absolute value, so the product stays below 2048 times the largest weight, far from float16's 65504."""
 
 
-PART_ROWS = 8192
+PART_ROWS = 2048
 """Rows of a trained head whose gradient is added, or scaled, at one time."""
 
 

@@ -257,10 +257,7 @@ def _project_backward(
 
 
 class FrugalLayer:
-    """Takes the place of a decoder layer's `forward`; see `make_frugal`.
-
-    With `weights` these are asked for the layer's weights, whatever `weights_of` says.
-    """
+    """Takes the place of a decoder layer's `forward`; see `make_frugal`."""
 
     def __init__(
         self,
@@ -269,14 +266,11 @@ class FrugalLayer:
         settings: FrugalSettings,
         shelf: Shelf,
         lifted: LiftedLayer | None = None,
-        *,
-        weights: Weights | None = None,
     ) -> None:
         self.lifted = lifted or LiftedLayer(layer, forward)
         self._layer, self._forward = layer, forward
         self._names = argument_names(forward)
         self._settings, self._shelf = settings, shelf
-        self._weights = weights
 
     def __call__(self, *given: Any, **arguments: Any) -> torch.Tensor:
         """The layer's output (rows, tokens, width)."""
@@ -294,7 +288,7 @@ class FrugalLayer:
             documents=None if positions is None else documents_of(positions),
             wants_input_gradient=hidden.requires_grad,
             surroundings=Surroundings.here(self._layer, hidden),
-            weights=self._weights or weights_of(self._layer),
+            weights=weights_of(self._layer),
             parameters=parameters,
         )
         wanted = torch.is_grad_enabled() and bool(parameters or hidden.requires_grad)

@@ -23,7 +23,7 @@ from xtune.kernels.lifted import NoAttentionError
 from xtune.kernels.replay import argument_names, by_name, first
 from xtune.kernels.shelf import DeviceShelf, Shelf
 from xtune.kernels.shelved import ShelvedLayer, make_shelved
-from xtune.kernels.weights import Weights, weights_of
+from xtune.kernels.weights import weights_of
 
 SAMPLE_TOKENS = (13, 8)
 """Lengths of the two samples of the packed row that the probe runs: longer than a tile, and no multiple of it."""
@@ -147,9 +147,7 @@ def _packed_row(model: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
 def _install(layer: nn.Module, call: _Sample, settings: FrugalSettings, shelf: Shelf) -> str | None:
     """Give a layer its frugal forward; returns the reason if it cannot have one."""
     name, plain = type(layer).__name__, layer.forward
-    small = FrugalSettings(tile_tokens=TILE_TOKENS)
-    # the caller holds the weights, and all gradients are looked at here
-    probe = FrugalLayer(layer, plain, small, DeviceShelf(), weights=Weights())
+    probe = FrugalLayer(layer, plain, FrugalSettings(tile_tokens=TILE_TOKENS), DeviceShelf())
     reason = ""
     with _evaluating(layer):
         expected = _outcome(layer, plain, call)

@@ -68,8 +68,8 @@ class _ShelvedFunction(torch.autograd.Function):
                 output, (hidden, *call.parameters), gradients[0], allow_unused=True
             )
             del output
-            of_parameters = call.weights.given(call.parameters, of_parameters)
-        return (of_hidden if ctx.needs_input_grad[0] else None, None, None, *of_parameters)
+            seen = call.weights.given(call.parameters, of_parameters)
+        return (of_hidden if ctx.needs_input_grad[0] else None, None, None, *seen)
 
 
 class ShelvedLayer:

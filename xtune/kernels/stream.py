@@ -149,10 +149,10 @@ class _Slot:
         self.used = 0
         self.job: Future[None] | None = None
         on_gpu = device.type == "cuda"
-        self.arrived = torch.cuda.Event() if on_gpu else None
+        self.arrived = torch.cuda.Event() if on_gpu else None  # type: ignore[no-untyped-call]
         """Recorded behind the last copy into the slot."""
 
-        self.left = torch.cuda.Event() if on_gpu else None
+        self.left = torch.cuda.Event() if on_gpu else None  # type: ignore[no-untyped-call]
         """Recorded behind the last computation with what is in the slot."""
 
 

@@ -69,7 +69,7 @@ def lock_pages(nbytes: int) -> torch.Tensor:
     """
     mapping = mmap.mmap(-1, max(nbytes, 1))
     flat = torch.frombuffer(mapping, dtype=torch.uint8, count=max(nbytes, 1))[:nbytes]
-    cudart: Any = torch.cuda.cudart()
+    cudart: Any = torch.cuda.cudart()  # type: ignore[no-untyped-call]
     if cudart.cudaHostRegister(flat.data_ptr(), nbytes, 0) == cudart.cudaError.success:
         # behind the last view of it, and before the mapping goes
         kept = flat.untyped_storage()
@@ -140,7 +140,7 @@ class _FileResting(Resting):
         """
         assert staging is not None
         bytes_ = staging[: self._nbytes]
-        view = memoryview(bytes_.numpy())
+        view = _buffer(bytes_)
         try:
             os.lseek(self._file, 0, os.SEEK_SET)
             done = 0
@@ -165,6 +165,11 @@ class _FileResting(Resting):
         if hasattr(os, "posix_fadvise"):  # Linux
             with contextlib.suppress(OSError):
                 os.posix_fadvise(self._file, 0, 0, getattr(os, name))
+
+
+def _buffer(flat: torch.Tensor) -> memoryview:
+    untyped: Any = flat.numpy()
+    return memoryview(untyped)
 
 
 def _memory_is_short(nbytes: int) -> bool:
@@ -202,7 +207,7 @@ class DiskRest(Rest):
         flat = _pageable(packed.nbytes)
         flat.zero_()  # what fills up between tensors shall not make two files of one layer
         packed.gather(flat)
-        digest = hashlib.blake2b(memoryview(flat.numpy()), digest_size=16).hexdigest()
+        digest = hashlib.blake2b(_buffer(flat), digest_size=16).hexdigest()
         path = self.folder / f"{digest}.layer"
         self._mine.add(path)
         try:
@@ -213,22 +218,24 @@ class DiskRest(Rest):
                 self._make_room(packed.nbytes)
                 _write(path, flat)
                 self.written_bytes += packed.nbytes
-            os.utime(path)
+            with contextlib.suppress(OSError):  # somebody else's file
+                os.utime(path)  # what is used stays longest
             return _FileResting(path, packed.nbytes)
         except OSError as error:
             full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
             raise RunError(
                 f"A layer of the base could not be written to {self.folder}: "
                 f"{'the disk is full' if full else error.strerror or error}.",
-                advice="Free some space, or name another folder in XTUNE_CACHE.",
+                advice=f"{'Free some space, or name' if full else 'Name'} another folder in XTUNE_CACHE.",
             ) from error
 
     def _make_room(self, nbytes: int) -> None:
         _remove_leftovers(self.folder)
-        others = [each for each in self.folder.glob("*.layer") if each not in self._mine]
-        others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-        while shutil.disk_usage(self.folder).free < nbytes and others:
-            others.pop().unlink(missing_ok=True)
+        while shutil.disk_usage(self.folder).free < nbytes:
+            others = [each for each in self.folder.glob("*.layer") if each not in self._mine]
+            if not others:
+                return
+            min(others, key=lambda path: path.stat().st_mtime).unlink(missing_ok=True)
 
 
 def _holds(path: Path, flat: torch.Tensor) -> bool:
@@ -246,7 +253,7 @@ def _write(path: Path, flat: torch.Tensor) -> None:
     try:
         with aside.open("wb", buffering=0) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            view = memoryview(flat.numpy())
+            view = _buffer(flat)
             while view:
                 view = view[file.write(view) :]
             os.fsync(file.fileno())

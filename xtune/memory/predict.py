@@ -45,6 +45,9 @@ imported (0.7 GiB resident: Linux, torch 2.13, November 2026)."""
 SUBSPACE_RANKS: Mapping[str, int] = {"galore_adamw": 128, "apollo_adamw": 256}
 """Ranks of projected states where none is asked for: the defaults of both papers' own code."""
 
+HEAD_PART_ROWS = 2048
+"""Rows of a trained head whose gradient is added, or scaled, at one time (`xtune.kernels.cross_entropy.PART_ROWS`)."""
+
 HEAD_SLICE_BYTES = 2**26
 """A slice of a head that is used in slices of the vocabulary; there are two, one of them on its way."""
 
@@ -142,6 +145,9 @@ class Prediction:
     gradients_stay: bool
     """Whether gradients live through forward passes (several micro-batches a step)."""
 
+    last_checkpoint_bytes: int = 0
+    """What of `checkpoints` is there to the end of the backward pass: that of the first layer."""
+
     @property
     def resident_bytes(self) -> int:
         """What is there from the first step to the last."""
@@ -155,11 +161,11 @@ class Prediction:
         When the loss is computed all checkpoints and casts exist, and the logits; in the backward pass of
         the last layer all checkpoints and that layer's activations. Afterwards checkpoints are freed as
         gradients come, layer by layer, so the sum lies between its ends: all checkpoints and no gradients,
-        or no checkpoints and all gradients. Gradients that stay from an earlier micro-batch add to both.
+        or one layer's checkpoint and all gradients. Gradients that stay from an earlier micro-batch add to both.
         """
         item = self.items
         forward = item["checkpoints"] + max(item["layer"], item["loss"] + item["casts"])
-        backward = item["gradients"] + item["layer"]
+        backward = item["gradients"] + self.last_checkpoint_bytes + item["layer"]
         step = item["gradients"] + forward if self.gradients_stay else max(forward, backward)
         return self.resident_bytes + step + item["reserve"]
 
@@ -194,7 +200,11 @@ def predict(shape: ModelShape, work: Workload) -> Prediction:
     }
     moving = items["checkpoints"] + max(items["layer"], items["loss"])
     items["reserve"] = round(RESERVE_FRACTION * moving)
-    return Prediction(items=items, gradients_stay=work.accumulation_steps > 1)
+    return Prediction(
+        items=items,
+        gradients_stay=work.accumulation_steps > 1,
+        last_checkpoint_bytes=_hidden_states(shape, work) if work.gradient_checkpointing else saved,
+    )
 
 
 def _resident_weights(shape: ModelShape, work: Workload) -> int:
@@ -269,8 +279,8 @@ def _layer(shape: ModelShape, work: Workload, saved: int) -> int:
 
     A frugal layer holds for every token the incoming gradient (h w), queries, keys, values and what attention gave
     (c times 2 q + 2 k). Besides it needs the most of: a tile of the feed-forward block, which saves gate, its
-    activation and up and has both gradients of their product (5 c m), experts as whole layers do, the norm's float32 input (4 h), the residual and
-    the normalised state (2 c h), and the largest matrix expanded; or one group's attention, what it gave and the
+    activation and up and has both gradients of their product (5 c m), experts as whole layers do, the norm's float32 input (4 h), the residual, the
+    normalised state, the output and its copy (4 c h), and the largest matrix expanded; or one group's attention, what it gave and the
     gradients of its queries, keys and values (c times 2 q + 2 k of the group) and what the kernel has inside: float32
     sums of the queries' gradients (4 q), and where key heads are shared the gradients of keys and values for every
     query head (2 c q).
@@ -285,7 +295,7 @@ def _layer(shape: ModelShape, work: Workload, saved: int) -> int:
     query = shape.query_width // max(1, shape.kv_heads)
     shared = 2 * c * query if shape.heads != shape.kv_heads else 0
     group = n * (c * (2 * query + 2 * shape.head_dim) + 4 * query + shared)
-    block = tile * (5 * c * _feed_forward_width(shape) + 4 * h + 2 * c * h)
+    block = tile * (5 * c * _feed_forward_width(shape) + 4 * h + 4 * c * h)
     block += tile * (2 * c * h * shape.experts_per_token + _visits(shape, work))
     experts = _expanded_experts(shape, work) * 5 // 3 + _copied_factors(shape, work)
     return every + max(group, block + _expanded(shape, work) + experts)
@@ -478,7 +488,7 @@ def _loss(shape: ModelShape, work: Workload) -> int:
 
 
 def _head_gradient(shape: ModelShape, work: Workload) -> int:
-    """A trained head's gradient as it is made: a float32 sum over the chunks, and what is given on of it.
+    """A trained head's gradient as it is made: a float32 sum over the chunks, what is given on of it, and a part of either.
 
     Behind frugal layers each tile has such sums, which are added up in others.
     """
@@ -486,7 +496,8 @@ def _head_gradient(shape: ModelShape, work: Workload) -> int:
         return 0
     entries = shape.vocab * shape.hidden
     tiles = 4 if work.frugal and work.positions > work.tile_tokens else 0
-    return entries * (4 + tiles + min(work.weight_bytes, work.compute_bytes))
+    part = 4 * min(shape.vocab, HEAD_PART_ROWS) * shape.hidden
+    return part + entries * (4 + tiles + min(work.weight_bytes, work.compute_bytes))
 
 
 def _sliced_loss(shape: ModelShape, work: Workload, chunk: int) -> int:

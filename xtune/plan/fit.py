@@ -112,7 +112,10 @@ def fit(shape: ModelShape, works: Iterable[Workload], limits: Limits) -> Fit:
         for work in works
         for chunk in _chunks(shape, limits)
     ]
-    for sets in ladder(shape, candidates[0], limits.hardware, limits.asked):
+    asked = dict(limits.asked)
+    if limits.rows is not None and limits.rows < limits.share:
+        asked.setdefault("fused_step", False)  # it would be one pass
+    for sets in ladder(shape, candidates[0], limits.hardware, asked):
         for work in candidates:
             found = _search(shape, work, sets, limits)
             if found.is_within(limits):

@@ -1,9 +1,10 @@
 """Seconds of a training step estimated from a card's published figures; nothing is measured here."""
 
 from dataclasses import replace
+from math import ceil
 
 from xtune.memory import ModelShape, Workload, checkpoint_bytes
-from xtune.memory.predict import optimizer_bytes, trained_parameters, weight_bytes
+from xtune.memory.predict import HEAD_SUM_BYTES, optimizer_bytes, trained_parameters, weight_bytes
 from xtune.plan.cards import Card
 
 EFFICIENCY = 0.45
@@ -60,7 +61,8 @@ def _moved_bytes(shape: ModelShape, work: Workload) -> tuple[float, float]:
     """Bytes of a pass that cross the link, and that the disk reads or writes.
 
     Layers come in forward and once more backward, and a full fine-tune's gradients go out; layers' inputs go out and
-    come back; the head comes in forward and backward, and of the embedding table the rows of the tokens.
+    come back; the head comes once for every group of tokens whose sums exist together (`HEAD_SUM_BYTES`), and of the
+    embedding table the rows of the tokens.
     """
     table = shape.embedding_parameters * work.weight_bytes
     base = (3 if work.method == "full" else 2) * weight_bytes(shape, work)
@@ -71,7 +73,8 @@ def _moved_bytes(shape: ModelShape, work: Workload) -> tuple[float, float]:
     if work.checkpoint_place != "device":
         crossing += kept
     if work.head_form == "host":
-        crossing += 2 * table
+        group = max(1, HEAD_SUM_BYTES // (4 * shape.hidden))
+        crossing += table * ceil(work.positions / group)
     if work.embeddings_place == "host":
         crossing += work.positions * shape.hidden * work.weight_bytes
     from_disk += base if work.base_place == "disk" else 0

@@ -71,6 +71,11 @@ def ladder(
         asked: What the person fixed, by the names of `Techniques`.
     """
     options = _options(shape, work, hardware)
+    if shape.tied:  # one matrix, which leaves the device whole
+        if asked.get("embeddings_place") == "host":
+            options["head_form"] = ("host", "nf4")
+        if asked.get("head_form", "device") != "device":
+            options["embeddings_place"] = ("host",)
     free = [name for name in options if name not in asked]
     offered = [(asked[name],) if name in asked else values for name, values in options.items()]
     every = [Techniques(**dict(zip(options, values, strict=True))) for values in product(*offered)]

@@ -87,7 +87,8 @@ class Loop:
         return Ended(ending=ending, state=state)
 
     def finish(self) -> None:
-        """Leave the model with the weights that the recipe asks the run to end with."""
+        """Leave the model with the weights that the recipe asks the run to end with, and nothing else in memory."""
+        self.update.let_go()
         best = self.state.best_step
         if self.settings.finish_with == "best" and best is not None and best != self.state.step:
             try:

@@ -94,6 +94,11 @@ class PiecewiseOptimizer(Optimizer):
         if self._courier is not None:
             self._courier.finish()
 
+    def let_go(self) -> None:
+        """Free all states and numbers; nothing can be stepped afterwards."""
+        self._pieces.clear()
+        self._courier = None
+
     def state_dict(self) -> dict[str, Any]:
         """What one optimizer for all would return, and beside the states what 16-bit parameters lack of their numbers."""
         whole = super().state_dict()

@@ -55,6 +55,13 @@ class Update:
         """Let the gradients go."""
         self.optimizer.zero_grad(set_to_none=True)
 
+    def let_go(self) -> None:
+        """Free the optimizer's states: training is over, and they are in the last checkpoint."""
+        self.free()
+        self.optimizer.state.clear()
+        if isinstance(self.optimizer, PiecewiseOptimizer):
+            self.optimizer.let_go()
+
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` goes on from."""
         return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}

@@ -402,10 +402,7 @@ def test_few_rows_of_a_published_set_are_dropped_and_each_for_what_a_reader_sees
 
 
 def test_what_a_pattern_cannot_match_without_is_read_off_it():
-    assert stems_of(r"\b(?:draw|paint)(?: me)? an? (?:picture|painting)s?\b") == (
-        "painting",
-        "picture",
-    )
+    assert stems_of(r"\b(?:draw|paint)(?: me)? an? (?:picture|statue)s?\b") == ("picture", "statue")
     assert stems_of(r"I (?:refuse|decline) \w+") == ("decline", "refuse")
     assert stems_of("GRÖßE") == ("grösse",)
     assert stems_of(r"\d+|none") == ()
