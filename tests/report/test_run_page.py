@@ -82,6 +82,17 @@ def test_the_page_holds_recipe_plan_curves_answers_evaluation_and_data(judged: P
     assert "3,000 more characters" in page
 
 
+def test_measures_with_intervals_are_shown_and_half_of_one_is_left_out(judged: Path) -> None:
+    whole = {"value": 0.25, "low": 0.125, "high": 0.5}
+    measure = {"base": whole, "tuned": whole, "difference": whole, "verdict": "better"}
+    evaluation = json.loads((judged / "evaluation.json").read_text())
+    evaluation["measures"] = {"ROUGE-L": measure, "torn": {"base": whole}, "worse": 3}
+    (judged / "evaluation.json").write_text(json.dumps(evaluation))
+    page = write_report(judged).read_text(encoding="utf-8")
+    assert page.count("0.25 (0.125 to 0.5)") == 3
+    assert "torn" not in page
+
+
 def test_damaged_files_are_named_and_the_rest_is_shown(judged: Path) -> None:
     (judged / "plan.json").write_text("{")
     (judged / "evaluation.json").write_text("[1]")

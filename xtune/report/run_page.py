@@ -173,13 +173,31 @@ def _evaluation(files: RunFiles) -> str:
     ]
     if not rows:
         return _none("It was not evaluated yet. To do so: xtune evaluate RUN")
-    table = table_html(("measure", "base model", "tuned"), rows)
+    table = _intervals(files) + table_html(("measure", "base model", "tuned"), rows)
     fixed, broken = files.evaluation.get("fixed"), files.evaluation.get("broken")
     notes = [str(note) for note in _sequence(files.evaluation.get("notes"))]
     if isinstance(fixed, int) and isinstance(broken, int) and after.get("answers"):
         notes.insert(0, f"Rows that training fixed: {fixed:,}; that it broke: {broken:,}.")
     notes.append("A number behind \N{PLUS-MINUS SIGN} is one standard error.")
     return table + "".join(f'<p class="note">{text_html(note)}</p>' for note in notes)
+
+
+def _intervals(files: RunFiles) -> str:
+    """Measures with bootstrap intervals, where the evaluation has them."""
+    rows = []
+    for name, measure in _mapping(files.evaluation.get("measures")).items():
+        parts = [_mapping(_mapping(measure).get(key)) for key in ("base", "tuned", "difference")]
+        if all(is_finite(part.get("value")) for part in parts):
+            verdict = _mapping(measure).get("verdict", "")
+            rows.append((str(name), *map(_interval, parts), str(verdict)))
+    head = ("measure", "base model", "tuned", "difference, 95 % interval", "verdict")
+    return table_html(head, rows, css="wide") + ("<p></p>" if rows else "")
+
+
+def _interval(part: Mapping[str, Any]) -> str:
+    low, high = part.get("low"), part.get("high")
+    beside = f" ({low:.4g} to {high:.4g})" if is_finite(low) and is_finite(high) else ""
+    return f"{part['value']:.4g}{beside}"
 
 
 def _measure(value: Any) -> str:
