@@ -1,5 +1,6 @@
 """An evaluation that shows itself in a notebook, as it does on a terminal."""
 
+from dataclasses import fields
 from io import StringIO
 
 from rich.console import Console
@@ -19,7 +20,7 @@ class ShownComparison(Comparison):
     @classmethod
     def of(cls, comparison: Comparison) -> Self:
         """The same numbers and answers."""
-        return cls(**vars(comparison))
+        return cls(**{each.name: getattr(comparison, each.name) for each in fields(comparison)})
 
     def __str__(self) -> str:
         console = Console(file=StringIO(), width=COLUMNS, record=True)

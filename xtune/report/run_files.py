@@ -207,7 +207,7 @@ class RunFiles:
         if self.peak_bytes is not None:
             yield "peak memory", bytes_text(self.peak_bytes)
         if self.result_bytes is not None:
-            yield "result", bytes_text(self.result_bytes)
+            yield "size of the result", bytes_text(self.result_bytes)
 
     def samples(self, count: int) -> list[Sample]:
         """Rows of the evaluation, the telling ones first: fixed, still wrong and broken in turn, then the others."""

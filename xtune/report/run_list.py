@@ -117,7 +117,7 @@ class RunList:
         return ("run", *names), rows if names else []
 
     def _repr_html_(self) -> str:
-        tables = "".join(
+        tables = "<p></p>".join(
             table_html(*part, css="wide") for part in (self._results(), self._settings())
         )
         problems = "".join(
