@@ -275,7 +275,7 @@ class Server:
     @property
     def warning(self) -> str:
         """What a person should know of who can reach it; mostly empty."""
-        from xtune.serve.server import is_loopback  # noqa: PLC0415
+        from xtune.serve.address import is_loopback  # noqa: PLC0415
 
         if self.api_key is not None or is_loopback(self.host):
             return ""
@@ -291,11 +291,11 @@ class Server:
         Returns:
             Whether all of them were finished within the grace.
         """
-        from xtune.serve.server import run as run_server  # noqa: PLC0415
+        from xtune.serve.server import make_server  # noqa: PLC0415
 
-        return run_server(
-            self.engine, self.listener, host=self.host, api_key=self.api_key, grace_s=grace_s
-        )
+        server = make_server(self.engine, host=self.host, api_key=self.api_key, grace_s=grace_s)
+        server.run(sockets=[self.listener])
+        return not server.cut
 
 
 def serve(
@@ -320,12 +320,14 @@ def serve(
     Raises:
         XtuneError: The port is taken, or the runs cannot be opened or served together.
     """
-    from xtune.serve.engine import Engine, Limits  # noqa: PLC0415 - torch is imported late
-    from xtune.serve.models import name_runs, open_models  # noqa: PLC0415
-    from xtune.serve.server import bind  # noqa: PLC0415
+    from xtune.serve.address import bind  # noqa: PLC0415
+    from xtune.serve.names import name_runs  # noqa: PLC0415
 
     named = name_runs([fspath(run) for run in runs])
     listener = bind(*address)
+    from xtune.serve.engine import Engine, Limits  # noqa: PLC0415 - torch is imported late
+    from xtune.serve.models import open_models  # noqa: PLC0415
+
     models = open_models(named, base=base)
     engine = Engine(models, limits or Limits(), exact=exact)
     return Server(engine=engine, listener=listener, host=address[0], api_key=api_key)
@@ -337,7 +339,7 @@ def serve_with_vllm(runs: Sequence[str], *, host: str, port: int, api_key: str |
     Raises:
         XtuneError: vLLM is not installed, or the runs cannot be served by it.
     """
-    from xtune.serve.models import name_runs  # noqa: PLC0415 - torch is imported late
+    from xtune.serve.names import name_runs  # noqa: PLC0415
     from xtune.serve.vllm import hand_over, vllm_command  # noqa: PLC0415
 
     hand_over(vllm_command(name_runs(runs), host=host, port=port), api_key=api_key)

@@ -48,7 +48,7 @@ def generate(
         ),
     ] = False,
 ) -> None:
-    """Answer prompts or a file of rows in batches; stopped and started again, it goes on."""
+    """Answer prompts or a file of rows in batches; stopped and started again, it goes on."""  # noqa: DOC501 - shown as help
     if (prompt is None) == (file is None):
         raise XtuneError("Nothing to answer, or two things.", advice="Give --prompt or --file.")
     if file is not None and out is None:
@@ -64,7 +64,7 @@ def generate(
         decoding=decoding,
         system=system,
         max_rows=max_rows,
-        field=field,
+        column=field,
         exact=not fast,
         base_only=base,
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from xtune import api
-from xtune.errors import EXIT_DONE, EXIT_INTERRUPTED, MissingPackageError, XtuneError
+from xtune.errors import Interrupted, MissingPackageError, XtuneError
 
 KEY = "XTUNE_API_KEY"
 """Variable of the environment with the API key."""
@@ -58,7 +58,7 @@ def serve(
         Literal["xtune", "vllm"], typer.Option(help="`vllm` hands over to vLLM, where installed.")
     ] = "xtune",
 ) -> None:
-    """Serve models to OpenAI clients: /v1/chat/completions, /v1/completions, /v1/models, /health."""
+    """Serve models to OpenAI clients: /v1/chat/completions, /v1/completions, /v1/models, /health."""  # noqa: DOC501 - shown as help
     _hide_key(api_key)
     if api_key is not None and not api_key.strip():
         raise XtuneError("The API key is empty.", advice=f"Set {KEY}, or leave --api-key out.")
@@ -84,7 +84,8 @@ def serve(
     if server.warning:
         print(server.warning, file=sys.stderr)
     print(server, flush=True)
-    raise typer.Exit(EXIT_DONE if server.run(grace_s=grace) else EXIT_INTERRUPTED)
+    if not server.run(grace_s=grace):
+        raise Interrupted("Stopped. Answers that were not finished in time are broken off.")
 
 
 def _hide_key(api_key: str | None) -> None:

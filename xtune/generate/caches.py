@@ -18,7 +18,7 @@ def is_joinable(cache: DynamicCache) -> bool:
 
 def join(first: DynamicCache, second: DynamicCache) -> None:
     """Put the rows of a second cache below those of the first, the shorter one padded on the left."""
-    for mine, other in zip(first.layers, second.layers, strict=True):
+    for mine, other in zip(_layers(first), _layers(second), strict=True):
         if not mine.is_initialized:  # layers that share another's keys hold none
             continue
         width = max(mine.get_seq_length(), other.get_seq_length())
@@ -35,7 +35,7 @@ def join(first: DynamicCache, second: DynamicCache) -> None:
 
 def keep_rows(cache: DynamicCache, rows: Sequence[int]) -> None:
     """Leave only these rows."""
-    for layer in cache.layers:
+    for layer in _layers(cache):
         if layer.is_initialized:
             places = torch.tensor(rows, device=layer.keys.device)
             layer.keys = layer.keys.index_select(0, places)
@@ -44,7 +44,7 @@ def keep_rows(cache: DynamicCache, rows: Sequence[int]) -> None:
 
 def drop_left(cache: DynamicCache, width: int) -> None:
     """Take away places on the left that are padding in every row."""
-    for layer in cache.layers:
+    for layer in _layers(cache):
         if not layer.is_initialized:
             continue
         left = layer.get_seq_length() - width
@@ -52,6 +52,11 @@ def drop_left(cache: DynamicCache, width: int) -> None:
         layer.keys, layer.values = layer.keys[..., -held:, :], layer.values[..., -held:, :]
         if isinstance(layer, DynamicSlidingWindowLayer):
             layer.cumulative_length = left
+
+
+def _layers(cache: DynamicCache) -> list[Any]:
+    """The layers of a cache whose rows are joinable."""
+    return list(cache.layers)
 
 
 def _window(layer: Any) -> float:

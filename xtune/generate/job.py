@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,14 @@ Progress = Callable[[int, int], None]
 class Options:
     """How rows are answered."""
 
-    decoding: Decoding = Decoding()
+    decoding: Decoding = field(default_factory=Decoding)
     system: str | None = None
     """A system prompt for rows that have none."""
 
     max_rows: int | None = None
     """Only the first so many rows."""
 
-    field: str = "answer"
+    column: str = "answer"
     """Column of the answer in the output."""
 
     exact: bool = True
@@ -74,7 +74,7 @@ class Job:
         problems = Problems()
         self._rows: list[Row] = []
         for answer, one in enumerate(asked):
-            taken = [name for name in (options.field, FINISH) if name in one.fields]
+            taken = [name for name in (options.column, FINISH) if name in one.fields]
             where = str(one.row.origin)
             if taken:
                 problems.add(
@@ -144,7 +144,7 @@ class Job:
             nonlocal done
             done += 1
             text = decoded(self._tokenizer, row.tokens)
-            keep(row.answer, {self._options.field: text, FINISH: row.finish})
+            keep(row.answer, {self._options.column: text, FINISH: row.finish})
             if progress is not None:
                 progress(done, len(self._rows))
 
@@ -160,7 +160,7 @@ class Job:
 
     def _named(self) -> dict[str, Any]:
         options = asdict(self._options)
-        return {**options.pop("decoding"), "field": options["field"], "exact": options["exact"]}
+        return {**options.pop("decoding"), "column": options["column"], "exact": options["exact"]}
 
 
 FINISH = "finish_reason"

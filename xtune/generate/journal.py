@@ -42,8 +42,13 @@ class Journal:
         try:
             fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
+            self.close()
             raise RunError(f"{out} is being written by another process.") from None
-        self._resume(dict(job))
+        try:
+            self._resume(dict(job))
+        except RunError:
+            self.close()
+            raise
 
     def add(self, row: int, answer: Mapping[str, Any]) -> None:
         """Record a row's answer; a kill afterwards loses nothing."""

@@ -1,10 +1,9 @@
 """Seconds of a training step estimated from a card's published figures; nothing is measured here."""
 
-from dataclasses import replace
 from math import ceil
 
 from xtune.memory import ModelShape, Workload, checkpoint_bytes
-from xtune.memory.predict import HEAD_SUM_BYTES, optimizer_bytes, trained_parameters, weight_bytes
+from xtune.memory.predict import HEAD_SUM_BYTES, trained_parameters, weight_bytes
 from xtune.plan.cards import Card
 
 EFFICIENCY = 0.45
@@ -20,8 +19,14 @@ HIDDEN_COST = 0.1
 DISK_BANDWIDTH = 2.5e9
 """Bytes a second that a solid-state disk gives, read once after another; ours."""
 
-HOST_BANDWIDTH = 2e10
-"""Bytes a second of host memory that an optimizer's step on the processor reaches; ours."""
+HOST_CORES = 8
+"""Cores taken for an optimizer's step on the processor."""
+
+HOST_STEP_SECONDS = 1e-9
+"""Of one core for a weight with states of 16 or 32 bits, and `HOST_8BIT_STEP_SECONDS` with states of 8 (measured under load
+on one AMD EPYC core, 2026-11-29)."""
+
+HOST_8BIT_STEP_SECONDS = 7e-8
 
 
 def tokens_per_second(shape: ModelShape, work: Workload, card: Card) -> float:
@@ -52,7 +57,7 @@ def seconds(shape: ModelShape, work: Workload, card: Card) -> float:
     crossing, from_disk = _moved_bytes(shape, work)
     if work.fused_step and work.clipped:  # all gradients once for their norm, and once more
         computing, crossing, from_disk = 2 * computing, 2 * crossing, 2 * from_disk
-    stepping = _host_step_bytes(shape, work) / HOST_BANDWIDTH / work.accumulation_steps
+    stepping = _host_step(shape, work) / work.accumulation_steps
     copying = max(crossing / card.link, from_disk / DISK_BANDWIDTH)
     return max(computing, copying) + HIDDEN_COST * min(computing, copying) + stepping
 
@@ -82,10 +87,9 @@ def _moved_bytes(shape: ModelShape, work: Workload) -> tuple[float, float]:
     return crossing, from_disk
 
 
-def _host_step_bytes(shape: ModelShape, work: Workload) -> float:
-    """Bytes that an optimizer's step on the host reads and writes: parameter, gradient and states, twice."""
+def _host_step(shape: ModelShape, work: Workload) -> float:
+    """Seconds of an optimizer's step on the processor; 0 where the device steps."""
     if work.states_place == "device":
-        return 0
-    states = optimizer_bytes(shape, replace(work, states_place="device"))
-    own = work.weight_bytes if work.method == "full" else 4
-    return 2 * (states + 2 * own * trained_parameters(shape, work))
+        return 0.0
+    each = HOST_8BIT_STEP_SECONDS if work.optimizer.endswith("8bit") else HOST_STEP_SECONDS
+    return each * trained_parameters(shape, work) / HOST_CORES

@@ -78,7 +78,8 @@ def make_app(
         return await told(request, ApiError(error.status_code, message, headers=error.headers))
 
     @app.exception_handler(Exception)
-    async def bug(request: Request, _: Exception) -> Response:
+    async def bug(request: Request, error: Exception) -> Response:
+        log.error("%s %s failed.", request.method, request.url.path, exc_info=error)
         fault = ApiError(500, "The server failed; its log says why.", kind="server_error")
         return await told(request, fault)
 

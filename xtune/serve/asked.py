@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NoReturn
 
 from xtune.data.turns import Misfit, messages_of, tools_of
 from xtune.data.types import Conversation, Message, Origin
@@ -201,7 +202,7 @@ def _room(engine: Engine, prompt: list[int], longest: int | None) -> int:
     if not prompt:
         raise ApiError(400, "The prompt is empty.", param="prompt")
     if limits.input_tokens is not None and len(prompt) > limits.input_tokens:
-        raise _too_long(
+        _refuse_length(
             f"The prompt has {len(prompt)} tokens; this server takes {limits.input_tokens}."
         )
     if longest is not None and longest > limits.output_tokens:
@@ -214,15 +215,15 @@ def _room(engine: Engine, prompt: list[int], longest: int | None) -> int:
     left = positions_left(inner_model(engine.models.model), len(prompt))
     wanted = longest or 1
     if left < wanted:
-        raise _too_long(
+        _refuse_length(
             f"The prompt has {len(prompt)} tokens and the answer {wanted}; "
             f"together the model has {int(left) + len(prompt)}."
         )
     return int(min(left, longest or limits.output_tokens))
 
 
-def _too_long(message: str) -> ApiError:
-    return ApiError(400, message, param="messages", code="context_length_exceeded")
+def _refuse_length(message: str) -> NoReturn:
+    raise ApiError(400, message, param="messages", code="context_length_exceeded")
 
 
 def _check_unicode(texts: Sequence[str], param: str) -> None:

@@ -181,7 +181,7 @@ class Engine:
                 self._batcher.step()
             except torch.OutOfMemoryError:
                 self._make_room()
-            except Exception:  # noqa: BLE001 - one request's fault must not end the server
+            except Exception:
                 log.exception("An answer failed.")
                 self._fail("The server could not compute this answer; its log says why.")
             self._tell()
@@ -241,8 +241,8 @@ class Engine:
             self._running = [seat for seat in self._running if seat.row.finish is None]
             if not self._running:
                 self._most = self.limits.concurrent
-        for request, found in news.values():
-            _send(request, found)
+        for request, told in news.values():
+            _send(request, told)
 
 
 def _news_of(seat: _Seat) -> News | None:

@@ -7,10 +7,8 @@ from typing import Any
 
 from peft import PeftModel
 
-from xtune.adapter.find import ADAPTER, MODEL, Found, find_result
 from xtune.adapter.open import add_adapter, loading_for
 from xtune.data.stops import stop_token_ids
-from xtune.demo.bundled import bundled_path, is_bundled
 from xtune.errors import RunError
 from xtune.generate.batcher import inner_model
 from xtune.generate.rows import Prompter
@@ -19,6 +17,7 @@ from xtune.models.load import load_base, load_tokenizer
 from xtune.models.source import read_json_object
 from xtune.models.tokenizer import open_tokenizer
 from xtune.serve.calls import CallFormat, learn_call_format
+from xtune.serve.names import Named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,38 +62,6 @@ class Models:
             tuner.enable_adapter_layers()
             self.model.set_adapter(adapter, inference_mode=True)
         self._active = adapter
-
-
-@dataclass(frozen=True, kw_only=True)
-class Named:
-    """A folder to serve and the name it goes by."""
-
-    name: str
-    found: Found
-
-
-def name_runs(runs: Sequence[str]) -> list[Named]:
-    """What lies in the folders, each written as `FOLDER` or `NAME=FOLDER`.
-
-    Raises:
-        RunError: A folder holds nothing to serve, or two have the same name.
-    """
-    named: list[Named] = []
-    for run in runs:
-        name, _, rest = run.partition("=")
-        given = bool(rest) and "/" not in name and not Path(run).exists()
-        written = rest if given else run
-        folder = bundled_path(written) if is_bundled(written) else Path(written)
-        found = find_result(folder)
-        own = folder.resolve()
-        own = own.parent if own.name in {ADAPTER, MODEL} and found.folder == folder else own
-        named.append(Named(name=name if given else own.name, found=found))
-    for one in named:
-        if sum(other.name == one.name for other in named) > 1:
-            raise RunError(
-                f"Two models would be called {one.name}.", advice="Name them: NAME=FOLDER."
-            )
-    return named
 
 
 def open_models(named: Sequence[Named], *, device: str = "auto", base: bool = True) -> Models:

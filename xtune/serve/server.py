@@ -3,91 +3,56 @@
 import asyncio
 import contextlib
 import signal
-import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
 
-from xtune.errors import XtuneError
+from xtune.serve.address import LOOPBACK, is_loopback
 from xtune.serve.app import make_app
 from xtune.serve.engine import Engine
-from xtune.serve.guard import LOOPBACK
 
 GRACE_SECONDS = 30.0
 """Time for answers to end after a signal."""
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A socket that listens; taken before a model is loaded, so that a taken port is told at once.
-
-    Raises:
-        XtuneError: The host or port cannot be had.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except (OSError, OverflowError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "there is no such port"
-        raise XtuneError(
-            f"The server cannot listen on {host} port {port}: {reason or error}.",
-            advice="Choose another --port or --host; 0 takes a free port.",
-        ) from None
-    return listener
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the host."""
-    return host in LOOPBACK or host.startswith("127.")
-
-
-def run(
+def make_server(
     engine: Engine,
-    listener: socket.socket,
     *,
     host: str,
     api_key: str | None,
     grace_s: float = GRACE_SECONDS,
-) -> bool:
-    """Serve until SIGTERM or Ctrl-C; then take no more requests and finish those at hand.
+) -> "Server":
+    """A server that runs until SIGTERM or Ctrl-C; then it takes no more requests and finishes those at hand.
 
     Args:
         engine: What answers.
-        listener: Where to listen.
-        host: The name under which it was bound.
+        host: The name under which its socket was bound.
         api_key: What clients must send; None: nothing.
         grace_s: How long answers may take to end.
-
-    Returns:
-        Whether every answer was finished; False after the grace, or a second signal.
     """
     # without a key, a page in a browser could reach the server by a name of its own
     hosts = LOOPBACK | {host.lower()} if api_key is None and is_loopback(host) else None
     config = uvicorn.Config(
         make_app(engine, api_key=api_key, hosts=hosts),
         log_config=None,
-        log_level="error",
+        log_level="critical",
         access_log=False,
         timeout_graceful_shutdown=max(1, int(grace_s)),
         server_header=False,
     )
-    server = _Server(config)
-    server.run(sockets=[listener])
-    return not server.cut
+    return Server(config)
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """uvicorn's, with signals that end it and are not raised again."""
 
     cut = False
     """Whether answers were broken off."""
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+    def capture_signals(self) -> Iterator[None]:
         """Let a first signal end the server, and a second one at once."""
 
         def end(number: int, frame: Any) -> None:
@@ -95,6 +60,9 @@ class _Server(uvicorn.Server):
             self.force_exit = self.should_exit
             self.should_exit = True
 
+        if threading.current_thread() is not threading.main_thread():  # a notebook's, say
+            yield
+            return
         before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield

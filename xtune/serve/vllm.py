@@ -8,7 +8,7 @@ from pathlib import Path
 
 from xtune.errors import XtuneError
 from xtune.models.source import local_folder
-from xtune.serve.models import Named
+from xtune.serve.names import Named
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Values of vLLM's `--max-lora-rank` (vLLM's configuration of LoRA), those below 8 left out."""

@@ -157,9 +157,8 @@ class CompletionRequest(Asking):
         """One or several texts or lists of tokens."""
         if isinstance(self.prompt, str):
             return [self.prompt]
-        if isinstance(self.prompt[0], int):
-            return [[token for token in self.prompt if isinstance(token, int)]]
-        return [prompt for prompt in self.prompt if not isinstance(prompt, int)]
+        found: list[Any] = list(self.prompt)
+        return [found] if isinstance(found[0], int) else found
 
 
 def invalid(errors: Sequence[Mapping[str, Any]], known: Sequence[str]) -> ApiError:
