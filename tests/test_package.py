@@ -27,6 +27,7 @@ def test_the_wheel_carries_recipes_demo_model_and_rows(tmp_path: Path) -> None:
         "xtune/demo/model/tokenizer.json",
         "xtune/demo/data/train.jsonl",
         "xtune/report/page/rows.css",
+        "xtune/report/page/run.css",
         "xtune/report/page/rows.js",
         "xtune/py.typed",
     } <= names

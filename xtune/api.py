@@ -4,17 +4,18 @@ Importing this module is cheap; torch and transformers come with the first verb 
 """
 
 import json
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from xtune.catalog import find_recipe
 from xtune.hardware import prepare_allocator
 from xtune.recipe import Recipe
-from xtune.recipe.read import read_recipe
+from xtune.recipe.read import dump_recipe, read_recipe
+from xtune.shown import Shown
 
 if TYPE_CHECKING:
     from socket import socket
@@ -24,23 +25,27 @@ if TYPE_CHECKING:
     from xtune.evaluate.compare import Comparison
     from xtune.evaluate.evaluate import Progress
     from xtune.generate.job import Options
+    from xtune.notebook.run import Run
     from xtune.plan import Plan
-    from xtune.run.observer import EndInfo, Observer
+    from xtune.run.observer import Observer
     from xtune.serve.engine import Engine, Limits
 
 Overrides: TypeAlias = Mapping[str, Any] | Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class NamedRecipe:
+class NamedRecipe(Shown):
     """A recipe and the name it goes by, after which its run folder is called."""
 
     name: str
     recipe: Recipe
 
+    def __str__(self) -> str:
+        return f"# {self.name}\n{dump_recipe(self.recipe)}"
+
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
+class Check(Shown):
     """A recipe found fit to train here: what was decided and what becomes of the data."""
 
     plan: "Plan"
@@ -48,27 +53,6 @@ class Check:
 
     def __str__(self) -> str:
         return "\n".join([*self.plan.lines(), "", *self.report.lines(), "", "Ready to train."])
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainedRun:
-    """A finished run: its folder, its result, and the last word about it."""
-
-    folder: Path
-    result: Path
-    """A standard PEFT adapter folder, or a standard transformers model folder."""
-
-    end: "EndInfo"
-
-    def __str__(self) -> str:
-        return "\n".join(
-            [
-                f"result      {self.result}",
-                f"loss curve  {self.folder / 'loss.png'}",
-                f"next        xtune chat {shlex.quote(str(self.folder))}",
-                f"            xtune evaluate {shlex.quote(str(self.folder))}",
-            ]
-        )
 
 
 def read(recipe: str | Path, overrides: Overrides = ()) -> NamedRecipe:
@@ -91,7 +75,7 @@ def check(recipe: NamedRecipe | str | Path, overrides: Overrides = ()) -> Check:
     Raises:
         XtuneError: What would keep it from training.
     """
-    named = _named(recipe, overrides)
+    named = named_recipe(recipe, overrides)
     from xtune.report.preparing import preparing  # noqa: PLC0415 - torch is imported late
     from xtune.train.ready import get_ready  # noqa: PLC0415
 
@@ -105,7 +89,7 @@ def train(
     *,
     resume: bool = False,
     observers: "Sequence[Observer]" = (),
-) -> TrainedRun:
+) -> "Run":
     """Fine-tune a model as a recipe says.
 
     Args:
@@ -118,8 +102,11 @@ def train(
         XtuneError: What a person can mend; the run folder stays resumable.
         Interrupted: Stopped by Ctrl-C or SIGTERM, with everything saved.
     """
-    named = _named(recipe, overrides)  # first: a mistake in the recipe must not wait for torch
+    named = named_recipe(
+        recipe, overrides
+    )  # first: a mistake in the recipe must not wait for torch
     prepare_allocator()
+    from xtune.notebook.run import Run  # noqa: PLC0415
     from xtune.report.observers import observers_for  # noqa: PLC0415
     from xtune.report.preparing import preparing  # noqa: PLC0415
     from xtune.run.observer import Observers  # noqa: PLC0415
@@ -132,11 +119,11 @@ def train(
         observe=lambda plan: Observers([*observers_for(plan), *observers]),
         listener=preparing(),
     )
-    return TrainedRun(folder=finished.folder, result=finished.result, end=finished.end)
+    return Run(finished.folder, end=finished.end)
 
 
 def evaluate(
-    run: str | Path,
+    run: str | PathLike[str],
     *,
     data: str | None = None,
     language: str | None = None,
@@ -147,7 +134,7 @@ def evaluate(
     """Judge a run on held-out rows: loss, perplexity, exact match, with the base model beside it.
 
     Args:
-        run: A run folder.
+        run: A run folder, or what `train` returned.
         data: A file of rows; default: what the recipe names as `data.evaluate`.
         language: BCP-47 code of the answers' language, for measures of words; default: found out from them.
         max_rows: Use only the first so many rows.
@@ -160,6 +147,7 @@ def evaluate(
     from xtune.evaluate.compare import compare_run  # noqa: PLC0415 - torch is imported late
     from xtune.evaluate.evaluate import Options  # noqa: PLC0415
     from xtune.evaluate.generate import Decoding  # noqa: PLC0415
+    from xtune.notebook.comparison import ShownComparison  # noqa: PLC0415
     from xtune.report.card import write_cards  # noqa: PLC0415
     from xtune.run.folder import RECIPE  # noqa: PLC0415
 
@@ -172,11 +160,11 @@ def evaluate(
     )
     if (Path(run) / RECIPE).exists():
         write_cards(Path(run))  # the model card tells of the evaluation
-    return comparison
+    return ShownComparison.of(comparison)
 
 
 def chat(
-    run: str | Path,
+    run: str | PathLike[str],
     *,
     prompt: str | None = None,
     system: str | None = None,
@@ -217,7 +205,7 @@ def chat(
 
 
 def generate(
-    run: str | Path,
+    run: str | PathLike[str],
     rows: str | Path | Sequence[str | Mapping[str, Any]],
     *,
     out: str | Path | None = None,
@@ -265,11 +253,12 @@ def generate(
     return []
 
 
-def folder_of(run: str | Path) -> Path:
+def folder_of(run: str | PathLike[str]) -> Path:
     """The folder of a run, an adapter or a model; `bundled:` names are folders, too."""
     from xtune.demo.bundled import bundled_path, is_bundled  # noqa: PLC0415
 
-    return bundled_path(str(run)) if is_bundled(str(run)) else Path(run)
+    name = fspath(run)
+    return bundled_path(name) if is_bundled(name) else Path(name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -314,7 +303,7 @@ class Server:
 
 
 def serve(
-    runs: Sequence[str],
+    runs: Sequence[str | PathLike[str]],
     *,
     address: tuple[str, int] = ("127.0.0.1", 8000),
     api_key: str | None = None,
@@ -325,7 +314,7 @@ def serve(
     """An OpenAI-compatible server for one model, or for adapters of one base; `run` it.
 
     Args:
-        runs: Run, adapter or model folders, each as `FOLDER` or `NAME=FOLDER`.
+        runs: Runs, adapter or model folders, each as `FOLDER` or `NAME=FOLDER`.
         address: Host and port; port 0 takes a free one.
         api_key: What clients must send; None: nothing.
         base: Serve the base under its own name, too.
@@ -338,7 +327,7 @@ def serve(
     from xtune.serve.address import bind  # noqa: PLC0415
     from xtune.serve.names import name_runs  # noqa: PLC0415
 
-    named = name_runs(runs)
+    named = name_runs([fspath(run) for run in runs])
     listener = bind(*address)
     from xtune.serve.engine import Engine, Limits  # noqa: PLC0415 - torch is imported late
     from xtune.serve.models import open_models  # noqa: PLC0415
@@ -361,8 +350,8 @@ def serve_with_vllm(runs: Sequence[str], *, host: str, port: int, api_key: str |
 
 
 def merge(
-    run: str | Path,
-    folder: str | Path,
+    run: str | PathLike[str],
+    folder: str | PathLike[str],
     *,
     base: Literal["unquantised", "dequantised"] = "unquantised",
 ) -> "Merged":
@@ -381,7 +370,12 @@ def merge(
     return merge_adapter(Path(run), Path(folder), base=base)
 
 
-def _named(recipe: NamedRecipe | str | Path, overrides: Overrides) -> NamedRecipe:
+def named_recipe(recipe: NamedRecipe | str | Path, overrides: Overrides) -> NamedRecipe:
+    """What `read` returns, or what it returned earlier; overrides are then given to `read`.
+
+    Raises:
+        RecipeError: The recipe is wrong.
+    """
     return recipe if isinstance(recipe, NamedRecipe) else read(recipe, overrides)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from xtune.api import Overrides, as_words, read
+from xtune.api import NamedRecipe, Overrides, as_words, read
 from xtune.catalog import list_recipes, recorded_config
 from xtune.errors import ModelError, RecipeError
 from xtune.hardware import Hardware, detect, ram_bytes
@@ -17,6 +17,7 @@ from xtune.plan.cards import find_card, machine, read_size
 from xtune.recipe import Recipe
 from xtune.recipe.models import Model
 from xtune.recipe.read import parse_recipe
+from xtune.shown import Shown
 
 METHODS = ("full", "lora", "qlora")
 """In the order in which they are advised, if they fit."""
@@ -52,7 +53,7 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelPlans:
+class ModelPlans(Shown):
     """A model on a machine by every method that was asked about."""
 
     model: str
@@ -92,6 +93,9 @@ class ModelPlans:
         every = {name: each.to_json() for name, each in self.plans.items()}
         return {**self.advised.to_json(), "model": self.model, "methods": every}
 
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
     def lines(self) -> Iterator[str]:
         """A table over the methods, and the advice."""
         first = next(iter(self.plans.values()))
@@ -111,7 +115,7 @@ class ModelPlans:
 
 
 def plan(
-    target: str | Path,
+    target: NamedRecipe | str | Path,
     overrides: Overrides = (),
     *,
     on: Target = Target(),
@@ -120,7 +124,7 @@ def plan(
     """Plan a recipe, or a model by every method, for a machine.
 
     Args:
-        target: A shipped recipe's name, a YAML file, a model's folder or id, or a bare config.json.
+        target: A shipped recipe's name, a YAML file, what `read` returned, a model's folder or id, or a bare config.json.
         overrides: As for `train`. With a model, `method=qlora` asks about one method alone.
         on: The machine.
         tokens: Length of a sequence; default: the recipe's, and 2,048 for a model.
@@ -134,11 +138,22 @@ def plan(
     if tokens is not None:
         words.append(f"data.max_tokens={tokens}")
     hardware = on.hardware()
-    if _is_recipe(str(target)):
-        named = read(target, words)
+    if isinstance(target, NamedRecipe) or _is_recipe(str(target)):
+        named = _named(target, words, tokens)
         shape = ModelShape.from_config(_config(named.recipe.model))
         return assess(named.recipe, hardware, shape, name=named.name)
     return _plans(str(target), words, hardware)
+
+
+def _named(
+    target: NamedRecipe | str | Path, words: Sequence[str], tokens: int | None
+) -> NamedRecipe:
+    if not isinstance(target, NamedRecipe):
+        return read(target, words)
+    if tokens is None:
+        return target
+    data = target.recipe.data.model_copy(update={"max_tokens": tokens})
+    return replace(target, recipe=target.recipe.model_copy(update={"data": data}))
 
 
 def _is_recipe(target: str) -> bool:

@@ -13,7 +13,10 @@ from xtune.cli.evaluate import evaluate
 from xtune.cli.generate import generate
 from xtune.cli.plan import plan
 from xtune.cli.recipes import init, recipe_names, recipes_app
+from xtune.cli.report import report
+from xtune.cli.runs import runs
 from xtune.cli.serve import serve
+from xtune.cli.tune_lr import tune_lr
 
 app = typer.Typer(
     name="xtune",
@@ -122,6 +125,9 @@ def merge(
 app.add_typer(data_app, name="data")
 app.add_typer(recipes_app, name="recipes")
 app.command(context_settings=SETTINGS)(plan)
+app.command("tune-lr", context_settings=SETTINGS)(tune_lr)
+app.command()(report)
+app.command()(runs)
 app.command()(generate)
 app.command()(serve)
 app.command()(init)

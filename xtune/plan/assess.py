@@ -13,6 +13,7 @@ from xtune.plan.resolve import decide
 from xtune.plan.speed import tokens_per_second
 from xtune.plan.types import Plan
 from xtune.recipe import Recipe
+from xtune.shown import Shown
 
 STEP_TOKENS = 64
 """Longest contexts are searched to a multiple of so many tokens."""
@@ -21,7 +22,7 @@ LONGEST_TOKENS = 2**22
 
 
 @dataclass(frozen=True, kw_only=True)
-class Assessment:
+class Assessment(Shown):
     """The answer, as bytes that were computed and a speed that was estimated; nothing was measured."""
 
     plan: Plan
@@ -76,6 +77,9 @@ class Assessment:
         yield f"host memory       {self.host_bytes / GIB:.1f} GiB (computed)"
         yield f"disk              {self.disk_bytes / GIB:.1f} GiB for weights, checkpoints and result (computed)"
         yield from self._speed()
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
 
     def _speed(self) -> Iterator[str]:
         if self.tokens_per_s is None:

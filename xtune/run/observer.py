@@ -112,6 +112,28 @@ class Observer(Protocol):
         """Training is over; called exactly once, also after a failure."""
 
 
+class BaseObserver:
+    """An observer that does nothing: a class with one or two methods of its own can build on it."""
+
+    def on_start(self, start: StartInfo) -> None:
+        """Nothing."""
+
+    def on_step(self, metrics: StepMetrics) -> None:
+        """Nothing."""
+
+    def on_evaluate(self, metrics: EvaluationMetrics) -> None:
+        """Nothing."""
+
+    def on_checkpoint(self, path: Path, step: int) -> None:
+        """Nothing."""
+
+    def on_message(self, text: str) -> None:
+        """Nothing."""
+
+    def on_end(self, end: EndInfo) -> None:
+        """Nothing."""
+
+
 class Observers:
     """Several observers as one."""
 

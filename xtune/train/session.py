@@ -253,13 +253,13 @@ def _step_down(session: Session, position: Position, error: Exception) -> Sessio
 
 def _run(session: Session, position: Position) -> EndInfo:
     ready, plan = session.ready, session.ready.plan
-    job = _make_job(session)
+    job = make_job(session)
     position.total_steps = job.total_steps
     position.loop = loop = Loop(job, session.accelerator)
     if session.folder is not None:
         session.folder.write_status("running", step=loop.state.step, total_steps=job.total_steps)
         if not position.is_started:
-            session.observer.on_start(_start_info(session, job, loop))
+            session.observer.on_start(start_info(session, job, loop))
         position.is_started = True
     ended = loop.run()
     result = _result_folder(session.path, plan)
@@ -279,7 +279,8 @@ def _run(session: Session, position: Position) -> EndInfo:
     return EndInfo(status=ended.ending, step=ended.state.step, message=f"{reason}.")
 
 
-def _make_job(session: Session) -> Job:
+def make_job(session: Session) -> Job:
+    """Load the model, and put together all that the loop needs."""
     ready, plan, recipe = session.ready, session.ready.plan, session.ready.plan.recipe
     seed_everything(recipe.run.seed)
     streaming = base_streaming(plan)
@@ -382,7 +383,8 @@ def _note(end: EndInfo, session: Session, position: Position) -> None:
     session.observer.on_end(end)
 
 
-def _start_info(session: Session, job: Job, loop: Loop) -> StartInfo:
+def start_info(session: Session, job: Job, loop: Loop) -> StartInfo:
+    """What observers hear before the first step."""
     parameters = list(job.model.parameters())
     return StartInfo(
         folder=session.path,

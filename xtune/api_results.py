@@ -1,0 +1,111 @@
+"""The verbs about what training leaves behind, and about the rate to train at, as Python functions.
+
+Importing this module is cheap; torch and transformers come with the first verb that needs them.
+"""
+
+import sys
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xtune.api import NamedRecipe, Overrides, folder_of, named_recipe
+from xtune.hardware import prepare_allocator
+
+if TYPE_CHECKING:
+    from xtune.notebook.model import LoadedModel
+    from xtune.report.rate_sweep import RateSweep
+    from xtune.report.run_list import RunList
+    from xtune.run.observer import Observer
+
+
+def load(run: str | PathLike[str], *, device: str = "auto") -> "LoadedModel":
+    """Load a run's model, an adapter or a model folder, to talk to.
+
+    Args:
+        run: A run (its folder, or what `train` returned), a PEFT adapter folder or a transformers folder.
+        device: "auto", "cpu", "cuda", ...
+
+    Raises:
+        XtuneError: There is no finished run, adapter or model, or its base cannot be loaded.
+    """
+    from xtune.notebook.model import LoadedModel  # noqa: PLC0415 - torch is imported late
+
+    return LoadedModel.open(folder_of(run), device=device)
+
+
+def report(run: str | PathLike[str], path: str | PathLike[str] | None = None) -> Path:
+    """Write a run as one HTML page that needs no network: recipe, plan, curves, answers, evaluation, data, environment.
+
+    Args:
+        run: A run folder, or what `train` returned.
+        path: The file; default: RUN/report.html.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        RunError: There is no run in the folder, or the page cannot be written.
+    """
+    from xtune.report.run_page import write_report  # noqa: PLC0415 - used by few
+
+    return write_report(Path(run), None if path is None else Path(path))
+
+
+def runs(folder: str | PathLike[str] = "runs") -> "RunList":
+    """Compare the runs in a folder: how they stand, best losses, sizes, speed, and in what their recipes differ.
+
+    Args:
+        folder: A folder with run folders in it, at any depth.
+
+    Raises:
+        RunError: There is no such folder, or no run in it.
+    """
+    from xtune.report.run_list import list_runs  # noqa: PLC0415 - used by few
+
+    return list_runs(Path(folder))
+
+
+def tune_lr(
+    recipe: NamedRecipe | str | Path,
+    overrides: Overrides = (),
+    *,
+    first: float = 1e-6,
+    last: float = 1.0,
+    steps: int = 120,
+    observers: "Sequence[Observer]" = (),
+) -> "RateSweep":
+    """Find a learning rate: raise it from step to step on the recipe's model and data, and name the one below the spike.
+
+    Nothing is saved: no checkpoint, no adapter.
+
+    Args:
+        recipe: A name, a path, or what `read` returned.
+        overrides: Changes to the recipe, as in `read`.
+        first: The first rate.
+        last: The last rate, unless a spike comes before.
+        steps: Optimizer steps from the one to the other.
+        observers: Told of every step, besides the progress bar.
+
+    Raises:
+        XtuneError: The recipe cannot be trained here.
+        Interrupted: Stopped before enough steps were taken to say anything.
+    """
+    named = named_recipe(recipe, overrides)
+    prepare_allocator()
+    from xtune.report.notebook import in_notebook  # noqa: PLC0415 - torch is imported late
+    from xtune.report.preparing import preparing  # noqa: PLC0415
+    from xtune.report.progress import progress  # noqa: PLC0415
+    from xtune.report.rate_sweep import RateSweep  # noqa: PLC0415
+    from xtune.run.observer import Observers  # noqa: PLC0415
+    from xtune.train.rate_sweep import Range, sweep_rates  # noqa: PLC0415
+
+    points = sweep_rates(
+        named.recipe,
+        name=named.name,
+        sweep=Range(first=first, last=last, steps=steps),
+        # what is found goes to standard output, and how far it is does not
+        observer=Observers([progress(None if in_notebook() else sys.stderr), *observers]),
+        listener=preparing(),
+    )
+    return RateSweep(name=named.name, points=points, asked=named.recipe.train.learning_rate)

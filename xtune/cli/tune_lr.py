@@ -1,0 +1,45 @@
+"""`xtune tune-lr`: the learning rate below the first spike."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xtune import api_results
+from xtune.cli.recipes import recipe_names
+
+
+def tune_lr(
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A shipped recipe's name (`xtune recipes`) or a YAML file.",
+            autocompletion=recipe_names,
+        ),
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, as for `xtune train`."),
+    ] = None,
+    first: Annotated[float, typer.Option("--from", help="The first rate.")] = 1e-6,
+    last: Annotated[float, typer.Option("--to", help="The last rate.")] = 1.0,
+    steps: Annotated[int, typer.Option(help="Steps between; one rate each.")] = 120,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The picture, as a page; default: NAME-lr.html."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON for programs.")] = False,
+) -> None:
+    """Find a learning rate: raise it on the recipe's model and data until the gradient norm spikes; nothing is saved.
+
+    Ctrl-C ends it early with what was seen.
+    """
+    found = api_results.tune_lr(recipe, overrides or (), first=first, last=last, steps=steps)
+    picture = out or Path(f"{Path(recipe).stem}-lr.html")
+    found.save(picture)
+    if as_json:
+        print(json.dumps({**found.to_json(), "picture": str(picture)}, indent=2))
+    else:
+        print(f"{found}\nPicture: {picture}")
