@@ -178,7 +178,7 @@ def measure(options: argparse.Namespace) -> Measured:
         texts=texts,
         kept=kept,
         first_call_s=first_call_s,
-        threads=1 if search is NumpyNearest else search(0.7, keep_ties=False).threads,
+        threads=getattr(search(0.7, False), "threads", 1),
         tokenising_s=tokenising.processor_s,
         tokenising_clock_s=tokenising.clock_s,
         filtering_s=filtering.processor_s,
