@@ -420,11 +420,36 @@ def _best_of(near, at, number, query, best, rule, tokens, starts, masks, carries
 
 
 @compiled
+def best_among(chunk, near, settings, pool, scratch, found):  # type: ignore[no-untyped-def]
+    """Write the index of the nearest text of each query, and its F, into `found`.
+
+    `near` holds query << 32 | text, sorted. Queries without a near text keep what they have.
+    """
+    _, nearest, scores = found
+    tokens, starts = pool
+    masks, carries = scratch.masks, scratch.carries
+    rule = settings.threshold, settings.limit
+    query_tokens, query_starts = chunk.texts
+    at = 0
+    while at < len(near):
+        number = near[at] >> 32
+        query = query_tokens[query_starts[number] : query_starts[number + 1]]
+        best = nearest[number], scores[number]
+        short = len(query) <= 64
+        if short:
+            _mark(query, 0, masks)
+        at, best = _best_of(near, at, number, query, best, rule, tokens, starts, masks, carries)
+        if short:
+            _unmark(query, 0, masks)
+        nearest[number], scores[number] = best
+
+
+@compiled
 def decide(chunk, near, settings, pool, tail, sealed, size, scratch, found):  # type: ignore[no-untyped-def] # noqa: PLR0913
     """Decide on each text of a chunk in turn and add to the pool and the tail what is kept.
 
-    `near` holds query << 32 | text, sorted, for older texts and for younger ones among the first `sealed` of the `size`
-    texts of the pool; the others are in the tail.
+    What is nearest among the older texts stands in `found`. `near` holds query << 32 | text, sorted, for younger ones
+    among the first `sealed` of the `size` texts of the pool; the others are in the tail.
 
     Returns: the new size.
     """
@@ -435,18 +460,14 @@ def decide(chunk, near, settings, pool, tail, sealed, size, scratch, found):  # 
     rule = settings.threshold, settings.limit
     query_tokens, query_starts = chunk.texts
     query_firsts, query_seconds = chunk.first, chunk.second
-    older, younger = near
-    old = young = 0
+    at = 0
     for number in range(len(query_firsts)):
         query = query_tokens[query_starts[number] : query_starts[number + 1]]
-        best = (np.int64(-1), 0.0)
+        best = nearest[number], scores[number]
         short = len(query) <= 64
         if short:
             _mark(query, 0, masks)
-        old, best = _best_of(older, old, number, query, best, rule, tokens, starts, masks, carries)
-        young, best = _best_of(
-            younger, young, number, query, best, rule, tokens, starts, masks, carries
-        )
+        at, best = _best_of(near, at, number, query, best, rule, tokens, starts, masks, carries)
         m = len(query)
         slack = _slack(m, settings.limit)
         sketch = query_firsts[number], query_seconds[number], np.uint16(slack + 1)

@@ -32,6 +32,9 @@ class Chunk(NamedTuple):
     """Texts that are offered together."""
 
     texts: Texts
+    ordered: Ints
+    """The tokens of each text, the rarest first."""
+
     first: Words
     second: Words
 

@@ -9,13 +9,15 @@ that difference, and a pair above the limit cannot reach t. What survives is dec
 common subsequence and the float formula of `rouge_score`. Bits that collide cost time, never truth.
 """
 
+import time
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
 
 import numpy as np
 
-from selfinstruct.novelty.search import Ints, Longs, Nearest, fastest_nearest
+from selfinstruct.novelty.search import Found, Ints, Longs, Nearest, fastest_nearest
 from xtune.text import tokenizer
 
 _TEXTS_AT_ONCE = 16_384
@@ -23,6 +25,9 @@ _TEXTS_AT_ONCE = 16_384
 
 _TEXTS_NUMBERED = 128
 """Texts whose tokens are held as strings at a time: so few that these stay in the cache until they are looked up."""
+
+_MOMENT_S = 1e-6
+"""As short a pause as the system gives, some 60 us."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,35 +87,50 @@ class NoveltyPool:
     def offer_many(self, texts: Iterable[str]) -> list[Verdict]:
         """Offer texts one after the other; the same verdicts as `offer`, in less time.
 
+        Texts are cut while those before them are searched for, so many are best given in one call.
         A pool is rebuilt from the texts it kept in the same way; all of them are kept again.
         """
-        verdicts: list[Verdict] = []
         remaining = iter(texts)
-        while batch := list(islice(remaining, _TEXTS_AT_ONCE)):
-            verdicts += self._offer(batch)
-        return verdicts
+        batch, following = (list(islice(remaining, _TEXTS_AT_ONCE)) for _ in range(2))
+        if not following:
+            return self._verdicts(self._search(*self._cut(batch))) if batch else []
+        verdicts: list[Verdict] = []
+        tokens, lengths = self._cut(batch)
+        with ThreadPoolExecutor(1) as searching:
+            while following:
+                found = searching.submit(self._search, tokens, lengths)
+                tokens, lengths = self._cut(following, found)
+                verdicts += self._verdicts(found.result())
+                following = list(islice(remaining, _TEXTS_AT_ONCE))
+        return verdicts + self._verdicts(self._search(tokens, lengths))
 
     def offer_tokens(self, texts: Sequence[Sequence[str]]) -> list[Verdict]:
         """The same for texts that `xtune.text.tokenize` has cut already, in another process say."""
         verdicts: list[Verdict] = []
         for start in range(0, len(texts), _TEXTS_AT_ONCE):
-            verdicts += self._decide(*self._numbered(texts[start : start + _TEXTS_AT_ONCE]))
+            batch = texts[start : start + _TEXTS_AT_ONCE]
+            verdicts += self._verdicts(self._search(*self._numbered(batch)))
         return verdicts
 
-    def _offer(self, batch: Sequence[str]) -> list[Verdict]:
-        parts = [
-            self._numbered(
-                [self._tokenize(text) for text in batch[start : start + _TEXTS_NUMBERED]]
-            )
-            for start in range(0, len(batch), _TEXTS_NUMBERED)
-        ]
+    def _cut(
+        self, batch: Sequence[str], meanwhile: Future[Found] | None = None
+    ) -> tuple[Ints, Longs]:
+        """The texts as `_numbered` gives them; a search that runs meanwhile is let through now and then."""
+        parts = []
+        for start in range(0, len(batch), _TEXTS_NUMBERED):
+            texts = batch[start : start + _TEXTS_NUMBERED]
+            parts.append(self._numbered([self._tokenize(text) for text in texts]))
+            if meanwhile and not meanwhile.done():
+                # it holds the interpreter's lock for moments only, but would wait 5 ms for each
+                time.sleep(_MOMENT_S)
         tokens, lengths = zip(*parts, strict=True)
-        return self._decide(np.concatenate(tokens), np.concatenate(lengths))
+        return np.concatenate(tokens), np.concatenate(lengths)
 
-    def _decide(self, tokens: Ints, lengths: Longs) -> list[Verdict]:
-        """The verdicts on texts given as the numbers of their tokens, one text behind the other."""
-        found = self._pool.offer(tokens, lengths, len(self._vocabulary))
-        verdicts = [_NEW] * len(lengths)
+    def _search(self, tokens: Ints, lengths: Longs) -> Found:
+        return self._pool.offer(tokens, lengths, len(self._vocabulary))
+
+    def _verdicts(self, found: Found) -> list[Verdict]:
+        verdicts = [_NEW] * len(found[0])
         near = np.flatnonzero(found[1] >= 0)
         kept, nearest, scores = (of[near].tolist() for of in found)
         for number, keep, index, score in zip(near.tolist(), kept, nearest, scores, strict=True):

@@ -33,7 +33,34 @@ class SealsFew(CompiledNearest):
     most_near = 2
 
 
-SEARCHES = [NumpyNearest, CompiledNearest, SealsEachText, SealsFew]
+class OnTwoThreads(SealsFew):
+    """Starts both for two texts, whatever cores there are."""
+
+    least_per_thread = 1
+
+    def __init__(self, threshold: float, keep_ties: bool) -> None:
+        super().__init__(threshold, keep_ties)
+        self.threads = 2
+
+
+class OnThreeThreads(SealsEachText):
+    """Starts all of them for three texts."""
+
+    least_per_thread = 1
+
+    def __init__(self, threshold: float, keep_ties: bool) -> None:
+        super().__init__(threshold, keep_ties)
+        self.threads = 3
+
+
+SEARCHES = [
+    NumpyNearest,
+    CompiledNearest,
+    SealsEachText,
+    SealsFew,
+    OnTwoThreads,
+    OnThreeThreads,
+]
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "selfinstruct"
 
 
@@ -184,6 +211,20 @@ def test_both_searches_agree_on_thousands_of_texts_offered_in_uneven_batches(
 def verdicts_of_numpy(texts: tuple[str, ...], threshold: float) -> list[Verdict]:
     """Computed once for all sizes of the tail."""
     return NoveltyPool("es", threshold, nearest=NumpyNearest).offer_many(texts)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_any_number_of_threads_gives_the_same_verdicts(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Enough texts for several lists, offered in one call, with texts cut while those before them are searched for."""
+    texts = [*near_duplicates(4000, seed=3), *long_near_duplicates(500, seed=4)]
+    random.Random(5).shuffle(texts)
+    monkeypatch.setattr("selfinstruct.novelty.pool._TEXTS_AT_ONCE", 1000)
+    pool = NoveltyPool("es", nearest=CompiledNearest)
+    pool._pool.tail_texts, pool._pool.threads = 100, threads
+    assert pool.offer_many(texts) == verdicts_of_numpy(tuple(texts), 0.7)
+    assert len(pool._pool._rooms) == threads
 
 
 def long_near_duplicates(count: int, seed: int) -> list[str]:
