@@ -38,7 +38,7 @@ def shown(notebook: NotebookNode, beginning: str) -> dict[str, str]:
     return dict(results[-1].data)
 
 
-def test_from_a_data_file_to_a_judged_and_merged_model(
+def test_from_a_data_file_to_a_judged_merged_and_served_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     notebook = execute("01-fine-tune.ipynb", tmp_path, monkeypatch, skip="gpu")
@@ -49,6 +49,7 @@ def test_from_a_data_file_to_a_judged_and_merged_model(
     assert "expected" in shown(notebook, "run.samples")["text/html"]
     assert "fits" in shown(notebook, "xtune.plan")["text/html"]
     assert "Lebrum Bifalok" in shown(notebook, "model = xtune.load")["text/plain"]
+    assert "Tedak" in shown(notebook, "import threading")["text/plain"]
     assert "finished" in shown(notebook, "xtune.runs")["text/html"]
     assert (tmp_path / "runs" / "orders" / "report.html").is_file()
     assert (tmp_path / "merged" / "model.safetensors").is_file()
