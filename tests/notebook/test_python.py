@@ -96,7 +96,7 @@ def test_a_run_from_train_to_chat_in_one_process(
 
     judged = xtune.evaluate(run, max_rows=4, max_new_tokens=4)
     assert "4 held-out rows" in judged._repr_html_()  # type: ignore[attr-defined]
-    assert f"{judged.after.loss.value:.4f}" in str(judged)
+    assert f"{judged.after.loss.value:.4g}" in str(judged)
     rows = json.loads((run.folder / "evaluation.json").read_text())["rows"]
     assert {row["expected"] for row in run.samples(9)} == {row["expected"] for row in rows}
 

@@ -45,7 +45,7 @@ class Journal:
             self.close()
             raise RunError(f"{out} is being written by another process.") from None
         try:
-            self._resume(dict(job))
+            self._resume(json.loads(json.dumps(job)))  # as it is read back: lists, no tuples
         except RunError:
             self.close()
             raise
