@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from xtune.data.json_keys import KeyNotingDecoder
@@ -42,11 +42,16 @@ def differing(value: Any) -> int:
         return sum(map(differing, value))
     last = dict(value)
     texts = {key: {as_text(item) for other, item in value if other == key} for key in last}
-    parsed = {key: {json.dumps(json.loads(text)) for text in some} for key, some in texts.items()}
+    parsed = {
+        key: {json.dumps(json.loads(text), sort_keys=True) for text in some}
+        for key, some in texts.items()
+    }
     return sum(len(some) > 1 for some in parsed.values()) + sum(map(differing, last.values()))
 
 
 @given(value=values)
+@example([("a", [("a", 1), ("b", 2)]), ("a", [("b", 2), ("a", 1)])])
+@example([("a", [0]), ("a", [False])])
 def test_what_is_parsed_is_what_python_parses_and_every_lost_value_is_noted(value: Any) -> None:
     decoder, text = KeyNotingDecoder(), as_text(value)
     found = decoder.decode(text)

@@ -69,7 +69,8 @@ class KeyNotingDecoder:
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    return type(one) is type(other) and bool(one == other)
+    """Whether two values are the same JSON; members of an object have no order (RFC 8259, section 1), and 1 is not true."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def _within(value: Any, column: str | None, path: str) -> Iterator[Doubled]:
