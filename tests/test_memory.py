@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from machines import LLAMA_8B
 
 from xtune.errors import ModelError
 from xtune.memory import GIB, ModelShape, Workload, predict
@@ -35,17 +36,6 @@ LLAMA_2_7B = ModelShape.from_config(
         "num_hidden_layers": 32,
         "num_attention_heads": 32,
         "vocab_size": 32000,
-    }
-)
-LLAMA_3_8B = ModelShape.from_config(
-    {
-        "model_type": "llama",
-        "hidden_size": 4096,
-        "intermediate_size": 14336,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "vocab_size": 128256,
     }
 )
 
@@ -98,7 +88,7 @@ def test_mixture_with_some_dense_layers_is_counted(fields: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize(
-    ("shape", "parameters"), [(LLAMA_2_7B, 6_738_415_616), (LLAMA_3_8B, 8_030_261_248)]
+    ("shape", "parameters"), [(LLAMA_2_7B, 6_738_415_616), (LLAMA_8B, 8_030_261_248)]
 )
 def test_known_models_have_their_published_parameter_counts(
     shape: ModelShape, parameters: int
@@ -213,7 +203,7 @@ def _weights(shape: ModelShape, work: Workload) -> int:
 
 @pytest.mark.parametrize(
     ("shape", "weights", "table", "adapter", "layer_mib"),
-    [(LLAMA_2_7B, 3.11, 0.244, 40.0e6, 100), (LLAMA_3_8B, 3.35, 0.979, 41.9e6, 107)],
+    [(LLAMA_2_7B, 3.11, 0.244, 40.0e6, 100), (LLAMA_8B, 3.35, 0.979, 41.9e6, 107)],
     ids=["Llama-2-7B", "Llama-3.1-8B"],
 )
 def test_qlora_items_have_the_known_sizes(

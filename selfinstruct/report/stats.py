@@ -1,8 +1,6 @@
 """What a run has come to, read from its folder: numbers by language, round and reason. It changes nothing."""
 
-import fcntl
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +14,6 @@ from rich.table import Table
 from selfinstruct.pool.folder import RECIPE
 from selfinstruct.types import Usage
 from xtune.errors import RunError
-from xtune.run.lock import LOCK
 
 _SAMPLE = 10_000
 """Tasks of a language whose lengths are taken for the medians: the first ones."""
@@ -85,21 +82,6 @@ def events(path: Path) -> Iterator[Mapping[str, Any]]:
             if row.get("event") == "reply":
                 yield from pending
                 pending = []
-
-
-def is_running(folder: Path) -> bool:
-    """Whether a process holds the folder now."""
-    try:
-        descriptor = os.open(folder / LOCK, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def _add(stats: LanguageStats, row: Mapping[str, Any], examples: int) -> None:

@@ -20,7 +20,7 @@ from selfinstruct.pool.journal import spent
 from selfinstruct.report.export import Exported, Format, export
 from selfinstruct.report.progress import Shower, shower
 from selfinstruct.report.seeds import SeedSets, count_seeds, print_seeds
-from selfinstruct.report.stats import LanguageStats, is_running, print_stats, read_stats
+from selfinstruct.report.stats import LanguageStats, print_stats, read_stats
 from selfinstruct.run.session import Outcome, run
 from selfinstruct.seeds import (
     check_file,
@@ -33,6 +33,7 @@ from selfinstruct.settings import Settings, read_dump, read_settings
 from selfinstruct.translate import TranslationReport, translate
 from selfinstruct.types import Seed
 from xtune.errors import XtuneError
+from xtune.run.lock import is_held
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +111,7 @@ def status(folder: str) -> str:
         generate["first_round_prompts"] + (generate["rounds"] - 1) * generate["prompts_per_round"]
     )
     lines = [
-        f"{path}: {'running' if is_running(path) else 'not running'}, model {asked['llm']['model']}"
+        f"{path}: {'running' if is_held(path) else 'not running'}, model {asked['llm']['model']}"
     ]
     for language in asked["languages"]:
         one = stats.get(language, LanguageStats())

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from threads import on_one_thread
 
 from xtune.generate.batcher import Batcher, Row
 from xtune.generate.decoding import Decoding
@@ -46,10 +47,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with on_one_thread():
+        yield
 
 
 def make_model(family: str, dtype: torch.dtype = torch.float32) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from factories import make_model, make_plan
-from machines import CPU, DEMO, LLAMA_7B, TURING, gpu, make_recipe, values
+from machines import CPU, DEMO, LLAMA_7B, LLAMA_8B, TURING, gpu, make_recipe, values
 from torch import nn
 
 from xtune.adapter.groups import parameter_groups
@@ -89,17 +89,6 @@ def test_fused_gradients_are_the_largest_one_and_a_tied_tables() -> None:
     assert predict(LLAMA_7B, work).items["gradients"] == 4 * 32000 * 4096
 
 
-LLAMA_8B = ModelShape.from_config(
-    {
-        "model_type": "llama",
-        "hidden_size": 4096,
-        "intermediate_size": 14336,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "vocab_size": 128256,
-    }
-)
 SIZES: dict[str, Any] = {
     "hidden_size": 64,
     "intermediate_size": 96,

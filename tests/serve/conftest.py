@@ -5,9 +5,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-import torch
 from openai import OpenAI
 from serve_support import serving
+from threads import on_one_thread
 
 from xtune import api
 from xtune.serve.engine import Limits
@@ -15,10 +15,8 @@ from xtune.serve.engine import Limits
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with on_one_thread():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,17 @@ LLAMA_7B_CONFIG: dict[str, Any] = {
     "max_position_embeddings": 4096,
 }
 LLAMA_7B = ModelShape.from_config(LLAMA_7B_CONFIG)
+LLAMA_8B = ModelShape.from_config(
+    {
+        "model_type": "llama",
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "vocab_size": 128256,
+    }
+)
 DEMO = ModelShape.from_config(
     {
         "model_type": "qwen3",

@@ -1,10 +1,7 @@
 """How compared measures are shown: as text in a table, and as a picture of bars with their intervals."""
 
-import logging
 import math
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from xtune.drawing import quiet_drawing
 from xtune.evaluate.metrics.bootstrap import Compared, Interval, Unit
 
 if TYPE_CHECKING:
@@ -108,7 +106,7 @@ def draw_bars(bars: Sequence[Bar], target: Path, *, title: str) -> Path | None:
 
     height = 1.3 + BAR_INCHES * len(shown)
     aside = target.with_name(f".{target.name}.writing")
-    with _quiet():
+    with quiet_drawing():
         figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained", facecolor="white")
         _draw(figure.subplots(), shown, title)
         FigureCanvasAgg(figure)
@@ -147,17 +145,3 @@ def _draw(axes: "Axes", bars: Sequence[Bar], title: str) -> None:
     )
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=9)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No warnings on the person's screen about letters that the font lacks, or a font cache being built."""
-    logger = logging.getLogger("matplotlib")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

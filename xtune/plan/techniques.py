@@ -43,11 +43,6 @@ class Techniques:
         return self.gradient_checkpointing or not (self.frugal or away)
 
     @property
-    def is_quick(self) -> bool:
-        """Whether none is used but, perhaps, layers that are computed again."""
-        return replace(self, gradient_checkpointing=False) == Techniques()
-
-    @property
     def changes_numbers(self) -> bool:
         """Whether the result is another than without them, by more than rounding."""
         return self.head_form in {"nf4", "int8"}
@@ -84,15 +79,10 @@ def ladder(
         for each in every
         if each.is_possible and _is_sensible(each, shape, free) and _can_train(each, work)
     ]
-    is_quick = [_costs_nothing(each, free) for each in possible]
-    quick = tuple(
-        each for each, costs_nothing in zip(possible, is_quick, strict=True) if costs_nothing
-    )
+    quick = tuple(each for each in possible if _costs_nothing(each, free))
     if quick:
         yield quick
-    slower = [
-        each for each, costs_nothing in zip(possible, is_quick, strict=True) if not costs_nothing
-    ]
+    slower = [each for each in possible if not _costs_nothing(each, free)]
     yield from ((each,) for each in _by_time(slower, shape, work, _card(hardware)))
 
 

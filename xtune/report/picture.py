@@ -1,18 +1,16 @@
 """The picture of a run, loss.png, drawn from metrics.jsonl without a display and without pyplot's global state."""
 
 import itertools
-import logging
 import math
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from xtune.drawing import quiet_drawing
 from xtune.run.metrics import read_metrics
 from xtune.run.observer import EndInfo, EvaluationMetrics, StartInfo, StepMetrics
 
@@ -104,7 +102,7 @@ def draw_loss(run_folder: Path, *, title: str | None = None) -> Path | None:
 
     target = run_folder / PICTURE
     aside = run_folder / f".{PICTURE}.writing"
-    with _quiet():
+    with quiet_drawing():
         figure = picture(
             series, title=title or run_folder.resolve().name, subtitle=_subtitle(run_folder, series)
         )
@@ -288,20 +286,6 @@ def _subtitle(run_folder: Path, series: Series) -> str:
 
 def _is_finite(value: Any) -> bool:
     return isinstance(value, (int, float)) and math.isfinite(value)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No warnings on the person's screen about letters that the font lacks, or a font cache being built."""
-    logger = logging.getLogger("matplotlib")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 class LossPicture:
