@@ -127,7 +127,7 @@ def _attend(call: _Call, heads: Heads, *, over_query: bool) -> torch.Tensor:
                 heads.key[:, of_key],
                 heads.value[:, of_key],
                 documents=call.documents,
-                settings=call.attention,
+                settings=call.attention.of_heads(of_query),
             )
     return attended
 
@@ -227,7 +227,8 @@ def _attend_backward(
         _leaf(heads.value[:, of_key]),
     )
     with call.computing(3 * of_key.start + _ATTEND, gradients=True):
-        output = attend(*inputs, documents=call.documents, settings=call.attention)
+        settings = call.attention.of_heads(of_query)
+        output = attend(*inputs, documents=call.documents, settings=settings)
     gradients = torch.autograd.grad(output, inputs, slope[:, of_query])
     heads.query[:, of_query], heads.key[:, of_key], heads.value[:, of_key] = gradients
 

@@ -104,6 +104,25 @@ def first(output: Any) -> torch.Tensor:
     return states
 
 
+class Rest:
+    """What a layer returns behind its hidden states: whoever takes its place returns as much."""
+
+    def __init__(self) -> None:
+        self._others: tuple[Any, ...] | None = None
+
+    def note(self, output: Any) -> torch.Tensor:
+        """Take note of a layer's output; returns its hidden states."""
+        if isinstance(output, tuple):
+            # a tensor's history would be lost; whoever needs one finds nothing rather than something else
+            found = (None if isinstance(each, torch.Tensor) else each for each in output[1:])
+            self._others = tuple(found)
+        return first(output)
+
+    def with_states(self, states: torch.Tensor) -> Any:
+        """What the layer would return with these hidden states."""
+        return states if self._others is None else (states, *self._others)
+
+
 def trained_parameters(module: nn.Module) -> list[nn.Parameter]:
     """The parameters that want a gradient here; none where gradients are off."""
     if not torch.is_grad_enabled():
