@@ -123,6 +123,7 @@ class Worker:
     """
 
     def __init__(self, folder: Path) -> None:
+        self._closed = False
         self._errors: IO[bytes] = tempfile.TemporaryFile(dir=folder)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.gpu_worker"],
@@ -163,14 +164,18 @@ class Worker:
 
     def stop(self) -> None:
         """End the process, whatever it does."""
-        if self._process.poll() is None:
-            assert self._process.stdin is not None
-            self._process.stdin.close()
-            try:
-                self._process.wait(timeout=GRACE_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        if self._closed:
+            return
+        self._closed = True
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(timeout=GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
         self._errors.close()
 
 
@@ -201,7 +206,7 @@ def measure(
                     "tiny": options.tiny,
                     "folder": str(folder),
                 }
-                result = worker.run(task, min(left, cell.limit_s))
+                result = worker.run(task, left if options.tiny else min(left, cell.limit_s))
                 yield cell, result
                 shares = not cell.fresh and following and not following[0].fresh
                 if not (shares and result["outcome"] in {"ok", "wrong"}):

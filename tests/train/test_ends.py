@@ -97,7 +97,7 @@ def test_a_run_is_opened_with_the_head_that_it_was_trained_with(
         packed, state = bits.quantize_4bit(whole, quant_type="nf4", compress_statistics=True)
         rounded = bits.dequantize_4bit(packed, state)
     else:
-        scales = whole.float().abs().amax(1, keepdim=True) / 127
+        scales = whole.float().abs().amax(1, keepdim=True).clamp_min(1e-30) / 127
         rounded = (torch.round(whole.float() / scales) * scales).to(whole.dtype)
     states = torch.randn(5, whole.shape[1], generator=torch.Generator().manual_seed(0))
     states = states.to(whole.dtype)
