@@ -166,10 +166,14 @@ def _steps(torch: Any, task: Any, stack: Any, device: Any, tokens: int) -> dict[
     context = _outside(torch, device) if _on(device) else None
     with torch.no_grad():
         losses.append(float(stack.loss(ids)))
-    falls = is_finite_and_falls(losses)
+    detail = ""
+    if not is_finite_and_falls(losses):
+        detail = "the loss is not finite or did not fall on a repeated sequence"
+    elif task.cell.capped and (peaks["reserved_bytes"] or 0) > CAP_BYTES:
+        detail = "the allocator held more than its limit"
     return {
-        "outcome": "ok" if falls else "wrong",
-        "detail": "" if falls else "the loss is not finite or did not fall on a repeated sequence",
+        "outcome": "wrong" if detail else "ok",
+        "detail": detail,
         "tokens": tokens,
         "layers": task.fields()["num_hidden_layers"],
         # the first of several steps is still warming up
