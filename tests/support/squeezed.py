@@ -4,12 +4,14 @@ The limit is the system's own (RLIMIT_AS), so that what fails is a real allocati
 """
 
 import ctypes
+import gc
 import resource
 import sys
 
 import psutil
 
 from xtune import api
+from xtune.kernels.loss import LossModule
 from xtune.run.observer import Observers, StepMetrics
 
 
@@ -28,6 +30,11 @@ class Squeeze(Observers):
 
     def on_message(self, text: str) -> None:
         print(f"said: {text}", flush=True)
+        if text.startswith(
+            "Resuming"
+        ):  # the model is loaded again, and its loss is not put around it yet
+            old = sum(isinstance(each, LossModule) for each in gc.get_objects())
+            print(f"models of attempts before: {old}", flush=True)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def test_a_run_without_room_goes_on_after_its_last_step_with_a_smaller_plan(tmp_
     done = squeezed(tmp_path / "run", 220)
     assert done.returncode == 0, done.stderr
     assert "said: Memory ran out in step 2. The run goes on after step 1 with: " in done.stdout
-    assert "said: Resuming after step 1." in done.stdout
+    assert "said: Resuming after step 1.\nmodels of attempts before: 0\n" in done.stdout
     found = losses(tmp_path / "run")
     assert len(found) == 2
     assert found[1] < found[0]

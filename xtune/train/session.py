@@ -227,6 +227,7 @@ def _run_on(session: Session, position: Position) -> EndInfo:
             if not is_out_of_memory(error):
                 raise
             session = _step_down(session, position, error)
+        session.accelerator.free_memory()  # it holds every model it ever prepared
         collect()
 
 
