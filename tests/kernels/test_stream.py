@@ -9,6 +9,7 @@ import torch
 from factories import make_model, random_batch, save_model
 from same_bits import METHODS, digests, load, trained
 
+from xtune.adapter.state import load_trainable_state, trainable_state
 from xtune.kernels.frugal import FrugalSettings
 from xtune.kernels.heads import base_model, decoder_layers
 from xtune.kernels.install import make_frugal
@@ -288,6 +289,23 @@ def test_trained_layers_give_their_gradients_to_whoever_asks(kind: str, frugal: 
     found = stepped(streamed, frugal, gradients)
     assert len(gradients) == sum(len(list(each.parameters())) for each in decoder_layers(streamed))
     assert all(torch.equal(found[name], each) for name, each in expected.items())
+
+
+def test_weights_that_are_loaded_where_they_rest_are_those_of_the_next_forward_pass() -> None:
+    trained, streamed = (make_model("qwen2", num_hidden_layers=3) for _ in range(2))
+    with torch.no_grad():
+        for parameter in trained.parameters():
+            parameter.mul_(1.25)
+    stream_layers(streamed, CPU, HostRest(host_memory(CPU)), on_gradients=lambda *_: None)
+    # its probes compute with the layers, so that some are there when the weights come
+    assert make_frugal(streamed, FrugalSettings(tile_tokens=16)).frugal == 3
+    load_trainable_state(streamed, trainable_state(trained))
+    batch = random_batch(1, 24)
+    arguments = (batch.input_ids, batch.labels, batch.weights, batch.position_ids)
+    expected, found = (
+        LossModule(model, 64, 0).train()(*arguments).item() for model in (trained, streamed)
+    )
+    assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_streamed_model_that_nobody_has_any_more_is_freed(small: str, tmp_path: Path) -> None:

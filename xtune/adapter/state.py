@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from xtune.errors import ModelError
+from xtune.kernels.stream import forget_fetched
 
 
 def trainable_state(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -28,7 +29,7 @@ def trainable_state(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def load_trainable_state(model: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
-    """Puts the tensors of `trainable_state` back, bit for bit.
+    """Puts the tensors of `trainable_state` back, bit for bit; a copy of them that is on the device already is fetched again.
 
     Raises:
         ModelError: Names, shapes or types are not those of this model.
@@ -50,3 +51,4 @@ def load_trainable_state(model: nn.Module, state: Mapping[str, torch.Tensor]) ->
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(state[name])
+    forget_fetched(model)

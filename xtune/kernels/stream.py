@@ -41,7 +41,9 @@ class StreamedLayer(Weights):
     def __init__(self, layer: nn.Module, rest: Rest, on_gradients: GradientSink | None) -> None:
         self.layer, self.number = layer, -1
         self.on_gradients = on_gradients
-        self._stream: LayerStream | None = None
+        self.stream: LayerStream | None = None
+        """Set by `join`."""
+
         self._holders = 0
         self.settle(rest)
 
@@ -61,7 +63,7 @@ class StreamedLayer(Weights):
 
     def join(self, stream: "LayerStream", number: int) -> None:
         """Become the layer with this number; from now on its forward pass fetches it."""
-        self._stream, self.number = stream, number
+        self.stream, self.number = stream, number
         self.layer.forward = _fetching(self, self.layer.forward)
 
     @property
@@ -76,9 +78,9 @@ class StreamedLayer(Weights):
     @contextmanager
     def here(self, *, backward: bool) -> Iterator[None]:
         """While it lasts the layer's tensors are on the device. It may be entered again meanwhile."""
-        assert self._stream is not None
+        assert self.stream is not None
         if self._holders == 0:
-            slot = self._stream.enter(self, backward=backward)
+            slot = self.stream.enter(self, backward=backward)
             if slot not in self._views:
                 self._views[slot] = self.packed.views(slot.bytes)
             self.packed.point(self._views[slot])
@@ -89,7 +91,7 @@ class StreamedLayer(Weights):
             self._holders -= 1
             if self._holders == 0:
                 self.packed.point(self._views[None])
-                self._stream.leave(self, changes=backward and self.on_gradients is not None)
+                self.stream.leave(self, changes=backward and self.on_gradients is not None)
 
     def seen(self, parameters: Sequence[nn.Parameter]) -> Sequence[nn.Parameter]:
         """All if the weights are frozen, for adapters stay; else none: autograd would want gradients where weights rest."""
@@ -206,6 +208,10 @@ class LayerStream:
             for tensor in (*layer.layer.parameters(), *layer.layer.buffers()):
                 if id(tensor) not in moving and tensor.device != self._device:
                     tensor.data = tensor.data.to(self._device)
+        self.forget()
+
+    def forget(self) -> None:
+        """Take note that what rests was written to: what was fetched before is of no more use."""
         for slot in self._slots:
             self._wait(slot)
             slot.layer = None
@@ -321,6 +327,13 @@ def streamed_layers(model: nn.Module) -> list[StreamedLayer]:
     """A model's decoder layers that are streamed."""
     found = [weights_of(layer) for layer in decoder_layers(model)]
     return [each for each in found if isinstance(each, StreamedLayer)]
+
+
+def forget_fetched(model: nn.Module) -> None:
+    """Tell whatever streams a model's layers that they were written to where they rest."""
+    for stream in {each.stream for each in streamed_layers(model)}:
+        if stream is not None:
+            stream.forget()
 
 
 def stream_layers(
