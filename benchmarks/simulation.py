@@ -271,10 +271,6 @@ def _module(model: nn.Module, work: Workload, ledger: Ledger) -> nn.Module:
     from xtune.kernels.stream import stream_layers
     from xtune.kernels.stream_rest import HostRest
 
-    def on_host(tensor: torch.Tensor) -> torch.Tensor:
-        with ledger.host():
-            return torch.empty_like(tensor)
-
     def bytes_on_host(count: int) -> torch.Tensor:
         with ledger.host():
             return torch.empty(count, dtype=torch.uint8)
@@ -285,7 +281,7 @@ def _module(model: nn.Module, work: Workload, ledger: Ledger) -> nn.Module:
     shelf: Shelf = (
         DeviceShelf()
         if work.checkpoint_place == "device"
-        else HostShelf(on_host, ahead=not work.frugal)
+        else HostShelf(bytes_on_host, ahead=not work.frugal)
     )
     if work.frugal:
         make_frugal(model, FrugalSettings(tile_tokens=work.tile_tokens), shelf, prove=False)

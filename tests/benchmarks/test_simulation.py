@@ -107,9 +107,9 @@ def test_simulated_steps_take_the_bytes_of_real_ones(style: str, tmp_path: Path)
 
 
 def prepared(model: torch.nn.Module, work: Workload, ledger: Ledger) -> LossModule:
-    def on_host(tensor: torch.Tensor) -> torch.Tensor:
+    def on_host(count: int) -> torch.Tensor:
         with ledger.host():
-            return torch.empty_like(tensor)
+            return torch.empty(count, dtype=torch.uint8)
 
     shelf: Shelf = (
         DeviceShelf()
@@ -117,13 +117,8 @@ def prepared(model: torch.nn.Module, work: Workload, ledger: Ledger) -> LossModu
         else HostShelf(on_host, ahead=not work.frugal)
     )
     if work.base_place != "device":
-
-        def bytes_on_host(count: int) -> torch.Tensor:
-            with ledger.host():
-                return torch.empty(count, dtype=torch.uint8)
-
         with ledger:
-            stream_layers(model, torch.device("cpu"), HostRest(bytes_on_host))
+            stream_layers(model, torch.device("cpu"), HostRest(on_host))
     if work.frugal:
         make_frugal(model, FrugalSettings(tile_tokens=work.tile_tokens), shelf)
     elif work.checkpoint_place != "device":

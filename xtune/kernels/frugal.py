@@ -144,11 +144,12 @@ class _FrugalFunction(torch.autograd.Function):
         *_parameters: nn.Parameter,
     ) -> torch.Tensor:
         """The layer's output (rows, tokens, width)."""
-        with call.weights.here(backward=False):
-            output = _forward(call, hidden)
         ctx.call = call
-        ctx.kept = call.shelf.keep(hidden)
-        return output
+        wanted = ctx.needs_input_grad[1]  # the anchor's: a backward pass will come
+        # first, so that the copy runs beside the layer and is done when the room of its input is free
+        ctx.kept = call.shelf.keep(hidden) if wanted else None
+        with call.weights.here(backward=False):
+            return _forward(call, hidden)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:

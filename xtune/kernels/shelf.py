@@ -3,13 +3,15 @@
 import contextlib
 import tempfile
 from abc import ABC, abstractmethod
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import finalize, ref
 
 import torch
+
+from xtune.kernels.stream_rest import host_memory
 
 
 class Shelf(ABC):
@@ -47,54 +49,77 @@ class _Put:
 
 
 class HostShelf(Shelf):
-    """Copies tensors into buffers of host memory, on a stream of its own where the device has streams.
+    """Copies tensors into host memory, on a stream of its own where the device has streams.
+
+    Room is made in bytes, as many as are wanted, and used again for whatever fits; a tensor that fits nowhere takes the
+    place of the smallest room that is free. So there are never more rooms than tensors waited at one time, and none is
+    larger than the largest tensor, whatever lengths come one after another.
 
     Args:
-        allocate: Makes a buffer in host memory; buffers are used again for tensors of the same shape and type.
+        allocate: Makes room (bytes,) in host memory; by default such as the device copies from while it computes.
         ahead: Whether the tensor that will be wanted next is fetched while the one before is used, which costs the
             room of one more tensor on the device.
     """
 
     def __init__(
-        self,
-        allocate: Callable[[torch.Tensor], torch.Tensor] | None = None,
-        *,
-        ahead: bool = True,
+        self, allocate: Callable[[int], torch.Tensor] | None = None, *, ahead: bool = True
     ) -> None:
-        self._allocate = allocate or _pinned_like
-        self._ahead = ahead
-        self._waiting: list[_Put] = []
-        self._free: defaultdict[tuple[torch.Size, torch.dtype], list[torch.Tensor]] = defaultdict(
-            list
-        )
+        self._allocate, self._ahead = allocate, ahead
+        self._waiting: list[ref[_Put]] = []
+        self._free: list[torch.Tensor] = []
         self._stream: torch.cuda.Stream | None = None
 
     def keep(self, tensor: torch.Tensor) -> _Put:
-        """Copy a tensor away; its room may be used again as soon as nobody else holds it."""
+        """Copy a tensor away; its room on the device may be used again as soon as nobody else holds it.
+
+        Room on the shelf is free again when nobody holds what is returned: taken, or its backward pass never came.
+        """
         tensor = tensor.detach()
-        free = self._free[tensor.shape, tensor.dtype]
-        put = _Put(free.pop() if free else self._allocate(tensor), tensor.device)
+        room = self._room(tensor.nbytes, tensor.device)
+        put = _Put(room[: tensor.nbytes].view(tensor.dtype).view(tensor.shape), tensor.device)
+        # a copy from it may still be on its way; what is copied into it next is behind that, in the same stream
+        finalize(put, self._free.append, room).atexit = False
         with self._copying(tensor.device):
             put.buffer.copy_(tensor, non_blocking=True)
         if self._stream is not None:
             tensor.record_stream(self._stream)
-        self._waiting.append(put)
+        self._waiting.append(ref(put))
         return put
+
+    def _room(self, nbytes: int, device: torch.device) -> torch.Tensor:
+        """The smallest free room that holds so many bytes, or a new one."""
+        by_size = sorted(range(len(self._free)), key=lambda number: self._free[number].numel())
+        for number in by_size:
+            if self._free[number].numel() >= nbytes:
+                return self._free.pop(number)
+        if by_size:
+            if self._stream is not None:
+                self._stream.synchronize()  # it may still be copied from
+            self._free.pop(by_size[0])
+        return (self._allocate or host_memory(device))(nbytes)
 
     def take(self, kept: _Put) -> torch.Tensor:
         """Copy a tensor back; by default the one that was kept before it is on its way as well."""
-        while self._waiting and self._waiting.pop() is not kept:
+        while self._waiting and self._waiting.pop()() is not kept:
             pass  # what was kept later is wanted no more: its backward pass was left out
         self._fetch(kept)
         if kept.device.type == "cuda" and self._stream is not None:
             torch.cuda.current_stream().wait_stream(self._stream)
-        back = kept.back
+        back, kept.back = kept.back, None
         assert back is not None
-        kept.back = None
-        self._free[back.shape, back.dtype].append(kept.buffer)
-        if self._ahead and self._waiting:
-            self._fetch(self._waiting[-1])
+        following = self._following() if self._ahead else None
+        if following is not None:
+            self._fetch(following)
         return back
+
+    def _following(self) -> _Put | None:
+        """What will be wanted next: of what was kept and is still wanted, the last."""
+        while self._waiting:
+            put = self._waiting[-1]()
+            if put is not None:
+                return put
+            self._waiting.pop()
+        return None
 
     def _fetch(self, put: _Put) -> None:
         if put.back is not None:
@@ -116,10 +141,6 @@ class HostShelf(Shelf):
         return torch.cuda.stream(self._stream)
 
 
-def _pinned_like(tensor: torch.Tensor) -> torch.Tensor:
-    return pinned(tensor.shape, tensor.dtype, tensor.device)
-
-
 def pinned(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """Host memory that a device copies from, and to, while the host goes on."""
     return torch.empty(shape, dtype=dtype, device="cpu", pin_memory=device.type == "cuda")
@@ -131,13 +152,10 @@ def disk_shelf(folder: Path, *, ahead: bool = True) -> HostShelf:
     The files have no name once they are open, so that no end of the process leaves them behind.
     """
 
-    def mapped(tensor: torch.Tensor) -> torch.Tensor:
+    def mapped(nbytes: int) -> torch.Tensor:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".checkpoint-") as file:
-            file.truncate(tensor.numel() * tensor.element_size())
-            size, dtype = tensor.numel(), tensor.dtype
-            return torch.from_file(file.name, shared=True, size=size, dtype=dtype).view(
-                tensor.shape
-            )
+            file.truncate(nbytes)
+            return torch.from_file(file.name, shared=True, size=nbytes, dtype=torch.uint8)
 
     return HostShelf(mapped, ahead=ahead)

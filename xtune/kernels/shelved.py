@@ -53,11 +53,11 @@ class _ShelvedFunction(torch.autograd.Function):
         call: _Call,
         *_parameters: nn.Parameter,
     ) -> torch.Tensor:
-        with call.weights.here(backward=False), call.surroundings.again(gradients=False):
-            output = call.rest.note(call.forward(hidden, **call.arguments))
         ctx.call = call
+        # first, so that the copy runs beside the layer and is done when the room of its input is free
         ctx.kept = call.shelf.keep(hidden)
-        return output
+        with call.weights.here(backward=False), call.surroundings.again(gradients=False):
+            return call.rest.note(call.forward(hidden, **call.arguments))
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
