@@ -200,6 +200,9 @@ class LayerStream:
         An adapter was made beside them, where they rest: it belongs on the device. Its start may have changed the
         base: what the layers have now is put to rest.
         """
+        self.forget()
+        if self._copies is not None:
+            self._copies.synchronize()  # what rests is replaced, and nothing may be on its way from it
         for layer in self._layers:
             if not layer.is_settled:
                 layer.settle(self._rest)
@@ -208,7 +211,6 @@ class LayerStream:
             for tensor in (*layer.layer.parameters(), *layer.layer.buffers()):
                 if id(tensor) not in moving and tensor.device != self._device:
                     tensor.data = tensor.data.to(self._device)
-        self.forget()
 
     def forget(self) -> None:
         """Take note that what rests was written to: what was fetched before is of no more use."""

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import functools
 import hashlib
 import logging
 import mmap
@@ -72,17 +73,29 @@ def lock_pages(nbytes: int) -> torch.Tensor:
     cudart: Any = torch.cuda.cudart()  # type: ignore[no-untyped-call]
     if cudart.cudaHostRegister(flat.data_ptr(), nbytes, 0) == cudart.cudaError.success:
         # behind the last view of it, and before the mapping goes
-        kept = flat.untyped_storage()
-        weakref.finalize(kept, cudart.cudaHostUnregister, flat.data_ptr()).atexit = False
+        kept, device = flat.untyped_storage(), torch.cuda.current_device()
+        weakref.finalize(kept, _unlock, flat.data_ptr(), device).atexit = False
         return flat
     with contextlib.suppress(RuntimeError):  # CUDA would report the refusal at the next kernel
         torch.ones(1, device="cuda").add_(1)
         torch.cuda.synchronize()
-    log.warning(
-        "%.2f GiB of host memory could not be locked in place: copies to the GPU will not run beside arithmetic.",
-        nbytes / GIB,
-    )
+    _say_unlocked()
     return flat
+
+
+def _unlock(address: int, device: int) -> None:
+    with contextlib.suppress(RuntimeError):  # a device that has failed copies nothing
+        torch.cuda.synchronize(device)  # a copy may still be on its way
+    cudart: Any = torch.cuda.cudart()  # type: ignore[no-untyped-call]
+    cudart.cudaHostUnregister(address)
+
+
+@functools.cache
+def _say_unlocked() -> None:
+    """Once: a model has a hundred layers."""
+    log.warning(
+        "The system locks no more host memory in place: some copies to the GPU will not run beside arithmetic."
+    )
 
 
 def host_memory(device: torch.device) -> Callable[[int], torch.Tensor]:
