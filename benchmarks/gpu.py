@@ -223,7 +223,10 @@ def _missing(cell: Cell) -> str | None:
     optimizer = str(cell.train.get("optimizer", ""))
     eight_bits = optimizer.endswith("8bit") or cell.memory.get("head") == "nf4"
     needs_bits = eight_bits or (bool(cell.rank) and cell.quantized)
-    needed = {"bitsandbytes": needs_bits, "pytorch-optimizer": optimizer.startswith(("galore", "apollo"))}
+    needed = {
+        "bitsandbytes": needs_bits,
+        "pytorch-optimizer": optimizer.startswith(("galore", "apollo")),
+    }
     for name, wanted in needed.items():
         if wanted and _version(name) is None:
             return f"{name} is not installed"

@@ -1,17 +1,23 @@
 """Blockwise attention against scores, a mask and a softmax written out in full."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from xtune.kernels import attention
 from xtune.kernels.attention import (
+    ALIGNED,
     AttentionSettings,
     UnsupportedAttentionError,
     attend,
     documents_of,
+    for_every_head,
+    forget_masks,
     settings_of,
 )
 
@@ -91,6 +97,67 @@ def test_attend_is_masked_softmax(
         strict=True,
     ):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_a_key_head_serves_its_query_heads_without_a_copy() -> None:
+    shared, two = torch.randn(1, 1, 5, 8), torch.randn(2, 2, 5, 8)
+    found = for_every_head(shared, 4)
+    assert torch.equal(found, shared.repeat_interleave(4, 1))
+    assert (found.data_ptr(), found.stride(1)) == (shared.data_ptr(), 0)
+    assert torch.equal(for_every_head(two, 6), two.repeat_interleave(3, 1))
+
+
+class Calls(TorchDispatchMode):
+    """What torch's attention kernels are called with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[torch.Tensor, ...]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        kwargs = kwargs or {}
+        if "scaled_dot_product" in str(func):
+            tensors = [*args, *kwargs.values()]
+            self.found.append(tuple(each for each in tensors if isinstance(each, torch.Tensor)))
+        return func(*args, **kwargs)
+
+
+def test_all_blocks_of_a_window_share_one_mask() -> None:
+    forget_masks()
+    inputs = [torch.randn(1, heads, 700, 8, dtype=torch.bfloat16) for heads in (4, 1, 1)]
+    documents = ((0, 0, 300), (0, 300, 700))
+    with Calls() as calls:
+        attend(*inputs, documents=documents, settings=AttentionSettings(window=150))
+    masks = [each[3] for each in calls.found]
+    assert len(masks) == 2 + 3  # blocks of 160 queries
+    assert {each.untyped_storage().data_ptr() for each in masks} == {
+        masks[0].untyped_storage().data_ptr()
+    }
+    assert all(
+        each.dtype == torch.bfloat16 for each in masks
+    )  # or torch would make another one of each
+    # where CUDA's kernels read masks in pieces, rows and cuts begin with one
+    assert all(each.stride() == (320, 1) and each.storage_offset() % ALIGNED == 0 for each in masks)
+    assert masks[0].untyped_storage().nbytes() == 160 * 320 * 2
+    forget_masks()
+    assert attention._LastMask.mask is None
+
+
+def test_sinks_leave_heads_that_flash_attention_takes() -> None:
+    inputs = [torch.randn(1, heads, 40, 64, dtype=torch.bfloat16) for heads in (4, 1, 1)]
+    with Calls() as calls:
+        attend(*inputs, documents=None, settings=AttentionSettings(sinks=torch.zeros(4)))
+    (found,) = calls.found
+    assert [each.shape[-1] for each in found[:3]] == [80] * 3
+
+
+def test_autocast_decides_the_type_before_the_kernel_is_chosen() -> None:
+    inputs = [torch.randn(1, heads, 300, 8) for heads in (4, 1, 1)]
+    with torch.autocast("cpu", dtype=torch.bfloat16), Calls() as calls:
+        found = attend(*inputs, documents=None, settings=AttentionSettings(window=150))
+    assert found.dtype == torch.bfloat16
+    assert {each.dtype for call in calls.found for each in call[:4]} == {torch.bfloat16}
 
 
 def test_documents_are_where_positions_restart() -> None:

@@ -9,7 +9,6 @@ asks for its attention by name can use it.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 from weakref import ref
@@ -24,8 +23,11 @@ NAME = "xtune_blockwise"
 SCORE_BYTES = 2**26
 """Scores of a softcapped block that exist at one time, in float32: 64 MiB."""
 
-FEWEST_QUERIES = 128
-"""Queries of a block at least, however small the window or large the scores."""
+FEWEST_QUERIES, MOST_QUERIES = 128, 4096
+"""Queries of a block, however small or large the window and the scores."""
+
+ALIGNED = 16
+"""CUDA's fused kernels read masks and heads in pieces of 8 numbers of 16 bits; masks are cut at multiples of twice that."""
 
 Documents = tuple[tuple[int, int, int], ...]
 """Row, first token and end of every sample of a batch."""
@@ -138,6 +140,7 @@ def attend(
     Returns:
         (rows, heads, tokens, value width).
     """
+    query, key, value = (_as_computed(each) for each in (query, key, value))
     if documents is None:
         return _attend_sample(query, key, value, settings)
     rows: list[list[torch.Tensor]] = [[] for _ in range(query.shape[0])]
@@ -147,40 +150,108 @@ def attend(
     return torch.cat([torch.cat(parts, dim=2) for parts in rows])
 
 
+def _as_computed(tensor: torch.Tensor) -> torch.Tensor:
+    """In the type to which autocast would cast it: which kernels take it, and what a mask must be, hangs on that."""
+    kind = tensor.device.type
+    if not torch.is_autocast_enabled(kind) or tensor.dtype == torch.float64:
+        return tensor
+    return tensor.to(torch.get_autocast_dtype(kind))
+
+
 def _attend_sample(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, settings: AttentionSettings
 ) -> torch.Tensor:
-    tokens = query.shape[2]
-    windowed = settings.window is not None and settings.window < tokens
-    if not windowed and settings.softcap is None:
-        return _sdpa(query, key, value, settings, causal=True, mask=None)
-    block = _block_size(query, settings)
+    window, tokens = settings.window, query.shape[2]
+    if settings.softcap is not None:
+        return _attend_capped(query, key, value, settings)
+    if window is not None and window < tokens:
+        return _attend_window(query, key, value, settings, window)
+    return _sdpa(query, key, value, settings, causal=True, mask=None)
+
+
+def _attend_window(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    settings: AttentionSettings,
+    window: int,
+) -> torch.Tensor:
+    """Blocks of queries, each with the stretch of keys that it sees; all masks are cut from one."""
+    size = window_block(window)
+    before = _aligned(window - 1)  # keys before a block's own
+    mask = _window_mask(size, window, query.dtype, query.device)
     parts = []
-    for start in range(0, tokens, block):
-        end = min(start + block, tokens)
-        first = max(0, start - settings.window + 1) if settings.window is not None else 0
+    for start in range(0, query.shape[2], size):
+        end = min(start + size, query.shape[2])
+        first = max(0, start - before)
+        seen = mask[: end - start, first - start + before : end - start + before]
         part = (query[:, :, start:end], key[:, :, first:end], value[:, :, first:end])
-        mask = _band(end - start, end - first, settings.window, query.device)
-        if settings.softcap is None:
-            parts.append(_sdpa(*part, settings, causal=False, mask=mask))
-        elif torch.is_grad_enabled():
-            parts.append(checkpoint(_capped, *part, mask, settings, use_reentrant=False))
-        else:
-            parts.append(_capped(*part, mask, settings))
+        parts.append(_sdpa(*part, settings, causal=False, mask=seen))
     return torch.cat(parts, dim=2)
 
 
-def _block_size(query: torch.Tensor, settings: AttentionSettings) -> int:
-    """Queries of a block: about a window's worth, and of capped scores what `SCORE_BYTES` holds."""
-    rows, heads, tokens, _ = query.shape
-    keys = tokens if settings.window is None else min(tokens, 2 * settings.window)
-    size = keys if settings.window is None else settings.window
-    if settings.softcap is not None:
-        size = min(size, SCORE_BYTES // (4 * rows * heads * keys))
-    return max(FEWEST_QUERIES, size)
+def window_block(window: int) -> int:
+    """Queries of a block: about a window's worth."""
+    return _aligned(min(MOST_QUERIES, max(FEWEST_QUERIES, window)))
 
 
-@lru_cache(maxsize=8)
+def _aligned(count: int) -> int:
+    return -(-count // ALIGNED) * ALIGNED
+
+
+class _LastMask:
+    """The mask that was asked for last, and for what: all windowed layers of a model ask for the same."""
+
+    asked: tuple[object, ...] = ()
+    mask: torch.Tensor | None = None
+
+
+def forget_masks() -> None:
+    """Free what is kept from one call of `attend` to the next."""
+    _LastMask.asked, _LastMask.mask = (), None
+
+
+def _window_mask(block: int, window: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """(block, keys) What is added to the scores of a block's queries: 0 where they see, else -inf; the last keys are their own.
+
+    Numbers rather than booleans, of which torch would make such numbers for each block anew, and keep them for the backward
+    pass. Rows begin at a multiple of `ALIGNED`.
+    """
+    asked = (block, window, dtype, device)
+    if _LastMask.mask is not None and _LastMask.asked == asked:
+        return _LastMask.mask
+    before = _aligned(window - 1)
+    with torch.inference_mode(False):
+        position = torch.arange(before, before + block, device=device)[:, None]
+        other = torch.arange(before + block, device=device)[None]
+        hidden = (other > position).logical_or_(other <= position - window)
+        mask = torch.zeros(hidden.shape, dtype=dtype, device=device)
+        mask.masked_fill_(hidden, -torch.inf)
+    if type(mask) is torch.Tensor:  # tensors without numbers are of one simulation only
+        _LastMask.asked, _LastMask.mask = asked, mask
+    return mask
+
+
+def _attend_capped(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, settings: AttentionSettings
+) -> torch.Tensor:
+    window, (rows, heads, tokens, _) = settings.window, query.shape
+    keys = tokens if window is None else min(tokens, 2 * window)
+    room = SCORE_BYTES // (4 * rows * heads * keys)
+    size = max(FEWEST_QUERIES, min(tokens if window is None else window, room))
+    parts = []
+    for start in range(0, tokens, size):
+        end = min(start + size, tokens)
+        first = 0 if window is None else max(0, start - window + 1)
+        part = (query[:, :, start:end], key[:, :, first:end], value[:, :, first:end])
+        seen = _band(end - start, end - first, window, query.device)
+        if torch.is_grad_enabled():
+            parts.append(checkpoint(_capped, *part, seen, settings, use_reentrant=False))
+        else:
+            parts.append(_capped(*part, seen, settings))
+    return torch.cat(parts, dim=2)
+
+
 def _band(queries: int, keys: int, window: int | None, device: torch.device) -> torch.Tensor:
     """Which of `keys` keys each of the last `queries` positions sees: (queries, keys), true where it does."""
     position = torch.arange(keys - queries, keys, device=device)[:, None]
@@ -198,11 +269,14 @@ def _sdpa(
     causal: bool,
     mask: torch.Tensor | None,
 ) -> torch.Tensor:
-    scale = settings.scaling
+    scale, width = settings.scaling, value.shape[-1]
     if settings.sinks is not None:
         scale = query.shape[-1] ** -0.5 if scale is None else scale
         query, key, value = _with_sinks(query, key, value, settings.sinks / scale, causal=causal)
-        mask = None if mask is None else functional.pad(mask, (1, 0), value=True)
+        mask = None if mask is None else functional.pad(mask, (1, 0))
+    heads = query.shape[1]
+    if heads != key.shape[1] and not _shares_key_heads(query, key, value, settings, causal, mask):
+        key, value = (for_every_head(each, heads) for each in (key, value))
     attended = functional.scaled_dot_product_attention(
         query,
         key,
@@ -211,9 +285,35 @@ def _sdpa(
         dropout_p=settings.dropout,
         is_causal=causal,
         scale=scale,
-        enable_gqa=query.shape[1] != key.shape[1],
-    )
+        enable_gqa=heads != key.shape[1],
+    )[..., :width]
     return attended[:, :, 1:] if causal and settings.sinks is not None else attended
+
+
+def _shares_key_heads(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    settings: AttentionSettings,
+    causal: bool,
+    mask: torch.Tensor | None,
+) -> bool:
+    """Whether torch's kernel for these lets query heads share a key head.
+
+    Of CUDA's fused kernels only flash attention does (torch 2.13); what it does not take would fall to arithmetic written out,
+    with every score of every head in float32.
+    """
+    if query.device.type != "cuda":
+        return True
+    asked = torch.backends.cuda.SDPAParams(query, key, value, mask, settings.dropout, causal, True)
+    return torch.backends.cuda.can_use_flash_attention(asked)
+
+
+def for_every_head(each: torch.Tensor, heads: int) -> torch.Tensor:
+    """Keys or values (rows, key heads, tokens, width) for every query head; of one key head no copy is made."""
+    rows, own, tokens, width = each.shape
+    shared = each[:, :, None].expand(rows, own, heads // own, tokens, width)
+    return shared.flatten(1, 2)
 
 
 def _with_sinks(
@@ -226,17 +326,21 @@ def _with_sinks(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """One key more, the first, with each head's sink as its score and nothing as its value; so any kernel has sinks.
 
+    All are filled up to one width that flash attention takes.
+
     Queries end in their head's sink, this key in 1 and all others in 0. A causal kernel counts from the beginning, so that
     there is one query more as well, whose result is for nobody.
     """
-    rows, heads, tokens, _ = query.shape
+    rows, heads, tokens, width = query.shape
+    whole = _aligned(max(width + 1, value.shape[-1]))
     score = sinks.to(query.dtype).view(1, heads, 1, 1).expand(rows, heads, tokens, 1)
-    query = torch.cat([query, score], dim=-1)  # (rows, heads, tokens, width + 1)
-    if causal:
-        query = functional.pad(query, (0, 0, 1, 0))
-    sink = functional.pad(torch.zeros_like(key[:, :, :1]), (0, 1), value=1.0)
-    key = torch.cat([sink, functional.pad(key, (0, 1))], dim=2)  # (rows, key heads, 1 + keys, ...)
-    return query, key, functional.pad(value, (0, 0, 1, 0))
+    query = torch.cat([query, score], dim=-1)
+    query = functional.pad(query, (0, whole - width - 1, 1 if causal else 0, 0))
+    sink = key.new_zeros(rows, key.shape[1], 1, whole)
+    sink[..., width] = 1.0
+    key = torch.cat([sink, functional.pad(key, (0, whole - width))], dim=2)
+    value = functional.pad(value, (0, whole - value.shape[-1], 1, 0))
+    return query, key, value  # (rows, heads, 1 + tokens, whole), or as many queries as before
 
 
 def _capped(

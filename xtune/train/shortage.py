@@ -5,6 +5,7 @@ import traceback
 
 import torch
 
+from xtune.kernels.attention import forget_masks
 from xtune.memory import GIB
 from xtune.plan import Plan
 from xtune.plan.further import changes
@@ -28,6 +29,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def let_go(error: BaseException) -> None:
     """Free what the frames of an error hold: the activations of the step in which it was raised."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.synchronize()  # copies from and to what is freed here may be on their way
     cause: BaseException | None = error
     while cause is not None:
         traceback.clear_frames(cause.__traceback__)
@@ -37,6 +40,7 @@ def let_go(error: BaseException) -> None:
 
 def collect() -> None:
     """Free what nobody refers to any more, on the device as well."""
+    forget_masks()
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
