@@ -16,7 +16,7 @@ from xtune.kernels.install import make_frugal
 from xtune.kernels.loss import LossModule
 from xtune.kernels.shelf import DeviceShelf, HostShelf
 from xtune.kernels.shelved import make_shelved
-from xtune.kernels.stream import LayerStream, shelve_layer, stream_layers
+from xtune.kernels.stream import LayerStream, StreamedLayer, shelve_layer, stream_layers
 from xtune.kernels.stream_pack import ALIGNMENT
 from xtune.kernels.stream_rest import DiskRest, HostRest, Rest, host_memory
 from xtune.kernels.weights import weights_of
@@ -110,6 +110,28 @@ def test_layers_that_are_there_at_the_turn_are_not_fetched_again(small: str) -> 
     assert counts == [5 + 3, 3 + 3, 3 + 3]
 
 
+def tables_of(state: Any) -> list[torch.Tensor]:
+    """All tensors of a 4-bit weight's state, the nested one's among them."""
+    own = [each for each in vars(state).values() if isinstance(each, torch.Tensor)]
+    return own if state.state2 is None else own + tables_of(state.state2)
+
+
+@pytest.mark.parametrize("method", ["nf4", "nf4, plain scales"])
+def test_all_that_a_resting_weight_is_expanded_with_rests_beside_it(
+    method: str, small: str
+) -> None:
+    from bitsandbytes.nn import Linear4bit
+
+    model, _ = streamed_model(small, method)
+    for layer in decoder_layers(model):
+        streamed = weights_of(layer)
+        assert isinstance(streamed, StreamedLayer)
+        home = streamed.resting.flat.untyped_storage().data_ptr()
+        for base in (each for each in layer.modules() if type(each) is Linear4bit):
+            found = [base.weight.data, *tables_of(base.weight.quant_state)]
+            assert {each.untyped_storage().data_ptr() for each in found} == {home}
+
+
 def test_two_slots_of_the_largest_layer_are_all_that_the_device_holds(small: str) -> None:
     from bitsandbytes.nn import Linear4bit
 
@@ -119,10 +141,9 @@ def test_two_slots_of_the_largest_layer_are_all_that_the_device_holds(small: str
     for layer in layers:
         bases = [each for each in layer.modules() if type(each) is Linear4bit]
         frozen = [each for each in layer.parameters() if not each.requires_grad]
-        scales = [each.weight.quant_state.absmax for each in bases]
-        scales += [each.weight.quant_state.state2.absmax for each in bases]
-        sizes = [each.numel() * each.element_size() for each in (*frozen, *scales)]
-        largest = max(largest, sum(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes))
+        tables = [table for each in bases for table in tables_of(each.weight.quant_state)]
+        alone = {each.data_ptr(): each.nbytes for each in (*frozen, *tables)}
+        largest = max(largest, sum(-(-size // ALIGNMENT) * ALIGNMENT for size in alone.values()))
     assert stream.slot_bytes == 2 * largest
     seen: set[int] = set()
 

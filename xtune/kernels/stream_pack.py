@@ -50,9 +50,9 @@ class _Piece:
 class PackedLayer:
     """The tensors of a layer that move together, and their places in one run of bytes.
 
-    They are the parameters, frozen ones only unless `trained`, and what bitsandbytes keeps beside quantised ones: the
-    scales of 4-bit weights (`QuantState.absmax`, also the nested one), 8-bit weights and their scales
-    (`MatmulLtState.CB`, `SCB`). Buffers stay, and so do tables of a few numbers.
+    They are the parameters, frozen ones only unless `trained`, and what bitsandbytes keeps beside quantised ones: all
+    that 4-bit weights are expanded with (`QuantState`), 8-bit weights and their scales (`MatmulLtState.CB`, `SCB`). So
+    a layer is whole wherever it is, and whoever expands a resting one need not know. Buffers stay.
     """
 
     def __init__(self, layer: nn.Module, *, trained: bool = False) -> None:
@@ -107,10 +107,18 @@ def _places(layer: nn.Module, *, trained: bool) -> Iterator[_Place]:
             yield _Place(parameter, "data")
             state: Any = getattr(parameter, "quant_state", None)
             if state is not None:
-                yield _Place(state, "absmax")
-                if state.nested:
-                    yield _Place(state.state2, "absmax")
+                yield from _tables(state)
         yield from _eight_bit_places(module)
+
+
+def _tables(state: Any) -> Iterator[_Place]:
+    """Scales, the sixteen values, and with double quantisation those of the scales."""
+    yield _Place(state, "absmax")
+    yield _Place(state, "code")
+    if state.nested:
+        yield _Place(state, "offset")
+        yield _Place(state.state2, "absmax")
+        yield _Place(state.state2, "code")
 
 
 def _eight_bit_places(module: nn.Module) -> Iterator[_Place]:
