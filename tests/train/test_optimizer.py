@@ -9,7 +9,7 @@ from factories import make_plan
 from torch import nn
 
 from xtune.errors import XtuneError
-from xtune.train.optimizer import MuonAdamW, build_optimizer
+from xtune.train.optimizer import MuonAdamW, build_optimizer, stays_paged
 
 NAMES = [
     "adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "lion_8bit", "paged_lion_8bit", "adafactor", "muon",
@@ -75,6 +75,32 @@ def test_a_restored_optimizer_continues_bit_for_bit(name: str, dtype: torch.dtyp
     run(second, optimizer, range(3, 6))
     assert all(torch.equal(a, b) for a, b in zip(whole, second, strict=True))
     assert not any(torch.equal(a, b) for a, b in zip(whole, parameters(dtype), strict=True))
+
+
+@pytest.mark.parametrize("kind", ["AdamW8bit", "AdamW32bit", "Lion8bit"])
+def test_restored_states_are_where_new_ones_are_made(kind: str) -> None:
+    """On a GPU that is in paged memory; here it is in buffers that are known again."""
+    from bitsandbytes import optim
+
+    class Known(getattr(optim, kind)):  # type: ignore[misc]
+        def get_state_buffer(self, p: torch.Tensor, dtype: torch.dtype = torch.float32) -> Any:
+            made = super().get_state_buffer(p, dtype=dtype)
+            made.is_paged = True
+            return made
+
+    first = parameters(torch.float32)
+    optimizer = Known(first, lr=1e-2)
+    run(first, optimizer, range(3))
+    second = [nn.Parameter(each.detach().clone()) for each in first]
+    restored = stays_paged(Known)(second, lr=1e-2)
+    restored.load_state_dict(optimizer.state_dict())
+    for parameter in second:
+        states = {k: v for k, v in restored.state[parameter].items() if k in {"state1", "state2"}}
+        assert states
+        assert all(state.is_paged for state in states.values())
+    run(first, optimizer, range(3, 6))
+    run(second, restored, range(3, 6))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 def test_adamw_is_the_papers_formula() -> None:

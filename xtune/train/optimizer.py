@@ -132,10 +132,35 @@ def _bitsandbytes(name: str, groups: Groups, train: Train, device: str) -> Optim
             f"There is no optimizer {name}.", advice=f"There are: {', '.join(builders)}."
         )
     builder, options = builders[name]
+    if paged:
+        builder = stays_paged(builder)
     optimizer = builder(groups, lr=train.learning_rate, weight_decay=0.0, is_paged=paged, **options)
     if not isinstance(optimizer, Optimizer):
         raise XtuneError(f"bitsandbytes made a {type(optimizer).__name__} for {name}.")
     return optimizer
+
+
+def stays_paged(kind: Any) -> Any:
+    """One of bitsandbytes' paged optimizers, paged after a resume as well: 0.50 itself moves restored states to the device."""
+
+    class StaysPaged(kind):  # type: ignore[misc]
+        def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+            """Restores what `state_dict` returned, each state where a new one would be."""
+            super().load_state_dict(state_dict, move_to_device=False)
+            for parameter, state in self.state.items():
+                for name, value in state.items():
+                    if name in {"state1", "state2"}:
+                        state[name] = self._restored(parameter, value)
+                    elif isinstance(value, torch.Tensor):
+                        state[name] = value.to(parameter.device)
+
+        def _restored(self, parameter: nn.Parameter, value: torch.Tensor) -> torch.Tensor:
+            buffer: torch.Tensor = self.get_state_buffer(parameter, dtype=value.dtype)
+            if parameter.device.type == "cuda":
+                torch.cuda.synchronize(parameter.device)  # a kernel fills it with zeros
+            return buffer.copy_(value)
+
+    return StaysPaged
 
 
 class MuonAdamW(Optimizer):
