@@ -49,6 +49,14 @@ def linear(vocab: int = 203, hidden: int = 32, *, bias: bool = True, seed: int =
     return layer
 
 
+def test_a_head_that_is_left_halfway_can_be_begun_again() -> None:
+    weight = torch.randn(50, 8)
+    matrix = HostMatrix(weight, CPU, 16)
+    halfway = matrix.slices()
+    assert torch.equal(next(halfway), weight[:16])
+    assert torch.equal(expanded(matrix), weight)
+
+
 def expanded(matrix: HeadMatrix) -> torch.Tensor:
     return torch.cat([part.clone() for part in matrix.slices()])
 

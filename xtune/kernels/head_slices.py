@@ -68,21 +68,26 @@ class HostMatrix(HeadMatrix):
             for _ in bounds[:2]
         ]
         coming = self._copy(bounds[0], slots[0])
-        for number in range(len(bounds)):
-            here = coming
-            if self._stream is not None:
-                torch.cuda.current_stream().wait_stream(self._stream)
-            if number + 1 < len(bounds):
-                # into the slot of the slice before this one, whose use has been asked of the device already
-                coming = self._copy(bounds[number + 1], slots[(number + 1) % 2])
-            yield here
+        try:
+            for number in range(len(bounds)):
+                here = coming
+                self._arrive()
+                if number + 1 < len(bounds):
+                    # into the slot of the slice before this one, whose use has been asked of the device already
+                    coming = self._copy(bounds[number + 1], slots[(number + 1) % 2])
+                yield here
+        finally:
+            self._arrive()  # also where somebody stops halfway: whoever has the slots' room next is behind the copies
+
+    def _arrive(self) -> None:
+        """What the device is asked from now on comes behind the copies so far, so that they need no record of their own."""
+        if self._stream is not None:
+            torch.cuda.current_stream().wait_stream(self._stream)
 
     def _copy(self, bounds: tuple[int, int], slot: torch.Tensor) -> torch.Tensor:
         rows = slot[: bounds[1] - bounds[0]]
         with self._copying():
             rows.copy_(self.weight[slice(*bounds)], non_blocking=True)
-        if self._stream is not None:
-            rows.record_stream(self._stream)
         return rows
 
     def _copying(self) -> AbstractContextManager[Any]:
