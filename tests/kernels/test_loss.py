@@ -10,6 +10,7 @@ from xtune.data.types import Batch
 from xtune.kernels.cross_entropy import LogitTransform, linear_cross_entropy
 from xtune.kernels.heads import find_head
 from xtune.kernels.loss import LossModule, causal_loss
+from xtune.kernels.tail import Tail, Targets, tiled_loss
 
 # architectures with something of their own before or after the head
 KINDS = {
@@ -170,6 +171,27 @@ def test_small_float16_gradients_survive_the_loss_scale() -> None:
     wide = hidden.detach().float().requires_grad_()
     expected = functional.cross_entropy(wide @ half.weight.float().T, labels, reduction="sum")
     (expected * 65536.0).backward()
+    torch.testing.assert_close(hidden.grad.float(), wide.grad, rtol=5e-3, atol=1e-5)
+
+
+def test_small_float16_gradients_survive_the_loss_scale_in_tiles_too() -> None:
+    torch.manual_seed(0)
+    half = nn.Linear(16, 50, bias=False).requires_grad_(False)
+    half.weight.data = (half.weight.data * 1e-5).half()
+    hidden = (torch.randn(1, 4, 16) * 1e-3).half().requires_grad_()
+    labels, columns = torch.randint(0, 50, (4,)), torch.arange(4)
+
+    def loss(states: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        return linear_cross_entropy(
+            states, half, labels, weights, chunk_tokens=2, transform=LogitTransform()
+        )
+
+    targets = Targets(torch.zeros_like(columns), columns, labels, torch.ones(4))
+    wide = hidden.detach().float().requires_grad_()
+    total = tiled_loss(hidden, targets, Tail(loss=loss, parameters=(), tile_tokens=3))
+    (total * 65536.0).backward()
+    logits = wide[0] @ half.weight.float().T
+    (functional.cross_entropy(logits, labels, reduction="sum") * 65536.0).backward()
     torch.testing.assert_close(hidden.grad.float(), wide.grad, rtol=5e-3, atol=1e-5)
 
 

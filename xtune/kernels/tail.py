@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from xtune.kernels.cross_entropy import FLOAT16_BOOST
 from xtune.kernels.replay import autocast_dtype
 from xtune.kernels.sums import Sums
 
@@ -72,6 +73,8 @@ class _TailFunction(torch.autograd.Function):
     ) -> torch.Tensor:
         rows, columns = targets.rows, targets.columns
         sums = Sums(parameters)
+        # float16 would lose what is small before the loss scale is applied in backward
+        ctx.boost = FLOAT16_BOOST if hidden.dtype == torch.float16 else 1.0
         wanted = trains and any(ctx.needs_input_grad)
         autocast = autocast_dtype(hidden.device.type)
         total = torch.zeros((), device=hidden.device)
@@ -85,7 +88,11 @@ class _TailFunction(torch.autograd.Function):
                 loss = tail.loss(part, targets.labels[tile], targets.weights[tile])
             total += loss.detach()
             if wanted:
-                slope, *others = torch.autograd.grad(loss, (part, *parameters), allow_unused=True)
+                with torch.autocast(hidden.device.type, enabled=False):  # as in any backward pass
+                    seed = torch.full_like(loss, ctx.boost)
+                    slope, *others = torch.autograd.grad(
+                        loss, (part, *parameters), seed, allow_unused=True
+                    )
                 sums.add(others)
                 del others  # a trained head's is as large as the head
                 slopes[rows[tile], columns[tile]] = slope
@@ -98,7 +105,7 @@ class _TailFunction(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        scale = gradients[0]
+        scale = gradients[0] / ctx.boost
         slopes, sums = ctx.slopes, ctx.sums
         ctx.slopes = ctx.sums = None
         slopes.mul_(scale.to(slopes.dtype))
