@@ -47,6 +47,19 @@ def test_only_linear_layers_are_quantised_and_the_head_is_not(
     assert model.lm_head.weight is model.model.embed_tokens.weight
 
 
+def test_int8_products_do_not_speak_of_every_cast(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from bitsandbytes import MatmulLtState
+    from bitsandbytes.autograd._functions import MatMul8bitLt
+
+    folder = save_model(tmp_path / "base", dtype="bfloat16")
+    load(folder, {"method": {"type": "qlora", "quantization": "int8"}}, compute_dtype="bfloat16")
+    # what a layer does on CUDA; on a CPU it goes another way, which says nothing
+    MatMul8bitLt.apply(torch.ones(2, 8).bfloat16(), torch.ones(4, 8), None, None, MatmulLtState())
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("double", [True, False])
 def test_nf4_keeps_what_the_recipe_says(tmp_path: Path, double: bool) -> None:
     method = {"type": "qlora", "double_quantization": double}

@@ -220,6 +220,8 @@ def _quantization_config(loading: Loading) -> Any:
     if method is None:
         return None
     if method.quantization == "int8":
+        # on CUDA it says of every product that bfloat16 becomes float16 on the way to int8
+        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
         return make(load_in_8bit=True)
     return make(
         load_in_4bit=True,
