@@ -56,6 +56,13 @@ def held_here() -> Held | None:
     return Held(torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved())
 
 
+def measure_afresh() -> None:
+    """Give back what loading left to the allocator, and forget how full it was meanwhile: steps are measured."""
+    if held_here() is not None:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
 def read_held(folder: Path) -> Held | None:
     """What an earlier process measured in this run; None: nothing, or nothing that can be read."""
     try:

@@ -45,8 +45,8 @@ from xtune.train.job import Job
 from xtune.train.loop import Loop
 from xtune.train.randomness import seed_everything
 from xtune.train.ready import Ready, get_ready
-from xtune.train.reserve import ReserveWatch
-from xtune.train.shortage import collect, describe, is_out_of_memory, let_go, usable_part
+from xtune.train.reserve import ReserveWatch, measure_afresh
+from xtune.train.shortage import collect, describe, is_out_of_memory, let_go
 from xtune.train.streaming import base_streaming
 from xtune.train.techniques import apply_techniques
 
@@ -249,7 +249,10 @@ def _step_down(session: Session, position: Position, error: Exception) -> Sessio
     loop.keep()
     if loop.job.metrics is not None:
         loop.job.metrics.close()
-    usable = min(usable_part(), position.watch.usable() if position.watch else 1.0)
+    usable = 1.0
+    if position.watch:
+        position.watch.look()
+        usable = position.watch.usable()
     plan = further_down(ready.plan, ready.hardware, ready.shape, ready.launch, usable=usable)
     kept = max(loop.job.store.steps(), default=0)
     message = describe(loop.state.step + 1, ready.plan, plan, kept)
@@ -265,6 +268,7 @@ def _step_down(session: Session, position: Position, error: Exception) -> Sessio
 def _run(session: Session, position: Position) -> EndInfo:
     ready, plan = session.ready, session.ready.plan
     job = make_job(session)
+    measure_afresh()
     position.total_steps = job.total_steps
     position.loop = loop = Loop(job, session.accelerator)
     if session.folder is not None:
@@ -294,6 +298,8 @@ def make_job(session: Session) -> Job:
     """Load the model, and put together all that the loop needs."""
     ready, plan, recipe = session.ready, session.ready.plan, session.ready.plan.recipe
     seed_everything(recipe.run.seed)
+    # cuDNN's attention, which torch prefers on some cards, plans anew for every length, in room that no plan counts
+    torch.backends.cuda.enable_cudnn_sdp(False)
     streaming = base_streaming(plan)
     base = load_model(plan, on_layer=None if streaming is None else streaming.shelve)
     said = [place_ends(base, plan)]

@@ -46,13 +46,6 @@ def collect() -> None:
         torch.cuda.empty_cache()
 
 
-def usable_part() -> float:
-    """Part of the memory that torch's allocator held at most which was in use at most; measured, 1 where there is no GPU."""
-    if not torch.cuda.is_available():
-        return 1.0
-    return torch.cuda.max_memory_allocated() / max(1, torch.cuda.max_memory_reserved())
-
-
 def describe(step: int, before: Plan, after: Plan, kept: int) -> str:
     """What happened and how it goes on, in a sentence or two."""
     used = ""
