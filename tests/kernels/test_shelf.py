@@ -68,6 +68,7 @@ class Counted:
         self.made: list[tuple[int, weakref.ref[torch.Tensor]]] = []
 
     def __call__(self, nbytes: int) -> torch.Tensor:
+        """Room (bytes,)."""
         room = torch.empty(nbytes, dtype=torch.uint8)
         self.made.append((nbytes, weakref.ref(room)))
         return room

@@ -11,7 +11,7 @@ from same_bits import METHODS, digests, load, trained
 
 from xtune.adapter.state import load_trainable_state, trainable_state
 from xtune.kernels.frugal import FrugalSettings
-from xtune.kernels.heads import base_model, decoder_layers
+from xtune.kernels.heads import base_model, compute_device, decoder_layers
 from xtune.kernels.install import make_frugal
 from xtune.kernels.loss import LossModule
 from xtune.kernels.shelf import DeviceShelf, HostShelf
@@ -327,6 +327,13 @@ def test_weights_that_are_loaded_where_they_rest_are_those_of_the_next_forward_p
         LossModule(model, 64, 0).train()(*arguments).item() for model in (trained, streamed)
     )
     assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_model_of_which_nothing_stays_computes_where_its_layers_come_to() -> None:
+    model = make_model("qwen2")
+    stream_layers(model, torch.device("meta"), HostRest(host_memory(CPU)))
+    assert {each.device.type for each in model.parameters()} == {"cpu"}
+    assert compute_device(model).type == "meta"
 
 
 def test_a_streamed_model_that_nobody_has_any_more_is_freed(small: str, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from xtune.kernels.cross_entropy import LogitTransform
 from xtune.kernels.head_slices import sliced_head
+from xtune.kernels.weights import weights_of
 
 # fmt: off
 PLAIN_HEADS = frozenset(
@@ -81,8 +82,9 @@ def decoder_layers(model: nn.Module) -> list[nn.Module]:
 
 
 def compute_device(model: nn.Module) -> torch.device:
-    """Where a model computes: the device of its parameters, some of which may wait in host memory."""
+    """Where a model computes: the device of its parameters, some of which may wait in host memory, or of a layer's slot."""
     devices = [parameter.device for parameter in model.parameters()]
+    devices += filter(None, (weights_of(each).device for each in model.modules()))
     return next((each for each in devices if each.type != "cpu"), torch.device("cpu"))
 
 

@@ -6,7 +6,8 @@
 A layer's tensors lie in one run of bytes (`stream_pack`), which rests in host memory or in a file (`stream_rest`) and
 is copied whole into one of two slots on the device. While the layer computes, its parameters show what is in the slot;
 else they show what rests, so that whoever reads them (to save, to compare) finds the same numbers. What is not moved,
-adapters above all, does not know of it: the results are those of a resident run, bit for bit.
+adapters above all, does not know of it: the results are those of a resident run, bit for bit where that gives the same
+bits twice (on CUDA the backward pass of fused attention does not).
 
 A layer's backward pass reads its weights again, so each layer must be one that is computed again as a whole
 (`make_shelved`) or in parts (`make_frugal`); they hold the weights for as long as they need them (`weights`).
@@ -70,6 +71,11 @@ class StreamedLayer(Weights):
     def is_held(self) -> bool:
         """Whether the layer is computing."""
         return self._holders > 0
+
+    @property
+    def device(self) -> torch.device | None:
+        """The stream's."""
+        return None if self.stream is None else self.stream.device
 
     def moving(self) -> Sequence[nn.Parameter]:
         """All of the layer's, or with `on_gradients` unset the frozen ones."""
@@ -168,7 +174,7 @@ class LayerStream:
     """
 
     def __init__(self, layers: Sequence[StreamedLayer], device: torch.device, rest: Rest) -> None:
-        self._layers, self._device, self._rest = layers, device, rest
+        self._layers, self.device, self._rest = layers, device, rest
         nbytes = max((each.packed.nbytes for each in layers), default=0)
         count = min(SLOTS, len(layers))
         self._slots = [_Slot(nbytes, device, staging=rest.needs_staging) for _ in range(count)]
@@ -209,8 +215,8 @@ class LayerStream:
                 assert layer.packed.nbytes <= self._slots[0].bytes.numel(), "the layer has grown"
             moving = {id(each) for each in layer.moving()}
             for tensor in (*layer.layer.parameters(), *layer.layer.buffers()):
-                if id(tensor) not in moving and tensor.device != self._device:
-                    tensor.data = tensor.data.to(self._device)
+                if id(tensor) not in moving and tensor.device != self.device:
+                    tensor.data = tensor.data.to(self.device)
 
     def forget(self) -> None:
         """Take note that what rests was written to: what was fetched before is of no more use."""

@@ -19,6 +19,11 @@ class Weights:
         del backward
         return nullcontext()
 
+    @property
+    def device(self) -> torch.device | None:
+        """Where the layer computes, if its weights do not say."""
+        return None
+
     def moving(self) -> Sequence[nn.Parameter]:
         """The parameters that are not always on the device."""
         return ()

@@ -10,7 +10,7 @@ from xtune.adapter.targets import ends_with, is_tied, name_of, saves_embeddings
 from xtune.errors import ModelError
 from xtune.kernels.embedding import keep_embedding_on_host
 from xtune.kernels.head_slices import HostMatrix, hold_head, slice_head
-from xtune.kernels.heads import compute_device, output_layer
+from xtune.kernels.heads import output_layer
 from xtune.kernels.stream_rest import host_memory
 from xtune.plan import Plan
 from xtune.recipe.models import Full
@@ -35,7 +35,9 @@ def place_ends(model: PreTrainedModel, plan: Plan) -> str | None:
     _check(model, plan, head, tied=tied)
     untyped: Any = model
     embedding: nn.Module = untyped.get_input_embeddings()
-    device = compute_device(model)
+    device = torch.device(plan.device.value)
+    if device.type == "cuda":
+        device = torch.device("cuda", torch.cuda.current_device())
     said = []
     shared = None
     if form != "device" and head is not None:
