@@ -39,9 +39,7 @@ def build_ours(
     """
     plan = planned.plan
     streaming = base_streaming(plan)
-    base = random_model(
-        fields, plan, device, None if streaming is None else streaming.shelve
-    )
+    base = random_model(fields, plan, device, None if streaming is None else streaming.shelve)
     place_ends(base, plan)
     if streaming is not None:
         streaming.start(base)
@@ -132,5 +130,3 @@ class _Step:
         with torch.autocast(ids.device.type, dtype=dtype, enabled=self._plan.autocast.value):
             total: torch.Tensor = self._module(ids, ids, weights, positions)
         return total / (ids.shape[1] - 1)
-
-

@@ -135,7 +135,9 @@ def _techniques_of(result: Result) -> str:
     choices = result.get("choices", {})
     names = ("base", "checkpoints", "embeddings", "head", "optimizer_states")
     found = ["frugal"] if choices.get("frugal_layers") else []
-    found += [f"{name} {choices[name]}" for name in names if choices.get(name, "device") != "device"]
+    found += [
+        f"{name} {choices[name]}" for name in names if choices.get(name, "device") != "device"
+    ]
     found += ["fused step"] if choices.get("fused_step") else []
     return ", ".join([*found, str(choices.get("optimizer", ""))]).strip(", ") or "-"
 

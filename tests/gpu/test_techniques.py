@@ -21,9 +21,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning"),
 ]
 
-CELLS = {
-    each.name: each for each in all_cells(full_depth=False) if each.table == "techniques"
-}
+CELLS = {each.name: each for each in all_cells(full_depth=False) if each.table == "techniques"}
 PLAIN = {True: "QLoRA, nothing", False: "full"}
 OTHER_NUMBERS = {
     "QLoRA, head nf4": 2e-2, "QLoRA, head int8": 1e-2, "full, GaLore": 0.2, "full, APOLLO": 0.2,
@@ -96,9 +94,13 @@ def test_states_on_the_host_are_stepped_to_the_bits_of_states_on_the_device(
                 parameter.grad = slope.to(gpu)
         reference.step()
         optimizer.step()
-    states = [each["__bnb_optimizer_quant_state__"] for each in optimizer.state_dict()["state"].values()]
+    states = [
+        each["__bnb_optimizer_quant_state__"] for each in optimizer.state_dict()["state"].values()
+    ]
     assert all(each["state1"].device.type == "cpu" for each in states)
-    large = list(zip(whole, pieces, strict=True))[:2]  # the last has 32-bit states, stepped by the processor
+    large = list(zip(whole, pieces, strict=True))[
+        :2
+    ]  # the last has 32-bit states, stepped by the processor
     assert all(torch.equal(one, other) for one, other in large)
     torch.testing.assert_close(whole[2], pieces[2], rtol=1e-5, atol=1e-6)
 

@@ -94,7 +94,11 @@ class PiecewiseOptimizer(Optimizer):
         """Update one parameter; with states on the host it may be done only when `finish` returns."""
         piece = self._pieces[parameter]
         piece.optimizer.param_groups[0]["lr"] = self.param_groups[piece.group]["lr"]
-        if self._crossing and piece.crosses and step_across(piece.optimizer, piece.numbers, gradient):
+        if (
+            self._crossing
+            and piece.crosses
+            and step_across(piece.optimizer, piece.numbers, gradient)
+        ):
             return
         if self._courier is None or piece.numbers.stepped is parameter:
             piece.step(gradient)
