@@ -98,9 +98,16 @@ def _goals(*, full_depth: bool) -> Iterator[Cell]:
             layers=depth,
             memory={"base": goal.base},
             host_bytes=goal.ram_bytes,
-            steps=3 if goal.tokens <= TECHNIQUE_TOKENS else 1,
+            steps=_steps(goal.tokens),
             limit_s=900.0 if full_depth else 120.0,
         )
+
+
+def _steps(tokens: int) -> int:
+    """Whole steps: of the longest sequences one, which takes half a minute and makes its buffers in host memory meanwhile."""
+    if tokens <= TECHNIQUE_TOKENS:
+        return 3
+    return 2 if tokens <= 32768 else 1
 
 
 NOTHING_AWAY: Mapping[str, Any] = {

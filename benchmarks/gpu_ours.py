@@ -90,11 +90,12 @@ def _fill_ends(model: Any, loading: Loading, device: torch.device, dtype: torch.
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     tied = head.weight is embedding.weight
     host = torch.device("cpu")
-    materialise(embedding, host if loading.host_embeddings else device, dtype)
+    place = host if loading.host_embeddings else device
+    materialise(embedding, place, dtype, drawn_on=device)
     if tied:
         head.weight = embedding.weight
     else:
-        materialise(head, host if loading.host_head else device, dtype)
+        materialise(head, host if loading.host_head else device, dtype, drawn_on=device)
     for module in model.modules():
         materialise(module, device, dtype)
     rotary = model.base_model.rotary_emb

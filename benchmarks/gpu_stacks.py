@@ -159,16 +159,38 @@ def _random_nf4(linear: nn.Linear, device: torch.device) -> nn.Module:
     return quantised
 
 
-def materialise(module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
-    """Give a module's own parameters that are still on the meta device their values: norms ones, biases zeros, tables random."""
+DRAWN_BYTES = 2**26
+"""Random numbers that are drawn on the device at one time for a table that stays in host memory: 64 MiB."""
+
+
+def materialise(
+    module: nn.Module,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    drawn_on: torch.device | None = None,
+) -> None:
+    """Give a module's own parameters that are still on the meta device their values: norms ones, biases zeros, tables random.
+
+    Args:
+        module: Whose children are left alone.
+        device: Where they are to be.
+        dtype: Their type.
+        drawn_on: Where random numbers are drawn, a part at a time; default: where they are to be. A processor would take
+            seconds for a large table.
+    """
     for name, parameter in list(module.named_parameters(recurse=False)):
         if not parameter.is_meta:
             continue
         value = torch.empty(parameter.shape, dtype=dtype, device=device)
-        if value.ndim > 1:
+        if value.ndim <= 1:
+            value.fill_(0.0 if name == "bias" else 1.0)
+        elif drawn_on is None or drawn_on == device:
             value.normal_(0.0, INITIAL_STD)
         else:
-            value.fill_(0.0 if name == "bias" else 1.0)
+            rows = max(1, DRAWN_BYTES // (value[0].nbytes))
+            for part in torch.split(value, rows):
+                part.copy_(torch.empty_like(part, device=drawn_on).normal_(0.0, INITIAL_STD))
         setattr(module, name, nn.Parameter(value, requires_grad=parameter.requires_grad))
 
 

@@ -88,7 +88,9 @@ def test_goals_are_run_with_the_plan_that_is_simulated(number: int) -> None:
         assert found.predicted.peak_bytes < found.whole.peak_bytes
 
 
-@pytest.mark.parametrize("one", [each for each in CELLS if each.table == "techniques"], ids=str)
+@pytest.mark.parametrize(
+    "one", [each for each in CELLS if each.table == "techniques"], ids=lambda each: each.name
+)
 def test_a_technique_cell_is_planned_as_it_is_asked_for(one: Cell) -> None:
     found = planned(Task(cell=one, device="cuda", tiny=False), vram_bytes=80 * 2**30)
     choices = found.plan.choices()

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from bitsandbytes import optim
 from torch import nn
 
 from xtune.train import crossing
@@ -14,10 +13,13 @@ from xtune.train.piecewise import PiecewiseOptimizer
 
 # with a last block of fewer than 256 numbers; several stretches; 32-bit states, which do not cross
 SHAPES = [(70, 61), (96, 80), (8, 8)]
-BUILDERS: dict[str, Any] = {
-    "adamw": partial(optim.AdamW8bit, weight_decay=0.1),
-    "lion": partial(optim.Lion8bit, weight_decay=0.1),
-}
+NAMES = ["adamw", "lion"]
+
+
+def builder(name: str) -> Any:
+    from bitsandbytes import optim
+
+    return partial(optim.AdamW8bit if name == "adamw" else optim.Lion8bit, weight_decay=0.1)
 
 
 @pytest.fixture(autouse=True)
@@ -40,11 +42,11 @@ def crossed(params: list[nn.Parameter], build: Any, **options: Any) -> Piecewise
     return PiecewiseOptimizer(groups, build, on_host=True, crossing=True, **options)
 
 
-@pytest.mark.parametrize("name", BUILDERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_float32_parameters_get_the_bits_of_the_whole_step(name: str) -> None:
     whole, pieces = parameters(torch.float32), parameters(torch.float32)
-    reference = BUILDERS[name](whole, lr=1e-2)
-    optimizer = crossed(pieces, BUILDERS[name])
+    reference = builder(name)(whole, lr=1e-2)
+    optimizer = crossed(pieces, builder(name))
     for step in range(5):
         for params in (whole, pieces):
             for parameter, slope in zip(params, slopes(step, torch.float32), strict=True):
@@ -65,8 +67,8 @@ def test_bfloat16_parameters_follow_float32_numbers(resting: bool) -> None:
     """Of layers that rest in host memory the numbers are in two halves, of others in float32 beside them."""
     pieces = parameters(torch.bfloat16)
     masters = [nn.Parameter(each.detach().float()) for each in pieces]
-    reference = BUILDERS["adamw"](masters, lr=1e-2)
-    optimizer = crossed(pieces, BUILDERS["adamw"], resting=pieces if resting else ())
+    reference = builder("adamw")(masters, lr=1e-2)
+    optimizer = crossed(pieces, builder("adamw"), resting=pieces if resting else ())
     for step in range(5):
         for parameter, master, slope in zip(
             pieces, masters, slopes(step, torch.bfloat16), strict=True

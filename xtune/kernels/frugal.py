@@ -22,7 +22,13 @@ from torch import nn
 
 from xtune.kernels.attention import AttentionSettings, Documents, attend, documents_of
 from xtune.kernels.lifted import Heads, LiftedLayer
-from xtune.kernels.replay import Surroundings, argument_names, by_name, trained_parameters
+from xtune.kernels.replay import (
+    Rest,
+    Surroundings,
+    argument_names,
+    by_name,
+    trained_parameters,
+)
 from xtune.kernels.shelf import Shelf
 from xtune.kernels.sums import Sums
 from xtune.kernels.weights import Weights, weights_of
@@ -273,9 +279,11 @@ class FrugalLayer:
         self._layer, self._forward = layer, forward
         self._names = argument_names(forward)
         self._settings, self._shelf = settings, shelf
+        self.rest = Rest()
+        """What the layer returns besides hidden states; nothing, unless whoever makes this has noted it."""
 
-    def __call__(self, *given: Any, **arguments: Any) -> torch.Tensor:
-        """The layer's output (rows, tokens, width)."""
+    def __call__(self, *given: Any, **arguments: Any) -> Any:
+        """The layer's output: (rows, tokens, width), alone or first in a tuple."""
         hidden, arguments = by_name(self._names, given, arguments)
         if arguments.get("past_key_values") is not None or hidden.shape[1] == 0:
             return self._forward(hidden, **arguments)
@@ -298,4 +306,4 @@ class FrugalLayer:
         output: torch.Tensor = _FrugalFunction.apply(  # type: ignore[no-untyped-call]
             hidden, anchor, call, *call.weights.seen(parameters)
         )
-        return output
+        return self.rest.with_states(output)

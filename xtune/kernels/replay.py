@@ -104,6 +104,10 @@ def first(output: Any) -> torch.Tensor:
     return states
 
 
+class NotKept:
+    """Stands for a tensor that a layer returns and that is not kept; whoever computes with it gets a TypeError."""
+
+
 class Rest:
     """What a layer returns behind its hidden states: whoever takes its place returns as much."""
 
@@ -113,8 +117,8 @@ class Rest:
     def note(self, output: Any) -> torch.Tensor:
         """Take note of a layer's output; returns its hidden states."""
         if isinstance(output, tuple):
-            # a tensor's history would be lost; whoever needs one finds nothing rather than something else
-            found = (None if isinstance(each, torch.Tensor) else each for each in output[1:])
+            # attention weights, mostly, which nobody wants; of what the next layer needs the history would be lost
+            found = (NotKept() if isinstance(each, torch.Tensor) else each for each in output[1:])
             self._others = tuple(found)
         return first(output)
 

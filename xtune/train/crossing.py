@@ -4,6 +4,7 @@ bitsandbytes' step of 8-bit states takes a processor's core about 70 ns a weight
 values; a device does it while the bytes come and go: per weight two bytes of states, and two to four of the number, each way.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -50,50 +51,50 @@ def step_across(optimizer: Optimizer, numbers: Numbers, gradient: torch.Tensor) 
     if state["state1"].dtype != torch.uint8:
         return False
     state["step"] += 1
-    config = library.get_config(0, 0, group)
-    maps = [_there(state, name, gradient.device) for name in ("qmap1", "qmap2")]
+    crossing = _Crossing(library, numbers, state, gradient.device)
     slopes = gradient.reshape(-1)
     for start in range(0, slopes.numel(), STRETCH):
         part = slice(start, min(start + STRETCH, slopes.numel()))
-        _step_stretch(library, numbers, state, config, slopes[part].float(), part, maps)
+        crossing.step(part, slopes[part].float())
     return True
 
 
-def _step_stretch(
-    library: Any,
-    numbers: Numbers,
-    state: dict[str, Any],
-    config: dict[str, Any],
-    slopes: torch.Tensor,
-    part: slice,
-    maps: list[torch.Tensor | None],
-) -> None:
-    from bitsandbytes import functional
+class _Crossing:
+    """One parameter's update."""
 
-    blocks = slice(part.start // BLOCK, -(-part.stop // BLOCK))
-    at_home = {
-        name: state[name].view(-1)[where]
-        for name, where in (
-            ("state1", part),
-            ("state2", part),
-            ("absmax1", blocks),
-            ("absmax2", blocks),
-        )
-        if state.get(name) is not None
-    }
-    there = {name: each.to(slopes.device) for name, each in at_home.items()}
-    values = numbers.stretch(part, slopes.device)
-    betas = config["betas"]
-    update: Any = functional.optimizer_update_8bit_blockwise
-    update(
-        library.optimizer_name, slopes, values, there["state1"], there.get("state2"),
-        betas[0], betas[1], betas[2] if len(betas) > 2 else 0.0, config.get("alpha", 0.0), config["eps"],
-        state["step"], config["lr"], maps[0], maps[1], there["absmax1"], there.get("absmax2"),
-        config["weight_decay"], gnorm_scale=1.0, skip_zeros=config["skip_zeros"],
-    )  # fmt: skip
-    numbers.put_stretch(part, values)
-    for name, each in at_home.items():
-        each.copy_(there[name])
+    def __init__(
+        self, library: Any, numbers: Numbers, state: dict[str, Any], device: torch.device
+    ) -> None:
+        self._library, self._numbers, self._state, self._device = library, numbers, state, device
+        self._config = library.get_config(0, 0, library.param_groups[0])
+        self._maps = [_there(state, name, device) for name in ("qmap1", "qmap2")]
+
+    def step(self, part: slice, slopes: torch.Tensor) -> None:
+        """Bring a stretch's states and numbers, step them by its gradient (numbers,), and put them back."""
+        from bitsandbytes import functional
+
+        state, config, betas = self._state, self._config, self._config["betas"]
+        at_home = dict(self._states(part))
+        there = {name: each.to(self._device) for name, each in at_home.items()}
+        values = self._numbers.stretch(part, self._device)
+        update: Any = functional.optimizer_update_8bit_blockwise
+        update(
+            self._library.optimizer_name, slopes, values, there["state1"], there.get("state2"),
+            betas[0], betas[1], betas[2] if len(betas) > 2 else 0.0, config.get("alpha", 0.0), config["eps"],
+            state["step"], config["lr"], *self._maps, there["absmax1"], there.get("absmax2"),
+            config["weight_decay"], gnorm_scale=1.0, skip_zeros=config["skip_zeros"],
+        )  # fmt: skip
+        self._numbers.put_stretch(part, values)
+        for name, each in at_home.items():
+            each.copy_(there[name])
+
+    def _states(self, part: slice) -> Iterator[tuple[str, torch.Tensor]]:
+        """The stretch's part of every state, where it lives."""
+        blocks = slice(part.start // BLOCK, -(-part.stop // BLOCK))
+        parts = {"state1": part, "state2": part, "absmax1": blocks, "absmax2": blocks}
+        for name, where in parts.items():
+            if self._state.get(name) is not None:
+                yield name, self._state[name].view(-1)[where]
 
 
 def _there(state: dict[str, Any], name: str, device: torch.device) -> torch.Tensor | None:

@@ -51,7 +51,7 @@ class Held:
 
 def held_here() -> Held | None:
     """What torch measured in this process; None without CUDA."""
-    if not torch.cuda.is_available() or not torch.cuda.is_initialized():
+    if not torch.cuda.is_available():
         return None
     return Held(torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved())
 
