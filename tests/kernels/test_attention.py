@@ -144,6 +144,23 @@ def test_all_blocks_of_a_window_share_one_mask() -> None:
     assert attention._LastMask.mask is None
 
 
+def test_blocks_of_capped_scores_keep_no_masks() -> None:
+    inputs = [
+        torch.randn(1, heads, 600, 8, requires_grad=True, dtype=torch.float64)
+        for heads in (4, 1, 1)
+    ]
+    kept: list[torch.Tensor] = []
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        attend(*inputs, documents=None, settings=AttentionSettings(window=150, softcap=5.0))
+    assert kept
+    assert not any(each.dtype == torch.bool for each in kept)
+
+
 def test_sinks_leave_heads_that_flash_attention_takes() -> None:
     inputs = [torch.randn(1, heads, 40, 64, dtype=torch.bfloat16) for heads in (4, 1, 1)]
     with Calls() as calls:

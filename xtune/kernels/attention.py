@@ -244,11 +244,10 @@ def _attend_capped(
         end = min(start + size, tokens)
         first = 0 if window is None else max(0, start - window + 1)
         part = (query[:, :, start:end], key[:, :, first:end], value[:, :, first:end])
-        seen = _band(end - start, end - first, window, query.device)
         if torch.is_grad_enabled():
-            parts.append(checkpoint(_capped, *part, seen, settings, use_reentrant=False))
+            parts.append(checkpoint(_capped, *part, settings, use_reentrant=False))
         else:
-            parts.append(_capped(*part, seen, settings))
+            parts.append(_capped(*part, settings))
     return torch.cat(parts, dim=2)
 
 
@@ -347,17 +346,17 @@ def _capped(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    mask: torch.Tensor,
     settings: AttentionSettings,
 ) -> torch.Tensor:
-    """Attention whose scores are softcap * tanh(score / softcap) before the mask, as Gemma 2 caps them."""
+    """Attention of a block whose scores are softcap * tanh(score / softcap) before the mask, as Gemma 2 caps them."""
+    seen = _band(query.shape[2], key.shape[2], settings.window, query.device)
     repeats = query.shape[1] // key.shape[1]
     key, value = (each.repeat_interleave(repeats, dim=1) for each in (key, value))
     scaling = query.shape[-1] ** -0.5 if settings.scaling is None else settings.scaling
     scores = (query @ key.transpose(2, 3)) * scaling  # (rows, heads, queries, keys)
     if settings.softcap is not None:
         scores = torch.tanh(scores / settings.softcap) * settings.softcap
-    scores = scores.masked_fill(~mask, -torch.inf)
+    scores = scores.masked_fill(~seen, -torch.inf)
     weights = functional.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
     return functional.dropout(weights, p=settings.dropout) @ value
 
