@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from factories import make_model, random_batch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from xtune.kernels.attention import AttentionSettings, attend, forget_masks
+from xtune.models.fused_attention import prefer_fused
 
 pytestmark = [
     pytest.mark.gpu,
@@ -49,6 +51,18 @@ def test_a_fused_kernel_takes_it(
         found = attended(inputs, "cuda", dtype, settings)
     for one, other in zip(found, expected, strict=True):
         assert (one - other).abs().max() <= TOLERANCES[dtype] * other.abs().max()
+
+
+def test_whole_layers_get_a_fused_kernel_in_float32_too() -> None:
+    model = make_model("qwen2", attn_implementation="sdpa").cuda().train()
+    assert model.config.num_attention_heads > model.config.num_key_value_heads
+    prefer_fused("cuda", "float32")
+    try:
+        with sdpa_kernel(FUSED):
+            ids = random_batch(1, 40).input_ids.cuda()
+            model(input_ids=ids, use_cache=False).logits.sum().backward()
+    finally:
+        prefer_fused("cuda", "bfloat16")
 
 
 @pytest.mark.parametrize("window", [None, 512])

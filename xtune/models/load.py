@@ -24,6 +24,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from xtune.errors import MissingPackageError, ModelError
+from xtune.models.fused_attention import prefer_fused
 from xtune.models.load_layers import OnLayer, Reading, hand_on, layer_by_layer
 from xtune.models.quiet import quiet
 from xtune.models.source import WEIGHTS, WEIGHTS_INDEX, fetch, read_config, read_json_object
@@ -125,6 +126,7 @@ def load_base(loading: Loading, on_layer: OnLayer | None = None) -> PreTrainedMo
     config = read_config(loading.model)
     check_architecture(config, loading.model)
     _check_quantization(config, loading)
+    prefer_fused(loading.device, loading.compute_dtype)
     if has_weights(folder, loading.model):
         model = _from_weights(folder, loading, config, on_layer)
     elif loading.random_seed is not None:

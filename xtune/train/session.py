@@ -298,8 +298,6 @@ def make_job(session: Session) -> Job:
     """Load the model, and put together all that the loop needs."""
     ready, plan, recipe = session.ready, session.ready.plan, session.ready.plan.recipe
     seed_everything(recipe.run.seed)
-    # cuDNN's attention, which torch prefers on some cards, plans anew for every length, in room that no plan counts
-    torch.backends.cuda.enable_cudnn_sdp(False)
     streaming = base_streaming(plan)
     base = load_model(plan, on_layer=None if streaming is None else streaming.shelve)
     said = [place_ends(base, plan)]

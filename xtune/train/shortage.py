@@ -29,7 +29,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def let_go(error: BaseException) -> None:
     """Free what the frames of an error hold: the activations of the step in which it was raised."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()  # copies from and to what is freed here may be on their way
     cause: BaseException | None = error
     while cause is not None:
