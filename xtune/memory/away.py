@@ -2,15 +2,14 @@
 
 from dataclasses import replace
 
-from xtune.memory.predict import (
-    ADAPTER_BYTES,
-    Workload,
+from xtune.memory.resident import (
     layer_weight_bytes,
     optimizer_bytes,
     trained_parameters,
     weight_bytes,
 )
 from xtune.memory.shape import ModelShape
+from xtune.memory.workload import ADAPTER_BYTES, Workload
 
 
 def host_items(shape: ModelShape, work: Workload) -> dict[str, int]:
