@@ -20,6 +20,27 @@ class FrugalLayer(Layer):
         return False
 
     @property
+    def mask(self) -> int:
+        """Those of blocks, a byte for each pair, that are kept for the next layer: eight at most (`xtune.kernels.attention._band`)."""
+        shape, tokens = self.shape, self.work.tokens
+        window = shape.sliding_window
+        if shape.caps_scores:
+            queries = self._capped_queries
+            blocks = -(-tokens // queries)
+            kinds = 1 if window is None else 2
+            return queries * tokens * min(8 * 2, kinds * (blocks + 1)) // 2
+        if window is not None and window < tokens:
+            return 5 * window * window
+        return 0
+
+    @property
+    def _capped_queries(self) -> int:
+        """Queries of a block of capped scores."""
+        heads = self.shape.heads // self.shape.kv_heads
+        most = SCORE_BYTES // (4 * self.work.rows * heads * self.work.tokens)
+        return min(self.work.tokens, max(128, most))
+
+    @property
     def repeats_keys(self) -> bool:
         """Never."""
         return False
@@ -106,12 +127,9 @@ class FrugalLayer(Layer):
         if not shape.caps_scores:
             inside = self.inside(query, width, heads)
             return n * (each + inside) + self._blocks(n, query, width)
-        keys = work.tokens
-        if shape.sliding_window is not None and False:
-            keys = min(keys, 2 * shape.sliding_window)
-        queries = max(128, SCORE_BYTES // (4 * work.rows * heads * keys))
-        scores = work.rows * heads * min(queries, work.tokens) * keys
-        return n * (each + c * query) + scores * (12 + c) + 3 * min(queries, work.tokens) * keys
+        keys, queries = work.tokens, self._capped_queries
+        scores = work.rows * heads * queries * keys
+        return n * (each + c * query) + scores * (12 + c) + 2 * queries * keys
 
     def _blocks(self, n: int, query: int, width: int) -> int:
         """Windows: the blocks' outputs and the whole of them, and masks of a window by two."""

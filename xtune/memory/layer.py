@@ -212,9 +212,7 @@ class Layer:
             kept += 4 * self.h  # the layer's input, which is no checkpoint here
         scores = self.pairs * self.shape.heads * (4 + 2 * self.c)
         fixed = scores if self.work.attention == "eager" else 0
-        if self.experts:
-            fixed += self.experts + self.factors
-        return Moment(per_token=kept, fixed=fixed)
+        return Moment(per_token=kept, fixed=fixed + self.experts + self.factors + self._mask)
 
     def moments(self) -> tuple[Moment, ...]:
         """The moments of a whole layer's backward pass, without its input: the first to come first.
@@ -228,7 +226,9 @@ class Layer:
             self._between(before),
             *self._attention_moments(),
         )
-        return tuple(replace(each, fixed=each.fixed + self._cast(each.graded)) for each in every)
+        return tuple(
+            replace(each, fixed=each.fixed + self._mask + self._cast(each.graded)) for each in every
+        )
 
     def _cast(self, graded: int) -> int:
         work = self.work
@@ -245,7 +245,8 @@ class Layer:
             return ()
         kept = before + self.second_half + self.after + self.feed_forward
         fixed = self.experts + self.factors
-        return (Moment(per_token=kept + (self._back + self.w) * self.h, fixed=fixed),)
+        gone = self._before_scale * self.h if self.shape.norms_before else 0
+        return (Moment(per_token=kept + (self._back + self.w) * self.h - gone, fixed=fixed),)
 
     def feed_forward_moments(self, before: int) -> tuple[Moment, ...]:
         """Of the block, with so much a token kept before it.
@@ -256,13 +257,15 @@ class Layer:
         with c = 2, and the normalised state, the state between the halves and the base's output exist (6 h).
         """
         c, h, m = self.c, self.h, self.width
-        kept = before + self.second_half + self.w * h
+        kept = before + self.second_half + self.w * h * (2 if self._scales_residual else 1)
         if self.sparse:
             return self._expert_moments(kept)
         down = self._feed_forward[-1].weights
         two = Moment(per_token=kept + 6 * c * m, graded=down)
         one = Moment(per_token=kept + 5 * c * m, fixed=self.expanded, graded=0)
         moments = (two, one) if self.expanded else (two,)
+        if self.shape.fused and not self.work.is_full:  # both halves with what the adapter adds, in the forward pass run again
+            moments = (*moments, Moment(per_token=kept + 6 * c * m + 2 * self.w * h))
         if self.work.casts_inputs:
             again = (
                 kept + (5 * c + 4) * m + (4 if self.work.gradient_checkpointing else 6) * self.w * h
@@ -298,9 +301,14 @@ class Layer:
 
     def _between(self, before: int) -> Moment:
         """The norm before the block goes back: its float32 input, copies of it and the gradient (w h)."""
-        return Moment(
-            per_token=before + (4 + self._back + self.w) * self.h, graded=self._block_entries
-        )
+        scaled = self.w * self.h if self._scales_residual else 0
+        each = before + scaled + (4 + self._back + self.w) * self.h
+        return Moment(per_token=each, graded=self._block_entries)
+
+    @property
+    def _scales_residual(self) -> bool:
+        """Whether what a block gives is multiplied before it is added, of which the adapters' gradients keep another copy."""
+        return self.shape.model_type.startswith("granite") and not self.work.is_full
 
     @property
     def _back(self) -> int:
@@ -320,14 +328,14 @@ class Layer:
         weights, the weights and the gradient of the scores in float32, and capped scores.
         """
         c, q, k, h = self.c, self.q, self.k, self.h
-        kept = self.first_half + self.w * h + self.low_rank
+        kept = self.first_half + self.w * h * (2 if self._scales_residual else 1) + self.low_rank
         graded = self._block_entries + self._attention[-1].weights
         norms = (4 + self._before_scale) * (q + k) if self.shape.query_key_norm != "none" else 0
         views = c * (q + k) if self.shape.fused else 0
         keys = q if self.repeats_keys else k
         kernel = self.inside(q, k, self.shape.heads)
         both = 4 * c * q + 4 * c * keys + norms + views
-        moments = [Moment(per_token=kept + both + kernel, fixed=self._mask, graded=graded)]
+        moments = [Moment(per_token=kept + both + kernel, graded=graded)]
         if self.work.attention == "eager":
             scores = self.pairs * self.shape.heads * (12 + c)
             moments = [
@@ -343,7 +351,7 @@ class Layer:
 
     @property
     def _mask(self) -> int:
-        """A mask's copy in the compute type, made for the kernel."""
+        """A mask's copy in the compute type, made for the kernel and kept for its backward pass."""
         return self.pairs * self.c if self.has_mask else 0
 
     @property

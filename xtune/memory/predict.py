@@ -156,8 +156,11 @@ class _Step:
         """Bytes of each moment of a layer, and entries of its own that have gradients by then."""
         if isinstance(self.layer, FrugalLayer):
             return [(each, 0) for each in self.layer.peaks()]
-        n = self.work.positions
-        return [(each.bytes(n), each.graded) for each in self.layer.moments()]
+        work, n = self.work, self.work.positions
+        # what runs a layer again that waits elsewhere holds its output meanwhile (`xtune.kernels.shelved`)
+        elsewhere = work.checkpoint_place != "device" or work.base_place != "device"
+        held = self.hidden if elsewhere else 0
+        return [(each.bytes(n) + held, each.graded) for each in self.layer.moments()]
 
     @property
     def largest_layer(self) -> int:
@@ -208,7 +211,8 @@ class _Step:
             elif work.accumulation_steps > 1:
                 sizes.append(last + size + self.gradients + given)
             else:
-                sizes.append(last + size + head + given)
+                adapters = 0 if full else self.gradients // self.shape.layers
+                sizes.append(last + size + head + given + adapters)
                 sizes.append(first + size + self.gradients - embedding - own + given)
         return max(sizes)
 
