@@ -39,11 +39,11 @@ SCRATCH: Mapping[str, Callable[[tuple[Any, ...]], int]] = {
 }
 
 
-class Ledger(TorchDispatchMode):
+class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the bytes of all living storages while operations run."""
 
     def __init__(self, *, block: int = 1, scratch: bool = False) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._block, self._scratch = block, scratch
         self._living: dict[int, tuple[int, str]] = {}
         self._counts = True

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
-from bitsandbytes import MatmulLtState
-from bitsandbytes.nn import Linear4bit, Linear8bitLt
+from bitsandbytes import MatmulLtState  # type: ignore[attr-defined]  # noqa: TID253 - its layers are what this file stands in for
+from bitsandbytes.nn import Linear4bit, Linear8bitLt  # type: ignore[attr-defined]  # noqa: TID253
 from peft import LoraConfig, get_peft_model
+from peft.tuners.lora import dora
 from torch import nn
 
 from xtune.adapter.widen import widen_saved_modules
@@ -20,7 +21,7 @@ from xtune.memory import Workload
 from xtune.models.quiet import quiet
 
 
-class SimulatedNF4(Linear4bit):  # type: ignore[misc]
+class SimulatedNF4(Linear4bit):
     """A linear layer with the bytes of bitsandbytes' 4-bit formats, and no numbers."""
 
     def __init__(self, layer: nn.Linear, *, double: bool) -> None:
@@ -49,7 +50,7 @@ class SimulatedNF4(Linear4bit):  # type: ignore[misc]
         return _product(_Expanded, hidden, self)
 
 
-class SimulatedInt8(Linear8bitLt):  # type: ignore[misc]
+class SimulatedInt8(Linear8bitLt):
     """A linear layer with the bytes of bitsandbytes' LLM.int8(), and no numbers."""
 
     def __init__(self, layer: nn.Linear) -> None:
@@ -146,14 +147,14 @@ def _adapted(model: nn.Module, work: Workload) -> nn.Module:
         target_modules="all-linear" if every else list(work.targets),
         use_dora=work.dora,
     )
-    with quiet(), _expanding():
+    with quiet(), expanding():
         adapted = get_peft_model(cast(Any, model), lora, autocast_adapter_dtype=True)
     cast(Any, model).disable_input_require_grads()
     widen_saved_modules(adapted)
     for name, parameter in adapted.named_parameters():
         if ".lora_" in name:  # PEFT widens what is not on the meta device
             parameter.data = parameter.data.float()
-    return adapted
+    return cast(nn.Module, adapted)
 
 
 def _quantise(model: nn.Module, work: Workload) -> None:
@@ -175,9 +176,21 @@ def _quantise(model: nn.Module, work: Workload) -> None:
 
 
 @contextmanager
-def _expanding() -> Iterator[None]:
-    """Nothing yet."""
-    yield
+def expanding() -> Iterator[None]:
+    """While it lasts DoRA, which reads the base's matrices, is given those of stand-ins too."""
+    library: Any = dora
+    real = library.dequantize_module_weight
+
+    def expanded(module: Any) -> torch.Tensor:
+        if isinstance(module, SimulatedNF4 | SimulatedInt8):
+            return module.expanded(getattr(module, "compute_dtype", torch.float16))
+        return cast(torch.Tensor, real(module))
+
+    library.dequantize_module_weight = expanded
+    try:
+        yield
+    finally:
+        library.dequantize_module_weight = real
 
 
 def _give_memory(model: nn.Module) -> None:

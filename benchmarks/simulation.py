@@ -21,7 +21,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.ledger import BLOCK, Ledger
-from benchmarks.simulated_model import simulated_model
+from benchmarks.simulated_model import expanding, simulated_model
 from xtune.kernels.heads import base_model
 from xtune.kernels.stream import StreamedLayer, streamed_layers
 from xtune.memory import GIB, ModelShape, Workload, predict
@@ -58,6 +58,7 @@ def simulate(config: Any, work: Workload, *, block: int = BLOCK, scratch: bool =
         for tensor in (*model.parameters(), *model.buffers()):
             ledger.enter(tensor, "model")
         stack.enter_context(cuda_autocast())
+        stack.enter_context(expanding())
         stack.enter_context(_all_trained(work.rows, work.tokens))
         stack.enter_context(ledger)
         module = _module(model, work, ledger)

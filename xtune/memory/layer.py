@@ -39,7 +39,7 @@ class Layer:
 
     def __init__(self, shape: ModelShape, work: Workload) -> None:
         self.shape, self.work = shape, work
-        self.c, self.w = work.compute_bytes, work.weight_bytes
+        self.c, self.w = work.compute_bytes, work.state_bytes
         self.h, self.q, self.k = shape.hidden, shape.query_width, shape.kv_width
         self.sparse = shape.expert_layers > 0
 
@@ -118,6 +118,10 @@ class Layer:
             kept += (4 + self._before_scale) * (q + k)
         if self.shape.fused:
             kept += c * (q + k) + c * q
+        if self.work.dora:  # what base and adapter gave, each once more
+            kept += 2 * c * (q + 2 * k + self.h)
+        if self.work.quantization == "int8":  # what it reads is kept until the layer is done
+            kept += c * (2 * q + self.width + 4 * self.h)
         return kept
 
     @property
@@ -174,7 +178,10 @@ class Layer:
         if self.sparse:
             visits = 2 * c * self.h * self.shape.experts_per_token
             return 4 * c * m + visits + 12 * self.shape.experts
-        return 3 * c * m + c * m * min(1, self._read(self._feed_forward[-1:]))
+        product = c * m * min(1, self._read(self._feed_forward[-1:]))
+        if self.work.dora:  # float32, and what base and adapter gave of gate and up
+            return (16 + 4 * c) * m + product
+        return 3 * c * m + product
 
     @property
     def expanded(self) -> int:
@@ -261,10 +268,15 @@ class Layer:
         if self.sparse:
             return self._expert_moments(kept)
         down = self._feed_forward[-1].weights
-        two = Moment(per_token=kept + 6 * c * m, graded=down)
+        if self.work.dora:
+            return (Moment(per_token=kept + (20 + 4 * c) * m, fixed=self._matrices),)
+        wide = 7 if self.work.quantization == "int8" else 6
+        two = Moment(per_token=kept + wide * c * m, graded=down)
         one = Moment(per_token=kept + 5 * c * m, fixed=self.expanded, graded=0)
         moments = (two, one) if self.expanded else (two,)
-        if self.shape.fused and not self.work.is_full:  # both halves with what the adapter adds, in the forward pass run again
+        if (
+            self.shape.fused and not self.work.is_full
+        ):  # both halves with what the adapter adds, in the forward pass run again
             moments = (*moments, Moment(per_token=kept + 6 * c * m + 2 * self.w * h))
         if self.work.casts_inputs:
             again = (
@@ -273,9 +285,17 @@ class Layer:
             moments = (*moments, Moment(per_token=again))
         return moments
 
+    @property
+    def _matrices(self) -> int:
+        """What DoRA makes of one linear layer: a float32 unit matrix of its inputs, and five of the layer's size in the compute type."""
+        linears = (*self._attention, *self._feed_forward)
+        return max(4 * each.inputs**2 + 5 * self.c * each.weights for each in linears)
+
     def _expert_moments(self, kept: int) -> tuple[Moment, ...]:
-        """Of a mixture, whose tokens are copied for each expert they visit (s): laid out again, five copies (5 c h s) beside what is
-        kept; then the gradients of what was expanded come, first of down's third, then of the two thirds of gate and up.
+        """Of a mixture, whose tokens are copied for each expert they visit (s).
+
+        Laid out again there are five copies (5 c h s) beside what is kept; then the gradients of what was expanded come, first of
+        down's third, then of the two thirds of gate and up.
         """
         c, h, m, s = self.c, self.h, self.width, self.shape.experts_per_token
         own = 12 * self.shape.experts
@@ -363,8 +383,10 @@ class Layer:
         return self.pairs if self.has_mask else 0
 
     def inside(self, query: int, key: int, heads: int) -> int:
-        """What the attention kernel has inside, going back: float32 sums of the queries' gradients and one number a head; where
-        key heads are shared, the gradients of keys and values for every query head.
+        """What the attention kernel has inside, going back.
+
+        float32 sums of the queries' gradients and one number a head; where key heads are shared, the gradients of keys and values
+        for every query head.
         """
         if self.work.attention == "eager":
             return 0

@@ -4,14 +4,14 @@ from xtune.memory.shape import ModelShape
 from xtune.memory.workload import HEAD_PART_ROWS, HEAD_SLICE_BYTES, HEAD_SUM_BYTES, Workload
 
 
-def loss_bytes(shape: ModelShape, work: Workload) -> int:
-    """Hidden states, logits and what surrounds them.
+def loss_bytes(shape: ModelShape, work: Workload, casts: int = 0) -> int:
+    """Hidden states, logits and what surrounds them, and autocast's copies, which are gone when a trained head's gradient is handed on.
 
     The last norm keeps its input in float32 (4 h), there are the normalised state (w h), those of it that are trained on (w h), and
     their gradient (c h). Behind frugal layers there is one hidden state for all, over which its gradient is written, and the
     others for a tile.
     """
-    h, w, c = shape.hidden, work.weight_bytes, work.compute_bytes
+    h, w, c = shape.hidden, work.state_bytes, work.compute_bytes
     own = 4 if work.compute_dtype == "float16" else c
     scaled = 0
     if work.is_full:
@@ -20,16 +20,21 @@ def loss_bytes(shape: ModelShape, work: Workload) -> int:
     n = work.positions
     if work.frugal:
         tile = min(work.tile_tokens, n)
-        return n * h * w + tile * h * (each + (2 * w if tile < n else 0)) + _head(shape, work, tile)
-    return n * h * each + _head(shape, work, n)
+        return (
+            n * h * w
+            + tile * h * (each + (2 * w if tile < n else 0))
+            + _head(shape, work, tile, casts)
+        )
+    return n * h * each + _head(shape, work, n, casts)
 
 
-def _head(shape: ModelShape, work: Workload, tokens: int) -> int:
+def _head(shape: ModelShape, work: Workload, tokens: int, casts: int) -> int:
     chunk = min(work.loss_chunk_tokens or tokens, tokens)
     if work.head_form != "device":
-        return _sliced(shape, work, tokens, chunk)
+        return casts + _sliced(shape, work, tokens, chunk)
     logits = _logits(shape, again=tokens > chunk) * shape.vocab * chunk
-    return max(logits + _sums(shape, work), _handed_on(shape, work))
+    handed_on = _handed_on(shape, work) + (casts if work.frugal else 0)
+    return max(logits + _sums(shape, work) + casts, handed_on)
 
 
 def _logits(shape: ModelShape, *, again: bool) -> int:
@@ -60,11 +65,9 @@ def _sums(shape: ModelShape, work: Workload) -> int:
 
 
 def _handed_on(shape: ModelShape, work: Workload) -> int:
-    """The same when it is given on: in the type of the head, and in that of the parameter."""
-    entries = _trained_entries(shape, work)
+    """The same when it is given on: the sum and what is made of it in the compute type, and of that in the parameter's."""
     tiles = 4 if work.frugal and work.positions > work.tile_tokens else 0
-    w, c = work.weight_bytes, work.compute_bytes
-    return entries * (4 + tiles + max(c, w if c < w else 0))
+    return _trained_entries(shape, work) * (tiles + 4 + work.compute_bytes)
 
 
 def _sliced(shape: ModelShape, work: Workload, tokens: int, chunk: int) -> int:

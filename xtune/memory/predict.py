@@ -123,7 +123,7 @@ class _Step:
     @property
     def hidden(self) -> int:
         """The hidden states between two layers."""
-        return self.work.positions * self.shape.hidden * self.work.weight_bytes
+        return self.work.positions * self.shape.hidden * self.work.state_bytes
 
     @property
     def _shared(self) -> int:
@@ -181,7 +181,7 @@ class _Step:
         if elsewhere:
             there = 0 if work.frugal else self.hidden
         stays = self.gradients if work.accumulation_steps > 1 else 0
-        return there + self.loss + self.casts + stays
+        return there + loss_bytes(self.shape, work, self.casts) + stays
 
     def _of_last_norm(self) -> int:
         """Behind whole layers the last norm goes back for all tokens at one time: six float32 copies of its input (24 h)."""
@@ -217,11 +217,14 @@ class _Step:
         return max(sizes)
 
     def _of_embedding(self) -> int:
-        """The embedding's gradient, as its hidden states' has come; of one matrix the head's waits beside it."""
-        if not self.work.is_full or self.work.fused_step:
+        """The embedding's gradient, as its hidden states' has come; of one matrix the head's waits beside it, and their sum is a third."""
+        if not self.work.is_full:
             return self.gradients
-        waiting = self.gradient_bytes * self.shape.vocab * self.shape.hidden
-        beside = waiting if self.shape.tied or self.work.accumulation_steps > 1 else 0
+        table = self.gradient_bytes * self.shape.vocab * self.shape.hidden
+        beside = 2 * table if self.shape.tied else 0
+        if self.work.fused_step:
+            return self.hidden + max(self.gradients, table + beside)
+        beside = beside or (table if self.work.accumulation_steps > 1 else 0)
         return self.hidden + self.gradients + beside
 
 

@@ -126,6 +126,11 @@ class Workload:
         return DTYPE_BYTES[self.compute_dtype]
 
     @property
+    def state_bytes(self) -> int:
+        """Bytes of a number of the hidden states: of a weight, or where DoRA's float32 magnitudes multiply what layers give, 4."""
+        return ADAPTER_BYTES if self.dora else self.weight_bytes
+
+    @property
     def is_full(self) -> bool:
         """Whether the model's own parameters are trained."""
         return self.method == "full"
