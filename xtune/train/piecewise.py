@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from xtune.kernels.stream_rest import host_memory
 from xtune.train.crossing import has_eight_bit_states, step_across
 from xtune.train.numbers import Numbers, numbers_of
 
@@ -191,11 +192,10 @@ class _Courier:
     def _take(self, gradient: torch.Tensor) -> _Buffers:
         if self._made < BUFFERS:
             self._made += 1
-            pinned = gradient.device.type == "cuda"
-            gradient_room, room = (
-                torch.empty(self.largest, dtype=torch.uint8, pin_memory=pinned) for _ in range(2)
-            )
-            return _Buffers(gradient_room, room)
+            room = host_memory(
+                gradient.device
+            )  # torch's own pinned memory is rounded up to a power of two
+            return _Buffers(room(self.largest), room(self.largest))
         return self._free.get()
 
     @torch.no_grad()
