@@ -179,7 +179,7 @@ def _attend_window(
     """Blocks of queries, each with the stretch of keys that it sees; all masks are cut from one."""
     size = window_block(window)
     before = _aligned(window - 1)  # keys before a block's own
-    mask = _window_mask(size, window, query.dtype, query.device)
+    mask = _window_mask(size, window, query)
     parts = []
     for start in range(0, query.shape[2], size):
         end = min(start + size, query.shape[2])
@@ -211,13 +211,15 @@ def forget_masks() -> None:
     _LastMask.asked, _LastMask.mask = (), None
 
 
-def _window_mask(block: int, window: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+def _window_mask(block: int, window: int, query: torch.Tensor) -> torch.Tensor:
     """(block, keys) What is added to the scores of a block's queries: 0 where they see, else -inf; the last keys are their own.
 
     Numbers rather than booleans, of which torch would make such numbers for each block anew, and keep them for the backward
     pass. Rows begin at a multiple of `ALIGNED`.
     """
-    asked = (block, window, dtype, device)
+    device = query.device
+    # tensors without numbers are of one simulation only
+    asked = (block, window, query.dtype, device, getattr(query, "fake_mode", None))
     if _LastMask.mask is not None and _LastMask.asked == asked:
         return _LastMask.mask
     before = _aligned(window - 1)
@@ -225,10 +227,9 @@ def _window_mask(block: int, window: int, dtype: torch.dtype, device: torch.devi
         position = torch.arange(before, before + block, device=device)[:, None]
         other = torch.arange(before + block, device=device)[None]
         hidden = (other > position).logical_or_(other <= position - window)
-        mask = torch.zeros(hidden.shape, dtype=dtype, device=device)
+        mask = torch.zeros(hidden.shape, dtype=query.dtype, device=device)
         mask.masked_fill_(hidden, -torch.inf)
-    if type(mask) is torch.Tensor:  # tensors without numbers are of one simulation only
-        _LastMask.asked, _LastMask.mask = asked, mask
+    _LastMask.asked, _LastMask.mask = asked, mask
     return mask
 
 

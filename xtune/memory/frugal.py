@@ -5,6 +5,9 @@ from xtune.memory.resident import layer_entries
 from xtune.memory.shape import Linear, ModelShape
 from xtune.memory.workload import Workload
 
+FEWEST_QUERIES, MOST_QUERIES = 128, 4096
+"""Queries of a block of a sliding window (`xtune.kernels.attention`)."""
+
 
 class FrugalLayer(Layer):
     """The same letters as in `Layer`; what is whole is the gradient, queries, keys, values and what attention gave."""
@@ -21,17 +24,15 @@ class FrugalLayer(Layer):
 
     @property
     def mask(self) -> int:
-        """Those of blocks, a byte for each pair, that are kept for the next layer: eight at most (`xtune.kernels.attention._band`)."""
-        shape, tokens = self.shape, self.work.tokens
-        window = shape.sliding_window
-        if shape.caps_scores:
-            queries = self._capped_queries
-            blocks = -(-tokens // queries)
-            kinds = 1 if window is None else 2
-            return queries * tokens * min(8 * 2, kinds * (blocks + 1)) // 2
-        if window is not None and window < tokens:
-            return 5 * window * window
-        return 0
+        """The one from which those of a window's blocks are cut, kept for the next layer.
+
+        A block has about a window's worth of queries (`xtune.kernels.attention.window_block`). Capped scores keep none.
+        """
+        window = self.shape.sliding_window
+        if self.shape.caps_scores or window is None or window >= self.work.tokens:
+            return 0
+        block = min(MOST_QUERIES, max(FEWEST_QUERIES, window))
+        return block * (block + window) * self.c
 
     @property
     def _capped_queries(self) -> int:
@@ -132,8 +133,8 @@ class FrugalLayer(Layer):
         return n * (each + c * query) + scores * (12 + c) + 2 * queries * keys
 
     def _blocks(self, n: int, query: int, width: int) -> int:
-        """Windows: the blocks' outputs and the whole of them, and masks of a window by two."""
+        """Windows: the blocks' outputs and the whole of them."""
         window = self.shape.sliding_window
         if window is None or window >= self.work.tokens:
             return 0
-        return n * self.c * (query + 2 * width) + 3 * window * 2 * window
+        return n * self.c * (query + 2 * width)
