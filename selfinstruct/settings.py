@@ -139,6 +139,8 @@ def read_settings(name_or_path: str, overrides: Sequence[str] = ()) -> Settings:
     shipped = recipes_folder() / "selfinstruct" / f"{name_or_path}.yaml"
     if path.suffix not in {".yaml", ".yml"} and "/" not in name_or_path and shipped.is_file():
         path = shipped
+    elif not path.exists():
+        raise RecipeError([_absent(path, shipped.parent)])
     settings: Settings = read_document(path, overrides, SELFINSTRUCT, name=str(path))
     shown = settings.generate.seeds_shown + settings.generate.generated_shown
     if settings.generate.tasks_per_prompt <= shown:
@@ -149,6 +151,19 @@ def read_settings(name_or_path: str, overrides: Sequence[str] = ()) -> Settings:
         )
         raise RecipeError([problem])
     return settings
+
+
+def _absent(path: Path, shipped: Path) -> Problem:
+    """That there is no such recipe, which ones ship, and which one may be meant."""
+    ships = sorted(file.stem for file in shipped.glob("*.yaml"))
+    beside = [file.name for file in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name[:80], [*ships, *beside], n=1)
+    return Problem(
+        what="there is no such recipe",
+        where=str(path),
+        allowed=f"name a YAML file, or one that ships: {', '.join(ships)}",
+        advice=f"did you mean `{near[0]}`?" if near else "",
+    )
 
 
 def _refuse_secrets(overrides: Sequence[str]) -> None:

@@ -1,16 +1,19 @@
 """What comes out of a run: status, numbers, the data set with its card, and that xtune trains on it as it is."""
 
+import io
 import json
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
+from rich.console import Console
 from running import xtune
 from scripted_llm import ScriptedLLM, serving
 
 from selfinstruct.report.export import export
 from selfinstruct.report.progress import Lines
-from selfinstruct.report.stats import read_stats
+from selfinstruct.report.stats import LanguageStats, print_stats, read_stats
 from selfinstruct.run import verbs
 from selfinstruct.run.verbs import run_recipe
 from selfinstruct.seeds import shipped_seeds
@@ -139,6 +142,26 @@ def test_stats_are_printed(grown):
     code, out, _ = command("stats", str(grown))
     assert code == 0
     assert "too_similar" in out
+
+
+def test_no_number_of_eleven_languages_is_cut_short_on_a_narrow_terminal():
+    stats = {
+        language: LanguageStats(
+            kept=14_671,
+            replies=910,
+            drops=Counter(input_like_instruction=10_203),
+            rounds={number: (100, 1_467) for number in range(1, 11)},
+        )
+        for language in ("ar", "de", "es", "fr", "id", "ja", "ko", "pt", "ru", "th", "vi")
+    }
+    stream = io.StringIO()
+    print_stats(stats, Console(file=stream, width=60))
+    told = stream.getvalue()
+    assert told.count("14,671") == told.count("10,203") / 2 == 11
+    assert told.count("1,467") == 110
+    assert f"{11 * 10_203:,}" in told
+    assert "input_like_instruction" in told
+    assert "…" not in told
 
 
 @pytest.mark.parametrize(
