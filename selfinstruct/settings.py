@@ -140,7 +140,7 @@ def read_settings(name_or_path: str, overrides: Sequence[str] = ()) -> Settings:
     if path.suffix not in {".yaml", ".yml"} and "/" not in name_or_path and shipped.is_file():
         path = shipped
     elif not path.exists():
-        raise RecipeError([_absent(path, shipped.parent)])
+        raise RecipeError([_absent(path)])
     settings: Settings = read_document(path, overrides, SELFINSTRUCT, name=str(path))
     shown = settings.generate.seeds_shown + settings.generate.generated_shown
     if settings.generate.tasks_per_prompt <= shown:
@@ -153,9 +153,9 @@ def read_settings(name_or_path: str, overrides: Sequence[str] = ()) -> Settings:
     return settings
 
 
-def _absent(path: Path, shipped: Path) -> Problem:
+def _absent(path: Path) -> Problem:
     """That there is no such recipe, which ones ship, and which one may be meant."""
-    ships = sorted(file.stem for file in shipped.glob("*.yaml"))
+    ships = sorted(file.stem for file in (recipes_folder() / "selfinstruct").glob("*.yaml"))
     beside = [file.name for file in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name[:80], [*ships, *beside], n=1)
     return Problem(

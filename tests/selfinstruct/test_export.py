@@ -150,7 +150,7 @@ def test_no_number_of_eleven_languages_is_cut_short_on_a_narrow_terminal():
             kept=14_671,
             replies=910,
             drops=Counter(input_like_instruction=10_203),
-            rounds={number: (100, 1_467) for number in range(1, 11)},
+            rounds=dict.fromkeys(range(1, 11), (100, 1_467)),
         )
         for language in ("ar", "de", "es", "fr", "id", "ja", "ko", "pt", "ru", "th", "vi")
     }
@@ -168,6 +168,7 @@ def test_no_number_of_eleven_languages_is_cut_short_on_a_narrow_terminal():
     ("words", "told"),
     [
         (("run", "nowhere.yaml"), "there is no such recipe (nowhere.yaml)"),
+        (("run", "x/multialpca"), "one that ships: demo, multialpaca. Did you mean `multialpaca`?"),
         (("run", "demo", "llm.api_key=sk-123"), "would show a key to everyone who lists processes"),
         (("run", "multialpaca", "--budget", "five"), "Write --budget 5USD."),
         (("run", "multialpaca", "generate.round=2"), "Did you mean `generate.rounds`?"),
