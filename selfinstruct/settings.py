@@ -74,6 +74,11 @@ class Settings(BaseModel):
             raise ValueError(
                 f"`languages` has {shown(wrong[0])}, no language code; `es`, `th` and `pt-BR` are some"
             )
+        for name in self.languages:
+            main, dash, region = name.partition("-")
+            if main != main.lower():
+                written = f"{main.lower()}{dash}{region}"
+                raise ValueError(f"`languages` has {shown(name)}; write {shown(written)}")
         twice = [name for name in self.languages if self.languages.count(name) > 1]
         if twice:
             raise ValueError(f"`languages` has {shown(twice[0])} twice; name it once")
