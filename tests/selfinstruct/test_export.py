@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 
 import pytest
+from datasets import load_dataset
 from rich.console import Console
 from running import xtune
 from scripted_llm import ScriptedLLM, serving
@@ -92,6 +93,20 @@ def test_the_card_tells_model_counts_drops_and_licence(grown, tmp_path):
     assert f"| too_similar | {drops:,} |" in card
     assert f"| es | {len(kept(grown, 'es'))} | 0 |" in card
     assert "terms of whoever provides that" in card
+
+
+def test_the_datasets_package_finds_both_splits_and_every_language(grown, tmp_path, monkeypatch):
+    exported = export(grown, tmp_path / "out", split=0.2)
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    for name, languages in (("default", ("en", "es")), ("es", ("es",))):
+        loaded = load_dataset(str(tmp_path / "out"), name, cache_dir=str(tmp_path / "cache"))
+        for index, split in enumerate(("train", "test")):
+            counted = sum(exported.counts[language][index] for language in languages)
+            assert loaded[split].num_rows == counted > 0
+    export(grown, tmp_path / "whole")
+    whole = load_dataset(str(tmp_path / "whole"), cache_dir=str(tmp_path / "cache"))
+    assert list(whole) == ["train"]
+    assert whole["train"].num_rows == len(kept(grown, "en")) + len(kept(grown, "es"))
 
 
 def test_nothing_is_overwritten_and_what_is_no_run_is_said_so(grown, tmp_path):
