@@ -333,7 +333,10 @@ def _begins(lines: Sequence[str], labels: Sequence[Label], starts: Sequence[Labe
             (line for line in range(start.line - 1, floor, -1) if lines[line].strip()), None
         )
         found = _TITLE.fullmatch(lines[above]) if above is not None else None
-        titles.append((above or 0, _value(found["number"])) if found else None)
+        if found and above is not None:
+            titles.append((above, _value(found["number"])))
+        else:
+            titles.append((start.line, start.number) if start.number is not None else None)
     numbers = [title[1] for title in titles if title]
     if (
         len(numbers) < len(starts)
