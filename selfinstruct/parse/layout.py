@@ -336,7 +336,9 @@ def _begins(lines: Sequence[str], labels: Sequence[Label], starts: Sequence[Labe
         if found and above is not None:
             titles.append((above, _value(found["number"])))
         else:
-            titles.append((start.line, start.number) if start.number is not None else None)
+            # "### Task 6" at the end of a reply that was cut is a title itself
+            cut = start is starts[-1] and start.number is not None and not start.rest.strip()
+            titles.append((start.line, start.number or 0) if cut else None)
     numbers = [title[1] for title in titles if title]
     if (
         len(numbers) < len(starts)
