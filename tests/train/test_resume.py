@@ -80,7 +80,7 @@ def kill_when(recipe: Path, ready: Callable[[], bool], delay_s: float, *more: st
     return alive
 
 
-@pytest.mark.parametrize("method", ["lora", "full", "qlora"])
+@pytest.mark.parametrize("method", [pytest.param("lora", marks=pytest.mark.slow), "full", "qlora"])
 def test_a_run_killed_twice_ends_with_the_uninterrupted_runs_bytes(
     method: str, tmp_path: Path, tiny_model: Path, rows_file: Path, held_out_file: Path
 ) -> None:
