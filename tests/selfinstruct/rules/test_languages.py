@@ -254,6 +254,8 @@ def test_a_long_english_answer_that_nobody_asked_for_is_dropped(language):
         ("ja", "私は学生です (watashi wa gakusei desu)。"),
         ("ja", "赤(aka)はりんご、青(ao)は空、きいろ(kiiro)はばなな(banana)の色です。"),
         ("ko", "안녕하세요 (annyeonghaseyo), 감사합니다 (gamsahamnida)라고 말합니다."),
+        ("ko", "밥 (bap)과 국 (guk)은 함께 먹습니다."),
+        ("ru", "Борщ (borshch), щи (shchi) и уха (ukha)."),
         ("th", "สวัสดี (sawatdi) และ ขอบคุณ (khopkhun) ครับ"),
         ("ru", "Здравствуйте (zdravstvuyte), спасибо (spasibo), пожалуйста (pozhaluysta)."),
         ("ar", "مرحبا (marhaba) وشكرا (shukran) لك يا صديقي (sadiqi)."),
