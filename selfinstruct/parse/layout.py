@@ -26,7 +26,7 @@ _LABEL_LINE = regex.compile(
     (?P<bracket>[【\[［〔「『〈<(（]?)
     (?:(?P<task>(?:Task|Tarea|Aufgabe|Tâche|Tarefa|Tugas|Задание|Задача|タスク|과제|งาน)[^\S\n]*+)?
        (?:\p{Nd}{1,6}[.)][^\S\n]++(?=\p{Nd}))?+  # the number that the prompt had written, again
-       [#№(（]?(?P<number>\p{Nd}{1,6}|[①-⑳])(?:\.\p{Nd}|[a-d])?+[^\S\n]*+\\?(?:[.):．）、。:：،٫・\-–—)\]】][.)]?)?+[^\S\n]*+)?
+       [#№(（]?(?P<number>\p{Nd}{1,6}|[①-⑳])(?:\.\p{Nd})?+[^\S\n]*+\\?(?:[.):．）、。:：،٫・\-–—)\]】][.)]?)?+[^\S\n]*+)?
     (?P<bold_after>(?:[*_]{1,3}[^\S\n]*+|`)?)
     (?P<bracket_after>[【\[［〔「『〈<]?)
     (?P<word>[\p{L}\p{M}][\p{L}\p{M}'’_]*+(?:[ \u00a0][\p{L}\p{M}'’_]++){0,3}?)
