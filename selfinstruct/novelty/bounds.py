@@ -9,13 +9,13 @@ text and in place j of the other (from 0), then c <= m - i and c <= n - j, since
 
 import numpy as np
 
-from selfinstruct.novelty.compiling import compiled
+from selfinstruct.novelty.compiling import inlined
 
 LONGEST = 65_535
 """Lengths are cut to this where only a bound is needed."""
 
 
-@compiled
+@inlined
 def f_measure(common, m, n):  # type: ignore[no-untyped-def]
     """As `xtune.text.f_measure`, operation by operation."""
     if common == 0:
@@ -24,13 +24,13 @@ def f_measure(common, m, n):  # type: ignore[no-untyped-def]
     return 2 * precision * recall / (precision + recall)
 
 
-@compiled
+@inlined
 def half(limit):  # type: ignore[no-untyped-def]
     """Least c for each token of the two texts."""
     return max(1 - limit, 1e-9) / 2
 
 
-@compiled
+@inlined
 def prefix(size, limit):  # type: ignore[no-untyped-def]
     """Rarest tokens of a text among which the rarest common one must be, whatever the other text.
 
@@ -39,20 +39,20 @@ def prefix(size, limit):  # type: ignore[no-untyped-def]
     return min(size, int(2 * limit * size / (1 + limit)) + 1)
 
 
-@compiled
+@inlined
 def longest(size, place, limit):  # type: ignore[no-untyped-def]
     """Longest text to reach the threshold with one of `size`, whose `place`-th rarest token is the rarest common one."""
     return np.int64(min((size - place) / half(limit) - size, float(LONGEST)))
 
 
-@compiled
+@inlined
 def shortest(size, place, limit):  # type: ignore[no-untyped-def]
     """Shortest text to reach the threshold with one of `size`, if the rarest common token is its own `place`-th rarest."""
     least = half(limit)
     return np.int64(min(np.ceil((least * size + place) / (1 - least)), float(LONGEST)))
 
 
-@compiled
+@inlined
 def differing(m, n, limit):  # type: ignore[no-untyped-def]
     """Most tokens, m + n - 2c, that are not in common; as many bits of the sketches may differ. 128 allows any sketch."""
     if n >= LONGEST:  # it may have been cut

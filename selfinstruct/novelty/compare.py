@@ -2,71 +2,74 @@
 
 import numpy as np
 
-from selfinstruct.novelty.bounds import differing, f_measure, longest
-from selfinstruct.novelty.compiling import compiled, lowest_bit, popcount
+from selfinstruct.novelty.bounds import differing, f_measure, half, longest
+from selfinstruct.novelty.compiling import compiled, inlined, lowest_bit, popcount
 from selfinstruct.novelty.lists import PADDING, near_among, sketches_differ
 
 
-@compiled
+@inlined
 def _mark(query, start, masks):  # type: ignore[no-untyped-def]
     """Set, for each token, the bits of its places among the 64 tokens of the query from `start` on."""
     for position in range(start, min(start + 64, len(query))):
         masks[query[position]] |= np.uint64(1) << np.uint64(position - start)
 
 
-@compiled
+@inlined
 def _unmark(query, start, masks):  # type: ignore[no-untyped-def]
     for position in range(start, min(start + 64, len(query))):
         masks[query[position]] = 0
 
 
-@compiled
-def _common_with_marked(text, masks):  # type: ignore[no-untyped-def]
+@inlined
+def _common_with_marked(tokens, start, end, masks):  # type: ignore[no-untyped-def]
     """Length of the longest common subsequence of a text and a query of at most 64 tokens, which are marked."""
     state = np.uint64(0xFFFFFFFFFFFFFFFF)
-    for token in text:
-        both = state & masks[token]
+    for position in range(start, end):
+        both = state & masks[tokens[position]]
         state = (state + both) | (state - both)
     return np.int64(popcount(~state))
 
 
-@compiled
-def _common(query, text, masks, carries):  # type: ignore[no-untyped-def]
-    """Length of the longest common subsequence of two texts, bit-parallel (Hyyro 2004)."""
+@inlined
+def _common(query, tokens, start, end, masks, carries):  # type: ignore[no-untyped-def] # noqa: PLR0913
+    """Length of the longest common subsequence of a query and a text, bit-parallel (Hyyro 2004)."""
     common = np.int64(0)
-    for position in range(len(text)):
+    for position in range(end - start):
         carries[position] = 0
-    for start in range(0, len(query), 64):
-        _mark(query, start, masks)
+    for word in range(0, len(query), 64):
+        _mark(query, word, masks)
         state = np.uint64(0xFFFFFFFFFFFFFFFF)
-        for position in range(len(text)):
-            both = state & masks[text[position]]
+        for position in range(end - start):
+            both = state & masks[tokens[start + position]]
             partial = state + both
             total = partial + np.uint64(carries[position])
             carries[position] = (partial < both) | (total < partial)
             state = total | (state - both)
         common += popcount(~state)
-        _unmark(query, start, masks)
+        _unmark(query, word, masks)
     return common
 
 
-@compiled
+@inlined
 def _better(query, index, best, rule, tokens, starts, masks, carries):  # type: ignore[no-untyped-def] # noqa: PLR0913
     """The better of `best`, an index and its F, and the text of this higher index; a short query is marked."""
     threshold, limit = rule
-    start = starts[index]
-    m, n = len(query), starts[index + 1] - start
-    if abs(m - n) > limit * (m + n):
-        return best
-    text = tokens[start : start + n]
-    common = _common_with_marked(text, masks) if m <= 64 else _common(query, text, masks, carries)
-    score = f_measure(common, m, n)
-    if score >= threshold and score > best[1]:
-        return np.int64(index), score
+    start, end = starts[index], starts[index + 1]
+    m, n = len(query), end - start
+    common = np.int64(0)
+    # loops, not branches: where arrays are used in one branch only, numba counts references, and threads wait for these
+    for _ in range(np.int64(m <= 64)):
+        common = _common_with_marked(tokens, start, end, masks)
+    for _ in range(np.int64(m > 64)):
+        common = _common(query, tokens, start, end, masks, carries)
+    if common >= half(limit) * (m + n):  # else three divisions are saved
+        score = f_measure(common, m, n)
+        if score >= threshold and score > best[1]:
+            best = np.int64(index), score
     return best
 
 
-@compiled
+@inlined
 def _best_of(near, at, number, query, best, rule, tokens, starts, masks, carries):  # type: ignore[no-untyped-def] # noqa: PLR0913
     """The better of `best` and the texts near the query, which stand in `near` from `at` on.
 
@@ -78,9 +81,10 @@ def _best_of(near, at, number, query, best, rule, tokens, starts, masks, carries
         read += tokens[starts[near[ahead] & 0xFFFFFFFF]]
         ahead += 1
     if read < 0:  # never, but the compiler leaves out what is not used
-        return ahead, best
-    while at < len(near) and near[at] >> 32 == number:
-        if at == 0 or near[at] != near[at - 1]:
+        best = best[0], 0.0
+    index = np.int64(-1)
+    while at < ahead:
+        if near[at] & 0xFFFFFFFF != index:
             index = near[at] & 0xFFFFFFFF
             best = _better(query, index, best, rule, tokens, starts, masks, carries)
         at += 1

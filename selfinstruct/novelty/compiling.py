@@ -9,6 +9,14 @@ from llvmlite import ir
 from numba.extending import intrinsic
 
 
+_OPTIONS = {"nogil": True, "error_model": "numpy"}
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile a function into each that calls it, so that numba counts no references to the arrays it is handed."""
+    return numba.njit(forceinline=True, **_OPTIONS)(function)
+
+
 def compiled(function: Callable[..., Any]) -> Any:
     """Compile a function at its first call.
 
@@ -16,9 +24,9 @@ def compiled(function: Callable[..., Any]) -> Any:
     written, in a read-only container say, every process compiles anew.
     """
     try:
-        made = numba.njit(cache=True, nogil=True)(function)
+        made = numba.njit(cache=True, **_OPTIONS)(function)
     except RuntimeError:  # numba: "no locator available"
-        return numba.njit(nogil=True)(function)
+        return numba.njit(**_OPTIONS)(function)
     _forget_unreadable(made)
     return made
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from selfinstruct.novelty.bounds import LONGEST, differing, half, longest, prefix, shortest
-from selfinstruct.novelty.compiling import compiled, lowest_bit, near_eight, popcount
+from selfinstruct.novelty.compiling import compiled, inlined, lowest_bit, near_eight, popcount
 from selfinstruct.novelty.layout import Segment
 
 PLACES = 8
@@ -20,7 +20,7 @@ _DIGIT = 8
 pages are looked up anew."""
 
 
-@compiled
+@inlined
 def list_of(token, place, common):  # type: ignore[no-untyped-def]
     """Number of the list that holds the texts with this token in this place."""
     if token < common:
@@ -105,20 +105,17 @@ def rarest_first(tokens, starts):  # type: ignore[no-untyped-def]
     return ordered
 
 
-@compiled
-def _sides(text, token, most):  # type: ignore[no-untyped-def]
-    """Tokens before and after the only one of its kind in a text that are commoner; at most these can be shared there.
-
-    Both are `most` where the token stands twice, or the text is long.
-    """
-    before = after = found = 0
-    if len(text) >= _SIDES_UP_TO:
-        return most, most
-    for other in text:
-        found += other == token
-        before += other < token and found == 0
-        after += other < token and found == 1
-    return (before, after) if found == 1 else (most, most)
+@inlined
+def _sides(tokens, start, end, token):  # type: ignore[no-untyped-def]
+    """How many tokens commoner than the only one of its kind stand before and after it in a text."""
+    before = after = 0
+    position = start
+    while tokens[position] != token:
+        before += tokens[position] < token
+        position += 1
+    for later in range(position + 1, end):
+        after += tokens[later] < token
+    return before, after
 
 
 @compiled
@@ -126,7 +123,7 @@ def rare_tokens_of(texts, ordered, by_length, limit, common):  # type: ignore[no
     """For each text, the shortest first, and each of its rarest tokens, list << 32 | number; to be sorted.
 
     Returns: these, and (numbers, 4) for each number the text, the place of the token among its rarest, and how many
-    commoner tokens stand before and after it.
+    commoner tokens stand before and after it, which is at most all of them where it stands twice or the text is long.
     """
     tokens, starts = texts
     entries = np.empty(len(ordered), np.int64)
@@ -138,7 +135,9 @@ def rare_tokens_of(texts, ordered, by_length, limit, common):  # type: ignore[no
             token = ordered[at]
             if at == start or token != ordered[at - 1]:
                 place = at - start
-                before, after = _sides(tokens[start:end], token, end - at - 1)
+                before = after = end - at - 1
+                if end - start < _SIDES_UP_TO and (at + 1 == end or token != ordered[at + 1]):
+                    before, after = _sides(tokens, start, end, token)
                 entries[size] = np.int64(list_of(np.int64(token), place, common)) << 32 | size
                 details[size, 0], details[size, 1] = text, place
                 details[size, 2], details[size, 3] = before, after
@@ -174,13 +173,13 @@ def segment_of(entries, details, lists, tail, first_text):  # type: ignore[no-un
     return Segment(starts, words)
 
 
-@compiled
+@inlined
 def _copy(source, start, end, target, into):  # type: ignore[no-untyped-def]
     for word in range(end - start):
         target[into + word] = source[start + word]
 
 
-@compiled
+@inlined
 def _merge(older, old_list, newer, new_list, target, into):  # type: ignore[no-untyped-def]
     """Write two lists as one, the shortest texts first."""
     (old_at, old_end), (new_at, new_end) = old_list, new_list
@@ -227,7 +226,7 @@ def merged(older, newer):  # type: ignore[no-untyped-def]
     return Segment(starts, words)
 
 
-@compiled
+@inlined
 def near_among(words, at, size, offset, first, second, bound):  # type: ignore[no-untyped-def] # noqa: PLR0913
     """Bits of those among at most 64 sketches that differ from a query's in at most `bound` bits.
 
@@ -239,13 +238,13 @@ def near_among(words, at, size, offset, first, second, bound):  # type: ignore[n
     return mask if size == 64 else mask & ((np.uint64(1) << np.uint64(size)) - np.uint64(1))
 
 
-@compiled
+@inlined
 def sketches_differ(words, at, offset, first, second):  # type: ignore[no-untyped-def]
     """Bits in which a sketch differs from a query's."""
     return np.int64(popcount(words[at] ^ first)) + popcount(words[at + offset] ^ second)
 
 
-@compiled
+@inlined
 def _read(words, begin, size, lengths, query, limit, near, found):  # type: ignore[no-untyped-def] # noqa: PLR0913
     """Append to `near` what is near a query in a list, 64 sketches at a time.
 
@@ -254,13 +253,14 @@ def _read(words, begin, size, lengths, query, limit, near, found):  # type: igno
     number, m, first, second, before, after = query
     least, most = lengths
     postings = begin + 2 * size
-    for block in range(0, size, 64):
+    block = last = np.int64(0)
+    while block < size and last <= most:
         length = min(64, size - block)
         last = np.int64(words[postings + block + length - 1] >> np.uint64(48))
-        if last < least:
-            continue
         bound = differing(m, min(last, most), limit)
-        mask = near_among(words, begin + block, length, size, first, second, bound)
+        mask = np.uint64(0)
+        if last >= least:
+            mask = near_among(words, begin + block, length, size, first, second, bound)
         while mask:
             at = begin + block + lowest_bit(mask)
             mask &= mask - np.uint64(1)
@@ -271,8 +271,7 @@ def _read(words, begin, size, lengths, query, limit, near, found):  # type: igno
             found += (
                 sketches_differ(words, at, size, first, second) <= differing(m, n, limit)
             ) & ((common >= half(limit) * (m + n)) | (n >= _SIDES_UP_TO))
-        if last > most:
-            break
+        block += 64
     return found
 
 
@@ -299,11 +298,15 @@ def near_in(segment, probes, details, chunk, settings, near, found):  # type: ig
         most = longest(m, place, limit)
         first_list = list_of(token, 0, common)
         for other_place in range(PLACES if token < common else 1):
-            least = shortest(m, other_place, limit)
             at = first_list + other_place
-            if least > most or at >= len(starts) - 1:
+            if at >= len(starts) - 1:
                 break
             start, size = np.int64(starts[at]), np.int64(starts[at + 1]) - starts[at]
+            if size == 0:
+                continue
+            least = shortest(m, other_place, limit)
+            if least > most:
+                break
             while found + size > len(near):
                 near = np.concatenate((near, np.empty_like(near)))
             found = _read(words, 3 * start, size, (least, most), query, limit, near, found)
