@@ -354,20 +354,26 @@ def merge(
     folder: str | PathLike[str],
     *,
     base: Literal["unquantised", "dequantised"] = "unquantised",
+    progress: "Progress | None" = None,
 ) -> "Merged":
     """Merge an adapter into its base model: a standard transformers folder, checked against the adapter's logits.
+
+    They are compared on fixed texts and on a few rows of the run's data, where those are still to be had.
 
     Args:
         run: A run folder or a PEFT adapter folder.
         folder: Where the merged model goes; must not exist.
         base: `unquantised` for the original weights; `dequantised` for those QLoRA trained against.
+        progress: Told how many tensors are written, and of how many.
 
     Raises:
-        XtuneError: The run cannot be opened, or the folder is taken.
+        XtuneError: The run cannot be opened, the folder is taken, or the merged model says something else.
     """
     from xtune.adapter.merge import merge as merge_adapter  # noqa: PLC0415 - torch is imported late
+    from xtune.evaluate.probe import data_rows  # noqa: PLC0415
 
-    return merge_adapter(Path(run), Path(folder), base=base)
+    rows = data_rows(folder_of(run))
+    return merge_adapter(folder_of(run), Path(folder), base=base, rows=rows, progress=progress)
 
 
 def named_recipe(recipe: NamedRecipe | str | Path, overrides: Overrides) -> NamedRecipe:

@@ -13,6 +13,7 @@ from xtune.adapter.rounding import Source
 from xtune.adapter.skeleton import Skeleton, adapted_by, plain_name, wrapped_tensors
 from xtune.adapter.streamed import load_tensors
 from xtune.errors import ModelError
+from xtune.models.allocator import give_back_memory
 
 
 class Addition:
@@ -76,7 +77,8 @@ class Addition:
             return any(
                 self._parts.get(name) == self._part_of(key) for name in self._joined_and_adapted()
             )
-        return self._skeleton.targets.get(key) in self._adapter
+        name = self._skeleton.targets.get(key)
+        return name is not None and (name in self._adapter or self._brought(name) is not None)
 
     def value(self, key: str) -> torch.Tensor:
         """A files' tensor in the merged model, in float32."""
@@ -88,9 +90,14 @@ class Addition:
         """One of the model's tensors in the merged model, in float32."""
         path = self._adapter.get(name)
         if path is None:
+            brought = self._brought(name)
+            if brought is not None:
+                return brought
             return load_tensors(self._skeleton, self.read, [name])[name]
         if self._held[0] != path:
             names = [each for each, other in self._adapter.items() if other == path]
+            self._held = ("", {})
+            give_back_memory()
             base = load_tensors(self._skeleton, self.read, self._lacking(names))
             self._held = (path, self._added(path, names, base))
         return self._held[1][name]
@@ -111,6 +118,12 @@ class Addition:
                 f"The base's files hold nothing for {len(left)} of the {len(self._paths)} parts of the adapter, {left[0]} among them.",
                 advice="Merge with `merge_and_unload` of PEFT, with the whole model in memory.",
             )
+
+    def _brought(self, name: str) -> torch.Tensor | None:
+        """A tensor that the adapter brings whole, in the base's own place: a bias, say."""
+        module, last = self._places.get(name, (None, ""))
+        parameter = None if module is None else module._parameters.get(last)
+        return None if parameter is None or parameter.is_meta else parameter.data
 
     def _lacking(self, names: list[str]) -> list[str]:
         """Those whose values the adapter does not bring with it."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
@@ -88,21 +89,7 @@ def build_skeleton(loading: Loading, folder: Path, keys: Collection[str]) -> Ske
         ModelError: The model is not known, or its files do not hold all of it.
     """
     check_architecture(read_config(loading.model), loading.model)
-    trust = loading.model.trust_remote_code
-    build: Any = AutoModelForCausalLM.from_config  # untyped
-    with quiet():
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=trust)
-        if hasattr(config, "quantization_config"):
-            del config.quantization_config
-        with torch.device("meta"):
-            model = build(
-                config,
-                dtype=torch.float32,
-                attn_implementation=loading.attention,
-                trust_remote_code=trust,
-            )
-    if not isinstance(model, PreTrainedModel):
-        raise ModelError(f"The model's own code made a {type(model).__name__}.")
+    model = _build(loading, folder)
     _compute_buffers(model)
     nn.Module.train(model.requires_grad_(False), mode=False)
     rules = get_model_conversion_mapping(model)
@@ -115,6 +102,38 @@ def build_skeleton(loading: Loading, folder: Path, keys: Collection[str]) -> Ske
         joined=joined,
         tied=_tied(model, targets, joined, loading.model.name),
     )
+
+
+def _build(loading: Loading, folder: Path) -> PreTrainedModel:
+    """The model's modules, all parameters and buffers without values.
+
+    Raises:
+        ModelError: transformers or the model's own code cannot make it.
+    """
+    trust = loading.model.trust_remote_code
+    # what is fast in training need not be there in float32 on a CPU, where transformers' own choice is
+    attention = "eager" if loading.attention == "eager" else None
+    build: Any = AutoModelForCausalLM.from_config  # untyped
+    try:
+        with quiet():
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=trust)
+            if hasattr(config, "quantization_config"):
+                del config.quantization_config
+            with torch.device("meta"):
+                model = build(
+                    config,
+                    dtype=torch.float32,
+                    attn_implementation=attention,
+                    trust_remote_code=trust,
+                )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
+        reason = str(error).strip().split("\n", maxsplit=1)[0]
+        raise ModelError(
+            f"transformers {transformers.__version__} could not make {loading.model.name}: {reason}"
+        ) from error
+    if not isinstance(model, PreTrainedModel):
+        raise ModelError(f"The model's own code made a {type(model).__name__}.")
+    return model
 
 
 def grow(skeleton: Skeleton, size: int) -> None:

@@ -15,6 +15,7 @@ from transformers.modeling_utils import LoadStateDictConfig
 from xtune.adapter.skeleton import Skeleton, wrapped_tensors
 from xtune.errors import ModelError
 from xtune.kernels.heads import output_layer
+from xtune.models.allocator import give_back_memory
 from xtune.models.quiet import quiet
 
 Read = Callable[[str], torch.Tensor]
@@ -107,6 +108,7 @@ def _empty(held: Mapping[str, tuple[nn.Module, str]]) -> None:
             kept = module._parameters[last]
             if kept is not None and getattr(kept, "from_files", False):
                 _set(module, last, torch.empty_like(kept, device="meta"))
+    give_back_memory()
 
 
 def _lacks(module: nn.Module, last: str) -> bool:

@@ -1,7 +1,6 @@
 """The `xtune` command: its verbs; how one ends is in `ending.py`."""
 
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -11,6 +10,7 @@ from xtune.cli.doctor import doctor
 from xtune.cli.ending import Verbs, run_to_end
 from xtune.cli.evaluate import evaluate
 from xtune.cli.generate import generate
+from xtune.cli.merge import merge
 from xtune.cli.plan import plan
 from xtune.cli.recipes import init, recipe_names, recipes_app
 from xtune.cli.report import report
@@ -105,29 +105,13 @@ def chat(
     )
 
 
-@app.command()
-def merge(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder or an adapter folder.")],
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Where the merged model goes; must not exist.")
-    ],
-    base: Annotated[
-        Literal["unquantised", "dequantised"],
-        typer.Option(
-            help="`unquantised`: into the original weights; `dequantised`: into what QLoRA trained against."
-        ),
-    ] = "unquantised",
-) -> None:
-    """Merge an adapter into its base: a standard transformers folder."""
-    print(api.merge(run, folder, base=base))
-
-
 app.add_typer(data_app, name="data")
 app.add_typer(recipes_app, name="recipes")
 app.command(context_settings=SETTINGS)(plan)
 app.command("tune-lr", context_settings=SETTINGS)(tune_lr)
 app.command()(report)
 app.command()(runs)
+app.command()(merge)
 app.command()(generate)
 app.command()(serve)
 app.command()(init)
