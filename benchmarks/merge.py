@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -53,7 +52,9 @@ def make_case(folder: Path, *, layers: int, hidden: int, shard_bytes: int) -> Pa
     )
     model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     model.save_pretrained(base, max_shard_size=shard_bytes)
-    model = AutoModelForCausalLM.from_pretrained(base)  # which gives it the name that the adapter will say
+    model = AutoModelForCausalLM.from_pretrained(
+        base
+    )  # which gives it the name that the adapter will say
     AutoTokenizer.from_pretrained(bundled_path("bundled:demo")).save_pretrained(base)
     adapted = get_peft_model(
         model, LoraConfig(r=8, target_modules="all-linear", init_lora_weights=False)
@@ -76,7 +77,9 @@ def main() -> None:
         )
         sizes = [path.stat().st_size for path in (folder / "base").glob("*.safetensors")]
         found = measure(adapter, folder / "merged")
-        print(f"base: {sum(sizes) / 1e6:,.0f} MB in {len(sizes)} shards, the largest {max(sizes) / 1e6:,.0f} MB")
+        print(
+            f"base: {sum(sizes) / 1e6:,.0f} MB in {len(sizes)} shards, the largest {max(sizes) / 1e6:,.0f} MB"
+        )
         print(
             f"merge and comparison: {found['bytes'] / 1e6:,.0f} MB above the libraries, {found['bytes'] / max(sizes):.2f} "
             f"of the largest shard, {found['bytes'] / sum(sizes):.2f} of the model; {found['seconds']:.0f} processor seconds"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from factories import make_plan, random_batch, save_model
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from xtune.adapter.attach import attach
 from xtune.adapter.groups import parameter_groups
@@ -136,3 +136,25 @@ def test_a_taken_folder_a_whole_model_and_a_pointless_base_are_refused(tmp_path:
     with pytest.raises(RunError, match="not trained on a quantised base"):
         merge(tmp_path / "run", tmp_path / "merged", base="dequantised")
     assert not (tmp_path / "merged").exists()
+
+
+def test_a_base_stored_in_four_bits_is_merged_as_what_it_stands_for(tmp_path: Path) -> None:
+    plain = save_model(tmp_path / "plain", tie_word_embeddings=True)
+    config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+    stored = AutoModelForCausalLM.from_pretrained(plain, quantization_config=config)
+    base = tmp_path / "base"
+    stored.save_pretrained(base)
+    for path in plain.glob("*token*"):
+        (base / path.name).write_bytes(path.read_bytes())
+    finished_run(tmp_path / "run", base, {"type": "qlora"})
+    with pytest.raises(RunError, match="Merge with --base dequantised"):
+        merge(tmp_path / "run", tmp_path / "merged")
+    merged = merge(tmp_path / "run", tmp_path / "merged", base="dequantised")
+    assert merged.trained.spread < 1e-3
+    ours = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    assert not hasattr(ours.config, "quantization_config")
+    theirs = stored.dequantize()
+    name = "model.layers.0.mlp.down_proj.weight"
+    assert torch.allclose(
+        ours.state_dict()[name].float(), theirs.state_dict()[name].float(), atol=1e-3
+    )

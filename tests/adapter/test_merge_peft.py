@@ -12,6 +12,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from xtune.adapter.merge import merge
+from xtune.errors import ModelError
 
 GPT2 = {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 128}
 MOE = {
@@ -113,7 +114,9 @@ def make_adapter(base: Path, folder: Path, **settings: Any) -> PeftModel:
 
 
 # an older name, which transformers 5.17 needs and peft 0.21 uses
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`", "ignore::UserWarning:peft")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:`is_gradient_checkpointing`", "ignore::UserWarning:peft"
+)
 
 
 @torch.no_grad()
@@ -133,7 +136,9 @@ def test_a_merged_folder_holds_what_peft_merges_in_float32(case: str, tmp_path: 
     ours = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
     assert ours.dtype == torch.bfloat16
     for name, tensor in theirs.state_dict().items():
-        same = torch.allclose(ours.state_dict()[name].float(), tensor.float(), atol=1e-5, rtol=2**-7)
+        same = torch.allclose(
+            ours.state_dict()[name].float(), tensor.float(), atol=1e-5, rtol=2**-7
+        )
         assert same, name
     apart = logits(ours.float()) - expected
     assert apart.std() < 0.05 * expected.std()
@@ -187,12 +192,10 @@ def test_a_head_that_leaves_its_embedding_gets_a_tensor_of_its_own(
 
 
 def test_an_adapter_of_another_base_is_refused_in_one_line(tmp_path: Path) -> None:
-    from xtune.errors import ModelError
-
     base = save_model(tmp_path / "base")
     make_adapter(base, tmp_path / "adapter", target_modules=["q_proj"])
     save_model(base, hidden_size=32, tokenizer=make_tokenizer())
-    with pytest.raises(ModelError, match="does not fit its base: .*lora_A") as error:
+    with pytest.raises(ModelError, match=r"does not fit its base: .*lora_A") as error:
         merge(tmp_path / "adapter", tmp_path / "merged")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "merged").exists()

@@ -54,9 +54,7 @@ class Addition:
         self._single = {
             target: key for key, target in skeleton.targets.items() if key not in skeleton.joined
         }
-        self._parts = {
-            name: part for part, names in skeleton.parts().items() for name in names
-        }
+        self._parts = {name: part for part, names in skeleton.parts().items() for name in names}
         self._check_joined()
         self.untied = self._untied()
         """Tensors that the base shares with others and the merged model does not: name to the files' tensor."""

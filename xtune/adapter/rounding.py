@@ -160,7 +160,7 @@ def _quantised_weights(model: PreTrainedModel, loading: Loading) -> dict[str, bo
 def _bitsandbytes() -> Any:
     try:
         with quiet():
-            import bitsandbytes  # noqa: PLC0415 - slow, and not always installed
+            import bitsandbytes
     except ImportError:
         raise MissingPackageError(
             "bitsandbytes", purpose="`method: qlora`", command="pip install bitsandbytes"

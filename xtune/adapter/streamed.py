@@ -96,7 +96,9 @@ def _place(model: nn.Module, name: str) -> tuple[nn.Module, str]:
 
 def _fill(skeleton: Skeleton, read: Read, held: Mapping[str, tuple[nn.Module, str]]) -> None:
     """Give the tensors of a part their values."""
-    values = load_tensors(skeleton, read, [name for name, (m, last) in held.items() if _lacks(m, last)])
+    values = load_tensors(
+        skeleton, read, [name for name, (m, last) in held.items() if _lacks(m, last)]
+    )
     for name, value in values.items():
         module, last = held[name]
         _set(module, last, value)

@@ -33,9 +33,7 @@ class Asked:
     row: Conversation | Document
 
 
-def read_asked(
-    source: str | Source, recipe: Recipe, max_rows: int | None = None
-) -> list[Asked]:
+def read_asked(source: str | Source, recipe: Recipe, max_rows: int | None = None) -> list[Asked]:
     """The rows of a file, a folder or anything else that training reads.
 
     Args:
@@ -55,7 +53,10 @@ def read_asked(
             problems.include(error)
     problems.raise_any()
     if not asked:
-        refuse("There are no rows to answer", where=str(source) if isinstance(source, str) else source.source)
+        refuse(
+            "There are no rows to answer",
+            where=str(source) if isinstance(source, str) else source.source,
+        )
     return asked[:max_rows]
 
 
