@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from xtune.data.report import DataReport
     from xtune.evaluate.compare import Comparison
     from xtune.evaluate.evaluate import Progress
+    from xtune.generate.decoding import Decoding
     from xtune.generate.job import Options
     from xtune.notebook.run import Run
     from xtune.plan import Plan
@@ -169,8 +170,7 @@ def chat(
     prompt: str | None = None,
     system: str | None = None,
     compare: bool = False,
-    max_new_tokens: int = 512,
-    temperature: float = 0.0,
+    decoding: "Decoding | None" = None,
 ) -> None:
     """Talk to a fine-tuned model on the terminal, with the template it was trained with.
 
@@ -179,20 +179,18 @@ def chat(
         prompt: Answer this one prompt and return; default: a conversation.
         system: The system prompt.
         compare: Show the base model's answer before each.
-        max_new_tokens: Longest answer, in tokens.
-        temperature: 0 is greedy.
+        decoding: How tokens are chosen; greedy when left out.
 
     Raises:
         XtuneError: The run cannot be opened.
     """
     from xtune.adapter.open import open_run  # noqa: PLC0415 - torch is imported late
     from xtune.evaluate.chat import Chat, answer_both, base_chat, converse  # noqa: PLC0415
-    from xtune.evaluate.generate import Decoding  # noqa: PLC0415
 
-    decoding = Decoding(max_new_tokens=max_new_tokens, temperature=temperature)
-    opened = open_run(Path(run))
+    folder = folder_of(run)
+    opened = open_run(folder)
     conversation = Chat(opened, decoding=decoding, system=system)
-    base = base_chat(Path(run), opened, decoding=decoding, system=system) if compare else None
+    base = base_chat(folder, opened, decoding=decoding, system=system) if compare else None
 
     def write(text: str) -> None:
         sys.stdout.write(text)
