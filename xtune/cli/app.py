@@ -10,6 +10,7 @@ from xtune.cli.data import data_app
 from xtune.cli.doctor import doctor
 from xtune.cli.ending import Verbs, run_to_end
 from xtune.cli.evaluate import evaluate
+from xtune.cli.export import export
 from xtune.cli.generate import generate
 from xtune.cli.merge import merge
 from xtune.cli.plan import plan
@@ -89,6 +90,7 @@ app.command()(report)
 app.command()(runs)
 app.command()(chat)
 app.command()(merge)
+app.command()(export)
 app.command()(generate)
 app.command()(serve)
 app.command()(init)

@@ -1,6 +1,6 @@
 """Answers from a model: many prompts in batches, or one as a stream of text. Templates are not applied here."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,8 @@ def generate(
     *,
     max_rows: int = MAX_ROWS,
     progress: Callable[[int], None] | None = None,
+    known: Mapping[int, Generated] | None = None,
+    found: Callable[[int, Generated], None] | None = None,
 ) -> list[Generated]:
     """Answer every prompt, in the order given; no answer depends on the prompts beside it.
 
@@ -49,6 +51,8 @@ def generate(
         decoding: How to choose tokens; greedy when left out.
         max_rows: Most prompts in one batch.
         progress: Told how many prompts more are answered.
+        known: Answers of an earlier start, by place; those are not asked for again.
+        found: Told of each answer, with its place.
 
     Raises:
         torch.OutOfMemoryError: One single prompt does not fit.
@@ -60,10 +64,20 @@ def generate(
         make_row(model, prompt, decoding, stop=stop, answer=answer)
         for answer, prompt in enumerate(prompts)
     ]
-    answer_all(
-        model, rows, max_rows=max_rows, done=None if progress is None else lambda _: progress(1)
-    )
-    return [_generated(tokenizer, row) for row in rows]
+    answers = dict(known or {})
+    if progress is not None and answers:
+        progress(len(answers))
+
+    def over(row: Row) -> None:
+        answers[row.answer] = _generated(tokenizer, row)
+        if found is not None:
+            found(row.answer, answers[row.answer])
+        if progress is not None:
+            progress(1)
+
+    left = [row for row in rows if row.answer not in answers]
+    answer_all(model, left, max_rows=max_rows, done=over)
+    return [answers[place] for place in range(len(rows))]
 
 
 def stream(

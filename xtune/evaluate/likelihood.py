@@ -1,6 +1,6 @@
 """How likely a model finds given endings of given texts: what multiple choice is judged by. Nothing is generated here."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -66,6 +66,8 @@ def log_likelihoods(
     pad_token_id: int,
     autocast: torch.dtype | None = None,
     progress: Callable[[int], None] | None = None,
+    known: Mapping[int, float] | None = None,
+    found: Callable[[Mapping[int, float]], None] | None = None,
 ) -> list[float]:
     """The natural logarithm of each ending's probability, in the order given.
 
@@ -78,6 +80,8 @@ def log_likelihoods(
         pad_token_id: What fills short rows up; it takes no part.
         autocast: Type of the matrix products if they ran under autocast in training.
         progress: Told after each batch how many endings of it are judged.
+        known: Likelihoods of an earlier start, by place; batches that are known are left out, all others are the same.
+        found: Told of each batch's likelihoods, by place.
 
     Raises:
         torch.OutOfMemoryError: One single text does not fit.
@@ -86,8 +90,14 @@ def log_likelihoods(
     was_training = model.training
     model.eval()
     mixed = torch.autocast(device.type, dtype=autocast) if autocast is not None else nullcontext()
-    found: dict[int, float] = {}
-    waiting = _batches(_readings(endings))
+    likelihoods: dict[int, float] = dict(known or {})
+    waiting = [
+        batch
+        for batch in _batches(_readings(endings))
+        if not all(place in likelihoods for _, served in batch for place in served)
+    ]
+    if progress is not None and likelihoods:
+        progress(len(likelihoods))
     try:
         with torch.no_grad(), mixed:
             while waiting:
@@ -100,12 +110,15 @@ def log_likelihoods(
                     half = len(batch) // 2
                     waiting += [batch[half:], batch[:half]]
                     continue
-                found.update(losses)
+                fresh = len(losses.keys() - likelihoods.keys())
+                likelihoods.update(losses)
+                if found is not None:
+                    found(losses)
                 if progress is not None:
-                    progress(len(losses))
+                    progress(fresh)
     finally:
         model.train(was_training)
-    return [found[place] for place in range(len(endings))]
+    return [likelihoods[place] for place in range(len(endings))]
 
 
 _Reading = tuple[tuple[int, ...], list[int]]

@@ -8,33 +8,40 @@ from xtune.errors import XtuneError
 from xtune.evaluate.evaluate import make_encoder
 from xtune.generate.rows import read_asked
 from xtune.models.tokenizer import open_tokenizer
-from xtune.recipe import Source
 
 log = logging.getLogger("xtune")
 
 ROWS = 4
-"""How many rows are looked at."""
+"""How many rows a merged model is compared on."""
+
+CALIBRATION_ROWS = 512
+"""How many rows a quantiser is shown."""
 
 
-def data_rows(folder: Path) -> list[list[int]]:
+def data_rows(folder: Path, count: int = ROWS) -> list[list[int]]:
     """The first rows that a run was trained on, in tokens; none where they are gone, which is said, or there is no run.
 
     Raises:
         RunError: The folder holds no finished run, no adapter and no model.
     """
-    found = find_result(folder)
+    return _rows(find_result(folder), count)
+
+
+def data_texts(found: Found, count: int) -> list[str]:
+    """The same as texts, with the template's own tokens."""
+    tokenizer = open_tokenizer(found.tokenizer, found.weights)
+    return [str(tokenizer.decode(row)) for row in _rows(found, count)]
+
+
+def _rows(found: Found, count: int) -> list[list[int]]:
     source = found.recipe.data.train[0]
     if source.source == "none":  # a bare folder's
         return []
     try:
-        return _encoded(found, source)
+        encoder = make_encoder(found.recipe, open_tokenizer(found.tokenizer, found.weights))
+        rows = [asked.row for asked in read_asked(source, found.recipe, count)]
+        encoded = encoder.encode_rows(rows).sequences[:count]
     except XtuneError as error:
-        log.warning("The run's data cannot be read, so nothing is compared on them: %s", error)
+        log.warning("The run's data cannot be read, so no row of them is looked at: %s", error)
         return []
-
-
-def _encoded(found: Found, source: Source) -> list[list[int]]:
-    tokenizer = open_tokenizer(found.tokenizer, found.weights)
-    encoder = make_encoder(found.recipe, tokenizer)
-    rows = [asked.row for asked in read_asked(source, found.recipe, ROWS)]
-    return [sequence.input_ids.tolist() for sequence in encoder.encode_rows(rows).sequences[:ROWS]]
+    return [sequence.input_ids.tolist() for sequence in encoded]

@@ -1,7 +1,8 @@
 """One model on the questions of tasks: choices by likelihood, written answers by their text. Bases and tables are elsewhere."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,7 +10,8 @@ from transformers import PreTrainedTokenizerBase
 
 from xtune.data.encode import Encoder
 from xtune.evaluate.asking import Asking
-from xtune.evaluate.generate import Decoding, generate, positions_left
+from xtune.evaluate.generate import Decoding, Generated, generate, positions_left
+from xtune.evaluate.kept import Kept
 from xtune.evaluate.likelihood import log_likelihoods
 from xtune.evaluate.match import final_answer
 from xtune.evaluate.metrics.bootstrap import Measure, mean_measure
@@ -40,6 +42,11 @@ class Asker:
     """Asks in the chat template; None: in plain text."""
 
     autocast: torch.dtype | None = None
+    kept: Kept = field(default_factory=lambda: Kept(None, {}))
+    """Where answers are kept as they come, and where those of an earlier start are."""
+
+    side: str = ""
+    """Which of the models it is, by which its answers are kept apart."""
 
     def score(self, asked: Asked, progress: Callable[[int], None]) -> Scored:
         """Answer all questions.
@@ -62,8 +69,12 @@ class Asker:
             return self._choose(asked, asking, progress)
         return self._write(asked, asking, progress)
 
+    def _part(self, asked: Asked) -> str:
+        return f"{self.side}/{asked.name}/{asked.language}"
+
     def _choose(self, asked: Asked, asking: Asking, progress: Callable[[int], None]) -> Scored:
         endings = [asking.endings(item) for item in asked.items]
+        part = self._part(asked)
         told = _Told(progress, [len(part) for part in endings])
         flat = log_likelihoods(
             self.model,
@@ -71,6 +82,8 @@ class Asker:
             pad_token_id=pad_token_id(self.tokenizer),
             autocast=self.autocast,
             progress=told,
+            known=self.kept.part(part),
+            found=partial(self.kept.add, part),
         )
         remaining = iter(flat)
         likelihoods = [[next(remaining) for _ in part] for part in endings]
@@ -81,6 +94,11 @@ class Asker:
         tokens = asked.task.max_new_tokens
         prompts = [asking.prompt(item, answer_tokens=tokens) for item in asked.items]
         plain = self.encoder is None
+        part = self._part(asked)
+
+        def keep(place: int, answer: Generated) -> None:
+            self.kept.add(part, {place: asdict(answer)})
+
         generated = generate(
             self.model,
             self.tokenizer,
@@ -90,6 +108,8 @@ class Asker:
                 stop_tokens=line_ends(self.tokenizer) if plain else (),
             ),
             progress=progress,
+            known={place: Generated(**held) for place, held in self.kept.part(part).items()},
+            found=keep,
         )
         texts = [
             _first_line(answer.text) if plain else final_answer(answer.text, expected="").strip()
