@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 CHILD = """
 import json, sys, time
@@ -50,7 +51,8 @@ def make_case(folder: Path, *, layers: int, hidden: int, shard_bytes: int) -> Pa
         num_attention_heads=8,
         num_key_value_heads=8,
     )
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    build: Any = AutoModelForCausalLM.from_config  # untyped
+    model = build(config, dtype=torch.bfloat16)
     model.save_pretrained(base, max_shard_size=shard_bytes)
     model = AutoModelForCausalLM.from_pretrained(
         base
@@ -59,7 +61,7 @@ def make_case(folder: Path, *, layers: int, hidden: int, shard_bytes: int) -> Pa
     adapted = get_peft_model(
         model, LoraConfig(r=8, target_modules="all-linear", init_lora_weights=False)
     )
-    adapted.save_pretrained(folder / "adapter")
+    adapted.save_pretrained(str(folder / "adapter"))
     return folder / "adapter"
 
 

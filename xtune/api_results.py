@@ -42,6 +42,7 @@ def export(
     *,
     to: str,
     base: Literal["unquantised", "dequantised"] = "unquantised",
+    steps: int | None = None,
     progress: "Progress | None" = None,
 ) -> "Exported":
     """Write a run's model in another format, or merge it and name the commands that make that format.
@@ -51,12 +52,14 @@ def export(
         folder: Where it goes; must not exist.
         to: `awq`, `gptq`, `auto-round` (by AutoRound, `xtune[export]`); `gguf`, `mlx`, `fp8` (commands).
         base: What a QLoRA adapter is merged into, as in `merge`.
+        steps: How often AutoRound improves each layer's rounding; 0 rounds to the nearest, None: its own 200.
         progress: Told how many tensors are merged, and of how many.
 
     Raises:
         XtuneError: The run cannot be opened or merged, the folder is taken, or a package is missing.
     """
     from xtune.adapter.export import (  # noqa: PLC0415 - torch is imported late
+        CALIBRATION_TOKENS,
         FORMATS,
         Exported,
         check_export,
@@ -78,7 +81,8 @@ def export(
     merged = whole or target.with_name(f"{target.name}-merged")
     if whole is None:
         merge(run, merged, base=base, progress=progress)
-    return quantise(merged, target, to, data_texts(found, CALIBRATION_ROWS))
+    texts = data_texts(found, CALIBRATION_ROWS, CALIBRATION_TOKENS)
+    return quantise(merged, target, to, texts, steps=steps)
 
 
 def report(run: str | PathLike[str], path: str | PathLike[str] | None = None) -> Path:

@@ -150,7 +150,7 @@ class Addition:
             )
         else:
             merged = wrapper
-            while isinstance(merged, BaseTunerLayer):  # of an expert's parameters each has its own
+            while hasattr(merged, "base_layer"):  # of an expert's parameters each has its own
                 merged.merge(safe_merge=False, adapter_names=None)
                 merged = merged.base_layer
         inner = dict(merged.state_dict())
@@ -244,6 +244,7 @@ def _outermost(adapted: PeftModel) -> dict[str, nn.Module]:
     base = adapted.get_base_model()
     for path, module in base.named_modules(remove_duplicate=False):
         inside = any(path.startswith(f"{other}.") for other in found)
-        if isinstance(module, (BaseTunerLayer, AuxiliaryTrainingWrapper)) and not inside:
-            found[plain_name(path)] = module
+        if not inside and isinstance(module, (BaseTunerLayer, AuxiliaryTrainingWrapper)):
+            each: nn.Module = module
+            found[plain_name(path)] = each
     return found

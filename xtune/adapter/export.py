@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xtune.errors import MissingPackageError, RunError
+from xtune.hardware import detect
 
 PACKAGE = "auto-round"
 COMMAND = 'pip install "xtune[export]"'
@@ -39,7 +40,10 @@ TOOLS: Mapping[str, tuple[str, ...]] = {
 """What makes the other formats of a merged folder, as the tools' own pages say (2026-11): llama.cpp, mlx-lm, llm-compressor."""
 
 CALIBRATION = 128
-"""Rows that AutoRound looks at: its own default."""
+"""Texts that AutoRound looks at: its own default."""
+
+CALIBRATION_TOKENS = 256
+"""Length to which AutoRound cuts them; it leaves shorter ones out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,14 +88,18 @@ def commands_for(to: str, model: Path) -> tuple[str, ...]:
     return tuple(line.replace("{model}", shlex.quote(str(model))) for line in TOOLS[to])
 
 
-def quantise(merged: Path, target: Path, to: str, texts: Sequence[str]) -> Exported:
+def quantise(
+    merged: Path, target: Path, to: str, texts: Sequence[str], *, steps: int | None = None
+) -> Exported:
     """Let AutoRound quantise a merged folder to four bits, in a process of its own.
 
     Args:
         merged: A whole transformers folder; left as it is.
         target: Where the result goes.
         to: A key of `FORMATS`.
-        texts: What it is calibrated on: rows as the model read them in training; without any, AutoRound's own, from the hub.
+        texts: What it is calibrated on, of at least `CALIBRATION_TOKENS`: rows as the model read them in training; without
+            any, AutoRound takes its own from the hub.
+        steps: How often each layer's rounding is improved; 0 rounds to the nearest, None leaves it to AutoRound (200).
 
     Raises:
         RunError: AutoRound failed.
@@ -102,14 +110,19 @@ def quantise(merged: Path, target: Path, to: str, texts: Sequence[str]) -> Expor
     try:
         command = [sys.executable, "-m", "auto_round", "--model", str(merged), "--scheme", "W4A16"]
         command += ["--format", FORMATS[to], "--output_dir", str(work / "out")]
+        if detect().device != "cuda":
+            command.append(
+                "--disable_torch_compile"
+            )  # minutes a layer, which a GPU alone wins back
+        if steps is not None:
+            command += ["--iters", str(steps)]
         if texts:
             rows = work / "rows.jsonl"
             rows.write_text(
                 "".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8"
             )
-            # rows shorter than the length asked for would not be used; they are joined
-            command += ["--dataset", f"{rows}:concat=True", "--seqlen", "512"]
-            command += ["--nsamples", str(CALIBRATION)]
+            command += ["--dataset", str(rows), "--seqlen", str(CALIBRATION_TOKENS)]
+            command += ["--nsamples", str(min(CALIBRATION, len(texts)))]
         done = subprocess.run(command, check=False, stdout=sys.stderr)
         configs = sorted((work / "out").rglob("config.json"))
         if done.returncode != 0 or not configs:

@@ -131,7 +131,8 @@ def rounded(tensor: torch.Tensor, loading: Loading) -> torch.Tensor:
         if method.quantization == "int8":
             held = library.nn.Int8Params(tensor, requires_grad=False, has_fp16_weights=False)
             held = held.to("cpu")
-            return held.data.float() * (held.SCB.float() * _INT8_STEP).view(-1, 1)
+            numbers: torch.Tensor = held.data.float() * (held.SCB.float() * _INT8_STEP).view(-1, 1)
+            return numbers
         packed = library.nn.Params4bit(
             tensor,
             requires_grad=False,

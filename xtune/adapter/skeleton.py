@@ -74,7 +74,8 @@ class Skeleton:
 
     def as_in_files(self, values: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Tensors of the model cut, turned and named as the files have them."""
-        return revert_weight_conversion(self.model, dict(values))
+        found: dict[str, torch.Tensor] = revert_weight_conversion(self.model, dict(values))
+        return found
 
 
 def build_skeleton(loading: Loading, folder: Path, keys: Collection[str]) -> Skeleton:
@@ -236,8 +237,9 @@ def _compute_buffers(model: PreTrainedModel) -> None:
         for name, buffer in module._buffers.items():
             if buffer is not None and buffer.is_meta:
                 module._buffers[name] = torch.zeros_like(buffer, device="cpu")
+    untyped: Any = model
     with quiet():
-        model.initialize_weights()
+        untyped.initialize_weights()
 
 
 def _targets(

@@ -26,10 +26,18 @@ def export(
         Literal["unquantised", "dequantised"],
         typer.Option(help="What a QLoRA adapter is merged into first; see `xtune merge --help`."),
     ] = "unquantised",
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="How often AutoRound improves each layer's rounding; 0 rounds to the nearest, in a fraction of the "
+            "time; default: its own, 200.",
+        ),
+    ] = None,
 ) -> None:
     """Write a run's model for another engine: merge, then quantise or say how."""
     from xtune.cli.waiting import bar
 
     with bar("merging") as progress:
-        exported = api_results.export(run, folder, to=to, base=base, progress=progress)
+        exported = api_results.export(run, folder, to=to, base=base, steps=steps, progress=progress)
     print(exported)

@@ -6,6 +6,7 @@ from contextlib import closing, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from xtune.adapter.open import Opened, open_run
 from xtune.data.types import Conversation, Message, Origin
@@ -129,7 +130,8 @@ class Chat:
         if not (least <= value <= most and math.isfinite(value)):
             above = f"at least {least:g}" if math.isinf(most) else f"between {least:g} and {most:g}"
             raise XtuneError(f"{name} is {text}; it must be {above}.")
-        self.decoding = replace(self.decoding, **{name: value})
+        changed: dict[str, Any] = {name: value}
+        self.decoding = replace(self.decoding, **changed)
 
     def settings(self) -> str:
         """The settings as /set takes them."""

@@ -162,6 +162,7 @@ def judge_run(
         MissingPackageError: A measure needs a package that is not installed.
         RunError: The folder holds no finished run, or another process evaluates it.
         Interrupted: Stopped by Ctrl-C or SIGTERM; the same again goes on with the answers so far.
+        KeyboardInterrupt: The same where nothing is written.
     """
     options = options or TaskOptions()
     prepared, notes = prepare(tasks, options)

@@ -30,7 +30,7 @@ class Kept:
             RunError: Another process is at it, or it cannot be written.
         """
         self._path = path
-        self._parts: dict[str, dict[int, Any]] = {}
+        self._parts: dict[str, Part] = {}
         self._stream: BinaryIO | None = None
         if path is None:
             return
@@ -51,13 +51,12 @@ class Kept:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def part(self, name: str) -> dict[int, Any]:
-        """Answers by place, of a part of the evaluation."""
-        return self._parts.setdefault(name, {})
+    def part(self, name: str) -> "Part":
+        """The answers of one part of the evaluation."""
+        return self._parts.setdefault(name, Part(self, name))
 
-    def add(self, name: str, answers: Mapping[int, Any]) -> None:
+    def write(self, name: str, answers: Mapping[int, Any]) -> None:
         """Keep more answers of a part; a kill afterwards loses nothing."""
-        self.part(name).update(answers)
         if self._stream is not None and answers:
             self._stream.write(as_line({"part": name, "answers": list(answers.items())}))
             self._stream.flush()
@@ -83,7 +82,7 @@ class Kept:
         if begun is not None and begun[1] == evaluation:
             end = begun[0]
             for end, line in lines:  # noqa: B007 - used behind the loop
-                self.part(line["part"]).update({place: value for place, value in line["answers"]})
+                self.part(line["part"]).answers.update(dict(line["answers"]))
             self._stream.truncate(end)  # a line that a kill cut short
             log.info("Going on with the evaluation that was stopped.")
             return
@@ -92,3 +91,18 @@ class Kept:
         self._stream.truncate(0)
         self._stream.write(as_line(evaluation))
         self._stream.flush()
+
+
+class Part:
+    """The answers of one model to the questions of one task, by place."""
+
+    def __init__(self, kept: Kept | None = None, name: str = "") -> None:
+        """Begin with none."""
+        self._kept, self._name = kept, name
+        self.answers: dict[int, Any] = {}
+
+    def add(self, answers: Mapping[int, Any]) -> None:
+        """Keep more answers."""
+        self.answers.update(answers)
+        if self._kept is not None:
+            self._kept.write(self._name, answers)

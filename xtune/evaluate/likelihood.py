@@ -1,6 +1,6 @@
 """How likely a model finds given endings of given texts: what multiple choice is judged by. Nothing is generated here."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from xtune.evaluate.kept import Part
 from xtune.kernels.loss import Span, span_losses
 
 BATCH_TOKENS = 4096
@@ -66,8 +67,7 @@ def log_likelihoods(
     pad_token_id: int,
     autocast: torch.dtype | None = None,
     progress: Callable[[int], None] | None = None,
-    known: Mapping[int, float] | None = None,
-    found: Callable[[Mapping[int, float]], None] | None = None,
+    kept: Part | None = None,
 ) -> list[float]:
     """The natural logarithm of each ending's probability, in the order given.
 
@@ -80,8 +80,8 @@ def log_likelihoods(
         pad_token_id: What fills short rows up; it takes no part.
         autocast: Type of the matrix products if they ran under autocast in training.
         progress: Told after each batch how many endings of it are judged.
-        known: Likelihoods of an earlier start, by place; batches that are known are left out, all others are the same.
-        found: Told of each batch's likelihoods, by place.
+        kept: Likelihoods of an earlier start, to which those of each batch are added. Batches that it has are left out, and
+            all others are the same as without.
 
     Raises:
         torch.OutOfMemoryError: One single text does not fit.
@@ -90,7 +90,8 @@ def log_likelihoods(
     was_training = model.training
     model.eval()
     mixed = torch.autocast(device.type, dtype=autocast) if autocast is not None else nullcontext()
-    likelihoods: dict[int, float] = dict(known or {})
+    kept = kept or Part()
+    likelihoods: dict[int, float] = kept.answers
     waiting = [
         batch
         for batch in _batches(_readings(endings))
@@ -111,9 +112,7 @@ def log_likelihoods(
                     waiting += [batch[half:], batch[:half]]
                     continue
                 fresh = len(losses.keys() - likelihoods.keys())
-                likelihoods.update(losses)
-                if found is not None:
-                    found(losses)
+                kept.add(losses)
                 if progress is not None:
                     progress(fresh)
     finally:

@@ -27,10 +27,14 @@ def data_rows(folder: Path, count: int = ROWS) -> list[list[int]]:
     return _rows(find_result(folder), count)
 
 
-def data_texts(found: Found, count: int) -> list[str]:
-    """The same as texts, with the template's own tokens."""
+def data_texts(found: Found, count: int, tokens: int) -> list[str]:
+    """The same joined to texts of so many tokens, with the template's own."""
+    joined = [token for row in _rows(found, count) for token in row]
     tokenizer = open_tokenizer(found.tokenizer, found.weights)
-    return [str(tokenizer.decode(row)) for row in _rows(found, count)]
+    # a little more, as what is cut out may be cut up again into fewer tokens
+    length = tokens + tokens // 8
+    starts = range(0, len(joined) - length + 1, length)
+    return [str(tokenizer.decode(joined[start : start + length])) for start in starts]
 
 
 def _rows(found: Found, count: int) -> list[list[int]]:

@@ -1,8 +1,7 @@
 """One model on the questions of tasks: choices by likelihood, written answers by their text. Bases and tables are elsewhere."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -10,8 +9,8 @@ from transformers import PreTrainedTokenizerBase
 
 from xtune.data.encode import Encoder
 from xtune.evaluate.asking import Asking
-from xtune.evaluate.generate import Decoding, Generated, generate, positions_left
-from xtune.evaluate.kept import Kept
+from xtune.evaluate.generate import Decoding, generate, positions_left
+from xtune.evaluate.kept import Kept, Part
 from xtune.evaluate.likelihood import log_likelihoods
 from xtune.evaluate.match import final_answer
 from xtune.evaluate.metrics.bootstrap import Measure, mean_measure
@@ -69,12 +68,11 @@ class Asker:
             return self._choose(asked, asking, progress)
         return self._write(asked, asking, progress)
 
-    def _part(self, asked: Asked) -> str:
-        return f"{self.side}/{asked.name}/{asked.language}"
+    def _part(self, asked: Asked) -> Part:
+        return self.kept.part(f"{self.side}/{asked.name}/{asked.language}")
 
     def _choose(self, asked: Asked, asking: Asking, progress: Callable[[int], None]) -> Scored:
         endings = [asking.endings(item) for item in asked.items]
-        part = self._part(asked)
         told = _Told(progress, [len(part) for part in endings])
         flat = log_likelihoods(
             self.model,
@@ -82,8 +80,7 @@ class Asker:
             pad_token_id=pad_token_id(self.tokenizer),
             autocast=self.autocast,
             progress=told,
-            known=self.kept.part(part),
-            found=partial(self.kept.add, part),
+            kept=self._part(asked),
         )
         remaining = iter(flat)
         likelihoods = [[next(remaining) for _ in part] for part in endings]
@@ -94,11 +91,6 @@ class Asker:
         tokens = asked.task.max_new_tokens
         prompts = [asking.prompt(item, answer_tokens=tokens) for item in asked.items]
         plain = self.encoder is None
-        part = self._part(asked)
-
-        def keep(place: int, answer: Generated) -> None:
-            self.kept.add(part, {place: asdict(answer)})
-
         generated = generate(
             self.model,
             self.tokenizer,
@@ -108,8 +100,7 @@ class Asker:
                 stop_tokens=line_ends(self.tokenizer) if plain else (),
             ),
             progress=progress,
-            known={place: Generated(**held) for place, held in self.kept.part(part).items()},
-            found=keep,
+            kept=self._part(asked),
         )
         texts = [
             _first_line(answer.text) if plain else final_answer(answer.text, expected="").strip()

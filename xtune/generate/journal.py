@@ -95,6 +95,7 @@ class Journal:
 
 
 def as_line(value: Mapping[str, Any]) -> bytes:
+    """A JSON line."""
     return (json.dumps(value, ensure_ascii=False) + "\n").encode()
 
 

@@ -226,4 +226,4 @@ class Writer:
             )
         held = tensor.detach().to("cpu", DTYPES[planned.kind]).contiguous()
         if held.numel():
-            self._stream.write(memoryview(held.flatten().view(torch.uint8).numpy()))
+            self._stream.write(held.flatten().view(torch.uint8).numpy().data)
