@@ -25,7 +25,7 @@ WHICH = (
     "`dequantised` keeps what was trained, in 16 bit; `unquantised` is the place to go on from, and what to quantise "
     "anew by another method"
 )
-"""Which base is better when, in half a sentence; measured: docs/python.md."""
+"""Which base is better when, in half a sentence; measured: docs/merge.md."""
 
 
 @dataclass(frozen=True, kw_only=True)
