@@ -22,25 +22,27 @@ _LABEL_LINE = regex.compile(
     (?:[^\S\n]|\p{Cf})*+ (?:>[^\S\n]*+)?
     (?P<heading>\#{1,6}[^\S\n]*+)?
     (?:(?:[-–•*+▪●◦►]|\p{So}\ufe0f?)[^\S\n]++)?
-    (?P<bold>[*_]{0,3})
+    (?P<bold>[*_]{1,3}|`(?!`)|)
     (?P<bracket>[【\[［〔「『〈<(（]?)
     (?:(?P<task>(?:Task|Tarea|Aufgabe|Tâche|Tarefa|Tugas|Задание|Задача|タスク|과제|งาน)[^\S\n]*+)?
-       [#№(（]?(?P<number>\p{Nd}{1,6}|[①-⑳])[^\S\n]*+(?:[.):．）、。:：،٫・\-–—)\]】][.)]?)?+[^\S\n]*+)?
-    (?P<bold_after>[*_]{0,3})
+       (?:\p{Nd}{1,6}[.)][^\S\n]++(?=\p{Nd}))?+  # the number that the prompt had written, again
+       [#№(（]?(?P<number>\p{Nd}{1,6}|[①-⑳])(?:\.\p{Nd})?+[^\S\n]*+\\?(?:[.):．）、。:：،٫・\-–—)\]】][.)]?)?+[^\S\n]*+)?
+    (?P<bold_after>(?:[*_]{1,3}[^\S\n]*+|`)?)
     (?P<bracket_after>[【\[［〔「『〈<]?)
     (?P<word>[\p{L}\p{M}][\p{L}\p{M}'’_]*+(?:[ \u00a0][\p{L}\p{M}'’_]++){0,3}?)
-    (?:[^\S\n]*+(?:\#|№)?(?P<number_after>\p{Nd}{1,6}))?
+    (?:[^\S\n]*+[(（]?(?:\#|№)?(?P<number_after>\p{Nd}{1,6})[)）]?)?
+    (?:[^\S\n]*+[(（](?P<gloss>[\p{L}\p{M}][\p{L}\p{M} ]{1,30})[)）])?
     (?P<close>[】\]］〕」』〉>)）]?)
-    (?P<bold_close>[*_]{0,3})
+    (?P<bold_close>[*_]{1,3}|`(?!`)|)
     [^\S\n]*
-    (?P<colon>[:：︰﹕∶]|(?<=[^\S\n])[-–—](?=[^\S\n])|)
-    (?P<bold_end>[*_]{0,3})
-    (?P<rest>(?<=[:：︰﹕∶\-–—*_】\]］〕」』〉>)）])[^\n]*|[^\S\n]*+)
+    (?P<colon>[:：︰﹕∶]|(?<=[^\S\n])[-–—→](?=[^\S\n])|)
+    (?P<bold_end>[*_]{1,3}|`(?!`)|)
+    (?P<rest>(?<=[:：︰﹕∶\-–—→*_`】\]］〕」』〉>)）])[^\n]*|[^\S\n]*+)
     $
     """,
     flags=regex.VERBOSE | regex.IGNORECASE,
 )
-_DASHES = "-–—"
+_DASHES = "-–—→"
 _LONGEST_HEAD = 120
 """Characters of a line that are looked at: no label is longer."""
 
@@ -104,7 +106,7 @@ class Layout:
 def read_layout(text: str, language: str | None, opened: bool | None) -> Layout | None:
     """The tasks of a labelled reply, complete or not, in order; None where the reply has no labels."""
     lines = text.split("\n")
-    labels = _without_headers(lines, _outside_fences(lines, _labels(lines, language)))
+    labels = _outside_fences(lines, _without_headers(lines, _labels(lines, language)))
     if not any(label.part == "output" for label in labels) and not any(
         label.part == "instruction" and label.marked for label in labels
     ):
@@ -115,14 +117,15 @@ def read_layout(text: str, language: str | None, opened: bool | None) -> Layout 
     first_part = min(
         (label.line for label in labels if label.part != "instruction"), default=len(lines)
     )
-    before_end = starts[0].line if starts else len(lines)
+    begins = _begins(lines, labels, starts)
+    before_end = begins[0] if begins else len(lines)
     begins_inside = first_part < before_end and opened is not False
     if opened and not begins_inside and starts:
         begins_inside = bool("\n".join(lines[:before_end]).strip())
     blocks = []
     if begins_inside:
         blocks.append(_block(lines, _inside(labels, before_end), 0, before_end))
-    ends = [start.line for start in starts[1:]] + [len(lines)]
+    ends = [*begins[1:], len(lines)]
     for start, end in zip(starts, ends, strict=bool(starts)):
         own = _between(labels, start.line, end)
         blocks += _blocks(lines, own, start.line, end)
@@ -162,7 +165,7 @@ def _labels(lines: Sequence[str], language: str | None) -> list[Label]:
 _USUAL_LABEL = re.compile(r"(?P<number>[0-9]{1,6})\. (?P<word>[A-Za-z]{1,40}):(?![*_])")
 """What most labels of most replies look like; the pattern of all labels agrees, at thirty times the cost."""
 
-_MARK_OF_LABELS = re.compile(r"[:：︰﹕∶#*_【\[［〔「『〈<(（\d①-⑳\-–—]")
+_MARK_OF_LABELS = re.compile(r"[:：︰﹕∶#*_`【\[［〔「『〈<(（\d①-⑳\-–—]")
 """What a label cannot do without: a colon, a dash, a number, or marks around it."""
 
 
@@ -190,9 +193,11 @@ def _label(line: str, index: int, language: str | None) -> Label | None:
         return None
     part = label_of(match["word"], language)
     bracketed = bool(match["bracket"] or match["bracket_after"]) and bool(match["close"])
-    bold = match["bold"] or match["bold_after"]
+    bold = match["bold"] or match["bold_after"].strip()
     digits = match["number"] or match["number_after"]
     rest = match["rest"] + line[match.end() :]
+    if match["gloss"] and label_of(match["gloss"]) != part:
+        return None
     if part is None or (match["colon"] in _DASHES and match["colon"] and not digits):
         return None
     if not match["colon"] and not (
@@ -220,12 +225,13 @@ def _value(digits: str) -> int:
 
 def _outside_fences(lines: Sequence[str], labels: list[Label]) -> list[Label]:
     """The labels that do not lie inside a closed code fence; a fence that reaches over a marked instruction is none."""
-    instructions = [label for label in labels if label.part == "instruction" and label.marked]
+    instructions = [label for label in labels if label.part == "instruction"]
     usual = Counter((label.style, label.number is None) for label in instructions).most_common(1)
     marked = {
         label.line
         for label, after in zip_longest(instructions, instructions[1:])
-        if (label.style, label.number is None) == usual[0][0]
+        if label.marked
+        and (label.style, label.number is None) == usual[0][0]
         # a number that comes again at once stood in a sample of the layout
         and (label.number is None or after is None or after.number != label.number)
     }
@@ -310,6 +316,37 @@ def _starts(labels: Sequence[Label]) -> list[Label]:
             continue
         starts.append(label)
     return _without_intruders(starts)
+
+
+_TITLE = regex.compile(
+    r"[^\S\n]*+#{0,6}[^\S\n]*+[*_]{0,3}[【\[［]?(?:\p{L}[\p{L}\p{M}]*+(?:\ \p{L}[\p{L}\p{M}]*+)?[^\S\n]*+)?[#№]?(?P<number>\p{Nd}{1,4})[^\S\n]*+[】\]］).:．）、：\-–—][^\n]{0,120}"
+)
+
+
+def _begins(lines: Sequence[str], labels: Sequence[Label], starts: Sequence[Label]) -> list[int]:
+    """The lines where tasks begin: at their title, "5. **Bridges**" or 【タスク5】, where all have one and the titles count on."""
+    titles: list[tuple[int, int] | None] = []
+    for start in starts:
+        before = bisect_left(labels, start.line, key=lambda label: label.line)
+        floor = labels[before - 1].line if before else -1
+        above = next(
+            (line for line in range(start.line - 1, floor, -1) if lines[line].strip()), None
+        )
+        found = _TITLE.fullmatch(lines[above]) if above is not None else None
+        if found and above is not None:
+            titles.append((above, _value(found["number"])))
+        else:
+            # "### Task 6" at the end of a reply that was cut is a title itself
+            cut = start is starts[-1] and start.number is not None and not start.rest.strip()
+            titles.append((start.line, start.number or 0) if cut else None)
+    numbers = [title[1] for title in titles if title]
+    if (
+        len(numbers) < len(starts)
+        or len(numbers) < 2
+        or numbers != list(range(numbers[0], numbers[0] + len(numbers)))
+    ):
+        return [start.line for start in starts]
+    return [title[0] for title in titles if title]
 
 
 _LARGEST_SKIP = 5
@@ -435,11 +472,14 @@ def _text(lines: Sequence[str], label: Label, stop: int) -> str:
     body = list(lines[label.line + 1 : stop])
     while body and _sets_apart(body[-1], label) and not _is_value(body, label):
         body.pop()
-    first = label.rest.strip()
+    first = label.rest.strip().lstrip(_DIRECTIONS).lstrip()
     if first:
         return _joined([first, *body]).rstrip()
     return _joined(body).strip("\n").rstrip()
 
+
+_DIRECTIONS = "\u200e\u200f\u202a\u202b\u202c\u2066\u2067\u2068\u2069"
+"""Marks of direction that may follow a label's colon in Arabic and Hebrew."""
 
 _BARE_NUMBER = regex.compile(r"[*_\s]*(?P<number>\p{Nd}{1,6})\s*[.):．）、:：]?[*_\s]*")
 _MOST_AHEAD = 10
