@@ -1,13 +1,12 @@
 """Rules on answers that refuse and on tasks that ask a model of text for more than text; the words lie in `phrases`."""
 
 from functools import cache
-from itertools import chain
 
 import regex
 
 from selfinstruct.rules import phrases
 from selfinstruct.rules.settings import RuleSettings
-from selfinstruct.rules.stems import Search, compile_search, stems_of
+from selfinstruct.rules.stems import Search, compile_search
 from selfinstruct.types import Task
 
 _OPENING_CHARACTERS = 240
@@ -33,15 +32,13 @@ def refusal(task: Task, language: str, settings: RuleSettings) -> str | None:  #
     A task about assistants, apologies or refusals may be answered with one.
     """
     opening = task.output.strip()[:_OPENING_CHARACTERS]
-    main = _main(language)
-    folded = opening.casefold()
-    if not any(map(folded.__contains__, _stems_of_refusals(main))) or _QUOTE.match(opening):
+    if _QUOTE.match(opening):
         return None
     for table in ("IDENTITY", "UNABLE"):
-        found = _search(table, main)(opening)
+        found = _search(table, _main(language))(opening)
         if found and found.start() <= max(_INTERJECTION, _sentence_end(opening)):
             asked = f"{task.instruction}\n{task.input}"
-            if _search("ABOUT_REFUSAL", main)(asked):
+            if _search("ABOUT_REFUSAL", _main(language))(asked):
                 return None
             return f"output opens with {found[0][:80]!r}"
     return None
@@ -77,20 +74,9 @@ def _main(language: str) -> str:
 @cache
 def _search(table: str, language: str) -> Search:
     """Looks for the patterns of a language and of English."""
-    return compile_search(_patterns(table, language))
-
-
-@cache
-def _stems_of_refusals(language: str) -> tuple[str, ...]:
-    """Case-folded texts of which every refusal holds at least one."""
-    found = [stems_of(_patterns(table, language)) for table in ("IDENTITY", "UNABLE")]
-    return tuple(chain.from_iterable(found)) if all(found) else ("",)
-
-
-def _patterns(table: str, language: str) -> str:
     own = getattr(phrases, table)
     chosen = [own["en"], *([own[language]] if language != "en" and language in own else [])]
-    return "|".join(f"(?:{pattern})" for pattern in chosen)
+    return compile_search("|".join(f"(?:{pattern})" for pattern in chosen))
 
 
 @cache

