@@ -16,12 +16,13 @@ import subprocess
 import sys
 import traceback
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Protocol
 
 from selfinstruct.generate.answers import Piece, Reader
+from selfinstruct.generate.waiting import Waiting
 from selfinstruct.rules import Rules, RuleSettings
 from selfinstruct.types import Reply
 from xtune.errors import RunError
@@ -115,43 +116,6 @@ class _Job:
     deaths: int = 0
 
 
-class _Waiting:
-    """Replies that no worker has yet; those of a language go together, which takes a fifth less time than a mixture."""
-
-    def __init__(self) -> None:
-        self._queues: dict[str, deque[_Job]] = {}
-        """By language, the one whose turn is next first; none is empty."""
-
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
-
-    def add(self, job: _Job) -> None:
-        """Put a reply behind those of its language."""
-        self._queues.setdefault(job.question[0], deque()).append(job)
-        self._count += 1
-
-    def put_back(self, jobs: Sequence[_Job]) -> None:
-        """Put replies before those of their languages, in their order."""
-        for job in reversed(jobs):
-            self._queues.setdefault(job.question[0], deque()).appendleft(job)
-        self._count += len(jobs)
-
-    def take(self, most: int) -> list[_Job]:
-        """Take up to `most` replies, as few languages as there can be; the languages have turns."""
-        jobs: list[_Job] = []
-        while self._queues and len(jobs) < most:
-            language, queue = next(iter(self._queues.items()))
-            del self._queues[language]
-            while queue and len(jobs) < most:
-                jobs.append(queue.popleft())
-            if queue:
-                self._queues[language] = queue  # behind the others
-        self._count -= len(jobs)
-        return jobs
-
-
 class ReadersElsewhere:
     """Hands replies to worker processes as these become free."""
 
@@ -171,7 +135,7 @@ class ReadersElsewhere:
         self._settings = pickle.dumps(dict(settings), protocol=5)
         self._environment = environment
         self._count = workers
-        self._waiting = _Waiting()
+        self._waiting = Waiting[_Job](lambda job: job.question[0])
         self._workers: list[_Worker] = []
         self._is_due = False
         self._over: RunError | None = None
