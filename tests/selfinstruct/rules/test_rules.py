@@ -422,6 +422,14 @@ def test_what_a_pattern_cannot_match_without_is_read_off_it():
     assert stems_of(r"I (?:refuse|decline) \w+") == ("decline", "refuse")
     assert stems_of("GRÖßE") == ("grösse",)
     assert stems_of(r"\d+|none") == ()
+    assert stems_of(r"(?!never)ab{0,3}cde{2,}f?[xyz]+") == ("cd",)
+    assert stems_of(r"what\?|(?:why)+\b") == ("what?", "why")
+
+
+def test_a_pattern_that_the_stems_cannot_be_read_off_is_refused_with_the_place():
+    for pattern in (r"(?i)word", r"(\w+) \1", r"(?P<name>word)"):
+        with pytest.raises(ValueError, match="is not read here"):
+            stems_of(pattern)
 
 
 @pytest.mark.parametrize("table", ["IDENTITY", "UNABLE", "ABOUT_REFUSAL", "BEYOND"])
