@@ -30,7 +30,7 @@ test: $(STAMP)  ## Run the whole check: ruff, mypy, import-linter, pytest.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist worksteal
 
 test-slow: $(STAMP)  ## Run the tests that take minutes.
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow

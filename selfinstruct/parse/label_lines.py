@@ -18,27 +18,29 @@ _LABEL_LINE = regex.compile(
     (?:[^\S\n]|\p{Cf})*+ (?:>[^\S\n]*+)?
     (?P<heading>\#{1,6}[^\S\n]*+)?
     (?:(?:[-–•*+▪●◦►]|\p{So}\ufe0f?)[^\S\n]++)?
-    (?P<bold>[*_]{0,3})
+    (?P<bold>[*_]{1,3}|`(?!`)|)
     (?P<bracket>[【\[［〔「『〈<(（]?)
     (?:(?P<task>(?:"""
     + TASK
     + r""")[^\S\n]*+)?
-       [#№(（]?(?P<number>\p{Nd}{1,6}|[①-⑳])[^\S\n]*+(?:[.):．）、。:：،٫・\-–—)\]】][.)]?)?+[^\S\n]*+)?
-    (?P<bold_after>[*_]{0,3})
+       (?:\p{Nd}{1,6}[.)][^\S\n]++(?=\p{Nd}))?+  # the number that the prompt had written, again
+       [#№(（]?(?P<number>\p{Nd}{1,6}|[①-⑳])(?:\.\p{Nd})?+[^\S\n]*+\\?(?:[.):．）、。:：،٫・\-–—)\]】][.)]?)?+[^\S\n]*+)?
+    (?P<bold_after>(?:[*_]{1,3}[^\S\n]*+|`)?)
     (?P<bracket_after>[【\[［〔「『〈<]?)
     (?P<word>[\p{L}\p{M}][\p{L}\p{M}'’_]*+(?:[ \u00a0][\p{L}\p{M}'’_]++){0,3}?)
-    (?:[^\S\n]*+(?:\#|№)?(?P<number_after>\p{Nd}{1,6}))?
+    (?:[^\S\n]*+[(（]?(?:\#|№)?(?P<number_after>\p{Nd}{1,6})[)）]?)?
+    (?:[^\S\n]*+[(（](?P<gloss>[\p{L}\p{M}][\p{L}\p{M} ]{1,30})[)）])?
     (?P<close>[】\]］〕」』〉>)）]?)
-    (?P<bold_close>[*_]{0,3})
+    (?P<bold_close>[*_]{1,3}|`(?!`)|)
     [^\S\n]*
-    (?P<colon>[:：︰﹕∶]|(?<=[^\S\n])[-–—](?=[^\S\n])|)
-    (?P<bold_end>[*_]{0,3})
-    (?P<rest>(?<=[:：︰﹕∶\-–—*_】\]］〕」』〉>)）])[^\n]*|[^\S\n]*+)
+    (?P<colon>[:：︰﹕∶]|(?<=[^\S\n])[-–—→](?=[^\S\n])|)
+    (?P<bold_end>[*_]{1,3}|`(?!`)|)
+    (?P<rest>(?<=[:：︰﹕∶\-–—→*_`】\]］〕」』〉>)）])[^\n]*|[^\S\n]*+)
     $
     """,
     flags=regex.VERBOSE | regex.IGNORECASE,
 )
-_DASHES = "-–—"
+_DASHES = "-–—→"
 _LONGEST_HEAD = 120
 """Characters of a line that are looked at: no label is longer."""
 
@@ -77,7 +79,7 @@ def labels_of(lines: Sequence[str], language: str | None) -> list[Label]:
 _USUAL_LABEL = re.compile(r"(?P<number>[0-9]{1,6})\. (?P<word>[A-Za-z]{1,40}):(?![*_])")
 """What most labels of most replies look like; the pattern of all labels agrees, at thirty times the cost."""
 
-_MARK_OF_LABELS = re.compile(r"[:：︰﹕∶#*_【\[［〔「『〈<(（\d①-⑳\-–—]")
+_MARK_OF_LABELS = re.compile(r"[:：︰﹕∶#*_`【\[［〔「『〈<(（\d①-⑳\-–—]")
 """What a label cannot do without: a colon, a dash, a number, or marks around it."""
 
 
@@ -108,9 +110,11 @@ def _label(line: str, index: int, language: str | None) -> Label | None:
         return None
     part = label_of(match["word"], language)
     bracketed = bool(match["bracket"] or match["bracket_after"]) and bool(match["close"])
-    bold = match["bold"] or match["bold_after"]
+    bold = match["bold"] or match["bold_after"].strip()
     digits = match["number"] or match["number_after"]
     rest = match["rest"] + line[match.end() :]
+    if match["gloss"] and label_of(match["gloss"]) != part:
+        return None
     if part is None or (match["colon"] in _DASHES and match["colon"] and not digits):
         return None
     if not match["colon"] and not (

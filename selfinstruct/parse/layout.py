@@ -62,7 +62,7 @@ class Layout:
 def read_layout(text: str, language: str | None, opened: bool | None) -> Layout | None:
     """The tasks of a labelled reply, complete or not, in order; None where the reply has no labels."""
     lines = text.split("\n")
-    labels = _without_headers(lines, _outside_fences(lines, labels_of(lines, language)))
+    labels = _outside_fences(lines, _without_headers(lines, labels_of(lines, language)))
     if not any(label.part == "output" for label in labels) and not any(
         label.part == "instruction" and label.marked for label in labels
     ):
@@ -73,14 +73,15 @@ def read_layout(text: str, language: str | None, opened: bool | None) -> Layout 
     first_part = min(
         (label.line for label in labels if label.part != "instruction"), default=len(lines)
     )
-    before_end = starts[0].line if starts else len(lines)
+    begins = _begins(lines, labels, starts)
+    before_end = begins[0] if begins else len(lines)
     begins_inside = first_part < before_end and opened is not False
     if opened and not begins_inside and starts:
         begins_inside = bool("\n".join(lines[:before_end]).strip())
     blocks = []
     if begins_inside:
         blocks.append(_block(lines, _inside(labels, before_end), 0, before_end))
-    ends = [start.line for start in starts[1:]] + [len(lines)]
+    ends = [*begins[1:], len(lines)]
     places = [label.line for label in labels]
     for start, end in zip(starts, ends, strict=bool(starts)):
         own = labels[bisect_left(places, start.line) : bisect_left(places, end)]
@@ -110,12 +111,13 @@ def _outside_fences(lines: Sequence[str], labels: list[Label]) -> list[Label]:
     """The labels that do not lie inside a closed code fence; a fence that reaches over a marked instruction is none."""
     if not any("```" in line or "~~~" in line for line in lines):
         return labels
-    instructions = [label for label in labels if label.part == "instruction" and label.marked]
+    instructions = [label for label in labels if label.part == "instruction"]
     usual = Counter((label.style, label.number is None) for label in instructions).most_common(1)
     marked = {
         label.line
         for label, after in zip_longest(instructions, instructions[1:])
-        if (label.style, label.number is None) == usual[0][0]
+        if label.marked
+        and (label.style, label.number is None) == usual[0][0]
         # a number that comes again at once stood in a sample of the layout
         and (label.number is None or after is None or after.number != label.number)
     }
@@ -198,6 +200,37 @@ def _starts(labels: Sequence[Label]) -> list[Label]:
             continue
         starts.append(label)
     return _without_intruders(starts)
+
+
+_TITLE = regex.compile(
+    r"[^\S\n]*+#{0,6}[^\S\n]*+[*_]{0,3}[【\[［]?(?:\p{L}[\p{L}\p{M}]*+(?:\ \p{L}[\p{L}\p{M}]*+)?[^\S\n]*+)?[#№]?(?P<number>\p{Nd}{1,4})[^\S\n]*+[】\]］).:．）、：\-–—][^\n]{0,120}"
+)
+
+
+def _begins(lines: Sequence[str], labels: Sequence[Label], starts: Sequence[Label]) -> list[int]:
+    """The lines where tasks begin: at their title, "5. **Bridges**" or 【タスク5】, where all have one and the titles count on."""
+    titles: list[tuple[int, int] | None] = []
+    for start in starts:
+        before = bisect_left(labels, start.line, key=lambda label: label.line)
+        floor = labels[before - 1].line if before else -1
+        above = next(
+            (line for line in range(start.line - 1, floor, -1) if lines[line].strip()), None
+        )
+        found = _TITLE.fullmatch(lines[above]) if above is not None else None
+        if found and above is not None:
+            titles.append((above, value_of(found["number"])))
+        else:
+            # "### Task 6" at the end of a reply that was cut is a title itself
+            cut = start is starts[-1] and start.number is not None and not start.rest.strip()
+            titles.append((start.line, start.number or 0) if cut else None)
+    numbers = [title[1] for title in titles if title]
+    if (
+        len(numbers) < len(starts)
+        or len(numbers) < 2
+        or numbers != list(range(numbers[0], numbers[0] + len(numbers)))
+    ):
+        return [start.line for start in starts]
+    return [title[0] for title in titles if title]
 
 
 _LARGEST_SKIP = 5
@@ -335,16 +368,19 @@ def _is_example(entry: Label, output: Label, head: Label, rest: Sequence[Label])
 
 def _text(lines: Sequence[str], label: Label, stop: int) -> str:
     """A part's text, without the marks that only set the next task apart."""
+    first = label.rest.strip().lstrip(_DIRECTIONS).lstrip()
     if stop == label.line + 1:
-        return label.rest.strip()
+        return first
     body = list(lines[label.line + 1 : stop])
-    while body and _sets_apart(body[-1], label) and not _isvalue_of(body, label):
+    while body and _sets_apart(body[-1], label) and not _is_value(body, label):
         body.pop()
-    first = label.rest.strip()
     if first:
         return _joined([first, *body]).rstrip()
     return _joined(body).strip("\n").rstrip()
 
+
+_DIRECTIONS = "\u200e\u200f\u202a\u202b\u202c\u2066\u2067\u2068\u2069"
+"""Marks of direction that may follow a label's colon in Arabic and Hebrew."""
 
 _BARE_NUMBER = regex.compile(r"[*_\s]*(?P<number>\p{Nd}{1,6})\s*[.):．）、:：]?[*_\s]*")
 _MOST_AHEAD = 10
@@ -361,7 +397,7 @@ def _sets_apart(line: str, label: Label) -> bool:
     return bool(_SEPARATOR.match(line))
 
 
-def _isvalue_of(body: Sequence[str], label: Label) -> bool:
+def _is_value(body: Sequence[str], label: Label) -> bool:
     """Whether the last line is all that a part says: the answer "42" on a line of its own is no separator."""
     return (
         bool(body[-1].strip())

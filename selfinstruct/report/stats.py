@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from selfinstruct.pool.folder import RECIPE
@@ -139,14 +140,23 @@ def print_stats(stats: Mapping[str, LanguageStats], console: Console) -> None:
             f"{answered:.0f}",
             f"{tokens:,}",
         )
-    console.print(table)
-    console.print(_reasons(stats))
-    console.print(_rounds(stats))
+    for one_table in (table, _reasons(stats), _rounds(stats)):
+        _print_whole(one_table, console)
+    console.print("asked, answered: characters of instructions and outputs, medians")
     for language, one in stats.items():
         for reason, texts in one.examples.items():
             for text in texts:
                 shown = " ".join(text.split())
                 console.print(f"{language} {reason}: {shown[:200]}", markup=False, soft_wrap=True)
+
+
+def _print_whole(table: Table, console: Console) -> None:
+    """Print a table without a cell cut short: one of eleven languages is wider than many terminals, which then fold its lines."""
+    needed = Measurement.get(console, console.options.update(max_width=1_000), table).maximum
+    before = console.width
+    console.width = max(before, needed)
+    console.print(table)
+    console.width = before
 
 
 def _reasons(stats: Mapping[str, LanguageStats]) -> Table:

@@ -58,9 +58,9 @@ def wrong_language(task: Task, language: str, settings: RuleSettings) -> str | N
     if script:
         return f"instruction in {script} letters"
     if (
-        len(task.output) < _LONG_ENOUGH
+        2 * len(task.output) < _LONG_ENOUGH
         or not is_surely_another(task.output, language)
-        or letters_by_script(task.output).total() < _LONG_ENOUGH
+        or _letters_said(task.output) < _LONG_ENOUGH
         or _is_names(task.output)
         or _elsewhere().search(f"{task.instruction}\n{task.input}")
         # a text in another language was given, and the answer may quote or correct it
@@ -68,6 +68,15 @@ def wrong_language(task: Task, language: str, settings: RuleSettings) -> str | N
     ):
         return None
     return f"output in {detect_language(task.output)}"
+
+
+_SYLLABLES = ("Han", "Hiragana", "Katakana", "Hangul")
+
+
+def _letters_said(text: str) -> int:
+    """Letters of a text, where one that is a syllable or a word counts for two."""
+    counts = letters_by_script(text)
+    return counts.total() + sum(counts[script] for script in _SYLLABLES)
 
 
 def _is_names(text: str) -> bool:

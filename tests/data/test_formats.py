@@ -75,6 +75,12 @@ LONG = [("system", "S"), ("user", "q"), ("assistant", "a"), *QA]
         ({"messages": [{"role": "Developer", "content": "S"}, {"from": "prompter", "value": "Q"}]}, [("system", "S"), ("user", "Q")]),
         ({"messages": [{"role": "tool", "content": "1"}, {"role": "function", "content": "2"}, {"role": "ipython", "content": "3"}]},
          [("tool", "1"), ("tool", "2"), ("tool", "3")]),
+        ({"conversations": [{"from": "tool", "value": "<tool_response>\n{\"sky\": \"clear\"}\n</tool_response>"}]}, [("tool", '{"sky": "clear"}')]),
+        ({"conversations": [{"from": "tool", "value": "<tool_response>\n 1\n\n2 \n</tool_response>\n<tool_response>3</tool_response>\n"}]},
+         [("tool", " 1\n\n2 "), ("tool", "3")]),
+        ({"conversations": [{"from": "tool", "value": "<tool_response>1</tool_response> and more"}]},
+         [("tool", "<tool_response>1</tool_response> and more")]),
+        ({"conversations": [{"from": "gpt", "value": "<tool_response>1</tool_response>"}]}, [("assistant", "<tool_response>1</tool_response>")]),
     ],
 )  # fmt: skip
 def test_known_shapes_become_conversations(value: Any, expected: list[tuple[str, str]]) -> None:

@@ -6,7 +6,13 @@ import pytest
 from running import losses, metrics, write_recipe, xtune
 
 
-@pytest.mark.parametrize("method", [{"type": "lora", "rank": 4}, "full"], ids=["lora", "full"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param({"type": "lora", "rank": 4}, id="lora"),
+        pytest.param("full", id="full", marks=pytest.mark.slow),
+    ],
+)
 def test_two_processes_have_the_single_processes_losses(
     method: object, tmp_path: Path, tiny_model: Path, rows_file: Path, held_out_file: Path
 ) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from running import xtune
 
 RECIPE = """\
 stage: sft
@@ -48,9 +49,7 @@ def command(recipe: Path, *more: str) -> list[str]:
 
 
 def run(recipe: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(recipe, *more), capture_output=True, text=True, timeout=300, check=False
-    )
+    return xtune("train", str(recipe), *more)
 
 
 def result_hashes(folder: Path) -> dict[str, str]:
@@ -80,7 +79,7 @@ def kill_when(recipe: Path, ready: Callable[[], bool], delay_s: float, *more: st
     return alive
 
 
-@pytest.mark.parametrize("method", ["lora", "full", "qlora"])
+@pytest.mark.parametrize("method", [pytest.param("lora", marks=pytest.mark.slow), "full", "qlora"])
 def test_a_run_killed_twice_ends_with_the_uninterrupted_runs_bytes(
     method: str, tmp_path: Path, tiny_model: Path, rows_file: Path, held_out_file: Path
 ) -> None:

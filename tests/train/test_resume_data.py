@@ -44,8 +44,11 @@ def kill_after_a_checkpoint(recipe: Path, run: Path) -> None:
 
 @pytest.mark.parametrize(
     ("streaming", "packing", "weights"),
-    [(False, True, True), (True, False, False), (True, True, True)],
-    ids=["mixed-packed", "streamed", "streamed-mixed-packed"],
+    [
+        pytest.param(False, True, True, id="mixed-packed"),
+        pytest.param(True, False, False, id="streamed", marks=pytest.mark.slow),
+        pytest.param(True, True, True, id="streamed-mixed-packed"),
+    ],
 )
 def test_a_killed_run_ends_with_the_uninterrupted_runs_bytes(
     streaming: bool,

@@ -9,8 +9,7 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from xtune.data.problems import listed, refuse
 from xtune.data.sets import DataSet
 from xtune.data.splits import choose
 from xtune.errors import DataError, MissingPackageError, Problem
+from xtune.hub import MODELSCOPE_LOGGER, errors_only, first_line, knock_at_modelscope
 from xtune.recipe import Source
 
 log = logging.getLogger("xtune")
@@ -27,7 +27,6 @@ HUBS = {"hf:": "Hugging Face", "modelscope:": "ModelScope"}
 """How a source names a hub, and the hub's own name."""
 
 CARD = "README.md"
-_MODELSCOPE_LOGGER = "modelscope_hub"
 
 _OFFLINE_ADVICE = (
     "without a network, only sets that were fetched before can be read; HF_ENDPOINT names a mirror."
@@ -216,7 +215,7 @@ class _HuggingFace:
             return _fault(f"`{name}` is no id of a data set", "an id looks like `hf:owner/name`.")
         other = self._wanted.elsewhere
         elsewhere = f" On ModelScope it is `modelscope:{other}`." if other else ""
-        what = f"`hf:{name}` could not be fetched: {_first_line(error)}"
+        what = f"`hf:{name}` could not be fetched: {first_line(error)}"
         return _fault(what, _OFFLINE_ADVICE + elsewhere)
 
 
@@ -287,7 +286,8 @@ class _ModelScope:
 
     def names(self) -> list[str]:
         try:
-            with _quiet(_MODELSCOPE_LOGGER):
+            with errors_only(MODELSCOPE_LOGGER):
+                knock_at_modelscope()
                 names = self._listed()
         except ConnectionError as error:
             noted = _read_note(self._note_path())
@@ -334,7 +334,7 @@ class _ModelScope:
             "local_files_only": self._offline,
         }
         try:
-            with _quiet(_MODELSCOPE_LOGGER):
+            with errors_only(MODELSCOPE_LOGGER):
                 return Path(self._download(self._wanted.name, **options))
         except self._failures as error:
             raise self._problem(error) from error
@@ -352,27 +352,10 @@ class _ModelScope:
                 "check the spelling; for a private set log in: modelscope login.",
             )
         return _fault(
-            f"`{self._wanted}` could not be fetched: {_first_line(error)}",
+            f"`{self._wanted}` could not be fetched: {first_line(error)}",
             "check the id, the revision and the network (MODELSCOPE_ENDPOINT names a mirror); for a private set: modelscope login.",
         )
 
 
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Keep a hub's notes on every page and file off the terminal; its errors still speak."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
 def _fault(what: str, advice: str) -> DataError:
     return DataError([Problem(what=what, where="data source", advice=advice)])
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return (text.splitlines()[0] if text else type(error).__name__).rstrip(".")[:200]

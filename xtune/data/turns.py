@@ -1,8 +1,10 @@
 """Turns of any known spelling (role/content, from/value, pairs) become messages; it knows nothing of files and columns."""
 
 import json
+import re
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from xtune.data.blocks import plain_tools, plain_turns
@@ -76,6 +78,10 @@ _OTHER_NAMES = {
 """What other data sets call the two fields of a message."""
 
 
+_WRAPPED = re.compile(r"<tool_response>\n?(.*?)\n?</tool_response>\s*", re.DOTALL)
+"""What a tool said, in the markup of Hermes' chat template."""
+
+
 class Misfit(Exception):  # noqa: N818 - a row that does not fit is no error until someone wants it to
     """A row does not fit its format: which field, what was found, what is allowed."""
 
@@ -117,9 +123,10 @@ def messages_of(value: Any, field: str, columns: Mapping[str, str]) -> list[Mess
                 for message in _pair(turn, keys, f"{field}[{index}]")
             ]
     return [
-        _message(plain, f"{field}[{index}]", columns)
+        message
         for index, turn in enumerate(turns)
         for plain in plain_turns(turn)
+        for message in _bare(_message(plain, f"{field}[{index}]", columns))
     ]
 
 
@@ -226,6 +233,19 @@ def _message(turn: Any, field: str, columns: Mapping[str, str]) -> Message:
         extra["tool_calls"] = calls_of(content, f"{field}.value")
         role, content = "assistant", ""
     return Message(role=role, content=content, weight=_weight(turn, field), extra=extra)
+
+
+def _bare(message: Message) -> list[Message]:
+    """A tool's turn without the tags that chat templates put around it; several tagged answers are several turns.
+
+    Rows of Hermes hold the markup of their template, which would otherwise stand twice.
+    """
+    if message.role != "tool" or not message.content.lstrip().startswith("<tool_response>"):
+        return [message]
+    answers = _WRAPPED.findall(message.content)
+    if _WRAPPED.sub("", message.content).strip() or not answers:
+        return [message]  # there is text beside the tags: it is not ours to take apart
+    return [replace(message, content=answer) for answer in answers]
 
 
 def _extra(turn: Mapping[str, Any], field: str) -> dict[str, Any]:

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from xtune.errors import MissingPackageError, ModelError
-from xtune.models.silence import errors_only
+from xtune.hub import MODELSCOPE_LOGGER, errors_only, first_line, knock_at_modelscope
 from xtune.recipe.models import Model
 
 _LOGGER = "huggingface_hub"
 """It tells of every retry where there is no network; the error at the end says it once."""
-
-_MODELSCOPE_LOGGER = "modelscope_hub"
 
 OFFLINE_ADVICE = (
     "Without a network, give a folder as `model.name`, or a model that is already in the hub's cache; "
@@ -139,7 +137,7 @@ def _problem(model: Model, file: str, error: Exception) -> ModelError:
             advice="Check the spelling; for a private model log in: hf auth login.",
         )
     return ModelError(
-        f"{name} could not be fetched from Hugging Face: {_first_line(error)}.",
+        f"{name} could not be fetched from Hugging Face: {first_line(error)}.",
         advice=OFFLINE_ADVICE,
     )
 
@@ -177,8 +175,9 @@ def _from_modelscope(model: Model, patterns: Sequence[str]) -> Path:
         "allow_patterns": list(patterns),
         "ignore_patterns": ["*/*"],
     }
-    with errors_only(_MODELSCOPE_LOGGER):
+    with errors_only(MODELSCOPE_LOGGER):
         try:
+            knock_at_modelscope()
             return Path(snapshot_download(model.name, **options))
         except ConnectionError as error:
             try:
@@ -200,7 +199,7 @@ def _modelscope_problem(model: Model, error: Exception) -> ModelError:
             advice="Check the spelling; for a private model log in: modelscope login.",
         )
     return ModelError(
-        f"{model.name} could not be fetched from ModelScope: {_first_line(error)}.",
+        f"{model.name} could not be fetched from ModelScope: {first_line(error)}.",
         advice="Check the network; for a private model log in: modelscope login.",
     )
 
@@ -209,8 +208,3 @@ def _status(error: Exception) -> int | None:
     """The HTTP status that an error of either hub carries."""
     status: int | None = getattr(getattr(error, "response", None), "status_code", None)
     return status
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return (text.splitlines()[0] if text else type(error).__name__).rstrip(".")

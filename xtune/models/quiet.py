@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers.utils import logging as _transformers_logging
 
-from xtune.models.silence import errors_only
+from xtune.hub import errors_only
 
 transformers_logging: Any = _transformers_logging  # its functions are untyped
 

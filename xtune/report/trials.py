@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from xtune.hardware import usable_devices
-from xtune.models.silence import errors_only
+from xtune.hub import errors_only
 
 Outcome: TypeAlias = Literal["works", "fails", "not tried"]
 
