@@ -7,8 +7,8 @@ latency, in the language that was asked for. Ideal: concurrency / latency. Measu
 through the openai package), and whole runs of 11 languages with journal, parsing, rules, novelty and pool, for replies
 of several sizes. Beside the rate stands the processor time of a reply in each process. From it two rates are computed
 that no other program and no latency slows down: with the server on these processors, as here, and with a server
-elsewhere, as users have it, where one process asks and the others read. At the end, how many processors other programs
-took meanwhile.
+elsewhere, as users have it. One process asks, whatever there are. At the end, how many processors other programs took
+meanwhile.
 """
 
 import argparse
@@ -89,12 +89,12 @@ class Times:
 
     def told(self, replies: int, ideal: float) -> str:
         """A line for people."""
-        client = self.asking + self.reading
-        own = client + self.server
+        own = self.asking + self.reading + self.server
         each = [f"{1e6 * part / replies:,.0f}" for part in (self.asking, self.reading, self.server)]
         cores = os.cpu_count() or 1
-        beside = cores * replies / own
-        elsewhere = min(cores * replies / client, replies / self.asking)
+        most = replies / self.asking  # one process asks
+        beside = min(most, cores * replies / own)
+        elsewhere = min(most, cores * replies / (self.asking + self.reading))
         return (
             f"{replies / self.wall:,.0f}/s, {replies / self.wall / ideal:.0%} of ideal; "
             f"processor us a reply: asking {each[0]}, reading {each[1]}, server {each[2]}; "

@@ -368,12 +368,12 @@ def _is_example(entry: Label, output: Label, head: Label, rest: Sequence[Label])
 
 def _text(lines: Sequence[str], label: Label, stop: int) -> str:
     """A part's text, without the marks that only set the next task apart."""
-    if stop == label.line + 1:
-        return label.rest.strip().lstrip(_DIRECTIONS).lstrip()
-    body = list(lines[label.line + 1 : stop])
-    while body and _sets_apart(body[-1], label) and not _isvalue_of(body, label):
-        body.pop()
     first = label.rest.strip().lstrip(_DIRECTIONS).lstrip()
+    if stop == label.line + 1:
+        return first
+    body = list(lines[label.line + 1 : stop])
+    while body and _sets_apart(body[-1], label) and not _is_value(body, label):
+        body.pop()
     if first:
         return _joined([first, *body]).rstrip()
     return _joined(body).strip("\n").rstrip()
@@ -397,7 +397,7 @@ def _sets_apart(line: str, label: Label) -> bool:
     return bool(_SEPARATOR.match(line))
 
 
-def _isvalue_of(body: Sequence[str], label: Label) -> bool:
+def _is_value(body: Sequence[str], label: Label) -> bool:
     """Whether the last line is all that a part says: the answer "42" on a line of its own is no separator."""
     return (
         bool(body[-1].strip())
