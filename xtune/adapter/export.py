@@ -117,7 +117,7 @@ def quantise(
         if steps is not None:
             command += ["--iters", str(steps)]
         if steps == 0:
-            command.append("--disable_opt_rtn")  # else it searches for better scales on the texts, slowly
+            command.append("--disable_opt_rtn")  # else it searches for scales
         if texts:
             rows = work / "rows.jsonl"
             rows.write_text(
