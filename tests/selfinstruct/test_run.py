@@ -252,7 +252,8 @@ def test_a_run_killed_three_times_ends_with_the_same_pool_and_pays_for_no_writte
     assert pools(tmp_path) == whole
     lines = (tmp_path / "run" / "replies.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(lines) == len({json.loads(line)["id"] for line in lines}) == 40
-    assert sum(server.paid.values()) <= 40 + 4 * kills  # four were under way at each kill
+    # at each kill four were under way, and four more may have been answered while they were written down
+    assert sum(server.paid.values()) <= 40 + 8 * kills
 
 
 @pytest.mark.slow
