@@ -74,6 +74,11 @@ class Settings(BaseModel):
             raise ValueError(
                 f"`languages` has {shown(wrong[0])}, no language code; `es`, `th` and `pt-BR` are some"
             )
+        for name in self.languages:
+            main, dash, region = name.partition("-")
+            if main != main.lower():
+                written = f"{main.lower()}{dash}{region}"
+                raise ValueError(f"`languages` has {shown(name)}; write {shown(written)}")
         twice = [name for name in self.languages if self.languages.count(name) > 1]
         if twice:
             raise ValueError(f"`languages` has {shown(twice[0])} twice; name it once")
@@ -139,6 +144,8 @@ def read_settings(name_or_path: str, overrides: Sequence[str] = ()) -> Settings:
     shipped = recipes_folder() / "selfinstruct" / f"{name_or_path}.yaml"
     if path.suffix not in {".yaml", ".yml"} and "/" not in name_or_path and shipped.is_file():
         path = shipped
+    elif not path.exists():
+        raise RecipeError([_absent(path)])
     settings: Settings = read_document(path, overrides, SELFINSTRUCT, name=str(path))
     shown = settings.generate.seeds_shown + settings.generate.generated_shown
     if settings.generate.tasks_per_prompt <= shown:
@@ -149,6 +156,19 @@ def read_settings(name_or_path: str, overrides: Sequence[str] = ()) -> Settings:
         )
         raise RecipeError([problem])
     return settings
+
+
+def _absent(path: Path) -> Problem:
+    """That there is no such recipe, which ones ship, and which one may be meant."""
+    ships = sorted(file.stem for file in (recipes_folder() / "selfinstruct").glob("*.yaml"))
+    beside = [file.name for file in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name[:80], [*ships, *beside], n=1)
+    return Problem(
+        what="there is no such recipe",
+        where=str(path),
+        allowed=f"name a YAML file, or one that ships: {', '.join(ships)}",
+        advice=f"did you mean `{near[0]}`?" if near else "",
+    )
 
 
 def _refuse_secrets(overrides: Sequence[str]) -> None:

@@ -99,14 +99,15 @@ class ServerLLM:
         """
         failures = busy = 0
         while True:
-            outcome = await self._try(request)
+            without = frozenset(self._without)
+            outcome = await self._try(request, without)
             if isinstance(outcome, Reply):
                 self._replied = True
                 return outcome
             fault = outcome
             if fault.kind == "account":
                 raise await self._stop(fault)
-            if fault.kind == "parameter" and request is not _PROBE and self._adapt(fault):
+            if fault.kind == "parameter" and self._adapt(fault, request, without):
                 continue
             if fault.kind in {"request", "parameter"}:
                 raise self._refuse(fault, request)
@@ -140,7 +141,7 @@ class ServerLLM:
         """Let go of the connections."""
         await self._wire.close()
 
-    async def _try(self, request: Request) -> Reply | Fault:
+    async def _try(self, request: Request, without: Collection[str]) -> Reply | Fault:
         """Ask once.
 
         Raises:
@@ -151,7 +152,7 @@ class ServerLLM:
         outcome: Reply | Fault | None = None
         try:
             answer = await self._wire.post(
-                "/chat/completions", request_body(self.settings, request, self._without)
+                "/chat/completions", request_body(self.settings, request, without)
             )
             outcome = read_answer(answer)
         except WireError as error:
@@ -193,11 +194,13 @@ class ServerLLM:
             model=self._key.hide(reply.model),
         )
 
-    def _adapt(self, fault: Fault) -> bool:
-        """Leave out what the model refuses; False if that was tried already."""
+    def _adapt(self, fault: Fault, request: Request, without: Collection[str]) -> bool:
+        """Leave out what the model refuses; False if this request was sent `without` it already, or is the question about JSON."""
         name = fault.parameter
-        if name in self._without:
+        if name in without or (request is _PROBE and name == "response_format"):
             return False
+        if name in self._without:
+            return True  # another request that was under way at the same time has told it
         self._without.add(name)
         done = "it is sent as `max_completion_tokens`" if name == "max_tokens" else "it is left out"
         self._say(f"{self.settings.model} does not take `{name}`; {done} from now on.")

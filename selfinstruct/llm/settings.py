@@ -68,11 +68,13 @@ class LLMSettings(BaseModel):
 
     @model_validator(mode="after")
     def _has_address(self) -> Self:
-        """`base_url` is a web address without a password in it.
+        """A local model has a folder, and `base_url` is a web address without a password in it.
 
         Raises:
             ValueError: It is not.
         """
+        if self.model == LOCAL:
+            raise ValueError("`model` names no folder; write local:FOLDER or local:bundled:demo")
         if self.base_url is None:
             return self
         parts = urlsplit(self.base_url)

@@ -1,11 +1,13 @@
 """The search for the nearest text, compiled by numba: the verdicts of `NumpyNearest`, many times faster.
 
-Two filters stand before the longest common subsequence. The first is an inverted index of rare tokens (prefix and
-position filtering, Chaudhuri et al. 2006, Xiao et al. 2008): put the tokens of every text into one order, by frequency.
-Two texts that share c tokens share one among the first m - c + 1 of the one and the first n - c + 1 of the other, so
-only these are indexed, and each posting is good for texts up to a certain length only (`kernels.Segment`).
-The second is the sketch of `selfinstruct.novelty.pool`, held in the lists themselves, so that one vectorised loop reads
-it. What is left is decided by bit-parallel arithmetic, 64 tokens a word.
+Three filters stand before the longest common subsequence (`bounds` has the inequalities). The first is an inverted index of
+rare tokens (prefix and position filtering, Chaudhuri et al. 2006, Xiao et al. 2008): put the tokens of every text into
+one order, by frequency. Two texts that share c tokens share one among the first m - c + 1 of the one and the first
+n - c + 1 of the other, so only these are indexed; a common token has a list for each place it can take among them, and a
+list is sorted by length, so that a query reads those lengths only that can reach the threshold.
+The second is the sketch of `selfinstruct.novelty.pool`, held in the lists themselves and read eight at a time. The third
+is how many commoner tokens stand before and after the shared one in both. What is left is decided by bit-parallel
+arithmetic, 64 tokens a word (`compare`).
 
 The index is a few sealed segments, each at least eight times as large as the next, as in a log-structured merge tree
 (O'Neil et al. 1996); the newest texts are compared one by one until there are enough for another.
@@ -22,27 +24,25 @@ from typing import Any
 
 import numpy as np
 
-from selfinstruct.novelty.kernels import (
-    BLOCK,
-    BUCKETS,
-    best_among,
-    decide,
+from selfinstruct.novelty.compare import best_among, decide
+from selfinstruct.novelty.layout import Chunk, Scratch, Segment, Settings, Texts
+from selfinstruct.novelty.lists import (
+    PADDING,
+    PLACES,
     merged,
     near_in,
-    postings_of,
-    probes_of,
+    rare_tokens_of,
     rarest_first,
     segment_of,
     sketches_of,
     sort,
 )
-from selfinstruct.novelty.layout import Chunk, Hits, Scratch, Segment, Settings, Texts
 from selfinstruct.novelty.search import Found, Ints, Longs, limit_of
 from xtune.hardware import core_count
 
 _TAIL_TEXTS = 2048
 """Texts that are compared one by one before they are put into posting lists, and texts that are offered to these
-together. Reading as many sketches takes 0.5 us; from 1,024 to 4,096 the whole search takes the same, within 5 %
+together. From 1,024 to 4,096 the whole search takes the same, within 5 %
 (measured on two AMD EPYC cores, 2026-11)."""
 
 _MERGED_BELOW = 8
@@ -56,8 +56,8 @@ _MOST_NEAR = 1 << 21
 """Pairs left by the sketches before fewer texts are offered together; 16 MiB."""
 
 _COMMON_SHARE = 0.01
-"""Tokens met at least once in so many texts have a list for each bucket of lengths. With 0.005 or 0.02 the search takes
-5 % longer (as above)."""
+"""Tokens met at least once in so many texts have a list for each place. Against a pool of 980,000 texts, looking up takes 8 %
+longer with 0.003 and 15 % with 0.02 (measured on two AMD EPYC cores, under load, 2026-11)."""
 
 
 _MOST_THREADS = 8
@@ -85,8 +85,8 @@ class CompiledNearest:
         """Texts in segments; the others are in the tail."""
 
         self._segments: list[Segment] = []
-        self._tail = np.zeros(3 * 2 * self.tail_texts, np.uint64)
-        """(3 * places,) as in a list of a segment, but without reach and index."""
+        self._tail = np.zeros(3 * 2 * self.tail_texts + PADDING, np.uint64)
+        """(3 * places + PADDING,) all first words of sketches, all second ones, all lengths."""
 
         self._order = np.zeros(0, np.int32)
         """The numbers of the tokens met before the first segment, by frequency there. Later ones, rarer, keep theirs."""
@@ -186,19 +186,13 @@ class CompiledNearest:
             return room.near[:0]
         starts = chunk.texts.starts
         by_length = np.argsort(np.diff(starts), kind="stable")
-        probes, places = probes_of(chunk.ordered, starts, by_length, self._settings.limit)
+        limit = self._settings.limit
+        probes, details = rare_tokens_of(chunk.texts, chunk.ordered, by_length, limit, 0)
         sort(probes, 32)
         size = 0
         for segment in segments:
             room.near, size = near_in(
-                segment,
-                probes,
-                places,
-                chunk,
-                self._settings,
-                room.scratch.hits,
-                room.near,
-                size,
+                segment, probes, details, chunk, self._settings, room.near, size
             )
         near = room.near[:size].copy()
         sort(near, 0)
@@ -215,13 +209,14 @@ class CompiledNearest:
             )
             self._settings = self._settings._replace(common=common)
             texts.tokens[:] = self._renumbered(texts.tokens)
-            self._tail.reshape(3, -1)[:2, :size] = sketches_of(texts, self._rooms[0].scratch.seen)
-        common = self._settings.common
-        ordered = rarest_first(*texts)
-        postings = postings_of(ordered, texts.starts, self._settings.limit, common)
-        sort(postings, 16)
-        keys = self._vocabulary + common * (BUCKETS - 1)
-        _append(segments, segment_of(postings, keys, self._tail, self._sealed))
+            rows = self._tail[:-PADDING].reshape(3, -1)
+            rows[:2, :size] = sketches_of(texts, self._rooms[0].scratch.seen)
+        limit, common = self._settings.limit, self._settings.common
+        by_length = np.argsort(np.diff(texts.starts), kind="stable")
+        entries, details = rare_tokens_of(texts, rarest_first(*texts), by_length, limit, common)
+        sort(entries, 32)
+        lists = self._vocabulary + common * (PLACES - 1)
+        _append(segments, segment_of(entries, details, lists, self._tail, self._sealed))
         self._sealed = self._size
 
     def _renumbered(self, tokens: Ints) -> Ints:
@@ -241,7 +236,7 @@ class CompiledNearest:
             room.grow(self._vocabulary, self._longest)
 
     def _room(self) -> _Room:
-        room = _Room(max(BLOCK, 2 * self.tail_texts))
+        room = _Room()
         room.grow(self._vocabulary, self._longest)
         return room
 
@@ -249,14 +244,10 @@ class CompiledNearest:
 class _Room:
     """What one thread works in."""
 
-    def __init__(self, sketches: int) -> None:
-        near = np.zeros((sketches + 7) // 8, np.uint64)
+    def __init__(self) -> None:
         self.near = np.zeros(4096, np.int64)
         self.scratch = Scratch(
-            masks=np.zeros(0, np.uint64),
-            seen=np.zeros(0, np.int32),
-            carries=np.zeros(0, np.uint8),
-            hits=Hits(near.view(np.uint8), near, np.zeros(8 * len(near), np.int32)),
+            masks=np.zeros(0, np.uint64), seen=np.zeros(0, np.int32), carries=np.zeros(0, np.uint8)
         )
 
     def grow(self, vocabulary: int, longest: int) -> None:

@@ -16,16 +16,17 @@ class Texts(NamedTuple):
 class Segment(NamedTuple):
     """Posting lists of some texts, a list behind the other.
 
-    A token has one list, or, if it is common, one for each bucket of lengths. Each list is sorted by `reach`, the highest
-    first, so that a query reads a list's beginning only.
+    A token has one list, or, if it is common, one for each place that it can have among the rarest of a text. The texts of
+    a list are sorted by length, so that a query reads those lengths only that are possible.
     """
 
     starts: Ints
-    """(keys + 1,) postings before the list of each key, and all of them."""
+    """(lists + 1,) postings before each list, and all of them."""
 
     words: Words
-    """(3 * postings,) in each list all first words of sketches, all second words, and then for each posting reach << 48 |
-    slack << 32 | index of the text in the pool. A list of one or two lies in one line of the cache."""
+    """(3 * postings + PADDING,) in each list all first words of sketches, all second ones, and then for each posting, from the
+    highest bit: 16 for the length of the text, 8 and 8 for how many commoner tokens stand before and after this one (if the
+    text has fewer than 255), 32 for its index in the pool."""
 
 
 class Chunk(NamedTuple):
@@ -51,19 +52,6 @@ class Settings(NamedTuple):
     """Tokens below this number are common."""
 
 
-class Hits(NamedTuple):
-    """Room for what is found among some sketches."""
-
-    near: Bytes
-    """(sketches,) 1 for each that is near."""
-
-    near_by_eight: Words
-    """The same memory, to pass over eight at a time."""
-
-    places: Ints
-    """(sketches,) the places of those that are near, in the first few."""
-
-
 class Scratch(NamedTuple):
     """Room to work in; the first two are all zero between calls."""
 
@@ -75,5 +63,3 @@ class Scratch(NamedTuple):
 
     carries: Bytes
     """(tokens of the longest text,) the carry out of the 64 tokens before, for every token of a text."""
-
-    hits: Hits

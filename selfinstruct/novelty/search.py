@@ -43,8 +43,10 @@ def fastest_nearest() -> type[Nearest]:
     """The compiled search where numba is installed, the NumPy one elsewhere."""
     if importlib.util.find_spec("numba") is None:
         return NumpyNearest
-    from selfinstruct.novelty.compiled import CompiledNearest  # noqa: PLC0415 - numba takes 0.4 s
+    from selfinstruct.novelty.cache import prepare  # noqa: PLC0415 - numba takes 0.4 s
+    from selfinstruct.novelty.compiled import CompiledNearest  # noqa: PLC0415
 
+    prepare()
     return CompiledNearest
 
 

@@ -8,6 +8,7 @@ from selfinstruct.labels import label_of, languages, without_no_input, words_for
 from selfinstruct.parse.document import read_documents
 from selfinstruct.parse.layout import Block, read_layout
 from selfinstruct.parse.listing import read_list
+from selfinstruct.parse.table import read_table
 from selfinstruct.types import Dropped, Task
 
 _OUTER_FENCE = regex.compile(
@@ -21,7 +22,7 @@ class Parsed:
 
     tasks: tuple[Task, ...]
     dropped: tuple[Dropped, ...] = ()
-    """`truncated`, `missing_instruction`, `missing_output`, `preamble`, `no_task` or `broken_json`, with the text."""
+    """`truncated`, `missing_instruction`, `missing_output`, `preamble`, `no_task`, `broken_json` or `broken_row`, with the text."""
 
 
 def parse_reply(
@@ -31,7 +32,7 @@ def parse_reply(
     *,
     opened: bool | None = None,
 ) -> Parsed:
-    """Read the tasks of one reply, numbered labels, plain ones, bare lists of instructions or JSON.
+    """Read the tasks of one reply, numbered labels, plain ones, a table, bare lists of instructions or JSON.
 
     A task's input is empty where the reply says that there is none; its output is empty only in a bare list of
     instructions, which has no outputs. No text raises, and the time is linear in its length.
@@ -51,7 +52,7 @@ def parse_reply(
     if found is None:
         text = _without_closing_tags(text)
         outer = _OUTER_FENCE.fullmatch(text)
-        body = outer["body"] if outer and "\n```" not in f"\n{outer['body']}" else text
+        body = outer["body"] if outer and "\n```" not in f"\n{outer['body']}" else _unquoted(text)
         found = _labelled(body, language, opened)
     tasks, dropped = found
     cut = {"length": "truncated", "content_filter": "content_filter"}.get(finish_reason or "")
@@ -90,6 +91,16 @@ def _without_closing_tags(text: str) -> str:
     return str(_CLOSING_TAG.sub(kept, text))
 
 
+def _unquoted(text: str) -> str:
+    """A reply that is a quotation as a whole, each line behind `>`, without these marks."""
+    if not text.lstrip().startswith(">"):
+        return text
+    lines = text.strip().split("\n")
+    if not all(line.startswith(">") for line in lines if line.strip()):
+        return text
+    return "\n".join(line[1:].removeprefix(" ") for line in lines)
+
+
 _GROUPS = {"task", "tasks", "item", "items", "example", "examples"}
 
 
@@ -106,7 +117,7 @@ def _labelled(
         spread = read_layout(_PART_INSIDE_LINE.sub("\n", text), language, opened)
         layout = spread if spread and spread.complete else layout
     if layout is None:
-        return _listed(text, opened)
+        return read_table(text) or _listed(text, opened)
     dropped = (
         [Dropped(reason="preamble", detail="text before the first task", text=layout.before)]
         if layout.before
@@ -132,7 +143,11 @@ def _listed(text: str, opened: bool | None) -> tuple[list[Task | Dropped], list[
     before, items = read_list(text, opened)
     if not items:
         return [], [
-            Dropped(reason="no_task", detail="neither labels, a numbered list nor JSON", text=text)
+            Dropped(
+                reason="no_task",
+                detail="neither labels, a table, a numbered list nor JSON",
+                text=text,
+            )
         ]
     dropped = (
         [Dropped(reason="preamble", detail="text before the first task", text=before)]

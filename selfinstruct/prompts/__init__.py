@@ -25,45 +25,17 @@ NO_INPUT = "<noinput>"
 _AS_JSON = "Answer with one JSON object: {shape}."
 _JSON_SHAPE = '{"tasks": [{"instruction": ..., "input": ..., "output": ...}, ...]}'
 
-LANGUAGE_NAMES = {
-    "ar": "Arabic",
-    "bn": "Bengali",
-    "cs": "Czech",
-    "da": "Danish",
-    "de": "German",
-    "el": "Greek",
-    "en": "English",
-    "es": "Spanish",
-    "fa": "Persian",
-    "fi": "Finnish",
-    "fr": "French",
-    "he": "Hebrew",
-    "hi": "Hindi",
-    "hu": "Hungarian",
-    "id": "Indonesian",
-    "it": "Italian",
-    "ja": "Japanese",
-    "ko": "Korean",
-    "ms": "Malay",
-    "nl": "Dutch",
-    "no": "Norwegian",
-    "pl": "Polish",
-    "pt": "Portuguese",
-    "ro": "Romanian",
-    "ru": "Russian",
-    "sv": "Swedish",
-    "sw": "Swahili",
-    "ta": "Tamil",
-    "te": "Telugu",
-    "th": "Thai",
-    "tl": "Tagalog",
-    "tr": "Turkish",
-    "uk": "Ukrainian",
-    "ur": "Urdu",
-    "vi": "Vietnamese",
-    "zh": "Chinese",
-}
-"""English names of languages (Unicode CLDR 48); a code without one is named by itself."""
+_LANGUAGES = _FOLDER.parent / "translate" / "languages.yaml"
+"""The one table of languages; it is read here for their English names."""
+
+_MORE_NAMES = {"en": "English", "no": "Norwegian", "tl": "Tagalog"}
+"""English names (Unicode CLDR 48) of codes that nothing is translated into."""
+
+
+@cache
+def _language_names() -> Mapping[str, str]:
+    table = yaml.safe_load(_LANGUAGES.read_text(encoding="utf-8"))
+    return {**_MORE_NAMES, **{code: entry["english"] for code, entry in table.items()}}
 
 
 def render(
@@ -179,9 +151,10 @@ def has_native(language: str) -> bool:
 
 
 def language_name(language: str) -> str:
-    """A language's English name, `pt-BR` as `Portuguese (pt-BR)`; the code itself where the table has none."""
-    main, _, region = language.partition("-")
-    name = LANGUAGE_NAMES.get(main.lower())
-    if name is None:
-        return language
-    return f"{name} ({language})" if region else name
+    """A language's English name, `es-MX` as `Spanish (es-MX)`; the code itself where the table has none."""
+    names = _language_names()
+    if language in names:
+        return names[language]
+    main, _, _ = language.partition("-")
+    name = names.get(main.lower())
+    return f"{name} ({language})" if name else language

@@ -1,8 +1,9 @@
 """The card of an exported data set: how it was made, what was left out and why, and what a reader must know of its licence."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -40,6 +41,7 @@ def card_text(
             "task_categories": ["text-generation"],
             "tags": ["instruction-tuning", "synthetic", "self-instruct"],
             "license": "other",
+            "configs": _configs(counts),
         },
         sort_keys=False,
     )
@@ -56,6 +58,23 @@ def card_text(
         "## Licence\n" + _LICENCE.format(models=named),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _configs(counts: Mapping[str, tuple[int, int]]) -> list[Any]:
+    """What `datasets.load_dataset` finds: all languages together, and each by its code, in `train` and `test`."""
+    named = {"default": tuple(counts), **{language: (language,) for language in counts}}
+    return [
+        {"config_name": name, "data_files": _data_files(languages, counts)}
+        for name, languages in named.items()
+    ]
+
+
+def _data_files(languages: Sequence[str], counts: Mapping[str, tuple[int, int]]) -> list[Any]:
+    paths = {
+        split: [f"{language}{ending}" for language in languages if counts[language][index]]
+        for index, (split, ending) in enumerate((("train", ".jsonl"), ("test", ".test.jsonl")))
+    }
+    return [{"split": split, "path": files} for split, files in paths.items() if files]
 
 
 def _rows(stats: Mapping[str, LanguageStats], counts: Mapping[str, tuple[int, int]]) -> str:

@@ -1,6 +1,5 @@
 """What a run has come to, read from its folder: numbers by language, round and reason. It changes nothing."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,9 +8,11 @@ from statistics import median
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from selfinstruct.pool.folder import RECIPE
+from selfinstruct.pool.journal import read_lines
 from selfinstruct.types import Usage
 from xtune.errors import RunError
 
@@ -70,18 +71,19 @@ def check_run(folder: Path) -> None:
 
 
 def events(path: Path) -> Iterator[Mapping[str, Any]]:
-    """The events of the whole replies of a pool; a run under way may be in the middle of one."""
+    """The events of the whole replies of a pool; a run under way may be in the middle of one.
+
+    Raises:
+        RunError: A line is not one that a run wrote.
+    """
     pending: list[Mapping[str, Any]] = []
-    with path.open("rb") as stream:
-        for line in stream:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                return
-            pending.append(row)
-            if row.get("event") == "reply":
-                yield from pending
-                pending = []
+    for row, start, _ in read_lines(path, torn=True):
+        if not {"event", "prompt"} <= row.keys():
+            raise RunError(f"{path} holds a line that no run wrote, at byte {start}.")
+        pending.append(row)
+        if row["event"] == "reply":
+            yield from pending
+            pending = []
 
 
 def _add(stats: LanguageStats, row: Mapping[str, Any], examples: int) -> None:
@@ -139,14 +141,23 @@ def print_stats(stats: Mapping[str, LanguageStats], console: Console) -> None:
             f"{answered:.0f}",
             f"{tokens:,}",
         )
-    console.print(table)
-    console.print(_reasons(stats))
-    console.print(_rounds(stats))
+    for one_table in (table, _reasons(stats), _rounds(stats)):
+        _print_whole(one_table, console)
+    console.print("asked, answered: characters of instructions and outputs, medians")
     for language, one in stats.items():
         for reason, texts in one.examples.items():
             for text in texts:
                 shown = " ".join(text.split())
                 console.print(f"{language} {reason}: {shown[:200]}", markup=False, soft_wrap=True)
+
+
+def _print_whole(table: Table, console: Console) -> None:
+    """Print a table without a cell cut short: one of eleven languages is wider than many terminals, which then fold its lines."""
+    needed = Measurement.get(console, console.options.update(max_width=1_000), table).maximum
+    before = console.width
+    console.width = max(before, needed)
+    console.print(table)
+    console.width = before
 
 
 def _reasons(stats: Mapping[str, LanguageStats]) -> Table:

@@ -1,10 +1,9 @@
 """Rules on what should not be left in a text: web links, labels, placeholders. Code is not looked at for placeholders."""
 
-import unicodedata
-
 import regex
 
 from selfinstruct.labels import folded, is_weak, label_of, usual_label
+from selfinstruct.rules.forms import compatible
 from selfinstruct.rules.settings import RuleSettings
 from selfinstruct.types import Task
 
@@ -14,6 +13,12 @@ _LINK = regex.compile(
     r"(?<![A-Za-z0-9])(?:https?|ftp)://[^\s<>\"']|(?<![\w@.])www\.[\w-]+\.\w",
     flags=regex.IGNORECASE,
 )
+_BARE_LINK = regex.compile(
+    r"(?<![\p{Latin}\p{Nd}_@./-])(?:[a-z\d][a-z\d-]*+\.)+(?:com|org|net|edu|gov|info|io|ly|co|dev|app|ai|tv|gl|eu|uk|de|fr|es|pt|br|jp|kr|ru|th|vn|id|sa|ae|eg|cn|tw|us|ca|au|in|it|nl)/[\w?#%~&=-]",
+    flags=regex.IGNORECASE,
+)
+"""An address without scheme and www, told by the path behind its host: `bit.ly/3x`."""
+
 _LEFT_TAG = regex.compile(r"[<＜]\s*(?:/?no[\s_-]?(?:in|out)put|sin entrada|sem entrada|keine eingabe|aucune entrée|tidak ada masukan|入力なし|なし|입력 없음|없음|нет ввода|ไม่มีข้อมูลนำเข้า|ไม่มี|không có đầu vào|لا يوجد(?: مدخل)?|بدون مدخلات)\s*[>＞]", flags=regex.IGNORECASE)  # fmt: skip
 _LABEL = regex.compile(
     r"^[^\S\n]*+[#*_]*+[^\S\n]*+(?:(?P<number>\p{Nd}{1,3})[^\S\n]*+[.):．、）][^\S\n]*+)?[*_]*+"
@@ -71,13 +76,19 @@ _MARKS_OF_GAPS = (*"[［<＜{〇○◯△▲×✕", "xxx", "XXX", "ХХХ")
 def web_link(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001 - a rule's signature
     """A web address, with or without its scheme; one in code only where `links_in_code` is off."""
     for part in _PARTS:
-        text = unicodedata.normalize("NFKC", getattr(task, part))
-        if "://" not in text and "www." not in text.lower():
+        text = compatible(getattr(task, part))
+        if "/" not in text and not (
+            any(map(text.__contains__, _TWO_OF_WWW)) and "www." in text.lower()
+        ):
             continue
-        found = _LINK.search(_without_code(text) if settings.links_in_code else text)
+        prose = _without_code(text) if settings.links_in_code else text
+        found = _LINK.search(prose) or _BARE_LINK.search(prose)
         if found:
             return f"{part}: {found.string[found.start() : found.start() + 60]!r}"
     return None
+
+
+_TWO_OF_WWW = ("ww", "WW", "Ww", "wW")
 
 
 def left_label(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001

@@ -5,19 +5,23 @@ import unicodedata
 
 import regex
 
+from selfinstruct.rules.forms import compatible, count_digits
 from selfinstruct.rules.settings import RuleSettings
 from selfinstruct.types import Task
+
+_WORD = r"\p{Latin}\p{M}\p{Nd}_"
+"""What a number may not touch; letters of other scripts may, since Japanese writes no space and Korean hangs particles on it."""
 
 _EMAIL = regex.compile(r"(?<![\w.+%-])[\w+%-]++(?:\.[\w+%-]++)*@(?:[\p{L}\d-]++\.)+\p{L}{2,24}\b")
 _PHONE_WORD = r"(?:tel(?:e(?:phone|fon[eo]?|fono))?|teléfono|telefone|téléphone|phone|mobile|cell|celular|móvil|handy|whatsapp|fax|電話|携帯|전화|핸드폰|휴대폰|연락처|โทร(?:ศัพท์)?|เบอร์|điện thoại|sđt|số máy|هاتف|جوال|تلفون|тел(?:ефон)?|телефона|telepon|nomor hp|ponsel|手机|电话)"
 _PHONE = regex.compile(
-    r"(?<![\w.,/+-])(?:"
+    rf"(?<![{_WORD}.,/+-])(?:"
     r"\+\d{1,3}[\s().-]{0,2}(?:\(?\d{1,4}\)?[\s.-]?){2,5}\d{2,4}"  # +34 912 345 678
     r"|\(\d{2,4}\)[\s.-]?\d{3,4}[\s.-]\d{3,4}"  # (212) 345-6789
     r"|\d{3}(?P<mark>[-. ])\d{3}(?P=mark)\d{4}"  # 212-345-6789
     r"|0\d{1,3}-\d{3,4}-\d{4}"  # 03-1234-5678, 010-1234-5678
     rf"|(?i:{_PHONE_WORD})\W{{1,12}}(?:\w+\W{{1,3}}){{0,2}}?\(?\+?\d[\d\s().-]{{6,16}}\d"
-    r")(?![\w])(?!-\d)"
+    rf")(?![{_WORD}])(?!-\d)"
 )
 _LEAST_PHONE_DIGITS = 8
 _MOST_PHONE_DIGITS = 15
@@ -32,30 +36,33 @@ _RESERVED_NUMBER = re.compile(r"1?[2-9]\d\d55501\d\d")
 """Fictional use (North American Numbering Plan Administrator, 555 line numbers), with its area code."""
 
 _CARD = regex.compile(
-    r"(?<![\w.,-])(?<!\d )(?:\d{13,19}|\d{4}(?P<gap>[ -])\d{4}(?P=gap)\d{4}(?P=gap)\d{1,4}(?:(?P=gap)\d{1,3})?|\d{4}(?P<wide>[ -])\d{6}(?P=wide)\d{4,5})"
-    r"(?!\w)(?! ?\d)(?![.,-]\d)"
+    rf"(?<![{_WORD}.,-])(?<!\d )"
+    r"(?:\d{13,19}|\d{4}(?P<gap>[ -])\d{4}(?P=gap)\d{4}(?P=gap)\d{1,4}(?:(?P=gap)\d{1,3})?|\d{4}(?P<wide>[ -])\d{6}(?P=wide)\d{4,5})"
+    rf"(?![{_WORD}])(?! ?\d)(?![.,-]\d)"
 )
 _CARD_LENGTHS = range(13, 20)
 """ISO/IEC 7812: 13 to 19 digits here, the last one Luhn's."""
 
-_IBAN = regex.compile(r"(?<![\w])[A-Z]{2}\d{2}(?: ?[A-Z\d]{4}){2,7}(?: ?[A-Z\d]{1,3})?(?![\w])")
+_IBAN = regex.compile(
+    rf"(?<![{_WORD}])[A-Z]{{2}}\d{{2}}(?: ?[A-Z\d]{{4}}){{2,7}}(?: ?[A-Z\d]{{1,3}})?(?![{_WORD}])"
+)
 _IBAN_LENGTHS = range(15, 35)
+_FEWEST_IBAN_DIGITS = 2
 
 
 def personal_data(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001 - a rule's signature
     """An e-mail address, a telephone number, a card number by Luhn's checksum or an IBAN by ISO 7064's."""
     for part in ("instruction", "input", "output"):
         # NFKC makes full-width signs plain; digits of other scripts are digits to the patterns
-        text = unicodedata.normalize("NFKC", getattr(task, part))
-        digits = len(_DIGIT.findall(text))
+        text = compatible(getattr(task, part))
+        digits = count_digits(text)
+        if digits < _FEWEST_IBAN_DIGITS and "@" not in text:
+            continue
         for name, finds, fewest_digits in _FINDERS:
             found = finds(text, settings) if digits >= fewest_digits else None
             if found:
                 return f"{part}: {name} {found!r}"
     return None
-
-
-_DIGIT = re.compile(r"\d")
 
 
 def _email(text: str, settings: RuleSettings) -> str | None:
@@ -105,7 +112,7 @@ def _checks(iban: str) -> bool:
 
 
 _FINDERS = (
-    ("IBAN", _iban, 2),
+    ("IBAN", _iban, _FEWEST_IBAN_DIGITS),
     ("card number", _card, _CARD_LENGTHS.start),
     ("e-mail address", _email, 0),
     ("telephone number", _phone, _LEAST_PHONE_DIGITS),

@@ -207,8 +207,11 @@ def sounds_like(own: str, latin: str, language: str) -> bool:
     words = regex.findall(r"[\p{Latin}\p{M}'’]+", unicodedata.normalize("NFC", latin))
     if language == "ja":
         return _is_romaji(own, words)
+    romanised = "".join(_sound(character) for character in own.strip().casefold())
+    if len("".join(words)) >= _FEWEST_SOUNDS and romanised.endswith("".join(words).casefold()):
+        return True  # letter by letter, vowels and all
     spelled = _skeleton("".join(words))
-    sounds = _skeleton("".join(_sound(character) for character in own.strip().casefold()))
+    sounds = _skeleton(romanised)
     if min(len(spelled), len(sounds)) < _FEWEST_SOUNDS - (language in _VOWELS_LEFT_OUT):
         return False
     # the gloss belongs to the last words only

@@ -57,8 +57,8 @@ class Outcome:
         tokens = self.tally.usage.prompt_tokens + self.tally.usage.completion_tokens
         cost = f", {dollars(self.tally.usd)}" if self.tally.usd else ""
         lines = [
-            f"{kept:,} tasks kept ({by_language}), {sum(self.tally.drops.values()):,} dropped, "
-            f"{self.tally.replies:,} replies, {tokens:,} tokens{cost}: {self.folder}"
+            f"{_counted(kept, 'task')} kept ({by_language}), {sum(self.tally.drops.values()):,} dropped, "
+            f"{_counted(self.tally.replies, 'reply', 'replies')}, {tokens:,} tokens{cost}: {self.folder}"
         ]
         if self.limit:
             lines.append(f"{self.limit} The same command with a higher limit goes on from here.")
@@ -69,6 +69,10 @@ class Outcome:
                 f"Nothing to export. See why: selfinstruct stats {self.folder} --examples 3"
             )
         return "\n".join(lines)
+
+
+def _counted(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 def run(settings: Settings, shower: Shower) -> Outcome:

@@ -131,7 +131,8 @@ def _parsed(text: str, where: str, tell: Tell) -> object:
     try:
         return json.loads(text, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
-        what = f"the row is no JSON: {error.msg} at column {error.colno}"
+        said = error.msg.removesuffix(" at")
+        what = f"the row is no JSON: {said} at column {error.colno}"
     except (RecursionError, ValueError):
         what = "the row is no JSON that can be read: it nests too deep or has a number of too many digits"
     tell("problem", Problem(what=what, where=where, allowed="each line is one object"))

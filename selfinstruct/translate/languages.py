@@ -47,9 +47,21 @@ def language_of(code: str) -> Language:
     if found is None:
         raise XtuneError(
             f"There is no language `{code}` to translate into; there are: {', '.join(table)}.",
-            advice=f"Another one is an entry in {_TABLE}.",
+            advice=f"{_meant(code)}Another one is an entry in {_TABLE}.",
         )
     return found
+
+
+_COUNTRIES = {
+    "br": "pt-BR", "cn": "zh", "cz": "cs", "dk": "da", "gr": "el", "ir": "fa", "jp": "ja", "kh": "km",
+    "kr": "ko", "kz": "kk", "mm": "my", "no": "nb", "rs": "sr", "se": "sv", "tw": "zh-Hant", "ua": "uk", "vn": "vi",
+}  # fmt: skip
+"""Countries (ISO 3166-1) whose codes are taken for languages', which are others (ISO 639-1)."""
+
+
+def _meant(code: str) -> str:
+    known = _COUNTRIES.get(code.lower())
+    return f"Did you mean `{known}`? " if known else ""
 
 
 @cache

@@ -1,16 +1,21 @@
 """What comes out of a run: status, numbers, the data set with its card, and that xtune trains on it as it is."""
 
+import io
 import json
+import shutil
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
+from datasets import load_dataset
+from rich.console import Console
 from running import xtune
 from scripted_llm import ScriptedLLM, serving
 
 from selfinstruct.report.export import export
 from selfinstruct.report.progress import Lines
-from selfinstruct.report.stats import read_stats
+from selfinstruct.report.stats import LanguageStats, print_stats, read_stats
 from selfinstruct.run import verbs
 from selfinstruct.run.verbs import run_recipe
 from selfinstruct.seeds import shipped_seeds
@@ -91,6 +96,20 @@ def test_the_card_tells_model_counts_drops_and_licence(grown, tmp_path):
     assert "terms of whoever provides that" in card
 
 
+def test_the_datasets_package_finds_both_splits_and_every_language(grown, tmp_path, monkeypatch):
+    exported = export(grown, tmp_path / "out", split=0.2)
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    for name, languages in (("default", ("en", "es")), ("es", ("es",))):
+        loaded = load_dataset(str(tmp_path / "out"), name, cache_dir=str(tmp_path / "cache"))
+        for index, split in enumerate(("train", "test")):
+            counted = sum(exported.counts[language][index] for language in languages)
+            assert loaded[split].num_rows == counted > 0
+    export(grown, tmp_path / "whole")
+    whole = load_dataset(str(tmp_path / "whole"), cache_dir=str(tmp_path / "cache"))
+    assert list(whole) == ["train"]
+    assert whole["train"].num_rows == len(kept(grown, "en")) + len(kept(grown, "es"))
+
+
 def test_nothing_is_overwritten_and_what_is_no_run_is_said_so(grown, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("x")
@@ -141,10 +160,46 @@ def test_stats_are_printed(grown):
     assert "too_similar" in out
 
 
+def test_a_pool_that_somebody_wrote_into_is_told_and_an_unfinished_end_is_not(grown, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(grown, run)
+    pool = run / "pool" / "es.jsonl"
+    whole = pool.read_bytes()
+    for line, told in (("{broken", "line 3 is not a JSON object"), ("[1]", "line 3"), ("{}", "no run wrote, at byte")):  # fmt: skip
+        lines = whole.splitlines()
+        lines[2] = line.encode()
+        pool.write_bytes(b"\n".join(lines) + b"\n")
+        with pytest.raises(RunError, match=told):
+            verbs.status(str(run))
+    pool.write_bytes(whole + b'{"event": "ke')
+    assert verbs.status(str(run)) == verbs.status(str(grown)).replace(str(grown), str(run))
+
+
+def test_no_number_of_eleven_languages_is_cut_short_on_a_narrow_terminal():
+    stats = {
+        language: LanguageStats(
+            kept=14_671,
+            replies=910,
+            drops=Counter(input_like_instruction=10_203),
+            rounds=dict.fromkeys(range(1, 11), (100, 1_467)),
+        )
+        for language in ("ar", "de", "es", "fr", "id", "ja", "ko", "pt", "ru", "th", "vi")
+    }
+    stream = io.StringIO()
+    print_stats(stats, Console(file=stream, width=60))
+    told = stream.getvalue()
+    assert told.count("14,671") == told.count("10,203") / 2 == 11
+    assert told.count("1,467") == 110
+    assert f"{11 * 10_203:,}" in told
+    assert "input_like_instruction" in told
+    assert "…" not in told
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (("run", "nowhere.yaml"), "there is no such recipe (nowhere.yaml)"),
+        (("run", "x/multialpca"), "one that ships: demo, multialpaca. Did you mean `multialpaca`?"),
         (("run", "demo", "llm.api_key=sk-123"), "would show a key to everyone who lists processes"),
         (("run", "multialpaca", "--budget", "five"), "Write --budget 5USD."),
         (("run", "multialpaca", "generate.round=2"), "Did you mean `generate.rounds`?"),

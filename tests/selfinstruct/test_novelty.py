@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import _score_lcs
 
-from selfinstruct.novelty import NoveltyPool, Verdict, kernels
+from selfinstruct.novelty import NoveltyPool, Verdict, bounds, lists
 from selfinstruct.novelty.compiled import CompiledNearest
 from selfinstruct.novelty.search import Nearest, NumpyNearest, limit_of
 from xtune.text import f_measure, tokenize
@@ -251,13 +251,14 @@ def test_no_bound_rules_out_what_reaches_the_threshold(threshold: float) -> None
             if not reaching:
                 continue
             common = reaching[0]
-            # the rarest shared token can stand no later than before the others
-            position = m - common
-            assert position < kernels._prefix(m, limit)
-            assert n <= kernels._reach(m, position, limit)
-            assert 64 * (m + n - 2 * common) <= (
-                int(kernels._slack(m, limit)) + int(kernels._slack(n, limit)) + 1
-            )
+            # the rarest shared token can stand no later than before the others, in either text
+            for place in range(m - common + 1):
+                assert place < bounds.prefix(m, limit)
+                assert n <= bounds.longest(m, place, limit)
+            for place in range(n - common + 1):
+                assert n >= bounds.shortest(m, place, limit)
+            assert m + n - 2 * common <= bounds.differing(m, n, limit)
+            assert common >= bounds.half(limit) * (m + n)
 
 
 @settings(max_examples=60, deadline=None)
@@ -266,7 +267,7 @@ def test_the_tokens_of_each_text_are_sorted(texts: list[list[int]]) -> None:
     tokens = np.array([token for text in texts for token in text], np.int32)
     starts = np.cumsum([0, *map(len, texts)])
     expected = [token for text in texts for token in sorted(text, reverse=True)]
-    assert kernels.rarest_first(tokens, starts).tolist() == expected
+    assert lists.rarest_first(tokens, starts).tolist() == expected
 
 
 @pytest.mark.parametrize("search", SEARCHES)

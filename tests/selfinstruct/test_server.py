@@ -220,28 +220,28 @@ def test_one_request_that_is_refused_does_not_end_the_run_but_five_without_a_rep
     assert "refuses every request" in f"{outcomes[4]}"
 
 
-def test_a_parameter_that_the_model_refuses_is_left_out_or_renamed():
-    def script(_, body):
-        for name in ("max_tokens", "temperature"):
-            if name in body:
-                message = f"Unsupported parameter: '{name}' is not supported with this model."
-                return Say(
-                    status=400,
-                    body={
-                        "error": {
-                            "message": message,
-                            "param": name,
-                            "code": "unsupported_parameter",
-                        }
-                    },
-                )
+def no_such_parameter(_, body):
+    """A model that takes neither `max_tokens` nor a temperature, and names one of them at a time."""
+    name = next((name for name in ("max_tokens", "temperature") if name in body), None)
+    if name is None:
         return None
+    message = f"Unsupported parameter: '{name}' is not supported with this model."
+    error = {"message": message, "param": name, "code": "unsupported_parameter"}
+    return Say(status=400, body={"error": error})
 
-    outcome, server = answered(script)
+
+def test_a_parameter_that_the_model_refuses_is_left_out_or_renamed():
+    outcome, server = answered(no_such_parameter)
 
     assert isinstance(outcome, Reply)
     assert server.requests[-1]["max_completion_tokens"] == 100
     assert "temperature" not in server.requests[-1]
+
+
+def test_requests_that_were_under_way_when_a_parameter_was_refused_are_asked_again():
+    with serving(ScriptedLLM(no_such_parameter, delay_s=0.05, tasks=1)) as server:
+        outcomes = ask(server, 16, concurrency=16)
+    assert [type(outcome) for outcome in outcomes] == [Reply] * 16
 
 
 def test_tokens_are_estimated_where_the_server_counts_none():

@@ -312,6 +312,12 @@ def test_an_unknown_language_is_named_before_anything_is_asked(tmp_path: Path) -
     assert llm.asked == []
 
 
+def test_a_country_that_is_taken_for_a_language_is_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(XtuneError, match=r"no language `jp`.*") as told:
+        run(tmp_path, Translator(), to=["jp"])
+    assert "Did you mean `ja`?" in str(told.value)
+
+
 def test_a_region_has_the_entry_of_its_language() -> None:
     assert language_of("es-MX").english == "Spanish"
     assert language_of("pt-BR").english == "Brazilian Portuguese"

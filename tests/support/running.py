@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from warm import run_warm
 
 
 def write_recipe(folder: Path, model: Path, train: Path, changes: Mapping[str, Any]) -> Path:
@@ -39,7 +40,10 @@ def write_recipe(folder: Path, model: Path, train: Path, changes: Mapping[str, A
 
 
 def xtune(*words: str, processes: int = 1, **more: Any) -> subprocess.CompletedProcess[str]:
-    """The command, as a person would run it."""
+    """The command, as a person would run it; a single process without further options in a warm one."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if processes == 1 and not more.keys() - {"cwd"} and sys.platform == "linux":
+        return run_warm(list(words), environment=environment, **more)
     start = [sys.executable, "-m", "xtune"]
     if processes > 1:
         torchrun = [sys.executable, "-m", "torch.distributed.run"]
@@ -53,7 +57,6 @@ def xtune(*words: str, processes: int = 1, **more: Any) -> subprocess.CompletedP
             "-m",
             "xtune",
         ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [*start, *words],
         capture_output=True,

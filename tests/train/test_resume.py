@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from running import xtune
 
 RECIPE = """\
 stage: sft
@@ -54,9 +55,7 @@ def command(recipe: Path, *more: str) -> list[str]:
 
 
 def run(recipe: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(recipe, *more), capture_output=True, text=True, timeout=300, check=False
-    )
+    return xtune("train", str(recipe), *more)
 
 
 def result_hashes(folder: Path) -> dict[str, str]:

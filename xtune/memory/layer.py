@@ -278,7 +278,7 @@ class Layer:
             self.shape.fused and not self.work.is_full
         ):  # both halves with what the adapter adds, in the forward pass run again
             moments = (*moments, Moment(per_token=kept + 6 * c * m + 2 * self.w * h))
-        if self.work.casts_inputs:
+        if self.work.casts_inputs and self._is_adapted(self._feed_forward[-1]):
             again = (
                 kept + (5 * c + 4) * m + (4 if self.work.gradient_checkpointing else 6) * self.w * h
             )

@@ -104,8 +104,14 @@ def test_json_is_asked_for_in_the_language_of_the_prompt(language):
 
 def test_a_language_without_a_prompt_of_its_own_is_asked_for_in_english():
     assert "should be in Swahili." in render([], "sw", native=True)
-    assert language_name("pt-BR") == "Portuguese (pt-BR)"
+    assert language_name("es-MX") == "Spanish (es-MX)"
+    assert language_name("pt-BR") == "Brazilian Portuguese"
     assert language_name("qu") == "qu"
+
+
+@pytest.mark.parametrize(("code", "name"), [("bg", "Bulgarian"), ("ka", "Georgian"), ("nb", "Norwegian Bokmål"), ("zh-Hant", "Traditional Chinese"), ("en", "English")])  # fmt: skip
+def test_a_language_that_is_an_entry_in_the_table_is_named_in_prompts(code, name):
+    assert f"should be in {name}." in render([], code)
 
 
 def test_a_prompt_file_without_its_placeholders_says_which(tmp_path: Path):

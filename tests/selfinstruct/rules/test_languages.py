@@ -90,7 +90,32 @@ REFUSALS = [
     ("th", "ในฐานะโมเดลภาษา ฉันไม่มีสีที่ชอบ"),
     ("vi", "Xin lỗi, tôi không thể cung cấp thông tin này."),
     ("vi", "Là một mô hình ngôn ngữ, tôi không có màu yêu thích."),
+    ("ar", "نأسف، لا نستطيع تلبية طلبكم."),
+    ("de", "Tut mir leid, dazu habe ich keine Informationen."),
+    ("en", "I do not have personal preferences."),
+    ("es", "Me temo que no puedo ayudarle con esto."),
+    ("fr", "Désolé, il m'est impossible de répondre à cette demande."),
+    ("id", "Maaf, permintaan ini tidak dapat saya penuhi."),
+    ("ja", "ごめんなさい、それはできません。"),
+    ("ko", "죄송하지만 그건 할 수 없습니다."),
+    ("pt", "Infelizmente, não consigo atender a esse pedido."),
+    ("ru", "Прошу прощения, но помочь с этим не могу."),
+    ("th", "ขออภัยค่ะ ดิฉันทำไม่ได้"),
 ]
+DECLINED = [
+    ("ar", "اكتب رسالة إلى صديق فاتك عيد ميلاده.", "آسف لأنني نسيت عيد ميلادك. لنتعشَّ معًا."),
+    ("de", "Schreiben Sie eine Absage.", "Leider kann ich die Wohnung nicht nehmen, weil sie zu weit weg ist."),
+    ("en", "Write the first line of a diary.", "Unfortunately it rained, and I could not work in the garden."),
+    ("es", "Responde a una invitación.", "Lamentablemente no puedo asistir a la boda, pero os deseo felicidad."),
+    ("fr", "Répondez à une invitation.", "Malheureusement, je ne peux pas venir samedi, car je travaille."),
+    ("id", "Balaslah undangan rapat.", "Mohon maaf, saya tidak dapat hadir karena sedang di luar kota."),
+    ("ja", "欠席の連絡を書いてください。", "申し訳ありませんが、明日の会議には出席できません。"),
+    ("ko", "불참 연락을 쓰세요.", "죄송하지만 내일 회의에는 참석할 수 없습니다."),
+    ("pt", "Responda a um convite.", "Infelizmente, não posso ir no sábado, porque vou trabalhar."),
+    ("ru", "Ответьте на приглашение.", "К сожалению, я не могу прийти в субботу, потому что работаю."),
+    ("th", "เขียนข้อความแจ้งว่ามาประชุมไม่ได้", "ขออภัยครับ พรุ่งนี้ผมไม่สามารถเข้าประชุมได้เพราะติดธุระ"),
+    ("vi", "Viết lời nhắn vắng mặt.", "Xin lỗi, tôi không thể dự cuộc họp ngày mai vì bận việc nhà."),
+]  # fmt: skip
 ASKED = {
     "ar": "ما هو لونك المفضل؟",
     "de": "Was ist deine Lieblingsfarbe?",
@@ -110,6 +135,11 @@ ASKED = {
 @pytest.mark.parametrize(("language", "output"), REFUSALS)
 def test_refusals_are_dropped_in_every_language(language, output):
     assert reason(language, ASKED[language], output) == "refusal"
+
+
+@pytest.mark.parametrize("case", DECLINED, ids=lambda case: case[0])
+def test_a_letter_that_declines_is_no_refusal(case):
+    assert reason(*case) is None
 
 
 @pytest.mark.parametrize("language", sorted(ASKED))
@@ -155,6 +185,33 @@ BEYOND = [
     ("vi", "Mô tả hình ảnh sau bằng một câu."),
     ("vi", "Vẽ một bức tranh về ngôi nhà."),
     ("vi", "Thời tiết hôm nay ở Huế thế nào?"),
+    ("ar", "شاهد الفيديو ولخصه."),
+    ("de", "Bitte zeichne mir einen Elefanten."),
+    ("en", "Please draw an elephant."),
+    ("en", "Look up today's exchange rate for the euro."),
+    ("es", "Por favor, dibújame un elefante."),
+    ("fr", "Regardez la vidéo et résumez-la."),
+    ("id", "Tonton video itu dan ringkaslah."),
+    ("ja", "インターネットで安い航空券を検索してください。"),
+    ("ko", "오늘 유로 환율은 얼마입니까?"),
+    ("pt", "Assista ao vídeo e resuma-o."),
+    ("ru", "Какой сегодня курс евро?"),
+    ("th", "ดูวิดีโอแล้วสรุป"),
+    ("vi", "Vẽ một con mèo trên mái nhà."),
+]
+WITHIN_TEXT = [
+    ("ar", "استخلص نتيجة من هذه الأرقام: 3، 6، 9."),
+    ("de", "Zeichnen Sie den Lebensweg einer Erfinderin nach."),
+    ("en", "Draw a lesson from the story of the two frogs."),
+    ("es", "Dibuja el panorama de la economía local."),
+    ("fr", "Écrivez le script d'une vidéo sur le compost."),
+    ("id", "Gambarkan suasana pasar pagi dengan kata-kata."),
+    ("ja", "良い写真を撮るこつを三つ挙げてください。"),
+    ("ko", "사진을 찍는 요령 세 가지를 말하세요."),
+    ("pt", "Dê três dicas para tirar boas fotos."),
+    ("ru", "Напишите сценарий видео о компосте."),
+    ("th", "บอกเคล็ดลับสามข้อในการถ่ายภาพให้สวย"),
+    ("vi", "Nêu ba mẹo chụp ảnh đẹp."),
 ]
 
 
@@ -164,6 +221,11 @@ def test_what_a_model_of_text_lacks_is_told_in_every_language(language, instruct
 
 
 GOOD_OUTPUT = {language: output for language, _, output, *_ in reversed(GOOD)}
+
+
+@pytest.mark.parametrize(("language", "instruction"), WITHIN_TEXT)
+def test_pictures_and_films_may_be_spoken_of_in_every_language(language, instruction):
+    assert reason(language, instruction, GOOD_OUTPUT[language]) is None
 
 
 @pytest.mark.parametrize("language", sorted(ASKED))
@@ -192,6 +254,8 @@ def test_a_long_english_answer_that_nobody_asked_for_is_dropped(language):
         ("ja", "私は学生です (watashi wa gakusei desu)。"),
         ("ja", "赤(aka)はりんご、青(ao)は空、きいろ(kiiro)はばなな(banana)の色です。"),
         ("ko", "안녕하세요 (annyeonghaseyo), 감사합니다 (gamsahamnida)라고 말합니다."),
+        ("ko", "밥 (bap)과 국 (guk)은 함께 먹습니다."),
+        ("ru", "Борщ (borshch), щи (shchi) и уха (ukha)."),
         ("th", "สวัสดี (sawatdi) และ ขอบคุณ (khopkhun) ครับ"),
         ("ru", "Здравствуйте (zdravstvuyte), спасибо (spasibo), пожалуйста (pozhaluysta)."),
         ("ar", "مرحبا (marhaba) وشكرا (shukran) لك يا صديقي (sadiqi)."),

@@ -61,6 +61,8 @@ def test_one_sign_can_be_an_output(output):
         "go to www.example.org now",
         "ｈｔｔｐｓ：／／example.org",
         "日本語https://example.jp/です",
+        "Read more at bit.ly/3xYz.",
+        "詳しくはexample.co.jp/tripをご覧ください。",
     ],
 )
 def test_web_links(text):
@@ -86,7 +88,15 @@ def test_a_link_beside_the_code_is_still_a_link():
 
 
 @pytest.mark.parametrize(
-    "text", ["The WWW began in 1989.", "http is a protocol", "e.g. this and that", "3.14 and 2.71"]
+    "text",
+    [
+        "The WWW began in 1989.",
+        "http is a protocol",
+        "e.g. this and that",
+        "3.14 and 2.71",
+        "node.js and/or booking.com",
+        "i.e./e.g.",
+    ],
 )
 def test_words_about_the_web_are_no_links(text):
     assert reason(output=text) is None
@@ -222,6 +232,12 @@ def test_loops_in_any_script(text):
     assert reason(output=text, wrong_language=False) == "repetition"
 
 
+def test_a_paragraph_said_six_times_is_a_loop():
+    paragraph = "The ferry leaves at nine, so the baker rows across the bay with two baskets of rye bread, waits for the mill to open, and carries the flour home before the tide has turned against her small boat."
+    assert reason(output=" ".join([paragraph] * 6)) == "repetition"
+    assert reason(output=" ".join([paragraph] * 3)) is None
+
+
 @pytest.mark.parametrize(
     "text",
     ["No, no, no, no!", "0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0", "| --- | --- | --- | --- | --- | --- | --- | --- |", "Row, row, row your boat, gently down the stream. Merrily, merrily, merrily, merrily, life is but a dream.", "The cat sat. The cat ran. The cat slept. The cat ate.", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"],
@@ -232,7 +248,7 @@ def test_songs_tables_and_numbers_are_no_loops(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["Write to ana.perez@correo.es.", "ａｎａ＠correo.es", "Call +34 912 345 678.", "Tel: 030 1234567", "(212) 345-6789", "03-1234-5678", "Phone: ٠١٠ ١٢٣٤ ٥٦٧٨", "โทร. ๐๘-๑๒๓๔-๕๖๗๘", "card 4111 1111 1111 1111", "5500-0000-0000-0004", "IBAN GB82 WEST 1234 5698 7654 32", "DE89370400440532013000"],
+    ["Write to ana.perez@correo.es.", "ａｎａ＠correo.es", "Call +34 912 345 678.", "Tel: 030 1234567", "(212) 345-6789", "03-1234-5678", "Phone: ٠١٠ ١٢٣٤ ٥٦٧٨", "โทร. ๐๘-๑๒๓๔-๕๖๗๘", "card 4111 1111 1111 1111", "5500-0000-0000-0004", "IBAN GB82 WEST 1234 5698 7654 32", "DE89370400440532013000", "番号は4111 1111 1111 1111です。", "연락처는 010-9876-5432입니다.", "โทร.081-234-5678ได้", "口座DE89370400440532013000へ", "電話は03-1234-5678まで"],
 )  # fmt: skip
 def test_personal_data(text):
     assert reason(output=text, wrong_language=False) == "personal_data"
@@ -406,6 +422,14 @@ def test_what_a_pattern_cannot_match_without_is_read_off_it():
     assert stems_of(r"I (?:refuse|decline) \w+") == ("decline", "refuse")
     assert stems_of("GRÖßE") == ("grösse",)
     assert stems_of(r"\d+|none") == ()
+    assert stems_of(r"(?!never)ab{0,3}cde{2,}f?[xyz]+") == ("cd",)
+    assert stems_of(r"what\?|(?:why)+\b") == ("what?", "why")
+
+
+def test_a_pattern_that_the_stems_cannot_be_read_off_is_refused_with_the_place():
+    for pattern in (r"(?i)word", r"(\w+) \1", r"(?P<name>word)"):
+        with pytest.raises(ValueError, match="is not read here"):
+            stems_of(pattern)
 
 
 @pytest.mark.parametrize("table", ["IDENTITY", "UNABLE", "ABOUT_REFUSAL", "BEYOND"])

@@ -1,0 +1,68 @@
+"""Reads replies whose tasks stand in a Markdown table, a task in each row; tables inside an answer are text."""
+
+import regex
+
+from selfinstruct.labels import Part, label_of, without_no_input
+from selfinstruct.types import Dropped, Task
+
+_CELL_END = regex.compile(r"(?<!\\)\|")
+_RULE = regex.compile(
+    r"[^\S\n]*+\|?[^\S\n]*+:?-{2,}+:?[^\S\n]*+(?:\|[^\S\n]*+:?-{2,}+:?[^\S\n]*+)*+\|?[^\S\n]*+"
+)
+_BREAK = regex.compile(r"<br\s*/?>", flags=regex.IGNORECASE)
+
+
+def read_table(text: str) -> tuple[list[Task | Dropped], list[Dropped]] | None:
+    r"""The tasks of the first table whose head names an instruction and an output; None where there is none.
+
+    A line break inside a cell is `<br>`, a bar `\|`. A row with more or fewer cells than the head is dropped as
+    `broken_row`: nobody can say which cell is which.
+    """
+    lines = text.split("\n")
+    for index in range(len(lines) - 1):
+        if "|" not in lines[index] or not _RULE.fullmatch(lines[index + 1]):
+            continue
+        head = [label_of(cell.strip("*_` ")) for cell in _cells(lines[index])]
+        if "instruction" in head and "output" in head:
+            return _read(lines, index, head)
+    return None
+
+
+def _read(
+    lines: list[str], start: int, head: list[Part | None]
+) -> tuple[list[Task | Dropped], list[Dropped]]:
+    end = start + 2
+    while end < len(lines) and "|" in lines[end]:
+        end += 1
+    around = (
+        ("text before the table", "\n".join(lines[:start]).strip()),
+        ("text after the table", "\n".join(lines[end:]).strip()),
+    )
+    return (
+        [_row(line, head) for line in lines[start + 2 : end]],
+        [Dropped(reason="preamble", detail=where, text=text) for where, text in around if text],
+    )
+
+
+def _row(line: str, head: list[Part | None]) -> Task | Dropped:
+    cells = _cells(line)
+    if len(cells) != len(head):
+        detail = f"a row of {len(cells)} cells in a table of {len(head)} columns"
+        return Dropped(reason="broken_row", detail=detail, text=line)
+    parts = {part: cell for part, cell in zip(head, cells, strict=True) if part}
+    for part in ("instruction", "output"):
+        if not parts[part]:
+            return Dropped(reason=f"missing_{part}", detail=f"no {part} in the row", text=line)
+    return Task(
+        instruction=parts["instruction"],
+        input=without_no_input(parts.get("input", "")),
+        output=parts["output"],
+    )
+
+
+def _cells(line: str) -> list[str]:
+    inside = line.strip().removeprefix("|")
+    cells = _CELL_END.split(inside)
+    if len(cells) > 1 and not cells[-1].strip():
+        cells.pop()  # the bar that closes the row
+    return [_BREAK.sub("\n", cell.strip().replace("\\|", "|")).strip() for cell in cells]

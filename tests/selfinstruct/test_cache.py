@@ -1,0 +1,61 @@
+"""The search is compiled by another process, whose cache this one then reads; without one it compiles here."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("numba")
+
+SEARCHES = """
+import sys
+{first}
+from selfinstruct.novelty import NoveltyPool
+from selfinstruct.novelty import compare, lists
+pool = NoveltyPool("en")
+texts = [f"text {{n % 3000}} of {{n}} others" for n in range(6000)]
+kept = sum(verdict.kept for verdict in pool.offer_many(texts))
+made = [one for of in (compare, lists) for one in vars(of).values() if hasattr(one, "stats") and one.stats.cache_path]
+print(kept, len(pool), sum(sum(one.stats.cache_misses.values()) for one in made) > 0)
+"""
+
+
+def search(cache: Path, first: str = "") -> subprocess.CompletedProcess[str]:
+    """What a process of its own finds and says, with an empty cache folder or one that was filled."""
+    return subprocess.run(
+        [sys.executable, "-c", SEARCHES.format(first=first)],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(cache)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+
+@pytest.mark.slow  # compiles three times
+def test_another_process_compiles_once_and_again_for_other_sources(tmp_path: Path) -> None:
+    cold = search(tmp_path)
+    assert "is compiled for this processor, once" in cold.stderr
+    kept, in_pool, missed = cold.stdout.split()
+    assert kept == in_pool
+    assert missed == "False"
+    warm = search(tmp_path)
+    assert (warm.stdout, warm.stderr) == (cold.stdout, "")
+    (note,) = tmp_path.rglob("selfinstruct-novelty.txt")
+    note.write_text("of another version", encoding="ascii")
+    before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.nbc")}
+    assert "is compiled" in search(tmp_path).stderr
+    assert all(file.stat().st_mtime_ns > before.get(file, 0) for file in tmp_path.rglob("*.nbc"))
+
+    # and where no process can be started, this one compiles, to the same effect
+    note.write_text("of another version", encoding="ascii")
+    alone = search(tmp_path, first="sys.executable = '/no/such/program'")
+    assert alone.stdout.split() == [kept, in_pool, "True"]
+    again = search(tmp_path, first="sys.executable = '/no/such/program'")
+    assert again.stdout == cold.stdout  # the cache was kept, though nothing says that it is full
+
+
+def test_what_is_in_the_cache_is_not_compiled_again() -> None:
+    """With the cache that all tests share; the first of them may have to fill it."""
+    code = SEARCHES.format(first="from selfinstruct.novelty.cache import prepare; prepare()")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[2] == "False"
