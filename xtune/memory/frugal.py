@@ -127,10 +127,17 @@ class FrugalLayer(Layer):
         each = 2 * c * query + 2 * c * width
         if not shape.caps_scores:
             inside = self.inside(query, width, heads)
-            return n * (each + inside) + self._blocks(n, query, width)
+            return n * (each + inside + self._sinks(heads)) + self._blocks(n, query, width)
         keys, queries = work.tokens, self._capped_queries
         scores = work.rows * heads * queries * keys
         return n * (each + c * query) + scores * (12 + c) + 2 * queries * keys
+
+    def _sinks(self, heads: int) -> int:
+        """gpt-oss: queries, keys and values with a column for the sink, filled up to 16 numbers, and their gradients."""
+        if not self.shape.model_type.startswith("gpt_oss"):
+            return 0
+        width = -(-(self.shape.head_dim + 1) // 16) * 16
+        return 2 * self.c * (heads + 2) * width
 
     def _blocks(self, n: int, query: int, width: int) -> int:
         """Windows: the blocks' outputs and the whole of them."""
