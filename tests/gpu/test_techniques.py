@@ -80,7 +80,7 @@ def test_states_on_the_host_are_stepped_to_the_bits_of_states_on_the_device(
 
     build: Any = optim.AdamW8bit if name == "adamw" else optim.Lion8bit
     shapes = [(1100, 1000), (700, 61), (8, 8)]
-    assert shapes[0][0] * shapes[0][1] > crossing.STRETCH
+    assert shapes[0][0] * shapes[0][1] > crossing.STEP_STRETCH
     generator = torch.Generator().manual_seed(0)
     start = [torch.randn(shape, generator=generator) for shape in shapes]
     whole, pieces = ([torch.nn.Parameter(each.to(gpu)) for each in start] for _ in range(2))

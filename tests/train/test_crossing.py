@@ -24,7 +24,7 @@ def builder(name: str) -> Any:
 
 @pytest.fixture(autouse=True)
 def short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crossing, "STRETCH", 2048)
+    monkeypatch.setattr(crossing, "STEP_STRETCH", 2048)
 
 
 def parameters(dtype: torch.dtype) -> list[nn.Parameter]:

@@ -8,6 +8,7 @@ from xtune.memory.workload import (
     NESTED_BLOCK,
     OPTIMIZER_BLOCK,
     QUANTIZATION_BLOCK,
+    STEP_STRETCH,
     SUBSPACE_RANKS,
     Workload,
 )
@@ -88,8 +89,11 @@ def optimizer_bytes(shape: ModelShape, work: Workload) -> int:
     """
     trained = trained_parameters(shape, work)
     own = work.weight_bytes if work.method == "full" else ADAPTER_BYTES
-    if work.states_place == "host":
-        return 0
+    if (
+        work.states_place == "host"
+    ):  # those of 8 bits cross a stretch at a time, with numbers and gradients in float32
+        crosses = work.optimizer.endswith("8bit") and work.device != "cpu"
+        return STEP_STRETCH * (4 + 4 + 1 + 1) if crosses else 0
     if work.optimizer.startswith("paged") and work.device != "cpu":
         return 0
     name = work.optimizer.removeprefix("paged_")

@@ -21,6 +21,9 @@ NESTED_BLOCK = 256
 OPTIMIZER_BLOCK = 256
 """States that share a float32 scale in bitsandbytes' 8-bit optimizers (blockwise, arXiv 2110.02861)."""
 
+STEP_STRETCH = 2**20
+"""Numbers whose 8-bit states cross from host memory together for their step; a multiple of `OPTIMIZER_BLOCK`."""
+
 CONTEXT_BYTES: Mapping[str, int] = {
     "cuda": GIB // 2,
     "xpu": GIB // 2,

@@ -10,16 +10,11 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
+from xtune.memory.workload import STEP_STRETCH
 from xtune.train.numbers import Numbers
-
-STRETCH = 2**20
-"""Numbers that cross together; a multiple of `BLOCK`."""
 
 BLOCK = 256
 """States that share a scale (bitsandbytes' blockwise optimizers, arXiv 2110.02861)."""
-
-STRETCH_BYTES = STRETCH * (4 + 4 + 1 + 1)
-"""On the device at one time: the numbers and their gradients in float32, and two states a number."""
 
 
 def has_eight_bit_states(optimizer: Optimizer) -> bool:
@@ -53,8 +48,8 @@ def step_across(optimizer: Optimizer, numbers: Numbers, gradient: torch.Tensor) 
     state["step"] += 1
     crossing = _Crossing(library, numbers, state, gradient.device)
     slopes = gradient.reshape(-1)
-    for start in range(0, slopes.numel(), STRETCH):
-        part = slice(start, min(start + STRETCH, slopes.numel()))
+    for start in range(0, slopes.numel(), STEP_STRETCH):
+        part = slice(start, min(start + STEP_STRETCH, slopes.numel()))
         crossing.step(part, slopes[part].float())
     return True
 
