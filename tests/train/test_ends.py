@@ -74,7 +74,7 @@ def test_a_head_in_four_bits_trains_an_adapter_like_any_other(
     assert losses(run) != plain
     assert losses(run) == pytest.approx(plain, rel=1e-2)
     merged = merge(run, tmp_path / "merged", base="dequantised")
-    assert merged.relative_difference < 0.05
+    assert merged.trained.relative < 0.05
 
 
 @pytest.mark.parametrize("form", ["nf4", "int8"])
