@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from xtune.data.report import DataReport
     from xtune.evaluate.compare import Comparison
     from xtune.evaluate.evaluate import Progress
+    from xtune.generate.decoding import Decoding
     from xtune.generate.job import Options
     from xtune.notebook.run import Run
     from xtune.plan import Plan
@@ -169,8 +170,7 @@ def chat(
     prompt: str | None = None,
     system: str | None = None,
     compare: bool = False,
-    max_new_tokens: int = 512,
-    temperature: float = 0.0,
+    decoding: "Decoding | None" = None,
 ) -> None:
     """Talk to a fine-tuned model on the terminal, with the template it was trained with.
 
@@ -179,20 +179,18 @@ def chat(
         prompt: Answer this one prompt and return; default: a conversation.
         system: The system prompt.
         compare: Show the base model's answer before each.
-        max_new_tokens: Longest answer, in tokens.
-        temperature: 0 is greedy.
+        decoding: How tokens are chosen; greedy when left out.
 
     Raises:
         XtuneError: The run cannot be opened.
     """
     from xtune.adapter.open import open_run  # noqa: PLC0415 - torch is imported late
     from xtune.evaluate.chat import Chat, answer_both, base_chat, converse  # noqa: PLC0415
-    from xtune.evaluate.generate import Decoding  # noqa: PLC0415
 
-    decoding = Decoding(max_new_tokens=max_new_tokens, temperature=temperature)
-    opened = open_run(Path(run))
+    folder = folder_of(run)
+    opened = open_run(folder)
     conversation = Chat(opened, decoding=decoding, system=system)
-    base = base_chat(Path(run), opened, decoding=decoding, system=system) if compare else None
+    base = base_chat(folder, opened, decoding=decoding, system=system) if compare else None
 
     def write(text: str) -> None:
         sys.stdout.write(text)
@@ -354,20 +352,26 @@ def merge(
     folder: str | PathLike[str],
     *,
     base: Literal["unquantised", "dequantised"] = "unquantised",
+    progress: "Progress | None" = None,
 ) -> "Merged":
     """Merge an adapter into its base model: a standard transformers folder, checked against the adapter's logits.
+
+    They are compared on fixed texts and on a few rows of the run's data, where those are still to be had.
 
     Args:
         run: A run folder or a PEFT adapter folder.
         folder: Where the merged model goes; must not exist.
         base: `unquantised` for the original weights; `dequantised` for those QLoRA trained against.
+        progress: Told how many tensors are written, and of how many.
 
     Raises:
-        XtuneError: The run cannot be opened, or the folder is taken.
+        XtuneError: The run cannot be opened, the folder is taken, or the merged model says something else.
     """
     from xtune.adapter.merge import merge as merge_adapter  # noqa: PLC0415 - torch is imported late
+    from xtune.evaluate.probe import data_rows  # noqa: PLC0415
 
-    return merge_adapter(Path(run), Path(folder), base=base)
+    rows = data_rows(folder_of(run))
+    return merge_adapter(folder_of(run), Path(folder), base=base, rows=rows, progress=progress)
 
 
 def named_recipe(recipe: NamedRecipe | str | Path, overrides: Overrides) -> NamedRecipe:

@@ -7,12 +7,14 @@ import sys
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from xtune.api import NamedRecipe, Overrides, folder_of, named_recipe
+from xtune.api import NamedRecipe, Overrides, folder_of, merge, named_recipe
 from xtune.hardware import prepare_allocator
 
 if TYPE_CHECKING:
+    from xtune.adapter.export import Exported
+    from xtune.evaluate.evaluate import Progress
     from xtune.notebook.model import LoadedModel
     from xtune.report.rate_sweep import RateSweep
     from xtune.report.run_list import RunList
@@ -32,6 +34,55 @@ def load(run: str | PathLike[str], *, device: str = "auto") -> "LoadedModel":
     from xtune.notebook.model import LoadedModel  # noqa: PLC0415 - torch is imported late
 
     return LoadedModel.open(folder_of(run), device=device)
+
+
+def export(
+    run: str | PathLike[str],
+    folder: str | PathLike[str],
+    *,
+    to: str,
+    base: Literal["unquantised", "dequantised"] = "unquantised",
+    steps: int | None = None,
+    progress: "Progress | None" = None,
+) -> "Exported":
+    """Write a run's model in another format, or merge it and name the commands that make that format.
+
+    Args:
+        run: A run, a PEFT adapter folder, or a whole model's folder.
+        folder: Where it goes; must not exist.
+        to: `awq`, `gptq`, `auto-round` (by AutoRound, `xtune[export]`); `gguf`, `mlx`, `fp8` (commands).
+        base: What a QLoRA adapter is merged into, as in `merge`.
+        steps: How often AutoRound improves each layer's rounding; 0 rounds to the nearest, None: its own 200.
+        progress: Told how many tensors are merged, and of how many.
+
+    Raises:
+        XtuneError: The run cannot be opened or merged, the folder is taken, or a package is missing.
+    """
+    from xtune.adapter.export import (  # noqa: PLC0415 - torch is imported late
+        CALIBRATION_TOKENS,
+        FORMATS,
+        Exported,
+        check_export,
+        commands_for,
+        quantise,
+    )
+    from xtune.adapter.find import find_result  # noqa: PLC0415
+    from xtune.evaluate.probe import CALIBRATION_ROWS, data_texts  # noqa: PLC0415
+
+    target = Path(folder)
+    check_export(to, target)
+    found = find_result(folder_of(run))
+    whole = Path(found.weights.name) if found.adapter is None else None
+    if to not in FORMATS:
+        if whole is None:
+            merge(run, target, base=base, progress=progress)
+        model = whole or target
+        return Exported(folder=model, to=to, commands=commands_for(to, model))
+    merged = whole or target.with_name(f"{target.name}-merged")
+    if whole is None:
+        merge(run, merged, base=base, progress=progress)
+    texts = data_texts(found, CALIBRATION_ROWS, CALIBRATION_TOKENS)
+    return quantise(merged, target, to, texts, steps=steps)
 
 
 def report(run: str | PathLike[str], path: str | PathLike[str] | None = None) -> Path:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from factories import make_plan, random_batch, save_model
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from xtune.adapter.attach import attach
 from xtune.adapter.groups import parameter_groups
@@ -73,7 +73,8 @@ def test_a_merged_model_gives_the_adapters_logits_in_plain_transformers(
     merged = merge(tmp_path / "run", tmp_path / "merged")
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
     torch.testing.assert_close(logits_of(loaded), expected, atol=1e-4, rtol=0)
-    assert merged.max_difference < 1e-4
+    assert merged.written.largest < 1e-4
+    assert merged.written.same_choice == merged.written.positions
     assert loaded.config.tie_word_embeddings == tied
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "merged")
     assert tokenizer.chat_template
@@ -94,8 +95,10 @@ def test_a_dequantised_base_keeps_what_qlora_trained_and_the_original_weights_do
     # int8 multiplies rounded inputs, so the weights alone do not give its logits back to the last digit
     tolerance = 0.1 if quantization == "int8" else 1e-3
     assert (logits_of(loaded) - expected).abs().max() < tolerance * expected.abs().max()
-    assert kept.max_difference <= lost.max_difference
-    assert "quantised base" in str(lost)
+    assert kept.trained.spread < lost.trained.spread
+    assert kept.trained == kept.written
+    assert lost.written.spread < 1e-3
+    assert "quantised weights it was trained on" in str(lost)
     assert "trained on" in str(kept)
 
 
@@ -133,3 +136,21 @@ def test_a_taken_folder_a_whole_model_and_a_pointless_base_are_refused(tmp_path:
     with pytest.raises(RunError, match="not trained on a quantised base"):
         merge(tmp_path / "run", tmp_path / "merged", base="dequantised")
     assert not (tmp_path / "merged").exists()
+
+
+def test_a_base_stored_in_four_bits_is_merged_as_what_it_stands_for(tmp_path: Path) -> None:
+    plain = save_model(tmp_path / "plain", tie_word_embeddings=True)
+    config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+    stored = AutoModelForCausalLM.from_pretrained(plain, quantization_config=config)
+    base = tmp_path / "base"
+    stored.save_pretrained(base)
+    for path in plain.glob("*token*"):
+        (base / path.name).write_bytes(path.read_bytes())
+    expected = finished_run(tmp_path / "run", base, {"type": "qlora"})
+    with pytest.raises(RunError, match="Merge with --base dequantised"):
+        merge(tmp_path / "run", tmp_path / "merged")
+    merged = merge(tmp_path / "run", tmp_path / "merged", base="dequantised")
+    assert merged.trained.spread < 1e-3
+    ours = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    assert not hasattr(ours.config, "quantization_config")
+    assert (logits_of(ours.float()) - expected).abs().max() < 1e-3 * expected.abs().max()

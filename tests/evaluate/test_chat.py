@@ -172,3 +172,42 @@ def test_the_base_answers_beside_an_adapter_and_goes_on_from_its_own_answers(
 def test_a_bare_model_has_no_base_to_talk_to(base_folder: Path) -> None:
     with pytest.raises(RunError, match="does not say what it was before"):
         base_chat(base_folder, open_run(base_folder, device="cpu"))
+
+
+def test_settings_are_changed_shown_and_refused_by_name(chat: Chat) -> None:
+    lines = iter(
+        [
+            "/set temperature=0.7",
+            "/set max-new-tokens = 3",
+            "/set top_q=1",
+            "/set top_p=1.5",
+            "/set seed=x",
+            "/set",
+            "/sytem x",
+            "/exit",
+        ]
+    )
+    said: list[str] = []
+    converse(chat, read=lambda _: next(lines), write=said.append)
+    assert chat.decoding.temperature == 0.7
+    assert chat.decoding.max_new_tokens == 3
+    text = "".join(said)
+    assert "the names are temperature, top_p, top_k, seed, max_new_tokens" in text
+    assert "top_p is 1.5; it must be between 0 and 1." in text
+    assert "seed is x; it must be a whole number." in text
+    assert "temperature=0.7 top_p=1.0 top_k=0 seed=0 max_new_tokens=3" in text
+    assert "There is no command /sytem." in text
+
+
+def test_a_seed_gives_a_conversation_again_and_each_answer_its_own_draw(chat: Chat) -> None:
+    chat.decoding = Decoding(temperature=5.0, seed=3, max_new_tokens=12)
+
+    def talk() -> list[str]:
+        chat.reset()
+        first = "".join(chat.reply("one"))
+        chat.history.clear()  # the same question, and nothing before it
+        return [first, "".join(chat.reply("one"))]
+
+    before = talk()
+    assert before == talk()
+    assert before[0] != before[1]

@@ -2,6 +2,9 @@
 
 import io
 import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -171,3 +174,48 @@ def test_the_chat_template_asks_with_examples_as_turns(
         device="cpu",
     )
     assert json.loads((judged[0] / "tasks.json").read_text())["template"] is True
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from xtune.evaluate.judge import TaskOptions, judge_run
+def kill(done, total):
+    if done >= int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+run, folder = Path(sys.argv[1]), Path(sys.argv[2])
+judge_run(run, [str(folder / "own.yaml")], TaskOptions(folder=folder), device="cpu", progress=kill)
+"""
+
+
+def test_a_killed_evaluation_goes_on_with_what_was_answered(
+    judged: tuple[Path, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run, _ = judged
+    whole = tmp_path / "whole"
+    shutil.copytree(run, whole)
+    command = [sys.executable, "-c", KILLED, str(run), str(tmp_path), "10"]
+    killed = subprocess.run(command, check=False, capture_output=True)
+    assert killed.returncode == -9, killed.stderr
+    part = run / "tasks.part"
+    before = part.read_text().splitlines()
+    assert len(before) > 3
+    assert not (run / "tasks.json").exists()
+    part.write_text(part.read_text() + '{"part": "base/su')  # as a kill may leave it
+    told: list[int] = []
+
+    def judge(folder: Path) -> Any:
+        options = TaskOptions(folder=tmp_path)
+        tasks = [str(tmp_path / "own.yaml")]
+        return judge_run(
+            folder, tasks, options, device="cpu", progress=lambda done, _: told.append(done)
+        )
+
+    assert judge(run).to_json() == judge(whole).to_json()
+    assert told[0] > 1  # what was answered counts at once
+    assert not part.exists()
+    assert (run / "tasks.json").read_bytes() == (whole / "tasks.json").read_bytes()
+    part.write_text(before[0].replace('"evaluation": "', '"evaluation": "0') + "\n")
+    with caplog.at_level("WARNING"):
+        judge(run)
+    assert "another evaluation" in caplog.text

@@ -55,6 +55,19 @@ def test_from_a_data_file_to_a_judged_merged_and_served_model(
     assert (tmp_path / "merged" / "model.safetensors").is_file()
 
 
+def test_from_seeds_and_a_server_to_rows_and_a_training_on_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebook = execute("02-make-data.ipynb", tmp_path, monkeypatch, skip="gpu")
+    assert "pieces dropped" in shown(notebook, "stats = read_stats")["text/html"]
+    (histogram,) = [cell for cell in notebook.cells if cell.source.startswith("figure, axes")]
+    assert any("image/png" in output.data for output in histogram.outputs)
+    kept = (tmp_path / "out" / "tasks" / "pool" / "en.jsonl").read_text(encoding="utf-8")
+    assert '"event": "dropped"' in kept
+    assert (tmp_path / "data" / "en.test.jsonl").read_text(encoding="utf-8")
+    assert shown(notebook, "run = xtune.train")["image/png"]
+
+
 def test_the_cells_for_any_machine_of_a_real_7b_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,7 +43,7 @@ def save_final(
     if isinstance(model, PeftModel):
         _save_adapter(model, folder, plan.recipe.model)
         base: Any = model.get_base_model()
-        _generation_config(base, tokenizer).save_pretrained(folder)
+        generation_config(base, tokenizer).save_pretrained(folder)
     elif isinstance(model, PreTrainedModel):
         save_whole(model, tokenizer, folder, dtype=stored_dtype(read_config(plan.recipe.model)))
     else:
@@ -68,7 +68,7 @@ def save_whole(
     """
     held = model.generation_config
     untyped: Any = model
-    untyped.generation_config = _generation_config(model, tokenizer)
+    untyped.generation_config = generation_config(model, tokenizer)
     try:
         with quiet():
             model.save_pretrained(folder, state_dict=_cast(model.state_dict(), dtype))
@@ -175,7 +175,7 @@ def _write_dtype(path: Path, dtype: torch.dtype) -> None:
     path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _generation_config(
+def generation_config(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> GenerationConfig:
     """The model's own, except that it stops where a turn ends; a contradictory one is replaced."""

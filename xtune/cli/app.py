@@ -1,16 +1,18 @@
 """The `xtune` command: its verbs; how one ends is in `ending.py`."""
 
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from xtune import __version__, api
+from xtune.cli.chat import chat
 from xtune.cli.data import data_app
 from xtune.cli.doctor import doctor
 from xtune.cli.ending import Verbs, run_to_end
 from xtune.cli.evaluate import evaluate
+from xtune.cli.export import export
 from xtune.cli.generate import generate
+from xtune.cli.merge import merge
 from xtune.cli.plan import plan
 from xtune.cli.recipes import init, recipe_names, recipes_app
 from xtune.cli.report import report
@@ -80,54 +82,15 @@ def check(recipe: RecipeArgument, overrides: OverridesArgument = None) -> None:
     print(api.check(recipe, overrides or ()))
 
 
-@app.command()
-def chat(
-    run: Annotated[
-        str,
-        typer.Argument(metavar="RUN", help="A run folder, an adapter folder or a model folder."),
-    ],
-    prompt: Annotated[str | None, typer.Option(help="Answer this one prompt and exit.")] = None,
-    system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 512,
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
-    compare: Annotated[
-        bool, typer.Option("--compare", help="Show the base model's answer before each.")
-    ] = False,
-) -> None:
-    """Talk to a fine-tuned model, with the template it was trained with."""
-    api.chat(
-        run,
-        prompt=prompt,
-        system=system,
-        compare=compare,
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-    )
-
-
-@app.command()
-def merge(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder or an adapter folder.")],
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Where the merged model goes; must not exist.")
-    ],
-    base: Annotated[
-        Literal["unquantised", "dequantised"],
-        typer.Option(
-            help="`unquantised`: into the original weights; `dequantised`: into what QLoRA trained against."
-        ),
-    ] = "unquantised",
-) -> None:
-    """Merge an adapter into its base: a standard transformers folder."""
-    print(api.merge(run, folder, base=base))
-
-
 app.add_typer(data_app, name="data")
 app.add_typer(recipes_app, name="recipes")
 app.command(context_settings=SETTINGS)(plan)
 app.command("tune-lr", context_settings=SETTINGS)(tune_lr)
 app.command()(report)
 app.command()(runs)
+app.command()(chat)
+app.command()(merge)
+app.command()(export)
 app.command()(generate)
 app.command()(serve)
 app.command()(init)

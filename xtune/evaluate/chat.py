@@ -1,10 +1,12 @@
 """A conversation with a model in a terminal: history, commands, answers as they come. The command line is in `xtune.cli`."""
 
-from collections.abc import Callable, Generator
+import math
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from xtune.adapter.open import Opened, open_run
 from xtune.data.types import Conversation, Message, Origin
@@ -14,7 +16,22 @@ from xtune.evaluate.evaluate import make_encoder
 from xtune.evaluate.generate import Decoding, positions_left, stream
 from xtune.run.folder import RECIPE
 
-HELP = "Commands: /reset forgets the conversation, /system TEXT sets the system prompt, /exit ends."
+HELP = (
+    "Commands: /reset forgets the conversation, /system TEXT sets the system prompt, /set NAME=VALUE changes a setting "
+    "(/set shows them), /help, /exit ends. Ctrl-C stops an answer."
+)
+
+LIMITS: Mapping[str, tuple[float, float]] = {
+    "temperature": (0.0, math.inf),
+    "top_p": (0.0, 1.0),
+    "top_k": (0, math.inf),
+    "seed": (-math.inf, math.inf),
+    "max_new_tokens": (1, math.inf),
+}
+"""What /set knows, with the least and the most of each."""
+
+WHOLE = frozenset({"top_k", "seed", "max_new_tokens"})
+"""Those that are whole numbers."""
 
 HERE = Origin(source="chat", row=0)
 
@@ -47,11 +64,12 @@ class Chat:
         """
         self._model = partial(base_only, opened.model) if base else nullcontext
         self._opened = opened
-        self._decoding = decoding or Decoding(max_new_tokens=ANSWER_TOKENS)
+        self.decoding = decoding or Decoding(max_new_tokens=ANSWER_TOKENS)
         self._continues = opened.recipe.stage == "pretrain"
         self._encoder = make_encoder(opened.recipe, opened.tokenizer)
         self.system = system or None
         self.history: list[Message] = []
+        self._answers = 0
 
     def reply(self, text: str) -> Generator[str, None, None]:
         """The answer, piece by piece; then both turns are part of the history, the answer as far as it came.
@@ -66,7 +84,13 @@ class Chat:
             )
         question = Message(role="user", content=text)
         prompt = self._prompt(question)
-        decoding = replace(self._decoding, max_new_tokens=self._room(len(prompt)))
+        # answers of one conversation draw other numbers: the same question twice may be answered twice
+        decoding = replace(
+            self.decoding,
+            max_new_tokens=self._room(len(prompt)),
+            seed=self.decoding.seed + self._answers,
+        )
+        self._answers += 1
         pieces: list[str] = []
         try:
             with self._model(), closing(self._stream(prompt, decoding)) as answer:
@@ -82,8 +106,36 @@ class Chat:
         return stream(self._opened.model, self._opened.tokenizer, prompt, decoding)
 
     def reset(self) -> None:
-        """Forget the conversation; the system prompt stays."""
+        """Forget the conversation; the system prompt and the settings stay."""
         self.history.clear()
+        self._answers = 0
+
+    def set(self, assignment: str) -> None:
+        """Change how answers are chosen: `temperature=0.7`.
+
+        Raises:
+            XtuneError: There is no such setting, or it takes no such value.
+        """
+        name, sign, text = (part.strip() for part in assignment.partition("="))
+        name = name.replace("-", "_")
+        if name not in LIMITS or not sign:
+            raise XtuneError(f"/set takes NAME=VALUE; the names are {', '.join(LIMITS)}.")
+        whole = name in WHOLE
+        least, most = LIMITS[name]
+        try:
+            value = int(text) if whole else float(text)
+        except ValueError:
+            kind = "a whole number" if whole else "a number"
+            raise XtuneError(f"{name} is {text or 'empty'}; it must be {kind}.") from None
+        if not (least <= value <= most and math.isfinite(value)):
+            above = f"at least {least:g}" if math.isinf(most) else f"between {least:g} and {most:g}"
+            raise XtuneError(f"{name} is {text}; it must be {above}.")
+        changed: dict[str, Any] = {name: value}
+        self.decoding = replace(self.decoding, **changed)
+
+    def settings(self) -> str:
+        """The settings as /set takes them."""
+        return " ".join(f"{name}={getattr(self.decoding, name)}" for name in LIMITS)
 
     def _prompt(self, question: Message) -> list[int]:
         if self._continues:
@@ -97,7 +149,7 @@ class Chat:
         return self._encoder.prompt(Conversation(messages=messages, origin=HERE))
 
     def _room(self, prompt_tokens: int) -> int:
-        wanted = self._decoding.max_new_tokens
+        wanted = self.decoding.max_new_tokens
         if prompt_tokens == 0:
             raise XtuneError("There is nothing to continue.", advice="Write something.")
         left = positions_left(self._opened.model, prompt_tokens)
@@ -183,9 +235,8 @@ def converse(
         if line == "/exit":
             return
         if line.startswith("/"):
-            if base is not None:
-                _obey(base, line)
-            write(f"{_obey(chat, line)}\n")
+            said = [_obey(side, line) for side in (base, chat) if side is not None]
+            write(f"{said[-1]}\n")
         elif line:
             _answer(chat, base, line, write)
 
@@ -201,7 +252,14 @@ def _obey(chat: Chat, line: str) -> str:
         return (
             f"System prompt {'set' if chat.system else 'removed'}; the conversation starts again."
         )
-    return HELP
+    if command == "/set":
+        try:
+            if rest.strip():
+                chat.set(rest)
+        except XtuneError as error:
+            return str(error)
+        return chat.settings()
+    return HELP if command == "/help" else f"There is no command {command}. {HELP}"
 
 
 def _answer(chat: Chat, base: Chat | None, line: str, write: Callable[[str], object]) -> None:

@@ -1,12 +1,13 @@
 """Answers from a model: many prompts in batches, or one as a stream of text. Templates are not applied here."""
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from xtune.data.stops import stop_token_ids
+from xtune.evaluate.kept import Part
 from xtune.generate.answers import answer_all, evaluating, make_row
 from xtune.generate.batcher import MAX_ROWS, Batcher, Row, inner_model, positions_left
 from xtune.generate.decoding import Decoding
@@ -29,7 +30,7 @@ class Generated:
     """Whether the model ended it; False where `max_new_tokens` cut it."""
 
 
-def generate(
+def generate(  # noqa: PLR0913 - what is asked, how, and what is kept
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Sequence[int]],
@@ -37,6 +38,7 @@ def generate(
     *,
     max_rows: int = MAX_ROWS,
     progress: Callable[[int], None] | None = None,
+    kept: Part | None = None,
 ) -> list[Generated]:
     """Answer every prompt, in the order given; no answer depends on the prompts beside it.
 
@@ -49,6 +51,7 @@ def generate(
         decoding: How to choose tokens; greedy when left out.
         max_rows: Most prompts in one batch.
         progress: Told how many prompts more are answered.
+        kept: Answers of an earlier start, which are not asked for again; more are added as they come.
 
     Raises:
         torch.OutOfMemoryError: One single prompt does not fit.
@@ -60,10 +63,20 @@ def generate(
         make_row(model, prompt, decoding, stop=stop, answer=answer)
         for answer, prompt in enumerate(prompts)
     ]
-    answer_all(
-        model, rows, max_rows=max_rows, done=None if progress is None else lambda _: progress(1)
-    )
-    return [_generated(tokenizer, row) for row in rows]
+    kept = kept or Part()
+    answers = {place: Generated(**held) for place, held in kept.answers.items()}
+    if progress is not None and answers:
+        progress(len(answers))
+
+    def over(row: Row) -> None:
+        answers[row.answer] = _generated(tokenizer, row)
+        kept.add({row.answer: asdict(answers[row.answer])})
+        if progress is not None:
+            progress(1)
+
+    left = [row for row in rows if row.answer not in answers]
+    answer_all(model, left, max_rows=max_rows, done=over)
+    return [answers[place] for place in range(len(rows))]
 
 
 def stream(

@@ -1,7 +1,7 @@
 """The tuned model beside its base on public tasks: prepares the questions, asks both, compares with intervals."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from xtune.adapter.open import Opened
-from xtune.errors import DataError, Problem
+from xtune.errors import DataError, Interrupted, Problem
 from xtune.evaluate.compare import on_both
 from xtune.evaluate.evaluate import Progress, make_encoder
+from xtune.evaluate.kept import Kept
 from xtune.evaluate.metrics.bootstrap import Compared, average, compare
 from xtune.evaluate.metrics.translation import bleu_signature, require
 from xtune.evaluate.numbers import (
@@ -27,6 +28,7 @@ from xtune.evaluate.suite import Asker, Scored
 from xtune.evaluate.tasks.items import Asked, Drawing, ask
 from xtune.evaluate.tasks.rows import has_files, read_task
 from xtune.evaluate.tasks.table import Task, choose_languages, choose_tasks, shipped
+from xtune.generate.job import fingerprint_of
 from xtune.recipe import Recipe
 from xtune.run.durable import write_json
 from xtune.run.folder import RECIPE
@@ -35,6 +37,9 @@ TASKS = "tasks.json"
 """Where a run keeps the comparison."""
 
 PICTURE = "tasks.png"
+
+KEPT = "tasks.part"
+"""Where a run keeps the answers of an evaluation that is not over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +160,9 @@ def judge_run(
     Raises:
         DataError: A task or its rows are not to be had; before any model is loaded.
         MissingPackageError: A measure needs a package that is not installed.
-        RunError: The folder holds no finished run.
+        RunError: The folder holds no finished run, or another process evaluates it.
+        Interrupted: Stopped by Ctrl-C or SIGTERM; the same again goes on with the answers so far.
+        KeyboardInterrupt: The same where nothing is written.
     """
     options = options or TaskOptions()
     prepared, notes = prepare(tasks, options)
@@ -167,16 +174,31 @@ def judge_run(
         if progress is not None:
             progress(done, total)
 
+    sides = iter(("tuned", "base"))  # the order of `on_both`
+
     def measure(opened: Opened, recipe: Recipe) -> list[Scored]:
         asker = Asker(
             model=opened.model,
             tokenizer=opened.tokenizer,
             encoder=make_encoder(recipe, opened.tokenizer) if options.template else None,
             autocast=opened.autocast,
+            kept=kept,
+            side=next(sides),
         )
         return [asker.score(asked, count) for asked in prepared]
 
-    base, tuned, more = on_both(run, measure, device=device)
+    has_run = (run / RECIPE).exists()
+    kept = Kept(run / KEPT if has_run else None, _identity(run, prepared, options))
+    try:
+        base, tuned, more = on_both(run, measure, device=device)
+    except KeyboardInterrupt:
+        if not has_run:
+            raise
+        raise Interrupted(
+            f"Stopped. {done:,} of {total:,} questions are answered, in {run / KEPT}; the same command goes on."
+        ) from None
+    finally:
+        kept.close()
     outcomes = tuple(
         _outcome(asked, before, after, options)
         for asked, before, after in zip(prepared, base, tuned, strict=True)
@@ -185,10 +207,30 @@ def judge_run(
     if cut:
         notes.append(f"{cut} texts were longer than the model reads and lost their beginning")
     judgement = Judgement(outcomes=outcomes, options=options, notes=(*notes, *more))
-    if (run / RECIPE).exists():
+    if has_run:
         write_json(run / TASKS, judgement.to_json())
         judgement.draw(run / PICTURE)
+        kept.finish()
     return judgement
+
+
+def _identity(run: Path, prepared: Sequence[Asked], options: TaskOptions) -> dict[str, Any]:
+    """What the answers to all questions depend on, as JSON takes it."""
+    weights = [run / "adapter", run / "model", run]
+    return {
+        "weights": [fingerprint_of(folder) for folder in weights],
+        "template": options.template,
+        "tasks": [
+            {
+                "name": asked.name,
+                "language": asked.language,
+                "max_new_tokens": asked.task.max_new_tokens,
+                "items": [asdict(item) for item in (*asked.shots, *asked.items)],
+                "shots": len(asked.shots),
+            }
+            for asked in prepared
+        ],
+    }
 
 
 def prepare(tasks: Sequence[str], options: TaskOptions) -> tuple[list[Asked], list[str]]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from xtune.evaluate.kept import Part
 from xtune.kernels.loss import Span, span_losses
 
 BATCH_TOKENS = 4096
@@ -66,6 +67,7 @@ def log_likelihoods(
     pad_token_id: int,
     autocast: torch.dtype | None = None,
     progress: Callable[[int], None] | None = None,
+    kept: Part | None = None,
 ) -> list[float]:
     """The natural logarithm of each ending's probability, in the order given.
 
@@ -78,6 +80,8 @@ def log_likelihoods(
         pad_token_id: What fills short rows up; it takes no part.
         autocast: Type of the matrix products if they ran under autocast in training.
         progress: Told after each batch how many endings of it are judged.
+        kept: Likelihoods of an earlier start, to which those of each batch are added. Batches that it has are left out, and
+            all others are the same as without.
 
     Raises:
         torch.OutOfMemoryError: One single text does not fit.
@@ -86,8 +90,15 @@ def log_likelihoods(
     was_training = model.training
     model.eval()
     mixed = torch.autocast(device.type, dtype=autocast) if autocast is not None else nullcontext()
-    found: dict[int, float] = {}
-    waiting = _batches(_readings(endings))
+    kept = kept or Part()
+    likelihoods: dict[int, float] = kept.answers
+    waiting = [
+        batch
+        for batch in _batches(_readings(endings))
+        if not all(place in likelihoods for _, served in batch for place in served)
+    ]
+    if progress is not None and likelihoods:
+        progress(len(likelihoods))
     try:
         with torch.no_grad(), mixed:
             while waiting:
@@ -100,12 +111,13 @@ def log_likelihoods(
                     half = len(batch) // 2
                     waiting += [batch[half:], batch[:half]]
                     continue
-                found.update(losses)
+                fresh = len(losses.keys() - likelihoods.keys())
+                kept.add(losses)
                 if progress is not None:
-                    progress(len(losses))
+                    progress(fresh)
     finally:
         model.train(was_training)
-    return [found[place] for place in range(len(endings))]
+    return [likelihoods[place] for place in range(len(endings))]
 
 
 _Reading = tuple[tuple[int, ...], list[int]]

@@ -1,7 +1,7 @@
 """One model on the questions of tasks: choices by likelihood, written answers by their text. Bases and tables are elsewhere."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from xtune.data.encode import Encoder
 from xtune.evaluate.asking import Asking
 from xtune.evaluate.generate import Decoding, generate, positions_left
+from xtune.evaluate.kept import Kept, Part
 from xtune.evaluate.likelihood import log_likelihoods
 from xtune.evaluate.match import final_answer
 from xtune.evaluate.metrics.bootstrap import Measure, mean_measure
@@ -40,6 +41,11 @@ class Asker:
     """Asks in the chat template; None: in plain text."""
 
     autocast: torch.dtype | None = None
+    kept: Kept = field(default_factory=lambda: Kept(None, {}))
+    """Where answers are kept as they come, and where those of an earlier start are."""
+
+    side: str = ""
+    """Which of the models it is, by which its answers are kept apart."""
 
     def score(self, asked: Asked, progress: Callable[[int], None]) -> Scored:
         """Answer all questions.
@@ -62,6 +68,9 @@ class Asker:
             return self._choose(asked, asking, progress)
         return self._write(asked, asking, progress)
 
+    def _part(self, asked: Asked) -> Part:
+        return self.kept.part(f"{self.side}/{asked.name}/{asked.language}")
+
     def _choose(self, asked: Asked, asking: Asking, progress: Callable[[int], None]) -> Scored:
         endings = [asking.endings(item) for item in asked.items]
         told = _Told(progress, [len(part) for part in endings])
@@ -71,6 +80,7 @@ class Asker:
             pad_token_id=pad_token_id(self.tokenizer),
             autocast=self.autocast,
             progress=told,
+            kept=self._part(asked),
         )
         remaining = iter(flat)
         likelihoods = [[next(remaining) for _ in part] for part in endings]
@@ -90,6 +100,7 @@ class Asker:
                 stop_tokens=line_ends(self.tokenizer) if plain else (),
             ),
             progress=progress,
+            kept=self._part(asked),
         )
         texts = [
             _first_line(answer.text) if plain else final_answer(answer.text, expected="").strip()

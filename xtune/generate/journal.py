@@ -60,7 +60,7 @@ class Journal:
         aside = self.out.with_name(f".{self.out.name}.writing")
         with aside.open("wb") as stream:
             for number, row in enumerate(rows):
-                stream.write(_line({**row, **self.answers[number]}))
+                stream.write(as_line({**row, **self.answers[number]}))
         aside.replace(self.out)
         self.path.unlink()
         self._stream.close()
@@ -72,7 +72,7 @@ class Journal:
     def _resume(self, job: dict[str, Any]) -> None:
         self._stream.seek(0)
         whole = 0
-        lines = _whole_lines(self._stream)
+        lines = whole_lines(self._stream)
         begun = next(lines, None)
         if begun is not None:
             whole, found = begun
@@ -90,15 +90,16 @@ class Journal:
             self._write(job)
 
     def _write(self, value: Mapping[str, Any]) -> None:
-        self._stream.write(_line(value))
+        self._stream.write(as_line(value))
         self._stream.flush()
 
 
-def _line(value: Mapping[str, Any]) -> bytes:
+def as_line(value: Mapping[str, Any]) -> bytes:
+    """A JSON line."""
     return (json.dumps(value, ensure_ascii=False) + "\n").encode()
 
 
-def _whole_lines(stream: BinaryIO) -> Iterator[tuple[int, dict[str, Any]]]:
+def whole_lines(stream: BinaryIO) -> Iterator[tuple[int, dict[str, Any]]]:
     """Lines that were written whole, each with the byte behind it."""
     end = 0
     for line in stream:

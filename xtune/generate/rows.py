@@ -15,7 +15,7 @@ from xtune.data.sources import SourceFile, find_files
 from xtune.data.starts import Start
 from xtune.data.types import Conversation, Document, Message, Origin, Record
 from xtune.errors import DataError
-from xtune.recipe import Recipe
+from xtune.recipe import Recipe, Source
 
 ANSWERS = {"instruction": "output", "prompt": "completion", "query": "response"}
 """Columns of a question to those of its answer, which may be absent here."""
@@ -33,7 +33,7 @@ class Asked:
     row: Conversation | Document
 
 
-def read_asked(source: str, recipe: Recipe, max_rows: int | None = None) -> list[Asked]:
+def read_asked(source: str | Source, recipe: Recipe, max_rows: int | None = None) -> list[Asked]:
     """The rows of a file, a folder or anything else that training reads.
 
     Args:
@@ -53,7 +53,10 @@ def read_asked(source: str, recipe: Recipe, max_rows: int | None = None) -> list
             problems.include(error)
     problems.raise_any()
     if not asked:
-        refuse("There are no rows to answer", where=source)
+        refuse(
+            "There are no rows to answer",
+            where=str(source) if isinstance(source, str) else source.source,
+        )
     return asked[:max_rows]
 
 

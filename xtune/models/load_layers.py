@@ -4,11 +4,9 @@ transformers reads, renames, merges and quantises; here its keys are only put in
 then layer after layer. Files are read, not mapped, so that the host never holds more than one layer unquantised.
 """
 
-import ctypes
 import inspect
 import logging
 import re
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -28,6 +26,8 @@ from transformers.core_model_loading import (
 )
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.pytorch_utils import Conv1D
+
+from xtune.models.allocator import give_back_memory
 
 log = logging.getLogger("xtune")
 
@@ -120,7 +120,7 @@ def _read(model: PreTrainedModel, files: Sequence[str], settings: Any, reading: 
             )
         part.mismatched_keys |= misfits
         account = part if account is None else _joined(account, part)
-        _give_back_memory()
+        give_back_memory()
         layer = model.get_submodule(name) if name else None
         if isinstance(layer, GradientCheckpointingLayer):
             is_whole = not misfits and not any(each.is_meta for each in _stored(layer))
@@ -149,13 +149,6 @@ def _misfits(
         if shape != expected and not turned:
             found.add((name, shape, expected))
     return found
-
-
-def _give_back_memory() -> None:
-    """Return to the system what freed tensors took; glibc's allocator keeps it, up to a whole unquantised model."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(0)
 
 
 def _stored(layer: nn.Module) -> Iterator[torch.Tensor]:

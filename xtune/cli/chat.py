@@ -1,0 +1,39 @@
+"""`xtune chat`: a conversation in the terminal; it only parses and calls."""
+
+from typing import Annotated
+
+import typer
+
+from xtune import api
+
+
+def chat(
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN", help="A run folder, an adapter folder or a model folder."),
+    ],
+    prompt: Annotated[str | None, typer.Option(help="Answer this one prompt and exit.")] = None,
+    system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 512,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
+    top_p: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Sample from tokens of this probability.")
+    ] = 1.0,
+    top_k: Annotated[int, typer.Option(min=0, help="Sample from this many tokens; 0: all.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the sampling; every answer has its own of it.")
+    ] = 0,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Show the base model's answer before each.")
+    ] = False,
+) -> None:
+    """Talk to a fine-tuned model, with the template it was trained with.
+
+    /help lists the commands, /set temperature=0.7 changes a setting. Ctrl-C stops an answer, and at the prompt the chat.
+    """
+    from xtune.generate.decoding import Decoding
+
+    decoding = Decoding(
+        temperature=temperature, top_p=top_p, top_k=top_k, seed=seed, max_new_tokens=max_new_tokens
+    )
+    api.chat(run, prompt=prompt, system=system, compare=compare, decoding=decoding)
