@@ -217,6 +217,7 @@ def test_completions_take_several_prompts_of_text_or_tokens(client: OpenAI) -> N
         ({"max_tokens": 1501}, 400, "this server gives 1500"),
         ({"temperature": -0.1}, 400, "`temperature`"),
         ({"n": 17}, 400, "`n`"),
+        ({"top_k": 2**63}, 400, "`top_k`"),
         ({"temprature": 1}, 400, "Did you mean `temperature`?"),
         ({"frequency_penalty": 0.5}, 400, "`frequency_penalty` is not supported"),
         ({"response_format": {"type": "json_object"}}, 400, "`response_format` is not supported"),

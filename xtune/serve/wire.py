@@ -54,7 +54,7 @@ class Asking(BaseModel):
     max_tokens: Amount | None = None
     temperature: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
-    top_k: Annotated[int, Field(ge=-1)] | None = None
+    top_k: Annotated[int, Field(ge=-1, lt=2**31)] | None = None
     """As vLLM has it: -1 and 0 mean all."""
 
     n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None

@@ -1,0 +1,40 @@
+"""What one request may not do to the others: break their answers, or keep the server from answering at all."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from openai import OpenAI
+
+from xtune import api
+from xtune.generate.batcher import Row
+from xtune.generate.decoding import Decoding
+from xtune.serve.engine import News, Request
+
+HELLO: Any = [{"role": "user", "content": "hello"}]
+
+
+def test_a_row_that_cannot_be_computed_fails_alone(
+    demo: api.Server, client: OpenAI, capfd: pytest.CaptureFixture[str]
+) -> None:
+    options: Any = {"model": "tasks", "messages": HELLO, "temperature": 1.3, "seed": 5}
+    options |= {"max_tokens": 40}
+    alone = client.chat.completions.create(**options).choices[0].message.content
+    served = demo.engine.models.served["tasks"]
+
+    async def break_it() -> News | None:
+        """A token that the model has no embedding of."""
+        rows = [Row(prompt=[10**6], decoding=Decoding(), adapter=served.adapter)]
+        broken = Request(served=served, rows=rows)
+        demo.engine.submit(broken)
+        return await broken.news.get()
+
+    pieces = iter(client.chat.completions.create(stream=True, **options))
+    text = [next(pieces), next(pieces)]
+    told = asyncio.run(break_it())
+    text += pieces
+    assert told is not None
+    assert told.failed is not None
+    assert "".join(piece.choices[0].delta.content or "" for piece in text) == alone
+    assert demo.engine.load == (0, 0)
+    capfd.readouterr()
