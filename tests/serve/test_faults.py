@@ -1,6 +1,9 @@
 """What one request may not do to the others: break their answers, or keep the server from answering at all."""
 
 import asyncio
+import http.client
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -38,3 +41,30 @@ def test_a_row_that_cannot_be_computed_fails_alone(
     assert "".join(piece.choices[0].delta.content or "" for piece in text) == alone
     assert demo.engine.load == (0, 0)
     capfd.readouterr()
+
+
+def test_the_server_answers_while_a_prompt_is_tokenised(
+    demo: api.Server, client: OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = demo.engine.models.served["tasks"]
+    tokenise, begun, answered = served.prompter.ids, threading.Event(), threading.Event()
+
+    def slowly(conversation: Any) -> list[int]:
+        begun.set()
+        answered.wait(10)
+        return tokenise(conversation)
+
+    monkeypatch.setattr(served.prompter, "ids", slowly)
+    with ThreadPoolExecutor() as pool:
+        long = pool.submit(
+            client.chat.completions.create, model="tasks", messages=HELLO, max_tokens=1
+        )
+        begun.wait()
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", demo.listener.getsockname()[1], timeout=5
+        )
+        connection.request("GET", "/health")
+        assert connection.getresponse().status == 200
+        connection.close()
+        answered.set()
+        assert long.result().choices

@@ -227,5 +227,8 @@ def _refuse_length(message: str) -> NoReturn:
 
 
 def _check_unicode(texts: Sequence[str], param: str) -> None:
-    if any("\ud800" <= one <= "\udfff" for text in texts for one in text):
-        raise ApiError(400, "A text holds half of a surrogate pair.", param=param)
+    try:
+        for text in texts:
+            text.encode()
+    except UnicodeEncodeError:
+        raise ApiError(400, "A text holds half of a surrogate pair.", param=param) from None

@@ -80,7 +80,9 @@ class Request:
     news: "asyncio.Queue[News | None]" = field(default_factory=asyncio.Queue)
     """Ends with None when the client is gone."""
 
-    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    loop: asyncio.AbstractEventLoop = field(init=False)
+    """Whose task reads the news: the one that submits."""
+
     gone: bool = False
 
     @property
@@ -137,12 +139,13 @@ class Engine:
         return len(self._running), len(self._waiting)
 
     def submit(self, request: Request) -> None:
-        """Take a request on; its news arrive in its queue.
+        """Take a request on; its news arrive in its queue, for a task of the loop that calls this.
 
         Raises:
             Busy: The line is full.
             Stopping: The server is ending.
         """
+        request.loop = asyncio.get_running_loop()
         keep = request.keep
         seats = [
             _Seat(
