@@ -3,18 +3,19 @@
 Importing this module is cheap; torch and transformers come with the first verb that needs them.
 """
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 from xtune.catalog import find_recipe
+from xtune.errors import XtuneError
 from xtune.hardware import prepare_allocator
 from xtune.recipe import Recipe
 from xtune.recipe.read import dump_recipe, read_recipe
+from xtune.recipe.words import Overrides, as_words
 from xtune.shown import Shown
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from xtune.plan import Plan
     from xtune.run.observer import Observer
     from xtune.serve.engine import Engine, Limits
-
-Overrides: TypeAlias = Mapping[str, Any] | Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -375,20 +374,17 @@ def merge(
 
 
 def named_recipe(recipe: NamedRecipe | str | Path, overrides: Overrides) -> NamedRecipe:
-    """What `read` returns, or what it returned earlier; overrides are then given to `read`.
+    """What `read` returns, or what it returned earlier.
 
     Raises:
         RecipeError: The recipe is wrong.
+        XtuneError: There are overrides for a recipe that is read already.
     """
-    return recipe if isinstance(recipe, NamedRecipe) else read(recipe, overrides)
-
-
-def as_words(overrides: Overrides) -> Sequence[str]:
-    """Overrides as a person would type them: `train.learning_rate=0.0001`."""
-    if isinstance(overrides, Mapping):
-        return [f"{key}={_as_yaml(value)}" for key, value in overrides.items()]
-    return overrides
-
-
-def _as_yaml(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)  # JSON is YAML's flow style
+    if not isinstance(recipe, NamedRecipe):
+        return read(recipe, overrides)
+    if overrides:
+        raise XtuneError(
+            f"Overrides go with a recipe's name or file; `{recipe.name}` is read already.",
+            advice="Give them to xtune.read.",
+        )
+    return recipe

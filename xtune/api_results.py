@@ -9,8 +9,9 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from xtune.api import NamedRecipe, Overrides, folder_of, merge, named_recipe
+from xtune.api import NamedRecipe, folder_of, merge, named_recipe
 from xtune.hardware import prepare_allocator
+from xtune.recipe.words import Overrides
 
 if TYPE_CHECKING:
     from xtune.adapter.export import Exported

@@ -57,7 +57,5 @@ def test_another_process_compiles_once_and_again_for_other_sources(tmp_path: Pat
 def test_what_is_in_the_cache_is_not_compiled_again() -> None:
     """With the cache that all tests share; the first of them may have to fill it."""
     code = SEARCHES.format(first="from selfinstruct.novelty.cache import prepare; prepare()")
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split()[2] == "False"
