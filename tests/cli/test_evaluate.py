@@ -68,6 +68,7 @@ def test_a_bare_adapter_is_judged_on_a_task_and_its_folder_stays_as_it_was(
         (["--tasks", "xcoppa"], "Did you mean `xcopa`?"),
         (["--tasks", "xcopa", "--languages", "xx"], "has the language `xx`"),
         (["--tasks", "xcopa", "--task-data", "absent"], "no folder absent"),
+        (["--language", "klingon"], "`klingon` is no language code"),
         (["--shots", "2"], "`--tasks all`"),
         (["--tasks", "xcopa", "--json", "absent/x.json"], "x.json"),
     ],
