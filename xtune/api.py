@@ -122,13 +122,14 @@ def train(
     return Run(finished.folder, end=finished.end)
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - the choices of `xtune evaluate`, one by one
     run: str | PathLike[str],
     *,
     data: str | None = None,
     language: str | None = None,
     max_rows: int | None = None,
     max_new_tokens: int | None = None,
+    seed: int = 0,
     progress: "Progress | None" = None,
 ) -> "Comparison":
     """Judge a run on held-out rows: loss, perplexity, exact match, with the base model beside it.
@@ -139,6 +140,7 @@ def evaluate(
         language: BCP-47 code of the answers' language, for measures of words; default: found out from them.
         max_rows: Use only the first so many rows.
         max_new_tokens: Longest answer; default: a little more than the longest expected one.
+        seed: Seed of the resamples that the intervals come from.
         progress: Told how many prompts are answered, and of how many.
 
     Raises:
@@ -155,7 +157,7 @@ def evaluate(
     comparison = compare_run(
         Path(run),
         None if data is None else (data,),
-        options=Options(decoding=decoding, max_rows=max_rows, language=language),
+        options=Options(decoding=decoding, max_rows=max_rows, language=language, seed=seed),
         progress=progress,
     )
     if (Path(run) / RECIPE).exists():

@@ -161,6 +161,13 @@ def test_the_gain_has_the_standard_error_of_paired_differences() -> None:
     )
 
 
+def test_the_seed_decides_the_resamples() -> None:
+    marks = "0000111010" * 3
+    both: Any = {"before": judged(marks), "after": judged(marks[::-1])}
+    one, two, again = (Comparison(**both, seed=seed).to_json() for seed in (1, 2, 1))
+    assert one["measures"] == again["measures"] != two["measures"]
+
+
 def test_samples_show_what_was_fixed_and_what_is_still_wrong_first() -> None:
     comparison = Comparison(before=judged("110100"), after=judged("111000"))
     assert [(fate, after.origin) for fate, _, after in comparison.samples()] == [

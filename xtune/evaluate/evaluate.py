@@ -112,6 +112,9 @@ class Options:
     language: str | None = None
     """BCP-47 code of the answers' language, for the measures of words; None: found out from the expected answers."""
 
+    seed: int = 0
+    """Seed of the resamples."""
+
     loss_chunk_tokens: int = 1024
     autocast: torch.dtype | None = None
     """Type of the matrix products if they ran under autocast in training."""
