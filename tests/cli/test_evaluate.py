@@ -56,6 +56,7 @@ def test_a_bare_adapter_is_judged_on_a_task_and_its_folder_stays_as_it_was(
     )
     assert code == 0, err
     assert "xcopa vi" in out
+    assert "fewer than 10 rows" in out
     assert sorted(adapter.iterdir()) == before
     (task,) = json.loads(numbers.read_text())["tasks"]["tasks"]
     assert task["questions"] == 2

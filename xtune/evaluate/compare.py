@@ -38,7 +38,14 @@ from xtune.evaluate.metrics.bootstrap import (
 from xtune.evaluate.metrics.texts import Written
 from xtune.evaluate.metrics.texts import measure as text_measure
 from xtune.evaluate.metrics.translation import COMMAND, is_available
-from xtune.evaluate.numbers import Bar, change_text, comparison_table, draw_bars, interval_text
+from xtune.evaluate.numbers import (
+    Bar,
+    change_text,
+    comparison_table,
+    draw_bars,
+    few_rows_note,
+    interval_text,
+)
 from xtune.recipe import Recipe
 from xtune.recipe.models import Full
 from xtune.run.durable import write_json
@@ -58,7 +65,6 @@ DETECTED_TEXTS = 100
 """Expected answers whose language is looked at."""
 
 NEW_TOKENS = "the base has rows for the new tokens too, untrained ones, as its text is cut up in the same way"
-
 Measured = TypeVar("Measured")
 
 
@@ -189,6 +195,7 @@ def compare_run(
     language = options.language or language_of([answer.expected for answer in after.answers])
     if after.answers and after.json_match is None and not is_available():
         notes = (*notes, f"for BLEU and chrF: {COMMAND}")
+    notes = (*notes, *few_rows_note(after.rows))
     comparison = Comparison(
         before=before, after=after, notes=notes, language=language, seed=options.seed
     )
