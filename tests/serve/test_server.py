@@ -261,13 +261,17 @@ def post(demo: api.Server, body: bytes, **headers: str) -> tuple[int, dict[str, 
         (b"\xff\xfe", 400, "not JSON"),
         (b"[" * 100_000, 400, "error parsing the body"),
         (b'{"model":"tasks","messages":[{"role":"user","content":"\\ud800"}]}', 400, "surrogate"),
+        (b'{"model":"tasks","messages":[{"role":"user","content":"x"}],"b\\ud800":1}', 400, "surrogate"),
+        (b'{"model":"a\\ud800","messages":[{"role":"user","content":"x"}]}', 404, "`a\\ud800` does not"),
+        (b'{"model":"tasks","messages":[{"role":"user","content":"x"}],"tools":[{"function":{"name":"f\\ud800"}}]}', 400, "surrogate"),
+        (b'{"model":"tasks","messages":[{"role":"assistant","tool_calls":[{"function":{"name":"f\\ud800","arguments":"{}"}}]}]}', 400, "surrogate"),
         (
             b'{"model":"tasks","messages":[{"role":"user","content":"x"}],"top_p":NaN}',
             400,
             "`top_p`",
         ),
     ],
-)
+)  # fmt: skip
 def test_a_malformed_body_is_an_error_in_json(
     demo: api.Server, body: bytes, status: int, said: str
 ) -> None:

@@ -1,5 +1,6 @@
 """From a request to the rows that the engine answers: prompts, lengths, stops. It answers nothing itself."""
 
+import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -114,6 +115,8 @@ def ask_completion(engine: Engine, body: CompletionRequest) -> Asked:
 
 
 def _conversation(body: ChatRequest) -> Conversation:
+    _check_json(body.messages, "messages")
+    _check_json(body.tools, "tools")
     try:
         messages = messages_of(body.messages, "messages", {})
         tools = () if body.tool_choice == "none" else tools_of(body.tools, "tools")
@@ -125,7 +128,6 @@ def _conversation(body: ChatRequest) -> Conversation:
         allowed = "the model reads text alone" if "part of type" in misfit.what else misfit.allowed
         told = "; ".join(part for part in (misfit.what, allowed) if part)
         raise ApiError(400, f"{told}.", param=param) from None
-    _check_unicode([message.content for message in messages], "messages")
     # an assistant's message at the end is a turn like others: another one is answered
     answer = Message(role="assistant", content="")
     return Conversation(messages=(*messages, answer), tools=tools, origin=HERE)
@@ -224,6 +226,19 @@ def _room(engine: Engine, prompt: list[int], longest: int | None) -> int:
 
 def _refuse_length(message: str) -> NoReturn:
     raise ApiError(400, message, param="messages", code="context_length_exceeded")
+
+
+def _check_json(value: object, param: str) -> None:
+    """Refuse what could not be written again: names of tools and arguments of calls go into the prompt, too.
+
+    Raises:
+        ApiError: It could not.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        raise ApiError(400, f"`{param}` is nested too deeply.", param=param) from None
+    _check_unicode([text], param)
 
 
 def _check_unicode(texts: Sequence[str], param: str) -> None:

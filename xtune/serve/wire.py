@@ -30,10 +30,17 @@ class ApiError(Exception):
         code: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
+        message = _writable(message)
         super().__init__(message)
         self.status = status
         self.headers = dict(headers or {})
+        param = None if param is None else _writable(param)
         self.body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def _writable(text: str) -> str:
+    """A text that may quote a request, with halves of surrogate pairs escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class StreamOptions(BaseModel):
@@ -174,6 +181,8 @@ def invalid(errors: Sequence[Mapping[str, Any]], known: Sequence[str]) -> ApiErr
         return ApiError(
             400, f"The body is not JSON: {error.get('ctx', {}).get('error', error['msg'])}."
         )
+    if error["type"] == "string_unicode" and not place:
+        return ApiError(400, "The name of a parameter holds half of a surrogate pair.")
     if not place:
         return ApiError(
             400, "The body must be a JSON object, with `Content-Type: application/json`."
