@@ -194,6 +194,16 @@ def test_the_table_shows_both_models_and_the_samples() -> None:
         assert words in text
 
 
+def test_no_answer_acts_on_the_terminal() -> None:
+    stream = io.StringIO()
+    evil = judged("01", text="a\x1b]0;title\x07b\x1b[2J\nnext\u202eline")
+    Console(file=stream, width=100).print(Comparison(before=evil, after=evil).table())
+    shown = stream.getvalue()
+    assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+    assert "␛]0;title␇b␛[2J" in shown
+    assert any(line.strip().startswith("next") for line in shown.splitlines())
+
+
 def test_texts_alone_make_a_table_of_losses() -> None:
     losses = Evaluation(rows=3, loss=HeldOutLoss(value=800.0, weight=10.0), answers=())
     comparison = Comparison(before=losses, after=losses)

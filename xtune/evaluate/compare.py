@@ -50,6 +50,7 @@ from xtune.recipe import Recipe
 from xtune.recipe.models import Full
 from xtune.run.durable import write_json
 from xtune.run.folder import RECIPE
+from xtune.shown import visible
 from xtune.text import detect_language
 
 EVALUATION = "evaluation.json"
@@ -353,9 +354,11 @@ def _sample(fate: str, before: Answer, after: Answer) -> RenderableType:
         ("before", before.answer),
         ("after", after.answer),
     ):
-        table.add_row(name, Text(_shortened(text)))
+        lines = _shortened(text).split("\n")
+        table.add_row(name, Text("\n".join(map(visible, lines))))  # a model may write anything
     style = "green" if after.exact else "red"
-    return Padding(Group(Text(f"{after.origin}: {fate}", style=style), table), (1, 0, 0, 0))
+    heading = Text(visible(f"{after.origin}: {fate}"), style=style)
+    return Padding(Group(heading, table), (1, 0, 0, 0))
 
 
 def _shortened(text: str) -> str:

@@ -13,10 +13,10 @@ from rich.text import Text
 from xtune.errors import RunError
 from xtune.report.html import page_html, table_html
 from xtune.report.pace import bytes_text, duration_text, rate_text
-from xtune.report.pieces import visible
 from xtune.report.run_files import RunFiles, is_finite
 from xtune.run.folder import RECIPE
 from xtune.run.lock import is_held
+from xtune.shown import visible
 
 DEEPEST = 3
 """Folders within folders that are searched."""
