@@ -125,3 +125,14 @@ def test_a_value_out_of_range_is_named(name: str, value: float, allowed: str) ->
     options: dict[str, Any] = {name: value}
     with pytest.raises(XtuneError, match=f"`{name}` is {value}; it must be {allowed}"):
         Decoding(**options)
+
+
+@pytest.mark.parametrize("forbidden", [-math.inf, torch.finfo(torch.float32).min])
+def test_tokens_that_may_not_be_chosen_change_nothing_of_how_sure_the_others_are(
+    forbidden: float,
+) -> None:
+    logits = torch.tensor([[5.0, 4.99, -3.0], [5.0, 4.0, -3.0]])
+    longer = torch.nn.functional.pad(logits, (0, 2), value=forbidden)
+    wants = [Want(Decoding(), row, 0) for row in range(2)]
+    assert choose(logits, wants, slack=0.01) == ([0, 0], [False, True])  # a reach of 0.05
+    assert choose(longer, wants, slack=0.01) == ([0, 0], [False, True])

@@ -56,7 +56,9 @@ def choose(
         largest one.
     """
     logits = logits.float()
-    reach = slack * logits.abs().amax(-1).nan_to_num(posinf=0.0)  # (rows,)
+    # what may not be chosen, which models and `Row.vocabulary` mark by the lowest number or -inf, is no size of logits
+    shown = logits.masked_fill(logits <= torch.finfo(logits.dtype).min, 0.0)
+    reach = slack * shown.abs().amax(-1).nan_to_num(posinf=0.0)  # (rows,)
     tokens: list[int] = [0] * len(wants)
     sure: list[bool] = [True] * len(wants)
     greedy = [row for row, want in enumerate(wants) if want.decoding.is_greedy]
