@@ -182,6 +182,12 @@ def _listed(path: Path, folder: Path) -> ListedRun:
         return ListedRun(
             name=name, state="broken", steps="", problem=str(error), settings={}, numbers={}
         )
+    is_ours = isinstance(files.recipe.get("model"), Mapping) and "method" in files.recipe
+    if files.recipe and not is_ours:
+        problem = f"{RECIPE} is no recipe of xtune"
+        return ListedRun(
+            name=name, state="broken", steps="", problem=problem, settings={}, numbers={}
+        )
     problem = f"damaged: {', '.join(files.damaged)}" if files.damaged else ""
     state = files.state.replace("_", " ")
     if files.state == "running" and not is_held(path):
