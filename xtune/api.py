@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from xtune.plan import Plan
     from xtune.run.observer import Observer
     from xtune.serve.engine import Engine, Limits
+    from xtune.serve.server import Server as RunningServer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +106,13 @@ def train(
     named = named_recipe(
         recipe, overrides
     )  # first: a mistake in the recipe must not wait for torch
+    from xtune.run.observer import Observers, check_observers  # noqa: PLC0415
+
+    check_observers(observers)
     prepare_allocator()
     from xtune.notebook.run import Run  # noqa: PLC0415
     from xtune.report.observers import observers_for  # noqa: PLC0415
     from xtune.report.preparing import preparing  # noqa: PLC0415
-    from xtune.run.observer import Observers  # noqa: PLC0415
     from xtune.train.session import train_session  # noqa: PLC0415
 
     finished = train_session(
@@ -268,6 +271,7 @@ class Server:
     listener: "socket"
     host: str
     api_key: str | None = field(default=None, repr=False)
+    _running: "list[RunningServer]" = field(default_factory=list, init=False, repr=False)
 
     @property
     def url(self) -> str:
@@ -297,12 +301,20 @@ class Server:
         from xtune.serve.server import make_server  # noqa: PLC0415
 
         server = make_server(self.engine, host=self.host, api_key=self.api_key, grace_s=grace_s)
+        self._running.append(server)
         server.run(sockets=[self.listener])
         return not server.cut
 
+    def stop(self) -> None:
+        """End a `run` in another thread as SIGTERM would; of a server that does not run, give the port back."""
+        for server in self._running:
+            server.should_exit = True
+        if not self._running:
+            self.listener.close()
+
 
 def serve(
-    runs: Sequence[str | PathLike[str]],
+    runs: str | PathLike[str] | Sequence[str | PathLike[str]],
     *,
     address: tuple[str, int] = ("127.0.0.1", 8000),
     api_key: str | None = None,
@@ -313,7 +325,7 @@ def serve(
     """An OpenAI-compatible server for one model, or for adapters of one base; `run` it.
 
     Args:
-        runs: Runs, adapter or model folders, each as `FOLDER` or `NAME=FOLDER`.
+        runs: A run, adapter or model folder, or several, each as `FOLDER` or `NAME=FOLDER`.
         address: Host and port; port 0 takes a free one.
         api_key: What clients must send; None: nothing.
         base: Serve the base under its own name, too.
@@ -326,7 +338,7 @@ def serve(
     from xtune.serve.address import bind  # noqa: PLC0415
     from xtune.serve.names import name_runs  # noqa: PLC0415
 
-    named = name_runs([fspath(run) for run in runs])
+    named = name_runs(runs)
     listener = bind(*address)
     from xtune.serve.engine import Engine, Limits  # noqa: PLC0415 - torch is imported late
     from xtune.serve.models import open_models  # noqa: PLC0415
