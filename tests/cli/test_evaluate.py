@@ -71,6 +71,8 @@ def test_a_bare_adapter_is_judged_on_a_task_and_its_folder_stays_as_it_was(
         (["--tasks", "xcopa", "--task-data", "absent"], "no folder absent"),
         (["--language", "klingon"], "`klingon` is no language code"),
         (["--shots", "2"], "`--tasks all`"),
+        (["--tasks", " ,"], "` ,` holds no name"),
+        (["--lm-eval", ","], "`,` holds no name"),
         (["--tasks", "xcopa", "--json", "absent/x.json"], "x.json"),
     ],
 )
