@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import openai
 import pytest
 from openai import OpenAI
 
@@ -41,6 +42,16 @@ def test_a_row_that_cannot_be_computed_fails_alone(
     assert "".join(piece.choices[0].delta.content or "" for piece in text) == alone
     assert demo.engine.load == (0, 0)
     capfd.readouterr()
+
+
+def test_an_error_names_the_parameter_that_was_sent(client: OpenAI) -> None:
+    said: dict[str, Any] = {"model": "tasks", "prompt": "word " * 3000}
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.completions.create(**said)
+    assert (caught.value.param, caught.value.code) == ("prompt", "context_length_exceeded")
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model="tasks", messages=HELLO, max_completion_tokens=10**6)
+    assert caught.value.param == "max_completion_tokens"
 
 
 def test_the_server_answers_while_a_prompt_is_tokenised(

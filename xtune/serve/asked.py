@@ -180,7 +180,7 @@ def _rows(
     stop = frozenset([*served.stop, *(body.stop_token_ids or ())])
     rows: list[Row] = []
     for place, prompt in enumerate(prompts):
-        room = _room(engine, prompt, longest)
+        room = _room(engine, prompt, longest, body)
         row = Row(
             prompt=prompt,
             decoding=replace(decoding, max_new_tokens=room),
@@ -194,24 +194,27 @@ def _rows(
     return rows
 
 
-def _room(engine: Engine, prompt: list[int], longest: int | None) -> int:
+def _room(engine: Engine, prompt: list[int], longest: int | None, body: Asking) -> int:
     """Tokens that the answer may have.
 
     Raises:
         ApiError: The prompt is empty, or it and the answer are longer than allowed.
     """
     limits = engine.limits
+    where = "messages" if isinstance(body, ChatRequest) else "prompt"
     if not prompt:
-        raise ApiError(400, "The prompt is empty.", param="prompt")
+        raise ApiError(400, "The prompt is empty.", param=where)
     if limits.input_tokens is not None and len(prompt) > limits.input_tokens:
         _refuse_length(
-            f"The prompt has {len(prompt)} tokens; this server takes {limits.input_tokens}."
+            f"The prompt has {len(prompt)} tokens; this server takes {limits.input_tokens}.",
+            where,
         )
+    newer = isinstance(body, ChatRequest) and body.max_completion_tokens is not None
     if longest is not None and longest > limits.output_tokens:
         raise ApiError(
             400,
             f"An answer of {longest} tokens was asked for; this server gives {limits.output_tokens}.",
-            param="max_tokens",
+            param="max_completion_tokens" if newer else "max_tokens",
             code="invalid_value",
         )
     left = positions_left(inner_model(engine.models.model), len(prompt))
@@ -219,13 +222,14 @@ def _room(engine: Engine, prompt: list[int], longest: int | None) -> int:
     if left < wanted:
         _refuse_length(
             f"The prompt has {len(prompt)} tokens and the answer {wanted}; "
-            f"together the model has {int(left) + len(prompt)}."
+            f"together the model has {int(left) + len(prompt)}.",
+            where,
         )
     return int(min(left, longest or limits.output_tokens))
 
 
-def _refuse_length(message: str) -> NoReturn:
-    raise ApiError(400, message, param="messages", code="context_length_exceeded")
+def _refuse_length(message: str, param: str) -> NoReturn:
+    raise ApiError(400, message, param=param, code="context_length_exceeded")
 
 
 def _check_json(value: object, param: str) -> None:
