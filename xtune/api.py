@@ -250,7 +250,7 @@ def generate(
     if out is None:
         return job.answer(progress)
     weights = fingerprint_of(found.adapter or found.tokenizer)
-    name = {"model": str(found.folder), "weights": weights, "base": options.base_only}
+    name = {"model": str(found.folder.resolve()), "weights": weights, "base": options.base_only}
     job.write(Path(out), name, progress)
     return []
 
