@@ -54,6 +54,12 @@ def test_an_error_names_the_parameter_that_was_sent(client: OpenAI) -> None:
     assert caught.value.param == "max_completion_tokens"
 
 
+def test_a_body_over_the_limit_is_told_to_the_client(client: OpenAI) -> None:
+    with pytest.raises(openai.APIStatusError, match="larger than 4,194,304 bytes") as caught:
+        client.completions.create(model="tasks", prompt="x" * (6 << 20))
+    assert caught.value.status_code == 413
+
+
 def test_the_server_answers_while_a_prompt_is_tokenised(
     demo: api.Server, client: OpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
