@@ -8,7 +8,7 @@ from typing import Any
 
 import openai
 import pytest
-from openai import OpenAI
+from openai import AsyncOpenAI, OpenAI
 
 from xtune import api
 from xtune.generate.batcher import Row
@@ -54,9 +54,13 @@ def test_an_error_names_the_parameter_that_was_sent(client: OpenAI) -> None:
     assert caught.value.param == "max_completion_tokens"
 
 
-def test_a_body_over_the_limit_is_told_to_the_client(client: OpenAI) -> None:
+def test_a_body_over_the_limit_is_told_to_the_client(demo: api.Server) -> None:
+    async def ask() -> None:
+        async with AsyncOpenAI(base_url=demo.url, api_key="none", max_retries=0) as client:
+            await client.completions.create(model="tasks", prompt="x" * (16 << 20))
+
     with pytest.raises(openai.APIStatusError, match="larger than 4,194,304 bytes") as caught:
-        client.completions.create(model="tasks", prompt="x" * (6 << 20))
+        asyncio.run(ask())
     assert caught.value.status_code == 413
 
 
