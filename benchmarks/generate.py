@@ -5,8 +5,10 @@
 The server (`benchmarks.reply_server`) is a process of its own on the same machine and answers each request after the
 latency, in the language that was asked for. Ideal: concurrency / latency. Measured: the client alone (`direct`, then
 through the openai package), and whole runs of 11 languages with journal, parsing, rules, novelty and pool, for replies
-of several sizes. Beside the rate stands the processor time of a reply in each process, and from their sum the rate at
-which this machine's processors are full, whatever the latency; and how many processors other programs took meanwhile.
+of several sizes. Beside the rate stands the processor time of a reply in each process. From it two rates are computed
+that no other program and no latency slows down: with the server on these processors, as here, and with a server
+elsewhere, as users have it. One process asks, whatever there are. At the end, how many processors other programs took
+meanwhile.
 """
 
 import argparse
@@ -89,13 +91,22 @@ class Times:
         """A line for people."""
         own = self.asking + self.reading + self.server
         each = [f"{1e6 * part / replies:,.0f}" for part in (self.asking, self.reading, self.server)]
-        full = (os.cpu_count() or 1) * replies / own
+        cores = os.cpu_count() or 1
+        most = replies / self.asking  # one process asks
+        beside = min(most, cores * replies / own)
+        elsewhere = min(most, cores * replies / (self.asking + self.reading))
         return (
             f"{replies / self.wall:,.0f}/s, {replies / self.wall / ideal:.0%} of ideal; "
             f"processor us a reply: asking {each[0]}, reading {each[1]}, server {each[2]}; "
-            f"{os.cpu_count()} processors are full at {full:,.0f}/s, {full / ideal:.0%} of ideal; "
+            f"computed from these, {cores} processors carry {_share(beside, ideal)} with the server, "
+            f"{_share(elsewhere, ideal)} with a server elsewhere; "
             f"others took {max(0.0, self.everybody - own) / self.wall:.1f} processors"
         )
+
+
+def _share(rate: float, ideal: float) -> str:
+    """Replies/s at which the processors are full, and what part of the ideal is reached: never more than all of it."""
+    return f"{rate:,.0f}/s ({min(1.0, rate / ideal):.0%} of ideal)"
 
 
 def _processor(process: psutil.Process) -> float:

@@ -3,8 +3,8 @@
     python -m benchmarks.goals [--only llama-3.1-8b]
 
 Each row is planned for a card of 8 GiB with the host memory beside it, one sequence a step, and then simulated with what the
-plan chose (`benchmarks.simulation`). A row holds if the simulated bytes leave 0.8 GiB for context and reserve. Layers that a
-full fine-tune trains in host memory are not simulated. Nothing here is measured.
+plan chose (`benchmarks.simulation`). A row holds if the simulated bytes leave 0.8 GiB for context and reserve. Nothing here
+is measured.
 """
 
 import argparse
@@ -120,7 +120,7 @@ def judge(goal: Goal, *, simulate: bool = True) -> Outcome:
     plan, found, _ = decide(goal.recipe(), card, shape)
     items = found.predicted.items
     simulated = None
-    if simulate and not (found.work.method == "full" and found.work.base_place == "host"):
+    if simulate:
         simulated = at_depth(AutoConfig.for_model(**fields), found.work, shape.layers)
     names = (
         "frugal_layers",

@@ -1,36 +1,42 @@
-"""QLoRA of a 7B-sized model under the memory of an 8 GB card: peak memory and speed of two stacks, by length.
+"""What trains under the memory of an 8 GB card, measured: xtune's plans, their computed peaks, and what others need.
 
-    python -m benchmarks.gpu [--quick] [--cap-gib 7.2] [--lengths 512,2048,4096] [--out FOLDER]
-    python -m benchmarks.gpu --device cpu --shape tiny --lengths 32,64     # the whole path at toy size
+    python -m benchmarks.gpu [--tables goals,speed] [--out FOLDER]     # about 7 minutes on one H200; ends within 8
+    python -m benchmarks.gpu --full-depth                              # every layer of every model; longer
+    python -m benchmarks.gpu --tiny                                    # the whole path in toy sizes, on a GPU
+    python -m benchmarks.gpu --device cpu                              # the same without one; measures nothing of use
 
-Plain transformers and PEFT against ours (no float32 upcast, logits in chunks, paged 8-bit AdamW): NF4 base
-with random weights, LoRA r = 16 on all linear layers, batch 1, gradient checkpointing, one fixed sequence
-repeated. Every pair of stack and length runs in a fresh process under a hard limit on the allocator, so that
-running out of memory is recorded as such and spoils nothing after it. The limit does not count the CUDA
-context: 8 GiB less 0.8 GiB leaves 7.2. Needs torch, transformers, peft and bitsandbytes, nothing else.
+Real shapes, random weights, one sequence repeated. Cells run in processes of their own under a hard limit on torch's
+allocator, 8 GiB less 0.8 for context and reserve: running out of memory, a crash or a cell that takes too long is a result,
+and spoils nothing after it. While one process measures, the next imports what it needs. Results are written after every
+cell. What is missing here (bitsandbytes, Liger, Unsloth) leaves its cells out, and is said.
 """
 
 import argparse
 import json
+import os
+import select
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import date
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-GIB = 2**30
-STACKS = ("plain", "ours")
-SHAPE_NAMES = ("llama-2-7b", "llama-3.1-8b", "tiny")
-LENGTHS = (512, 1024, 2048, 4096, 6144, 8192)
-QUICK_LENGTHS = (512, 2048)
-TIME_LIMIT_S = 480
-"""The whole benchmark ends within 8 minutes; what is left then is recorded as not run."""
+from benchmarks.gpu_cells import TABLES, Cell, all_cells
+from benchmarks.gpu_page import line, page
 
-PACKAGES = ("torch", "transformers", "peft", "bitsandbytes")
+TIME_LIMIT_S = 455.0
+"""The whole benchmark, start and end included, ends within 8 minutes; what is left then is recorded as not run."""
+
+GRACE_S = 5.0
+PACKAGES = (
+    "torch", "transformers", "peft", "bitsandbytes", "liger-kernel", "unsloth", "pytorch-optimizer",
+)  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,20 +45,22 @@ def main(arguments: list[str] | None = None) -> int:
     if options.device == "cuda" and not _has_cuda():
         print(
             "benchmarks.gpu needs a CUDA device and torch finds none; "
-            "`--device cpu --shape tiny` runs the whole path at toy size.",
+            "`--device cpu` runs the whole path in toy sizes.",
             file=sys.stderr,
         )
         return 2
-    results = []
-    for result in measure(options):
-        print(_line(result), flush=True)
-        results.append(result)
-    report = {"machine": _machine(options), "options": vars(options), "cells": results}
-    folder = Path(options.out)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "gpu.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    (folder / "gpu.md").write_text(markdown(report), encoding="utf-8")
-    print(f"Written: {folder / 'gpu.json'}, {folder / 'gpu.md'}")
+    cells = [
+        replace(cell, fresh=cell.fresh and not options.tiny)
+        for cell in all_cells(full_depth=options.full_depth)
+        if cell.table in options.tables and options.only in cell.name
+    ]
+    report: dict[str, Any] = {"machine": machine(options.device), "options": vars(options)}
+    report["cells"] = results = []
+    for cell, result in measure(cells, options):
+        results.append({**_kept(cell), **result})
+        print(line(results[-1]), flush=True)
+        _write(report, Path(options.out))
+    print(f"Written: {Path(options.out) / 'gpu.json'}, {Path(options.out) / 'gpu.md'}")
     return 0 if all(each["outcome"] in {"ok", "oom", "not run"} for each in results) else 1
 
 
@@ -60,156 +68,195 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.gpu", description=__doc__.split("\n")[0]
     )
-    parser.add_argument("--quick", action="store_true", help="two lengths, three timed steps")
     parser.add_argument("--out", default="benchmark-gpu", help="folder for gpu.json and gpu.md")
-    parser.add_argument(
-        "--cap-gib", type=float, default=7.2, help="limit on the allocator; 0: none"
-    )
-    parser.add_argument(
-        "--lengths", type=_lengths, default=None, help="tokens, with commas between"
-    )
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--shape", choices=SHAPE_NAMES, default="llama-2-7b")
-    parser.add_argument(
-        "--steps", type=int, default=None, help="timed steps; default 6, 3 with --quick"
-    )
-    parser.add_argument("--time-limit-s", type=float, default=TIME_LIMIT_S)
+    parser.add_argument("--tiny", action="store_true", help="toy sizes")
+    parser.add_argument("--full-depth", action="store_true", help="every layer of every model")
+    parser.add_argument("--tables", type=_tables, default=TABLES, help=", ".join(TABLES))
+    parser.add_argument("--only", default="", help="cells whose name contains this")
+    parser.add_argument("--time-limit-s", type=float, default=None)
     options = parser.parse_args(arguments)
-    options.lengths = options.lengths or (QUICK_LENGTHS if options.quick else LENGTHS)
-    options.steps = options.steps or (3 if options.quick else 6)
+    options.tiny = options.tiny or options.device == "cpu"
+    if options.time_limit_s is None:
+        options.time_limit_s = 3600.0 if options.full_depth else TIME_LIMIT_S
     return options
 
 
-def _lengths(text: str) -> tuple[int, ...]:
-    try:
-        lengths = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers") from None
-    if min(lengths) < 2:
-        raise argparse.ArgumentTypeError("a length below 2 predicts no token")
-    return lengths
+def _tables(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    unknown = [name for name in names if name not in TABLES]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(TABLES)}")
+    return names
 
 
 def _has_cuda() -> bool:
-    try:
-        import torch
-    except ImportError:
-        return False
-    return bool(torch.cuda.is_available())
+    """Asked of another process: this one keeps away from the device, where its context would count."""
+    command = [sys.executable, "-c", "import torch; print(torch.cuda.is_available())"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() == "True"
 
 
-def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Run every cell, shortest lengths first; a stack that ran out of memory is not tried at greater lengths."""
-    deadline = time.monotonic() + options.time_limit_s
-    full: dict[str, int] = {}
-    for tokens in sorted(options.lengths):
-        for stack in STACKS:
-            cell = {"stack": stack, "tokens": tokens}
-            left = deadline - time.monotonic()
-            if stack in full:
-                yield {
-                    **cell,
-                    "outcome": "not run",
-                    "detail": f"out of memory at {full[stack]} tokens",
-                }
-            elif left <= 0:
-                yield {**cell, "outcome": "not run", "detail": "out of time"}
-            else:
-                result = {**cell, **run_cell({**cell, **_task(options)}, timeout_s=left)}
-                if result["outcome"] == "oom":
-                    full[stack] = tokens
-                yield result
-
-
-def _task(options: argparse.Namespace) -> dict[str, Any]:
+def _kept(cell: Cell) -> dict[str, Any]:
+    names = ("table", "name", "stack", "model", "rank", "capped", "memory", "train")
+    fields = cell.to_json()
     return {
-        "device": options.device,
-        "shape": options.shape,
-        "cap_gib": options.cap_gib,
-        "warmup": 2,
-        "steps": options.steps,
+        **{name: fields[name] for name in names},
+        "asked_tokens": cell.tokens,
+        "asked_layers": cell.layers,
     }
 
 
-def run_cell(task: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
-    """Run one cell in a fresh process; however that ends, there is a result."""
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "result.json"
-        command = [sys.executable, "-m", "benchmarks.gpu_cell", json.dumps(task), str(target)]
-        try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=timeout_s, check=False
+def _write(report: dict[str, Any], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(report, indent=1) + "\n"
+    aside = folder / ".gpu.json.writing"
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(folder / "gpu.json")
+    (folder / "gpu.md").write_text(page(report), encoding="utf-8")
+
+
+class Worker:
+    """A process that runs cells, started before it is needed.
+
+    Args:
+        folder: For files that cells write.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._closed = False
+        self._errors = folder / f"{uuid.uuid4().hex}.err"
+        with self._errors.open("wb") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.gpu_worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                bufsize=0,
+                env={**os.environ, "XTUNE_CACHE": str(folder / "cache")},
             )
+
+    def run(self, task: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        """A cell's result; however the process fares, there is one."""
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(json.dumps(task).encode() + b"\n")
+        except OSError:
+            return self._crashed()
+        answer, deadline = b"", time.monotonic() + timeout_s
+        while not answer.endswith(b"\n"):
+            ready, _, _ = select.select([process.stdout], [], [], deadline - time.monotonic())
+            if not ready:
+                self.stop()
+                return {"outcome": "not run", "detail": f"given up after {timeout_s:.0f} s"}
+            part = process.stdout.read(1 << 16)
+            if not part:
+                return self._crashed()
+            answer += part
+        return dict(json.loads(answer))
+
+    def _crashed(self) -> dict[str, Any]:
+        code = self._process.wait()
+        words = self._errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        last = words[-1][:200] if words else "no message"
+        return {"outcome": "failed", "detail": f"exit code {code}: {last}"}
+
+    def stop(self) -> None:
+        """End the process, whatever it does."""
+        if self._closed:
+            return
+        self._closed = True
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(timeout=GRACE_S)
         except subprocess.TimeoutExpired:
-            return {"outcome": "not run", "detail": "out of time"}
-        if done.returncode == 0 and target.exists():
-            return dict(json.loads(target.read_text(encoding="utf-8")))
-        words = done.stderr.strip().splitlines() or ["no message"]
-        return {"outcome": "failed", "detail": f"exit code {done.returncode}: {words[-1][:200]}"}
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
 
 
-def _machine(options: argparse.Namespace) -> dict[str, Any]:
-    machine: dict[str, Any] = {
+def measure(
+    cells: Sequence[Cell], options: argparse.Namespace
+) -> Iterator[tuple[Cell, dict[str, Any]]]:
+    """Run every cell in order, in a process of its own unless it may share one."""
+    deadline = time.monotonic() + options.time_limit_s
+    with tempfile.TemporaryDirectory(prefix="xtune-gpu-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        worker: Worker | None = None
+        spare: Worker | None = Worker(folder) if options.time_limit_s > 0 else None
+        try:
+            for number, cell in enumerate(cells):
+                left = deadline - time.monotonic()
+                missing = _missing(cell)
+                if left <= 0 or missing:
+                    yield cell, {"outcome": "not run", "detail": missing or "out of time"}
+                    continue
+                if worker is None:
+                    worker, spare = spare or Worker(folder), None
+                following = cells[number + 1 :]
+                if spare is None and following and (cell.fresh or following[0].fresh):
+                    spare = Worker(folder)
+                task = {
+                    "cell": cell.to_json(),
+                    "device": options.device,
+                    "tiny": options.tiny,
+                    "folder": str(folder),
+                }
+                result = worker.run(task, left if options.tiny else min(left, cell.limit_s))
+                yield cell, result
+                shares = not cell.fresh and following and not following[0].fresh
+                if not (shares and result["outcome"] in {"ok", "wrong"}):
+                    worker.stop()
+                    worker = None
+        finally:
+            for each in (worker, spare):
+                if each is not None:
+                    each.stop()
+
+
+def _missing(cell: Cell) -> str | None:
+    """The package that a cell needs and that is not installed; None: nothing is."""
+    optimizer = str(cell.train.get("optimizer", ""))
+    eight_bits = optimizer.endswith("8bit") or cell.memory.get("head") == "nf4"
+    needs_bits = eight_bits or (bool(cell.rank) and cell.quantized)
+    needed = {
+        "bitsandbytes": needs_bits,
+        "pytorch-optimizer": optimizer.startswith(("galore", "apollo")),
+    }
+    for name, wanted in needed.items():
+        if wanted and _version(name) is None:
+            return f"{name} is not installed"
+    return None
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def machine(device: str) -> dict[str, Any]:
+    """What is measured on, and with which versions; asked of another process, as in `_has_cuda`."""
+    found: dict[str, Any] = {
         "date": date.today().isoformat(),
         "python": sys.version.split()[0],
-        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "device": "cpu",
     }
-    if options.device == "cuda":
-        import torch
-
-        properties = torch.cuda.get_device_properties(0)
-        machine["device"] = properties.name
-        machine["device_bytes"] = properties.total_memory
-        machine["compute_capability"] = f"{properties.major}.{properties.minor}"
-        machine["cuda"] = torch.version.cuda
-    return machine
-
-
-def _line(cell: dict[str, Any]) -> str:
-    if cell["outcome"] != "ok":
-        return f"{cell['tokens']:>6} {cell['stack']:<6} {cell['outcome']}: {cell['detail']}"
-    return (
-        f"{cell['tokens']:>6} {cell['stack']:<6} {_gib(cell['allocated_bytes'])} GiB allocated, "
-        f"{_gib(cell['reserved_bytes'])} reserved, {cell['tokens_per_s']:.0f} tokens/s, "
-        f"loss {cell['losses'][0]:.3f} to {cell['losses'][-1]:.3f}"
-    )
-
-
-def _gib(size: int | None) -> str:
-    return "-" if size is None else f"{size / GIB:.2f}"
-
-
-def markdown(report: dict[str, Any]) -> str:
-    """The report as a Markdown page with the command that repeats it."""
-    machine, options = report["machine"], report["options"]
-    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
-    lengths = ",".join(str(length) for length in options["lengths"])
-    cap = f"{options['cap_gib']} GiB" if options["device"] == "cuda" else "none"
-    lines = [
-        f"# QLoRA of {options['shape']}, {machine['device']}, {machine['date']}",
-        "",
-        f"`python -m benchmarks.gpu --device {options['device']} --shape {options['shape']} "
-        f"--cap-gib {options['cap_gib']} --lengths {lengths} --steps {options['steps']}`",
-        "",
-        f"{packages}, Python {machine['python']}. NF4 with double quantisation, random weights, LoRA r = 16 on "
-        f"all linear layers, batch 1, gradient checkpointing. Limit on the allocator: {cap}.",
-        "",
-        "| tokens | stack | peak allocated GiB | peak reserved GiB | tokens/s | loss, first to last | outcome |",
-        "|---:|---|---:|---:|---:|---|---|",
-        *(_row(cell) for cell in report["cells"]),
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _row(cell: dict[str, Any]) -> str:
-    losses = cell.get("losses")
-    speed = f"{cell['tokens_per_s']:.0f}" if "tokens_per_s" in cell else "-"
-    loss = f"{losses[0]:.3f} to {losses[-1]:.3f}" if losses else "-"
-    outcome = f"{cell['outcome']}: {cell['detail']}" if cell["detail"] else cell["outcome"]
-    sizes = f"{_gib(cell.get('allocated_bytes'))} | {_gib(cell.get('reserved_bytes'))}"
-    return f"| {cell['tokens']} | {cell['stack']} | {sizes} | {speed} | {loss} | {outcome} |"
+    if device == "cuda":
+        code = (
+            "import json, torch; p = torch.cuda.get_device_properties(0); print(json.dumps(dict(device=p.name, "
+            "device_bytes=p.total_memory, compute_capability=f'{p.major}.{p.minor}', cuda=torch.version.cuda)))"
+        )
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        found.update(json.loads(done.stdout))
+    return found
 
 
 if __name__ == "__main__":

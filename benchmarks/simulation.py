@@ -2,189 +2,29 @@
 
     python -m benchmarks.simulation [--models llama-3.1-8b,qwen3-8b] [--tokens 4096,16384]
 
-Every operation of the step goes through `Ledger`, which follows every storage from its birth to its end; what shelves
-keep in host memory is not counted. FakeTensorMode supplies shapes in place of numbers, so that an 8B model is simulated
-in seconds. What one operation allocates and frees within itself on a GPU cannot be seen and stands in `SCRATCH`, from
-reading the kernels. Simulated is neither computed nor measured: the table says which is which.
+Every operation of the step goes through a ledger (`benchmarks.ledger`), which follows every storage from its birth to its
+end; what is in host memory is not counted. FakeTensorMode supplies shapes in place of numbers, so that an 8B model is simulated
+in seconds. Simulated is neither computed nor measured: the table says which is which.
 """
 
 import argparse
 import os
 import warnings
-import weakref
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
 
+from benchmarks.ledger import BLOCK, Ledger
+from benchmarks.simulated_model import expanding, simulated_model
+from xtune.kernels.heads import base_model
+from xtune.kernels.stream import StreamedLayer, streamed_layers
 from xtune.memory import GIB, ModelShape, Workload, predict
-
-BLOCK = 512
-"""Bytes that CUDA's caching allocator rounds every request up to."""
-
-
-def _flash_backward(arguments: tuple[Any, ...]) -> int:
-    """What torch's flash attention allocates for itself on a GPU.
-
-    Float32 sums of the queries' gradients and one number a query; where key heads are shared, the gradients of keys
-    and values for every query head, before they are added up.
-    """
-    query, key = arguments[1], arguments[2]
-    rows, heads, tokens, width = query.shape
-    padded = -(-tokens // 128) * 128
-    sums = 4 * rows * heads * padded * (-(-width // 32) * 32 + 1)
-    shared = 2 * query.element_size() * query.numel() if key.shape[1] != heads else 0
-    return int(sums + shared)
-
-
-def _log_sum(arguments: tuple[Any, ...]) -> int:
-    """The exponentials of the differences from the largest."""
-    return int(arguments[0].numel() * arguments[0].element_size())
-
-
-SCRATCH: Mapping[str, Callable[[tuple[Any, ...]], int]] = {
-    "aten::_scaled_dot_product_flash_attention_for_cpu_backward": _flash_backward,
-    "aten::logsumexp": _log_sum,
-}
-
-
-class Ledger(TorchDispatchMode):
-    """Adds up the bytes of all living storages while operations run."""
-
-    def __init__(self, *, block: int = 1, scratch: bool = False) -> None:
-        super().__init__()
-        self._block, self._scratch = block, scratch
-        self._living: dict[int, tuple[int, str]] = {}
-        self._counts = True
-        self.bytes = 0
-        self.peak = 0
-        self.peak_at = ""
-        self.made_by: Counter[str] = Counter()
-        """Living bytes by the operation and shape that made them."""
-
-        self.at_peak: Counter[str] = Counter()
-
-    @contextmanager
-    def host(self) -> Iterator[None]:
-        """What is made meanwhile is not on the device."""
-        self._counts = False
-        try:
-            yield
-        finally:
-            self._counts = True
-
-    def enter(self, tensor: torch.Tensor, name: str) -> None:
-        """Follow a tensor's storage, if it is new."""
-        storage = tensor.untyped_storage()
-        key = storage._cdata
-        if key in self._living:
-            return
-        size = -(-storage.nbytes() // self._block) * self._block if self._counts else 0
-        self._living[key] = (size, name)
-        self.bytes += size
-        self.made_by[name] += size
-        weakref.finalize(storage, self._leave, key).atexit = False
-
-    def _leave(self, key: int) -> None:
-        size, name = self._living.pop(key)
-        self.bytes -= size
-        self.made_by[name] -= size
-
-    def reset(self) -> None:
-        """Forget the peak so far."""
-        self.peak = self.bytes
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        """Run an operation and see what it leaves."""
-        result = func(*args, **(kwargs or {}))
-        name = func._schema.name
-
-        def see(tensor: torch.Tensor) -> torch.Tensor:
-            shape = "x".join(map(str, tensor.shape))
-            self.enter(tensor, f"{name} {str(tensor.dtype).removeprefix('torch.')} {shape}")
-            return tensor
-
-        tree_map_only(torch.Tensor, see, result)
-        extra = SCRATCH[name](args) if self._scratch and name in SCRATCH else 0
-        if self.bytes + extra > self.peak:
-            self.peak, self.peak_at = self.bytes + extra, name
-            self.at_peak = +self.made_by
-            if extra:
-                self.at_peak[f"inside {name}"] = extra
-        return result
-
-
-class _Expanded(torch.autograd.Function):
-    """A product with a weight that is expanded to the compute dtype for it and saved nowhere, as bitsandbytes does."""
-
-    @staticmethod
-    def forward(ctx: Any, hidden: torch.Tensor, layer: "SimulatedNF4") -> torch.Tensor:
-        ctx.layer = layer
-        return hidden @ layer.expanded(hidden.dtype).t()
-
-    @staticmethod
-    def backward(ctx: Any, *slopes: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return slopes[0] @ ctx.layer.expanded(slopes[0].dtype), None
-
-
-class SimulatedNF4(nn.Module):
-    """A linear layer with the bytes of bitsandbytes' double-quantised NF4, and no numbers."""
-
-    def __init__(self, inputs: int, outputs: int, bias: torch.Tensor | None) -> None:
-        super().__init__()
-        self.in_features, self.out_features = inputs, outputs
-        scales = inputs * outputs // 64
-        packed = torch.empty(inputs * outputs // 2, 1, dtype=torch.uint8)
-        self.weight = nn.Parameter(packed, requires_grad=False)
-        self.scales = nn.Parameter(torch.empty(scales, dtype=torch.uint8), requires_grad=False)
-        self.nested = nn.Parameter(torch.empty(-(-scales // 256)), requires_grad=False)
-        self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
-
-    def expanded(self, dtype: torch.dtype) -> torch.Tensor:
-        """The matrix (outputs, inputs) in the compute dtype, and for a moment its float32 scales."""
-        scales = self.scales.float()
-        weight = self.weight.new_empty(self.out_features, self.in_features, dtype=dtype)
-        del scales
-        return weight
-
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """The product, cast to the type of the input."""
-        if torch.is_autocast_enabled("cpu"):
-            hidden = hidden.to(torch.get_autocast_dtype("cpu"))
-        output = cast(torch.Tensor, _Expanded.apply(hidden, self))  # type: ignore[no-untyped-call]
-        return output if self.bias is None else output + self.bias.to(output.dtype)
-
-
-class SimulatedAdapter(nn.Module):
-    """What PEFT's LoRA layers do, operation by operation (peft 0.21, `lora/bnb.py` and `lora/layer.py`), under autocast.
-
-    Beside a 4-bit base the result is copied first; beside an unquantised one the adapter casts its input to its own type.
-    """
-
-    def __init__(self, base: nn.Module, rank: int) -> None:
-        super().__init__()
-        self.base_layer = base
-        inputs, outputs = cast(int, base.in_features), cast(int, base.out_features)
-        self.lora_A = nn.Linear(inputs, rank, bias=False, dtype=torch.float32)
-        self.lora_B = nn.Linear(rank, outputs, bias=False, dtype=torch.float32)
-
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Base and low-rank product."""
-        result = self.base_layer(hidden)
-        if isinstance(self.base_layer, SimulatedNF4):
-            result = result.clone()
-        else:
-            hidden = hidden.to(self.lora_A.weight.dtype)
-        return result + self.lora_B(self.lora_A(hidden)) * 2.0
 
 
 @dataclass(frozen=True)
@@ -218,48 +58,30 @@ def simulate(config: Any, work: Workload, *, block: int = BLOCK, scratch: bool =
         for tensor in (*model.parameters(), *model.buffers()):
             ledger.enter(tensor, "model")
         stack.enter_context(cuda_autocast())
+        stack.enter_context(expanding())
         stack.enter_context(_all_trained(work.rows, work.tokens))
         stack.enter_context(ledger)
         module = _module(model, work, ledger)
-        optimizer = _States(model, work)
+        update = _Update(model, work, ledger)
         resident = 0
         for _ in range(2):
             ledger.reset()
             resident = ledger.bytes
-            run_step(module, work)
-            optimizer.step()
+            for _ in range(min(2, work.accumulation_steps)):
+                run_step(module, work)
+            update.step()
         return Simulated(
-            resident, ledger.peak, ledger.peak_at, dict(ledger.at_peak.most_common(12))
+            resident, ledger.peak, ledger.peak_at, dict(ledger.at_peak.most_common(60))
         )
 
 
 def _model(config: Any, work: Workload) -> nn.Module:
-    from transformers import AutoModelForCausalLM
-
-    build: Any = AutoModelForCausalLM.from_config
-    model: nn.Module = build(
-        config, dtype=getattr(torch, work.weight_dtype), attn_implementation="sdpa"
-    )
-    if work.method != "full":
-        _adapt(model, work)
+    model = simulated_model(config, work)
     elsewhere = work.checkpoint_place != "device" or work.base_place != "device"
     if work.gradient_checkpointing and not work.frugal and not elsewhere:
-        cast(Any, model).gradient_checkpointing_enable({"use_reentrant": False})
-    return model.train()
-
-
-def _adapt(model: nn.Module, work: Workload) -> None:
-    """Freeze a model and give all its linear layers but the head an adapter, and 4-bit weights where the method wants them."""
-    model.requires_grad_(False)
-    head = cast(Any, model).get_output_embeddings()
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if type(child) is not nn.Linear or child is head:
-                continue
-            base: nn.Module = child
-            if work.method == "qlora":
-                base = SimulatedNF4(child.in_features, child.out_features, child.bias)
-            setattr(parent, name, SimulatedAdapter(base, work.rank))
+        untyped: Any = base_model(model)
+        untyped.gradient_checkpointing_enable({"use_reentrant": False})
+    return model
 
 
 def _module(model: nn.Module, work: Workload, ledger: Ledger) -> nn.Module:
@@ -281,7 +103,9 @@ def _module(model: nn.Module, work: Workload, ledger: Ledger) -> nn.Module:
 
     _place_ends(model, work, ledger)
     if work.base_place != "device":
-        stream_layers(model, torch.device("cpu"), HostRest(bytes_on_host))
+        trained = _unclaimed if work.method == "full" else None
+        rest = HostRest(bytes_on_host)
+        stream_layers(model, torch.device("cpu"), rest, on_gradients=trained)
     shelf: Shelf = (
         DeviceShelf()
         if work.checkpoint_place == "device"
@@ -375,29 +199,73 @@ def cuda_autocast() -> Iterator[None]:
         torch.set_autocast_enabled("cuda", False)
 
 
-class _States:
-    """An optimizer that only has its states: two numbers a parameter, in float32 or as bytes with their scales."""
+def _unclaimed(*_: object) -> None:
+    """Stands for the update, which takes its place."""
 
-    def __init__(self, model: nn.Module, work: Workload) -> None:
+
+class _Update:
+    """An optimizer that only has its states, two numbers a parameter; its step may fall into the backward pass."""
+
+    def __init__(self, model: nn.Module, work: Workload, ledger: Ledger) -> None:
         self._trained = [each for each in model.parameters() if each.requires_grad]
-        self._name, self._states = work.optimizer, list[torch.Tensor]()
+        self._work, self._ledger = work, ledger
+        self._states: dict[nn.Parameter, list[torch.Tensor]] = {}
+        self._leaving: deque[torch.Tensor] = deque(maxlen=2)
+        """Gradients that are being copied to the host (`xtune.train.piecewise.BUFFERS`)."""
+
+        if not work.fused_step:
+            return
+        for parameter in self._trained:
+            parameter.register_post_accumulate_grad_hook(self._use)  # type: ignore[no-untyped-call]
+        for layer in streamed_layers(model):
+            layer.on_gradients = self._use_layer
 
     def step(self) -> None:
-        """Make the states if they are not there, and let the gradients go."""
+        """Step what has a gradient, and let the gradients go."""
         for parameter in self._trained:
-            if len(self._states) < 2 * len(self._trained):
-                self._make(parameter)
-            parameter.grad = None
+            if parameter.grad is not None:
+                self._use(parameter)
+        self._leaving.clear()
 
-    def _make(self, parameter: torch.Tensor) -> None:
-        if self._name == "adamw":
-            self._states += [torch.empty_like(parameter), torch.empty_like(parameter)]
-        elif self._name == "adamw_8bit":
-            scales = -(-parameter.numel() // 256)
-            self._states += [
-                torch.empty(parameter.numel() * 2 + 8 * scales, dtype=torch.uint8),
-                torch.empty(0),
-            ]
+    def _use(self, parameter: nn.Parameter) -> None:
+        gradient, parameter.grad = parameter.grad, None
+        assert gradient is not None
+        self._take(parameter, gradient)
+
+    def _use_layer(
+        self,
+        _layer: StreamedLayer,
+        parameters: Sequence[nn.Parameter],
+        gradients: Sequence[torch.Tensor | None],
+    ) -> None:
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            if gradient is not None:
+                self._take(parameter, gradient)
+
+    def _take(self, parameter: nn.Parameter, gradient: torch.Tensor) -> None:
+        if self._work.clipped:
+            torch.linalg.vector_norm(gradient)
+        if self._work.states_place == "host":
+            self._leaving.append(gradient)
+        elif parameter not in self._states:
+            self._states[parameter] = _states(parameter, self._work)
+
+
+def _states(parameter: torch.Tensor, work: Workload) -> list[torch.Tensor]:
+    """Adam's in the type of the parameter, or as bytes with a float32 for every 256 where there are 4,096 of them or more."""
+    name, count = work.optimizer, parameter.numel()
+    if name == "adamw":
+        return [torch.empty_like(parameter), torch.empty_like(parameter)]
+    if name != "adamw_8bit":  # paged, or none
+        return []
+    if count < 4096:
+        return [torch.empty(count), torch.empty(count)]
+    scales = -(-count // 256)
+    return [
+        tensor
+        for _ in range(2)
+        for tensor in (torch.empty(count, dtype=torch.uint8), torch.empty(scales))
+    ]
 
 
 def at_depth(
@@ -405,10 +273,10 @@ def at_depth(
 ) -> int:
     """Peak bytes at a depth, drawn as a line through the peaks of two shallow models.
 
-    Exact where every layer adds the same, which holds for a repeated layer. A full fine-tune is simulated at its own depth:
-    its gradients come as checkpoints go, so that the peak of a shallow model is at another moment.
+    Exact where every layer adds the same, which holds for a repeated layer. A full fine-tune whose gradients stay is simulated
+    at its own depth: they come as checkpoints go, so that the peak of a shallow model is at another moment.
     """
-    if work.method == "full":
+    if work.is_full and not work.fused_step:
         return simulate(config, work).peak
     peaks = []
     for layers in simulated:

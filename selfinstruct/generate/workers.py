@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection
 from typing import Protocol
 
 from selfinstruct.generate.answers import Piece, Reader
+from selfinstruct.generate.waiting import Waiting
 from selfinstruct.rules import Rules, RuleSettings
 from selfinstruct.types import Reply
 from xtune.errors import RunError
@@ -134,7 +135,7 @@ class ReadersElsewhere:
         self._settings = pickle.dumps(dict(settings), protocol=5)
         self._environment = environment
         self._count = workers
-        self._waiting: deque[_Job] = deque()
+        self._waiting = Waiting[_Job](lambda job: job.question[0])
         self._workers: list[_Worker] = []
         self._is_due = False
         self._over: RunError | None = None
@@ -152,7 +153,7 @@ class ReadersElsewhere:
         job = _Job(
             question=(language, reply.text, reply.finish_reason), answer=loop.create_future()
         )
-        self._waiting.append(job)
+        self._waiting.add(job)
         self._hand_out_soon()
         return await job.answer
 
@@ -192,7 +193,7 @@ class ReadersElsewhere:
             if len(worker.messages) >= _MESSAGES_AHEAD:
                 return
             share = -(-len(self._waiting) // self._count)
-            jobs = [self._waiting.popleft() for _ in range(min(_AT_ONCE, share))]
+            jobs = self._waiting.take(min(_AT_ONCE, share))
             worker.messages.append(jobs)
             worker.send(pickle.dumps([job.question for job in jobs], protocol=5))
 
@@ -215,7 +216,7 @@ class ReadersElsewhere:
         jobs = [job for message in worker.messages for job in message if not job.answer.done()]
         for job in jobs[:_AT_ONCE]:
             job.deaths += 1
-        self._waiting.extendleft(reversed(jobs))
+        self._waiting.put_back(jobs)
         if any(job.deaths >= _MOST_DEATHS for job in jobs):
             self._give_up(_dying(how))
         self._hand_out_soon()
@@ -223,11 +224,10 @@ class ReadersElsewhere:
     def _give_up(self, error: RunError) -> None:
         self._over = self._over or error
         held = [job for worker in self._workers for jobs in worker.messages for job in jobs]
-        for job in (*held, *self._waiting):
+        for job in (*held, *self._waiting.take(len(self._waiting))):
             if not job.answer.done():
                 job.answer.set_exception(self._over)
                 job.answer.exception()  # retrieved: whoever does not wait for it hears of it elsewhere
-        self._waiting.clear()
 
 
 def _dying(how: str) -> RunError:

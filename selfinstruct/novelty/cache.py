@@ -25,7 +25,9 @@ from selfinstruct.novelty.compiled import CompiledNearest
 
 _NOTE = "selfinstruct-novelty.txt"
 _FILLED = " filled"
-_CODE = "import sys; sys.path[:] = sys.argv[1:]; from selfinstruct.novelty.cache import fill; fill()"
+_CODE = (
+    "import sys; sys.path[:] = sys.argv[1:]; from selfinstruct.novelty.cache import fill; fill()"
+)
 
 _MOST_S = 600
 """Seconds to wait; on two busy cores it took 50 (2026-11)."""
@@ -42,14 +44,16 @@ def prepare() -> None:
     wanted, said = _fingerprint(), _said(folder)
     if said == wanted + _FILLED:
         return
-    log.warning("The novelty filter is compiled for this processor, once; it takes some ten seconds.")
-    # an executable that is no interpreter, no more processes: numba then compiles here, at the first call
-    with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
+    log.warning(
+        "The novelty filter is compiled for this processor, once; it takes some ten seconds."
+    )
+    # no interpreter to start, no more processes: numba then compiles here, at the first call
+    with contextlib.suppress(OSError, TypeError, ValueError, subprocess.SubprocessError):
         if not said.startswith(wanted):
             _forget(folder)
             _say(folder, wanted)
         subprocess.run(
-            [sys.executable, "-c", _CODE, *(path for path in sys.path if isinstance(path, str))],
+            [sys.executable, "-c", _CODE, *sys.path],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

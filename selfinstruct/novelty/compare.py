@@ -27,11 +27,11 @@ def _common_with_marked(tokens, start, end, masks):  # type: ignore[no-untyped-d
     for position in range(start, end):
         both = state & masks[tokens[position]]
         state = (state + both) | (state - both)
-    return np.int64(popcount(~state))
+    return popcount(~state)
 
 
 @inlined
-def _common(query, tokens, start, end, masks, carries):  # type: ignore[no-untyped-def] # noqa: PLR0913
+def _common(query, tokens, start, end, masks, carries):  # type: ignore[no-untyped-def]
     """Length of the longest common subsequence of a query and a text, bit-parallel (Hyyro 2004)."""
     common = np.int64(0)
     for position in range(end - start):
@@ -141,17 +141,15 @@ def decide(chunk, near, settings, pool, tail, sealed, size, scratch, found):  # 
             _mark(query, 0, masks)
         at, best = _best_of(near, at, number, query, best, rule, tokens, starts, masks, carries)
         m = len(query)
-        first, second = query_firsts[number], query_seconds[number]
+        sketch = query_firsts[number], query_seconds[number]
         bound = differing(m, longest(m, 0, settings.limit), settings.limit)
         for block in range(0, size - sealed, 64):
-            mask = near_among(
-                tail, block, min(64, size - sealed - block), places, first, second, bound
-            )
+            mask = near_among(tail, block, min(64, size - sealed - block), places, sketch, bound)
             while mask:
                 place = block + lowest_bit(mask)
                 mask &= mask - np.uint64(1)
                 allowed = differing(m, np.int64(tail[2 * places + place]), settings.limit)
-                if sketches_differ(tail, place, places, first, second) <= allowed:
+                if sketches_differ(tail, place, places, sketch) <= allowed:
                     best = _better(
                         query, sealed + place, best, rule, tokens, starts, masks, carries
                     )
@@ -161,7 +159,7 @@ def decide(chunk, near, settings, pool, tail, sealed, size, scratch, found):  # 
         kept[number] = best[0] < 0 or (settings.keep_ties and best[1] == settings.threshold)
         if kept[number]:
             place = size - sealed
-            tail[place], tail[places + place] = first, second
+            tail[place], tail[places + place] = sketch
             tail[2 * places + place] = m
             start = starts[size]
             for position in range(m):

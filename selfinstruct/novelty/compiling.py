@@ -8,7 +8,6 @@ import numba
 from llvmlite import ir
 from numba.extending import intrinsic
 
-
 _OPTIONS = {"nogil": True, "error_model": "numpy"}
 
 
@@ -45,44 +44,60 @@ def _forget_unreadable(made: Any) -> None:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def popcount(typing: Any, word: Any) -> Any:  # noqa: ARG001 - numba hands over its typing context
-    """Bits set in a 64-bit word, as a byte, so that LLVM can use its vector instruction."""
+    """Bits set in a 64-bit word."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        count = builder.ctpop(arguments[0])
-        return builder.trunc(count, context.get_value_type(signature.return_type))
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        return builder.ctpop(arguments[0])
 
-    return numba.uint8(numba.uint64), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def near_eight(typing: Any, words: Any, at: Any, offset: Any, first: Any, second: Any, bound: Any) -> Any:  # noqa: ARG001
-    """Which of eight sketches, side by side."""
-    eight = ir.VectorType(ir.IntType(64), 8)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        words, at, offset, first, second, bound = arguments
-        data = context.make_array(signature.args[0])(context, builder, words).data
-
-        def spread(word: Any) -> Any:
-            one = builder.insert_element(ir.Constant(eight, ir.Undefined), word, ir.Constant(ir.IntType(32), 0))
-            return builder.shuffle_vector(one, ir.Constant(eight, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), 8), None))
-
-        count = builder.module.declare_intrinsic("llvm.ctpop.v8i64", (), ir.FunctionType(eight, [eight]))
-
-        def differing(at: Any, word: Any) -> Any:
-            pointer = builder.bitcast(builder.gep(data, [at]), eight.as_pointer())
-            return builder.call(count, [builder.xor(builder.load(pointer, align=8), spread(word))])
-
-        bits = builder.add(differing(at, first), differing(builder.add(at, offset), second))
-        near = builder.icmp_unsigned("<=", bits, spread(bound))
-        return builder.zext(builder.bitcast(near, ir.IntType(8)), ir.IntType(64))
-
-    u = numba.uint64
-    return u(words, numba.int64, numba.int64, u, u, u), generate
+    return numba.int64(numba.uint64), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
 def lowest_bit(typing: Any, word: Any) -> Any:  # noqa: ARG001
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Number of the lowest bit set in a 64-bit word, which is not 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
     return numba.int64(numba.uint64), generate
+
+
+_EIGHT = ir.VectorType(ir.IntType(64), 8)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def near_eight(typing: Any, words: Any, at: Any, offset: Any, sketch: Any, bound: Any) -> Any:  # noqa: ARG001
+    """Compare eight sketches at once: a bit for each that differs from `sketch`, two words, in at most `bound` bits.
+
+    Their first words are `words[at : at + 8]`, their second ones lie `offset` further on; nothing looks whether all of
+    these are in the array. Written as vectors, of which LLVM makes what the processor has: three to four times as fast as
+    the loop over single words that it makes vectors of itself, since it widens these (measured on AMD EPYC, 2026-11).
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        words, at, offset, sketch, bound = arguments
+        data = context.make_array(signature.args[0])(context, builder, words).data
+        popcount = builder.module.declare_intrinsic(
+            "llvm.ctpop.v8i64", (), ir.FunctionType(_EIGHT, [_EIGHT])
+        )
+
+        def differing(start: Any, word: Any) -> Any:
+            pointer = builder.bitcast(builder.gep(data, [start]), _EIGHT.as_pointer())
+            eight = builder.load(pointer, align=8)
+            return builder.call(popcount, [builder.xor(eight, _eight_times(builder, word))])
+
+        first = differing(at, builder.extract_value(sketch, 0))
+        second = differing(builder.add(at, offset), builder.extract_value(sketch, 1))
+        near = builder.icmp_unsigned("<=", builder.add(first, second), _eight_times(builder, bound))
+        return builder.zext(builder.bitcast(near, ir.IntType(8)), ir.IntType(64))
+
+    integer, word = numba.int64, numba.uint64
+    pair = numba.types.UniTuple(word, 2)
+    return word(words, integer, integer, pair, word), generate
+
+
+def _eight_times(builder: Any, word: Any) -> Any:
+    """A vector of eight times the same word."""
+    none, first = ir.Constant(_EIGHT, ir.Undefined), ir.Constant(ir.IntType(32), 0)
+    one = builder.insert_element(none, word, first)
+    return builder.shuffle_vector(one, none, ir.Constant(ir.VectorType(ir.IntType(32), 8), None))

@@ -135,7 +135,7 @@ def rare_tokens_of(texts, ordered, by_length, limit, common):  # type: ignore[no
             token = ordered[at]
             if at == start or token != ordered[at - 1]:
                 place = at - start
-                before = after = end - at - 1
+                before = after = min(end - at - 1, _SIDES_UP_TO)
                 if end - start < _SIDES_UP_TO and (at + 1 == end or token != ordered[at + 1]):
                     before, after = _sides(tokens, start, end, token)
                 entries[size] = np.int64(list_of(np.int64(token), place, common)) << 32 | size
@@ -160,16 +160,12 @@ def segment_of(entries, details, lists, tail, first_text):  # type: ignore[no-un
         start, size = np.int64(starts[number]), starts[number + 1] - starts[number]
         detail = details[entries[at] & 0xFFFFFFFF]
         text = np.int64(detail[0])
-        length = min(np.int64(tail[2 * places + text]), LONGEST)
+        length = np.int64(min(tail[2 * places + text], np.uint64(LONGEST)))
+        sides = np.int64(detail[2]) << 8 | np.int64(detail[3])
         into = 2 * start + at
         words[into] = tail[text]
         words[into + size] = tail[places + text]
-        words[into + 2 * size] = (
-            length << 48
-            | min(np.int64(detail[2]), _SIDES_UP_TO) << 40
-            | min(np.int64(detail[3]), _SIDES_UP_TO) << 32
-            | (first_text + text)
-        )
+        words[into + 2 * size] = length << 48 | sides << 32 | (first_text + text)
     return Segment(starts, words)
 
 
@@ -227,21 +223,21 @@ def merged(older, newer):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def near_among(words, at, size, offset, first, second, bound):  # type: ignore[no-untyped-def] # noqa: PLR0913
+def near_among(words, at, size, offset, sketch, bound):  # type: ignore[no-untyped-def]
     """Bits of those among at most 64 sketches that differ from a query's in at most `bound` bits.
 
     Their first words lie from `at` on, their second ones `offset` behind these.
     """
     mask = np.uint64(0)
     for eight in range(0, size, 8):
-        mask |= near_eight(words, at + eight, offset, first, second, bound) << np.uint64(eight)
+        mask |= near_eight(words, at + eight, offset, sketch, bound) << np.uint64(eight)
     return mask if size == 64 else mask & ((np.uint64(1) << np.uint64(size)) - np.uint64(1))
 
 
 @inlined
-def sketches_differ(words, at, offset, first, second):  # type: ignore[no-untyped-def]
+def sketches_differ(words, at, offset, sketch):  # type: ignore[no-untyped-def]
     """Bits in which a sketch differs from a query's."""
-    return np.int64(popcount(words[at] ^ first)) + popcount(words[at + offset] ^ second)
+    return popcount(words[at] ^ sketch[0]) + popcount(words[at + offset] ^ sketch[1])
 
 
 @inlined
@@ -250,7 +246,7 @@ def _read(words, begin, size, lengths, query, limit, near, found):  # type: igno
 
     Returns: its new size.
     """
-    number, m, first, second, before, after = query
+    number, m, sketch, before, after = query
     least, most = lengths
     postings = begin + 2 * size
     block = last = np.int64(0)
@@ -260,7 +256,7 @@ def _read(words, begin, size, lengths, query, limit, near, found):  # type: igno
         bound = differing(m, min(last, most), limit)
         mask = np.uint64(0)
         if last >= least:
-            mask = near_among(words, begin + block, length, size, first, second, bound)
+            mask = near_among(words, begin + block, length, size, sketch, bound)
         while mask:
             at = begin + block + lowest_bit(mask)
             mask &= mask - np.uint64(1)
@@ -268,9 +264,8 @@ def _read(words, begin, size, lengths, query, limit, near, found):  # type: igno
             n = posting >> 48 & 0xFFFF
             near[found] = number << 32 | posting & 0xFFFFFFFF
             common = min(before, posting >> 40 & 0xFF) + min(after, posting >> 32 & 0xFF) + 1
-            found += (
-                sketches_differ(words, at, size, first, second) <= differing(m, n, limit)
-            ) & ((common >= half(limit) * (m + n)) | (n >= _SIDES_UP_TO))
+            alike = sketches_differ(words, at, size, sketch) <= differing(m, n, limit)
+            found += alike & ((common >= half(limit) * (m + n)) | (n >= _SIDES_UP_TO))
         block += 64
     return found
 
@@ -291,10 +286,8 @@ def near_in(segment, probes, details, chunk, settings, near, found):  # type: ig
         detail = details[probe & 0xFFFFFFFF]
         number, place = np.int64(detail[0]), np.int64(detail[1])
         m = query_starts[number + 1] - query_starts[number]
-        query = (
-            number, m, query_firsts[number], query_seconds[number],
-            np.int64(detail[2]), np.int64(detail[3]),
-        )  # fmt: skip
+        sketch = query_firsts[number], query_seconds[number]
+        query = number, m, sketch, np.int64(detail[2]), np.int64(detail[3])
         most = longest(m, place, limit)
         first_list = list_of(token, 0, common)
         for other_place in range(PLACES if token < common else 1):

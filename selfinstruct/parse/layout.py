@@ -5,8 +5,6 @@ part's label has the task's number or the task's style, comes in order, and ever
 Output:" in the answer of task 4, `###`, lists, years and code stay text, and numbers may skip, restart or be missing.
 """
 
-import re
-import unicodedata
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
@@ -15,62 +13,14 @@ from itertools import zip_longest
 
 import regex
 
-from selfinstruct.labels import Part, is_weak, label_of
-
-_LABEL_LINE = regex.compile(
-    r"""
-    (?:[^\S\n]|\p{Cf})*+ (?:>[^\S\n]*+)?
-    (?P<heading>\#{1,6}[^\S\n]*+)?
-    (?:(?:[-–•*+▪●◦►]|\p{So}\ufe0f?)[^\S\n]++)?
-    (?P<bold>[*_]{1,3}|`(?!`)|)
-    (?P<bracket>[【\[［〔「『〈<(（]?)
-    (?:(?P<task>(?:Task|Tarea|Aufgabe|Tâche|Tarefa|Tugas|Задание|Задача|タスク|과제|งาน)[^\S\n]*+)?
-       (?:\p{Nd}{1,6}[.)][^\S\n]++(?=\p{Nd}))?+  # the number that the prompt had written, again
-       [#№(（]?(?P<number>\p{Nd}{1,6}|[①-⑳])(?:\.\p{Nd})?+[^\S\n]*+\\?(?:[.):．）、。:：،٫・\-–—)\]】][.)]?)?+[^\S\n]*+)?
-    (?P<bold_after>(?:[*_]{1,3}[^\S\n]*+|`)?)
-    (?P<bracket_after>[【\[［〔「『〈<]?)
-    (?P<word>[\p{L}\p{M}][\p{L}\p{M}'’_]*+(?:[ \u00a0][\p{L}\p{M}'’_]++){0,3}?)
-    (?:[^\S\n]*+[(（]?(?:\#|№)?(?P<number_after>\p{Nd}{1,6})[)）]?)?
-    (?:[^\S\n]*+[(（](?P<gloss>[\p{L}\p{M}][\p{L}\p{M} ]{1,30})[)）])?
-    (?P<close>[】\]］〕」』〉>)）]?)
-    (?P<bold_close>[*_]{1,3}|`(?!`)|)
-    [^\S\n]*
-    (?P<colon>[:：︰﹕∶]|(?<=[^\S\n])[-–—→](?=[^\S\n])|)
-    (?P<bold_end>[*_]{1,3}|`(?!`)|)
-    (?P<rest>(?<=[:：︰﹕∶\-–—→*_`】\]］〕」』〉>)）])[^\n]*|[^\S\n]*+)
-    $
-    """,
-    flags=regex.VERBOSE | regex.IGNORECASE,
-)
-_DASHES = "-–—→"
-_LONGEST_HEAD = 120
-"""Characters of a line that are looked at: no label is longer."""
+from selfinstruct.labels import Part
+from selfinstruct.parse.label_lines import TASK, Label, labels_of, value_of
 
 _FENCE = regex.compile(r"[^\S\n]*+(`{3,}|~{3,})(?P<info>[^`\n]*)$")
 _SEPARATOR = regex.compile(
-    r"[^\S\n]*+(?:[#*_=\-–—~]{3,}|[*_#\s]*(?:(?:Task|Tarea|Aufgabe|Tâche|Tarefa|Tugas|Задание|Задача|タスク|과제|งาน|Nhiệm vụ|المهمة)?\s*[#№]?\p{Nd}{1,6}\s*[.):．）、:：]?)[*_\s]*)$",
+    rf"[^\S\n]*+(?:[#*_=\-–—~]{{3,}}|[*_#\s]*(?:(?:{TASK}|Nhiệm vụ|المهمة)?\s*[#№]?\p{{Nd}}{{1,6}}\s*[.):．）、:：]?)[*_\s]*)$",
     flags=regex.IGNORECASE,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Label:
-    """A line that could open a part."""
-
-    line: int
-    part: Part
-    number: int | None
-    style: tuple[str, str, str]
-    """Heading, bold and bracket marks: a reply keeps to one."""
-
-    weak: bool
-    rest: str
-    """The text after the label on its line."""
-
-    @property
-    def marked(self) -> bool:
-        """Whether anything but a colon says that this is a label."""
-        return self.number is not None or any(self.style)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +28,13 @@ class Block:
     """One task as it lies in a reply: its parts, None where a part has no label, and its lines."""
 
     parts: dict[Part, str | None]
-    text: str
+    lines: Sequence[str]
+
+    @property
+    def text(self) -> str:
+        """The lines, without white space around them where they begin with a label."""
+        text = _joined(self.lines)
+        return text if self.parts["instruction"] is None else text.strip()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +62,7 @@ class Layout:
 def read_layout(text: str, language: str | None, opened: bool | None) -> Layout | None:
     """The tasks of a labelled reply, complete or not, in order; None where the reply has no labels."""
     lines = text.split("\n")
-    labels = _outside_fences(lines, _without_headers(lines, _labels(lines, language)))
+    labels = _outside_fences(lines, _without_headers(lines, labels_of(lines, language)))
     if not any(label.part == "output" for label in labels) and not any(
         label.part == "instruction" and label.marked for label in labels
     ):
@@ -126,8 +82,9 @@ def read_layout(text: str, language: str | None, opened: bool | None) -> Layout 
     if begins_inside:
         blocks.append(_block(lines, _inside(labels, before_end), 0, before_end))
     ends = [*begins[1:], len(lines)]
+    places = [label.line for label in labels]
     for start, end in zip(starts, ends, strict=bool(starts)):
-        own = _between(labels, start.line, end)
+        own = labels[bisect_left(places, start.line) : bisect_left(places, end)]
         blocks += _blocks(lines, own, start.line, end)
     before = [] if begins_inside else lines[:before_end]
     while before and (not before[-1].strip() or _SEPARATOR.match(before[-1])):
@@ -150,81 +107,10 @@ def _without_headers(lines: Sequence[str], labels: list[Label]) -> list[Label]:
     ]
 
 
-def _labels(lines: Sequence[str], language: str | None) -> list[Label]:
-    """Every line that has the form of a label and a label's word."""
-    labels = []
-    for index, line in enumerate(lines):
-        if not line or line.isspace():
-            continue
-        found = _label(line, index, language)
-        if found:
-            labels.append(found)
-    return labels
-
-
-_USUAL_LABEL = re.compile(r"(?P<number>[0-9]{1,6})\. (?P<word>[A-Za-z]{1,40}):(?![*_])")
-"""What most labels of most replies look like; the pattern of all labels agrees, at thirty times the cost."""
-
-_MARK_OF_LABELS = re.compile(r"[:：︰﹕∶#*_`【\[［〔「『〈<(（\d①-⑳\-–—]")
-"""What a label cannot do without: a colon, a dash, a number, or marks around it."""
-
-
-def _usual_label(line: str, index: int, language: str | None) -> Label | None:
-    match = _USUAL_LABEL.match(line)
-    part = label_of(match["word"], language) if match else None
-    if match is None or part is None:
-        return None
-    return Label(
-        line=index,
-        part=part,
-        number=int(match["number"]),
-        style=("", "", ""),
-        weak=is_weak(match["word"]),
-        rest=line[match.end() :],
-    )
-
-
-def _label(line: str, index: int, language: str | None) -> Label | None:
-    usual = _usual_label(line, index, language)
-    if usual or not _MARK_OF_LABELS.search(line, 0, _LONGEST_HEAD):
-        return usual
-    match = _LABEL_LINE.match(line if len(line) <= _LONGEST_HEAD else line[:_LONGEST_HEAD])
-    if not match:
-        return None
-    part = label_of(match["word"], language)
-    bracketed = bool(match["bracket"] or match["bracket_after"]) and bool(match["close"])
-    bold = match["bold"] or match["bold_after"].strip()
-    digits = match["number"] or match["number_after"]
-    rest = match["rest"] + line[match.end() :]
-    if match["gloss"] and label_of(match["gloss"]) != part:
-        return None
-    if part is None or (match["colon"] in _DASHES and match["colon"] and not digits):
-        return None
-    if not match["colon"] and not (
-        bracketed or ((match["heading"] or bold or digits) and not rest.strip())
-    ):
-        return None
-    if bold and not match["bold_close"] and not match["bold_end"] and rest.rstrip().endswith(bold):
-        rest = rest.rstrip()[: -len(bold)]
-    return Label(
-        line=index,
-        part=part,
-        number=_value(digits) if digits else None,
-        style=("#" if match["heading"] else "", bold, "【" if bracketed else ""),
-        weak=is_weak(match["word"]),
-        rest=rest,
-    )
-
-
-def _value(digits: str) -> int:
-    """The number that decimal digits of any script, or one circled number, write."""
-    if not digits.isdecimal():
-        return int(unicodedata.numeric(digits))
-    return int("".join(str(unicodedata.decimal(digit)) for digit in digits))
-
-
 def _outside_fences(lines: Sequence[str], labels: list[Label]) -> list[Label]:
     """The labels that do not lie inside a closed code fence; a fence that reaches over a marked instruction is none."""
+    if not any("```" in line or "~~~" in line for line in lines):
+        return labels
     instructions = [label for label in labels if label.part == "instruction"]
     usual = Counter((label.style, label.number is None) for label in instructions).most_common(1)
     marked = {
@@ -235,8 +121,6 @@ def _outside_fences(lines: Sequence[str], labels: list[Label]) -> list[Label]:
         # a number that comes again at once stood in a sample of the layout
         and (label.number is None or after is None or after.number != label.number)
     }
-    if not any("```" in line or "~~~" in line for line in lines):
-        return labels
     fenced: set[int] = set()
     rests = {label.line: label.rest for label in labels}
     opened_at, mark = -1, ""
@@ -278,7 +162,7 @@ def _with_numbered_lines(lines: Sequence[str], labels: list[Label]) -> list[Labe
                     Label(
                         line=line,
                         part="instruction",
-                        number=_value(match["number"]),
+                        number=value_of(match["number"]),
                         style=label.style,
                         weak=False,
                         rest=match["rest"].strip("*_ "),
@@ -334,7 +218,7 @@ def _begins(lines: Sequence[str], labels: Sequence[Label], starts: Sequence[Labe
         )
         found = _TITLE.fullmatch(lines[above]) if above is not None else None
         if found and above is not None:
-            titles.append((above, _value(found["number"])))
+            titles.append((above, value_of(found["number"])))
         else:
             # "### Task 6" at the end of a reply that was cut is a title itself
             cut = start is starts[-1] and start.number is not None and not start.rest.strip()
@@ -369,11 +253,6 @@ def _without_intruders(starts: Sequence[Label]) -> list[Label]:
     return kept
 
 
-def _between(labels: Sequence[Label], start: int, end: int) -> list[Label]:
-    low, high = (bisect_left(labels, line, key=lambda label: label.line) for line in (start, end))
-    return list(labels[low:high])
-
-
 def _inside(labels: Sequence[Label], end: int) -> list[Label]:
     """The labels of a task that the prompt had begun, with the instruction's own put back before the first line."""
     own = [label for label in labels if label.line < end and label.part != "instruction"]
@@ -388,7 +267,7 @@ def _inside(labels: Sequence[Label], end: int) -> list[Label]:
 def _blocks(lines: Sequence[str], own: list[Label], start: int, end: int) -> list[Block]:
     """A task, and after it what is left of a next one whose instruction is missing."""
     first = own[0]
-    if first.number is not None:
+    if first.number is not None and len(own) >= _FEWEST_WITH_ORPHAN:
         orphan = _orphan(own, first.number + 1)
         if orphan is not None:
             cut = own[orphan].line
@@ -396,10 +275,14 @@ def _blocks(lines: Sequence[str], own: list[Label], start: int, end: int) -> lis
                 _block(lines, own[:orphan], start, cut),
                 Block(
                     parts={"instruction": None, "input": "", "output": ""},
-                    text=_joined(lines[cut:end]),
+                    lines=lines[cut:end],
                 ),
             ]
     return [_block(lines, own, start, end)]
+
+
+_FEWEST_WITH_ORPHAN = 4
+"""Labels: an instruction and an output, then an input and an output."""
 
 
 def _orphan(own: Sequence[Label], number: int) -> int | None:
@@ -423,6 +306,26 @@ def _orphan(own: Sequence[Label], number: int) -> int | None:
 
 def _block(lines: Sequence[str], own: Sequence[Label], start: int, end: int) -> Block:
     """The parts of the task in lines `start` to `end`; `own[0]` is its instruction's label."""
+    chosen = own if _is_usual(own) else _chosen(own)
+    parts: dict[Part, str | None] = {"instruction": None, "input": None, "output": None}
+    for label, stop in zip(chosen, [label.line for label in chosen[1:]] + [end], strict=True):
+        parts[label.part] = _text(lines, label, stop)
+    return Block(parts=parts, lines=lines[start:end])
+
+
+_PARTS = ["instruction", "input", "output"]
+
+
+def _is_usual(own: Sequence[Label]) -> bool:
+    """Whether these are the three labels of a task in one style, and nothing else."""
+    return [label.part for label in own] == _PARTS and (
+        own[0].number == own[1].number == own[2].number
+        and own[0].style == own[1].style == own[2].style
+    )
+
+
+def _chosen(own: Sequence[Label]) -> list[Label]:
+    """The labels that open the parts of a task; the instruction's is the first."""
     head, rest = own[0], own[1:]
     output = _choose([label for label in rest if label.part == "output"], head)
     inputs = [
@@ -438,11 +341,7 @@ def _block(lines: Sequence[str], own: Sequence[Label], start: int, end: int) -> 
         output = _choose(
             [label for label in rest if label.part == "output" and label.line > entry.line], head
         )
-    chosen = [label for label in (head, entry, output) if label]
-    parts: dict[Part, str | None] = {"instruction": None, "input": None, "output": None}
-    for label, stop in zip(chosen, [label.line for label in chosen[1:]] + [end], strict=True):
-        parts[label.part] = _text(lines, label, stop)
-    return Block(parts=parts, text=_joined(lines[start:end]).strip())
+    return [label for label in (head, entry, output) if label]
 
 
 def _choose(candidates: Sequence[Label], head: Label) -> Label | None:
@@ -469,10 +368,12 @@ def _is_example(entry: Label, output: Label, head: Label, rest: Sequence[Label])
 
 def _text(lines: Sequence[str], label: Label, stop: int) -> str:
     """A part's text, without the marks that only set the next task apart."""
+    first = label.rest.strip().lstrip(_DIRECTIONS).lstrip()
+    if stop == label.line + 1:
+        return first
     body = list(lines[label.line + 1 : stop])
     while body and _sets_apart(body[-1], label) and not _is_value(body, label):
         body.pop()
-    first = label.rest.strip().lstrip(_DIRECTIONS).lstrip()
     if first:
         return _joined([first, *body]).rstrip()
     return _joined(body).strip("\n").rstrip()
@@ -491,7 +392,7 @@ def _sets_apart(line: str, label: Label) -> bool:
         return True
     bare = _BARE_NUMBER.fullmatch(line)
     if bare and label.number is not None:
-        number = _value(bare["number"])
+        number = value_of(bare["number"])
         return number == 1 or 0 <= number - label.number <= _MOST_AHEAD
     return bool(_SEPARATOR.match(line))
 

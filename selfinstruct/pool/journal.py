@@ -91,8 +91,12 @@ class Journal:
         await appender.append(self.path, line_of(row))
 
 
-def read_lines(path: Path) -> Iterator[tuple[Mapping[str, Any], int, int]]:
+def read_lines(path: Path, *, torn: bool = False) -> Iterator[tuple[Mapping[str, Any], int, int]]:
     """Every line of a file that a run wrote, with its offset and length.
+
+    Args:
+        path: The file; nothing is read where there is none.
+        torn: Leave out an unfinished last line: a run under way is writing it, or one was killed.
 
     Raises:
         RunError: A line is not one that a run wrote.
@@ -102,6 +106,8 @@ def read_lines(path: Path) -> Iterator[tuple[Mapping[str, Any], int, int]]:
     start = 0
     with path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
+            if torn and not line.endswith(b"\n"):
+                return
             try:
                 row = json.loads(line)
             except ValueError:

@@ -1,6 +1,5 @@
 """What a run has come to, read from its folder: numbers by language, round and reason. It changes nothing."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from selfinstruct.pool.folder import RECIPE
+from selfinstruct.pool.journal import read_lines
 from selfinstruct.types import Usage
 from xtune.errors import RunError
 
@@ -71,18 +71,19 @@ def check_run(folder: Path) -> None:
 
 
 def events(path: Path) -> Iterator[Mapping[str, Any]]:
-    """The events of the whole replies of a pool; a run under way may be in the middle of one."""
+    """The events of the whole replies of a pool; a run under way may be in the middle of one.
+
+    Raises:
+        RunError: A line is not one that a run wrote.
+    """
     pending: list[Mapping[str, Any]] = []
-    with path.open("rb") as stream:
-        for line in stream:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                return
-            pending.append(row)
-            if row.get("event") == "reply":
-                yield from pending
-                pending = []
+    for row, start, _ in read_lines(path, torn=True):
+        if not {"event", "prompt"} <= row.keys():
+            raise RunError(f"{path} holds a line that no run wrote, at byte {start}.")
+        pending.append(row)
+        if row["event"] == "reply":
+            yield from pending
+            pending = []
 
 
 def _add(stats: LanguageStats, row: Mapping[str, Any], examples: int) -> None:

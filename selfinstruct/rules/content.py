@@ -1,10 +1,9 @@
 """Rules on what should not be left in a text: web links, labels, placeholders. Code is not looked at for placeholders."""
 
-import unicodedata
-
 import regex
 
 from selfinstruct.labels import folded, is_weak, label_of, usual_label
+from selfinstruct.rules.forms import compatible
 from selfinstruct.rules.settings import RuleSettings
 from selfinstruct.types import Task
 
@@ -77,14 +76,19 @@ _MARKS_OF_GAPS = (*"[［<＜{〇○◯△▲×✕", "xxx", "XXX", "ХХХ")
 def web_link(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001 - a rule's signature
     """A web address, with or without its scheme; one in code only where `links_in_code` is off."""
     for part in _PARTS:
-        text = unicodedata.normalize("NFKC", getattr(task, part))
-        if "/" not in text and "www." not in text.lower():
+        text = compatible(getattr(task, part))
+        if "/" not in text and not (
+            any(map(text.__contains__, _TWO_OF_WWW)) and "www." in text.lower()
+        ):
             continue
         prose = _without_code(text) if settings.links_in_code else text
         found = _LINK.search(prose) or _BARE_LINK.search(prose)
         if found:
             return f"{part}: {found.string[found.start() : found.start() + 60]!r}"
     return None
+
+
+_TWO_OF_WWW = ("ww", "WW", "Ww", "wW")
 
 
 def left_label(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001

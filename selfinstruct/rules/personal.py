@@ -5,6 +5,7 @@ import unicodedata
 
 import regex
 
+from selfinstruct.rules.forms import compatible, count_digits
 from selfinstruct.rules.settings import RuleSettings
 from selfinstruct.types import Task
 
@@ -46,22 +47,22 @@ _IBAN = regex.compile(
     rf"(?<![{_WORD}])[A-Z]{{2}}\d{{2}}(?: ?[A-Z\d]{{4}}){{2,7}}(?: ?[A-Z\d]{{1,3}})?(?![{_WORD}])"
 )
 _IBAN_LENGTHS = range(15, 35)
+_FEWEST_IBAN_DIGITS = 2
 
 
 def personal_data(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001 - a rule's signature
     """An e-mail address, a telephone number, a card number by Luhn's checksum or an IBAN by ISO 7064's."""
     for part in ("instruction", "input", "output"):
         # NFKC makes full-width signs plain; digits of other scripts are digits to the patterns
-        text = unicodedata.normalize("NFKC", getattr(task, part))
-        digits = len(_DIGIT.findall(text))
+        text = compatible(getattr(task, part))
+        digits = count_digits(text)
+        if digits < _FEWEST_IBAN_DIGITS and "@" not in text:
+            continue
         for name, finds, fewest_digits in _FINDERS:
             found = finds(text, settings) if digits >= fewest_digits else None
             if found:
                 return f"{part}: {name} {found!r}"
     return None
-
-
-_DIGIT = re.compile(r"\d")
 
 
 def _email(text: str, settings: RuleSettings) -> str | None:
@@ -111,7 +112,7 @@ def _checks(iban: str) -> bool:
 
 
 _FINDERS = (
-    ("IBAN", _iban, 2),
+    ("IBAN", _iban, _FEWEST_IBAN_DIGITS),
     ("card number", _card, _CARD_LENGTHS.start),
     ("e-mail address", _email, 0),
     ("telephone number", _phone, _LEAST_PHONE_DIGITS),

@@ -6,6 +6,7 @@ from functools import lru_cache
 import numpy as np
 import regex
 
+from selfinstruct.rules.forms import letters_of
 from selfinstruct.rules.settings import RuleSettings
 from selfinstruct.types import Task
 from xtune.text import rouge_l_of, tokenize
@@ -18,26 +19,31 @@ _TIMES = 5
 """A loop says a run of at most 200 letters six times over, 40 letters or more: songs and tables stay below."""
 
 _MOST_LETTERS = 20_000
+_MOST_FOLDED = 3
+"""Letters that one becomes at most without regard to case (Unicode, CaseFolding.txt)."""
 
 
 def missing_part(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001 - a rule's signature
     """No instruction or no output: nothing, white space or dots alone."""
     missing = [
-        name for name in ("instruction", "output") if not _SOMETHING.search(getattr(task, name))
+        name for name in ("instruction", "output") if not _says_something(getattr(task, name))
     ]
     return f"no {' and no '.join(missing)}" if missing else None
 
 
+def _says_something(text: str) -> bool:
+    return text[:1].isalnum() or bool(_SOMETHING.search(text))
+
+
 def length(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001
     """A part that is too short or too long, in graphemes."""
-    limits = {
-        "instruction": (settings.shortest_instruction, settings.longest_instruction),
-        "input": (0, settings.longest_input),
-        "output": (0, settings.longest_output),
-    }
-    for name, (least, most) in limits.items():
+    for name, least, most in (
+        ("instruction", settings.shortest_instruction, settings.longest_instruction),
+        ("input", 0, settings.longest_input),
+        ("output", 0, settings.longest_output),
+    ):
         text = getattr(task, name).strip()
-        if least <= len(text) <= most and len(text) > 8 * least:
+        if least <= len(text) <= most and (len(text) > 8 * least or not least):
             continue
         count = sum(1 for _ in _GRAPHEME.finditer(text))
         if not least <= count <= most:
@@ -55,7 +61,9 @@ def repetition(task: Task, language: str, settings: RuleSettings) -> str | None:
 
 
 def _loop(text: str) -> str | None:
-    letters = "".join(filter(str.isalpha, text[:_MOST_LETTERS].casefold()))
+    if _MOST_FOLDED * len(text) < _FEWEST_LETTERS_OF_A_LOOP:
+        return None
+    letters = letters_of(text[:_MOST_LETTERS])
     if len(letters) < _FEWEST_LETTERS_OF_A_LOOP:
         return None
     if not _may_loop(letters):
@@ -79,10 +87,13 @@ def _loop(text: str) -> str | None:
 
 def _may_loop(letters: str) -> bool:
     """Whether any of a few windows comes again soon: a loop agrees with itself over 34 letters, which hold one of them."""
-    return any(
-        letters.find(letters[at : at + _WINDOW], at + 1, at + _WINDOW + _LONGEST_PERIOD) >= 0
-        for at in range(0, len(letters) - _WINDOW + 1, _WINDOW)
-    )
+    longest = min(_LONGEST_PERIOD, len(letters) // (_TIMES + 1))
+    find = letters.find
+    for at in range(0, len(letters) - _WINDOW + 1, _WINDOW):
+        end = at + _WINDOW
+        if find(letters[at:end], at + 1, end + longest) >= 0:
+            return True
+    return False
 
 
 def _periods(letters: str) -> list[int]:

@@ -46,7 +46,11 @@ def stems_of(pattern: str) -> tuple[str, ...]:
 
 
 def _pieces(pattern: str) -> Iterator[tuple[str, str]]:
-    """Each piece's name in `_PIECES`, and its text; the end is one more bracket."""
+    """Each piece's name in `_PIECES`, and its text; the end is one more bracket.
+
+    Raises:
+        ValueError: The pattern holds what is not read here.
+    """
     at = 0
     while at < len(pattern):
         piece = _PIECES.match(pattern, at)

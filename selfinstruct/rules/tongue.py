@@ -58,7 +58,8 @@ def wrong_language(task: Task, language: str, settings: RuleSettings) -> str | N
     if script:
         return f"instruction in {script} letters"
     if (
-        not is_surely_another(task.output, language)
+        2 * len(task.output) < _LONG_ENOUGH
+        or not is_surely_another(task.output, language)
         or _letters_said(task.output) < _LONG_ENOUGH
         or _is_names(task.output)
         or _elsewhere().search(f"{task.instruction}\n{task.input}")
@@ -89,12 +90,19 @@ _WORD = regex.compile(r"[\p{L}\p{M}]+")
 
 def _other_script(text: str, language: str) -> str | None:
     """The script of an instruction none of whose letters is in the language's own, where it is long enough to say."""
-    if len(text) < _LONG_ENOUGH:
+    if len(text) < _LONG_ENOUGH or _own_letter(language.partition("-")[0].lower()).search(text):
         return None
     counts = letters_by_script(text)
     if counts.total() < _LONG_ENOUGH or not scripts_of_language(language).isdisjoint(counts):
         return None
     return None if detect_language(text) is None else counts.most_common(1)[0][0]
+
+
+@cache
+def _own_letter(language: str) -> "regex.Pattern[str]":
+    """Looks for any letter of a language's own scripts: nearly every text begins with one."""
+    scripts = "".join(rf"\p{{Script={name}}}" for name in sorted(scripts_of_language(language)))
+    return regex.compile(rf"(?V1)[\p{{L}}&&[{scripts}]]")
 
 
 def _glosses(text: str, own: frozenset[str]) -> Iterator[tuple[str, str]]:

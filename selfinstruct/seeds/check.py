@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from selfinstruct.novelty import NoveltyPool
+from selfinstruct.novelty.search import NumpyNearest
 from selfinstruct.seeds.read import numbered_seeds
 from selfinstruct.seeds.rows import Severity
 from selfinstruct.types import Seed
@@ -78,7 +79,7 @@ def check_file(path: str | Path, language: str | None = None) -> Report:
 
 def _alike(placed: Sequence[tuple[str, Seed]], language: str) -> list[Problem]:
     """Instructions that reach ROUGE-L 0.7 with one before: a generated task as alike would be dropped."""
-    pool = NoveltyPool(language)
+    pool = NoveltyPool(language, nearest=NumpyNearest)  # so few texts do not pay for compiling
     kept: list[str] = []
     problems = []
     verdicts = pool.offer_many(seed.task.instruction for _, seed in placed)

@@ -1,6 +1,7 @@
 """The simulation against a CPU's allocator and bitsandbytes' own layers; the closed formulas against the simulation."""
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -182,3 +183,38 @@ def test_formulas_are_within_three_percent_of_the_simulation_at_full_width(
     allocated = computed.peak_bytes - computed.items["context"] - computed.items["reserve"]
     simulated = at_depth(config, work, shape.layers)
     assert allocated == pytest.approx(simulated, rel=0.03)
+
+
+MEDIUM = {
+    "hidden_size": 2048,
+    "intermediate_size": 5632,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 4,
+    "vocab_size": 32000,
+    "tie_word_embeddings": False,
+    "pad_token_id": 0,
+}
+EXPERTS = {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 768}
+
+
+@pytest.mark.parametrize(
+    ("model_type", "fields", "work"),
+    [
+        ("gemma2", {"head_dim": 128}, {"attention": "eager", **STYLES["frugal, host"]}),
+        ("gemma2", {"head_dim": 128}, {"attention": "eager"}),
+        ("qwen3_moe", {"head_dim": 128, **EXPERTS}, {}),
+        ("phi3", {}, {"method": "lora", "quantization": None}),
+        ("llama", {}, {"method": "full", "quantization": None, "weight_dtype": "float32"}),
+    ],
+    ids=["soft caps in blocks", "soft caps", "experts", "LoRA", "full in float32"],
+)
+def test_formulas_know_every_family_and_method(
+    model_type: str, fields: dict[str, Any], work: dict[str, Any]
+) -> None:
+    config = AutoConfig.for_model(model_type, **{**MEDIUM, **fields})
+    given = {"loss_chunk_tokens": 512, "tile_tokens": 1024, "optimizer": "adamw_8bit"}
+    wanted = replace(qlora(tokens=4096, **given), **work)
+    computed = predict(ModelShape.from_config(config.to_dict()), wanted)
+    allocated = computed.peak_bytes - computed.items["context"] - computed.items["reserve"]
+    assert allocated == pytest.approx(simulate(config, wanted).peak, rel=0.03)

@@ -1,4 +1,4 @@
-"""What only a CUDA device can show: a QLoRA step trains, and the computed peak is near the measured one."""
+"""What only a CUDA device can show of the whole: it is found, every method works on it, and a run that fills it goes on."""
 
 from pathlib import Path
 from typing import Any
@@ -19,49 +19,6 @@ def cuda_device() -> None:
         pytest.skip("no CUDA device")
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-
-
-@pytest.mark.parametrize("stack", ["plain", "ours"])
-def test_qlora_on_cuda_is_finite_and_its_loss_falls(stack: str) -> None:
-    import torch
-
-    from benchmarks.gpu_stacks import build, is_finite_and_falls, random_ids
-
-    device = torch.device("cuda")
-    trained = build(stack, "tiny", device, 128)
-    ids = random_ids("tiny", 128, device)
-    assert is_finite_and_falls([trained.step(ids) for _ in range(5)])
-
-
-@pytest.mark.parametrize("tokens", [1024, 4096])
-def test_computed_peak_is_within_fifteen_percent_of_the_measured_one(tokens: int) -> None:
-    import torch
-
-    from benchmarks.gpu_stacks import LOGIT_BYTES, RANK, SHAPES, build, random_ids
-    from xtune.memory import ModelShape, Workload, predict
-
-    device = torch.device("cuda")
-    if torch.cuda.get_device_properties(device).total_memory < 10 * 2**30:
-        pytest.skip("a step of 4,096 tokens needs about 7 GiB")
-    stack = build("ours", "llama-2-7b", device, tokens)
-    torch.cuda.reset_peak_memory_stats()
-    ids = random_ids("llama-2-7b", tokens, device)
-    for _ in range(3):
-        stack.step(ids)
-    measured = torch.cuda.max_memory_allocated()
-    shape = ModelShape.from_config({"model_type": "llama", **SHAPES["llama-2-7b"]})
-    work = Workload(
-        method="qlora",
-        quantization="nf4",
-        rank=RANK,
-        tokens=tokens,
-        optimizer="paged_adamw_8bit",
-        loss_chunk_tokens=LOGIT_BYTES // (4 * shape.vocab),
-    )
-    found = predict(shape, work)
-    # torch counts neither its context nor what its allocator keeps without using it.
-    computed = found.peak_bytes - found.items["context"] - found.items["reserve"]
-    assert computed == pytest.approx(measured, rel=0.15)
 
 
 def test_detected_device_is_the_one_that_torch_names() -> None:

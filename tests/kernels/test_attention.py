@@ -1,5 +1,7 @@
 """Blockwise attention against scores, a mask and a softmax written out in full."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -34,7 +36,11 @@ def written_out(
     seen = (index[:, None] >= index) & (sample[:, :, None] == sample[:, None])
     if asked.window is not None:
         seen = seen & (index[:, None] - index < asked.window)
-    return torch.softmax(scores.masked_fill(~seen[:, None], -torch.inf), -1) @ value
+    scores = scores.masked_fill(~seen[:, None], -torch.inf)
+    if asked.sinks is not None:
+        sinks = asked.sinks.view(1, -1, 1, 1).expand(*scores.shape[:3], 1)
+        return torch.softmax(torch.cat([scores, sinks], -1), -1)[..., :-1] @ value
+    return torch.softmax(scores, -1) @ value
 
 
 @settings(max_examples=40, deadline=None)
@@ -44,6 +50,7 @@ def written_out(
     softcap=st.none() | st.floats(0.5, 30),
     scaling=st.none() | st.floats(0.05, 1),
     groups=st.sampled_from([(4, 4), (4, 2), (4, 1)]),
+    sinks=st.none() | st.lists(st.floats(-4, 9), min_size=4, max_size=4),
 )
 def test_attend_is_masked_softmax(
     samples: list[list[int]],
@@ -51,6 +58,7 @@ def test_attend_is_masked_softmax(
     softcap: float | None,
     scaling: float | None,
     groups: tuple[int, int],
+    sinks: list[float] | None,
 ) -> None:
     tokens = max(sum(row) for row in samples)
     rows = [
@@ -67,8 +75,12 @@ def test_attend_is_masked_softmax(
     for each in inputs:
         each.requires_grad_()
     asked = AttentionSettings(scaling=scaling, window=window, softcap=softcap)
-    found = attend(*inputs, documents=documents_of(positions), settings=asked)
-    expected = written_out(*inputs, positions, asked)
+    if sinks is not None:
+        scores = torch.tensor(sinks, dtype=torch.float64, requires_grad=True)
+        asked = replace(asked, softcap=None, sinks=scores)
+        inputs.append(scores)
+    found = attend(*inputs[:3], documents=documents_of(positions), settings=asked)
+    expected = written_out(*inputs[:3], positions, asked)
     torch.testing.assert_close(
         found, expected, rtol=1e-6, atol=1e-6
     )  # softmax of capped scores is float32
@@ -89,7 +101,11 @@ def test_documents_are_where_positions_restart() -> None:
 
 @pytest.mark.parametrize(
     ("options", "name"),
-    [({"s_aux": torch.zeros(2)}, "s_aux"), ({"is_causal": False}, "is_causal=False")],
+    [
+        ({"alibi": torch.zeros(2)}, "alibi"),
+        ({"is_causal": False}, "is_causal=False"),
+        ({"s_aux": torch.zeros(2), "softcap": 5.0}, "sinks and a soft cap"),
+    ],
 )
 def test_an_unknown_option_is_named(options: dict[str, object], name: str) -> None:
     with pytest.raises(UnsupportedAttentionError, match=name):

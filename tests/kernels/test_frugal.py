@@ -85,9 +85,9 @@ def test_any_cut_gives_the_same(
     assert_equal(expected, passed(model, positions), 1e-6)
 
 
-def adapted(kind: str = "llama", dropout: float = 0.0) -> torch.nn.Module:
+def adapted(kind: str = "llama", dropout: float = 0.0, **config: int) -> torch.nn.Module:
     plan = make_plan({"method": {"type": "lora", "rank": 4, "dropout": dropout}})
-    model = attach(make_model(kind), plan, make_tokenizer())
+    model = attach(make_model(kind, **config), plan, make_tokenizer())
     generator = torch.Generator().manual_seed(0)
     for name, parameter in model.named_parameters():
         if ".lora_B." in name:  # begins as zero, and then A gets no gradient
@@ -103,6 +103,19 @@ def test_adapters_get_the_gradients_of_plain_layers(kind: str) -> None:
     expected = passed(model, positions)
     assert expected[1]
     make_frugal(model, FrugalSettings(tile_tokens=16))
+    assert_equal(expected, passed(model, positions), 5e-6)
+
+
+def test_attention_sinks_take_part_in_every_window_and_group() -> None:
+    """gpt-oss's own eager attention, which does not tell packed samples apart: one sample a row."""
+    model = adapted("gpt_oss", sliding_window=6)
+    for layer in decoder_layers(model):
+        layer.self_attn.sinks.data.normal_(0.0, 2.0)
+    model.get_base_model().set_attn_implementation("eager")
+    positions = positions_of(41, rows=2)
+    expected = passed(model, positions)
+    installed = make_frugal(model, FrugalSettings(tile_tokens=16))
+    assert (installed.frugal, installed.plain.total()) == (2, 0)
     assert_equal(expected, passed(model, positions), 5e-6)
 
 
@@ -185,7 +198,8 @@ def test_a_gradient_that_is_an_expansion_is_not_written_over() -> None:
     ("kind", "reason"),
     [
         ("qwen3_next", "Qwen3NextDecoderLayer does not call an attention that can be taken out"),
-        ("gpt_oss", "attention with s_aux"),
+        ("gpt_oss", "GptOssDecoderLayer trains its attention sinks"),
+        ("bloom", "BloomBlock does not call an attention that can be taken out"),
     ],
 )
 def test_layers_that_cannot_be_cut_are_named_and_computed_again_as_a_whole(

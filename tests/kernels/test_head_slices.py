@@ -310,7 +310,7 @@ def test_the_predicted_bytes_of_the_loss_are_a_little_more_than_the_allocators(
 ) -> None:
     vocab, hidden, tokens, rows = 8192, 512, 1500, 1024
     monkeypatch.setattr(head_loss, "HEAD_SUM_BYTES", sum_bytes)
-    formulas = import_module("xtune.memory.predict")
+    formulas = import_module("xtune.memory.loss")
     monkeypatch.setattr(formulas, "HEAD_SUM_BYTES", sum_bytes)
     monkeypatch.setattr(formulas, "HEAD_SLICE_BYTES", rows * hidden * 2)
     shape = ModelShape.from_config(
@@ -323,7 +323,9 @@ def test_the_predicted_bytes_of_the_loss_are_a_little_more_than_the_allocators(
             "intermediate_size": 64,
         }
     )
-    work = Workload(method="qlora", tokens=tokens, loss_chunk_tokens=48, head_form=form)
+    work = Workload(
+        method="qlora", tokens=tokens, loss_chunk_tokens=48, head_form=form, device="cpu"
+    )
     computed = predict(shape, work).items["loss"]
     matrix = MATRICES[form](torch.randn(vocab, hidden).bfloat16(), CPU, rows)
     states = torch.randn(tokens, hidden).bfloat16().requires_grad_()
@@ -340,8 +342,8 @@ def test_the_predicted_bytes_of_the_loss_are_a_little_more_than_the_allocators(
         ).backward()
         states.grad = None
 
-    measured = profiled_peak(step) + states.nbytes
-    # three copies of the logits are counted, as for a soft cap or a scale; here two exist
+    # of the last norm, which is not here: its input in float32, and what it gives
+    measured = profiled_peak(step) + states.nbytes + 3 * states.nbytes
     assert measured <= computed <= 1.4 * measured
 
 

@@ -49,3 +49,15 @@ def test_dropout_draws_what_it_draws_without_checkpoints() -> None:
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], each) for name, each in expected.items())
     assert any(bool(each.abs().sum() > 0) for name, each in found.items() if "lora_B" in name)
+
+
+def test_what_a_layer_returns_besides_hidden_states_is_returned_as_far_as_it_is_kept() -> None:
+    from xtune.kernels.replay import Rest
+
+    states, rest = torch.ones(1, 2, 3), Rest()
+    assert rest.with_states(states) is states
+    assert rest.note((states, None, "as it is", torch.ones(2))) is states
+    first, nothing, word, lost = rest.with_states(states)
+    assert (first is states, nothing, word) == (True, None, "as it is")
+    with pytest.raises(TypeError, match="NotKept"):
+        states + lost

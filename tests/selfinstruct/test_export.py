@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -157,6 +158,21 @@ def test_stats_are_printed(grown):
     code, out, _ = command("stats", str(grown))
     assert code == 0
     assert "too_similar" in out
+
+
+def test_a_pool_that_somebody_wrote_into_is_told_and_an_unfinished_end_is_not(grown, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(grown, run)
+    pool = run / "pool" / "es.jsonl"
+    whole = pool.read_bytes()
+    for line, told in (("{broken", "line 3 is not a JSON object"), ("[1]", "line 3"), ("{}", "no run wrote, at byte")):  # fmt: skip
+        lines = whole.splitlines()
+        lines[2] = line.encode()
+        pool.write_bytes(b"\n".join(lines) + b"\n")
+        with pytest.raises(RunError, match=told):
+            verbs.status(str(run))
+    pool.write_bytes(whole + b'{"event": "ke')
+    assert verbs.status(str(run)) == verbs.status(str(grown)).replace(str(grown), str(run))
 
 
 def test_no_number_of_eleven_languages_is_cut_short_on_a_narrow_terminal():

@@ -238,13 +238,22 @@ def killed_often(folder, kills, *, delay_s, most_s, seed, replies_a_kill=40, **m
 def test_a_run_killed_three_times_ends_with_the_same_pool_and_pays_for_no_written_reply_twice(
     whole, tmp_path
 ):
-    server, kills = killed_often(tmp_path, 3, delay_s=0.15, most_s=0.4, seed=1)
+    server, kills = killed_often(
+        # the server holds back, so that the run does not end before the third on a busy machine
+        tmp_path,
+        3,
+        delay_s=0.15,
+        most_s=0.4,
+        seed=1,
+        replies_a_kill=12,
+    )
 
     assert kills == 3
     assert pools(tmp_path) == whole
     lines = (tmp_path / "run" / "replies.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(lines) == len({json.loads(line)["id"] for line in lines}) == 40
-    assert sum(server.paid.values()) <= 40 + 4 * kills  # four were under way at each kill
+    # at each kill four were under way, and four more may have been answered while they were written down
+    assert sum(server.paid.values()) <= 40 + 8 * kills
 
 
 @pytest.mark.slow

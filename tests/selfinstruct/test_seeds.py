@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from selfinstruct.seeds import check_file, read_seeds, seed_row, shipped_seeds
@@ -306,6 +306,7 @@ def test_a_language_without_seeds_says_how_to_make_them() -> None:
         read_seeds("nowhere.jsonl")
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.text(),

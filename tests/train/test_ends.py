@@ -77,6 +77,36 @@ def test_a_head_in_four_bits_trains_an_adapter_like_any_other(
     assert merged.relative_difference < 0.05
 
 
+@pytest.mark.parametrize("form", ["nf4", "int8"])
+def test_a_run_is_opened_with_the_head_that_it_was_trained_with(
+    form: str, tmp_path: Path, tiny_model: Path, rows_file: Path
+) -> None:
+    """The head's numbers as bitsandbytes, or plain rounding row by row, gives them back; slices of one block each."""
+    from bitsandbytes import functional as bits
+    from safetensors.torch import load_file
+
+    from xtune.adapter.open import open_run
+
+    run = trained(tmp_path / form, tiny_model, rows_file, {**HOST, "memory.head": form})
+    opened = open_run(run)
+    head = opened.model.get_base_model().lm_head  # type: ignore[operator]
+    tensors = load_file(tiny_model / "model.safetensors")
+    whole = tensors.get("lm_head.weight", tensors["model.embed_tokens.weight"])
+    whole = whole.to(getattr(torch, opened.loading.weight_dtype))
+    if form == "nf4":
+        packed, state = bits.quantize_4bit(whole, quant_type="nf4", compress_statistics=True)
+        rounded = bits.dequantize_4bit(packed, state)
+    else:
+        scales = whole.float().abs().amax(1, keepdim=True).clamp_min(1e-30) / 127
+        rounded = (torch.round(whole.float() / scales) * scales).to(whole.dtype)
+    states = torch.randn(5, whole.shape[1], generator=torch.Generator().manual_seed(0))
+    states = states.to(whole.dtype)
+    with torch.no_grad():
+        found, expected = head(states), states @ rounded.T
+    torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-3)
+    assert not torch.allclose(found, states @ whole.T, rtol=1e-3, atol=1e-4)
+
+
 def placed(folder: Path, recipe: dict[str, Any] | None = None, **choices: Any) -> Any:
     method = {"type": "lora", "rank": 4}
     plan = make_plan(

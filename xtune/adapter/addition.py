@@ -245,6 +245,6 @@ def _outermost(adapted: PeftModel) -> dict[str, nn.Module]:
     for path, module in base.named_modules(remove_duplicate=False):
         inside = any(path.startswith(f"{other}.") for other in found)
         if not inside and isinstance(module, (BaseTunerLayer, AuxiliaryTrainingWrapper)):
-            each: nn.Module = module
+            each: Any = module  # PEFT's types are no modules to mypy
             found[plain_name(path)] = each
     return found

@@ -116,6 +116,8 @@ def quantise(
             )  # minutes a layer, which a GPU alone wins back
         if steps is not None:
             command += ["--iters", str(steps)]
+        if steps == 0:
+            command.append("--disable_opt_rtn")  # else it searches for scales
         if texts:
             rows = work / "rows.jsonl"
             rows.write_text(

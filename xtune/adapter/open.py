@@ -17,6 +17,8 @@ from xtune.adapter.widen import widen_saved_modules
 from xtune.data.ending import end_turns
 from xtune.errors import ModelError
 from xtune.hardware import Hardware, detect
+from xtune.kernels.head_slices import hold_head
+from xtune.kernels.heads import compute_device, output_layer
 from xtune.models.load import Loading, load_base
 from xtune.models.quiet import quiet
 from xtune.models.source import read_config
@@ -49,8 +51,8 @@ class Opened:
 def open_run(folder: Path, *, device: str = "auto", base_only: bool = False) -> Opened:
     """The model of a run folder, of a PEFT folder or of a transformers folder, with its tokenizer.
 
-    The base is held as in training where the device allows it (types, quantisation, attention), so that
-    the logits are those of training.
+    The base is held as in training where the device allows it (types, quantisation, attention, a head in fewer bits), so
+    that the logits are those of training.
 
     Args:
         folder: RUN, with recipe.yaml and adapter/ or model/; or an adapter's or a model's own folder.
@@ -65,7 +67,7 @@ def open_run(folder: Path, *, device: str = "auto", base_only: bool = False) -> 
     hardware = detect(None if device == "auto" else device)
     source = found.recipe.model if base_only else found.weights
     loading = loading_for(found, hardware, source)
-    base = load_base(loading)
+    base = load_held(found, loading)
     model: nn.Module = base
     if base_only and found.adapter is None:
         data = found.recipe.data
@@ -85,6 +87,25 @@ def open_run(folder: Path, *, device: str = "auto", base_only: bool = False) -> 
         loading=loading,
         autocast=autocast,
     )
+
+
+def head_form(found: Found) -> str:
+    """How the head was held when the run was trained: "nf4", "int8", or "device" for a whole one, wherever it was."""
+    form = str(found.decided.get("head", "device"))
+    return form if form in {"nf4", "int8"} else "device"
+
+
+def load_held(found: Found, loading: Loading) -> PreTrainedModel:
+    """The base of a run, its head in as many bits as in training.
+
+    Raises:
+        ModelError: It cannot be loaded.
+    """
+    base = load_base(loading)
+    form, head = head_form(found), output_layer(base)
+    if form != "device" and head is not None:
+        hold_head(head, form, compute_device(base))
+    return base
 
 
 def loading_for(found: Found, hardware: Hardware, source: Model) -> Loading:

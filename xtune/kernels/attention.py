@@ -8,7 +8,7 @@ asks for its attention by name can use it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -43,6 +43,12 @@ class AttentionSettings:
 
     softcap: float | None = None
     dropout: float = 0.0
+    sinks: torch.Tensor | None = None
+    """(heads,) A score for each head that takes part in the softmax and stands for no value (gpt-oss)."""
+
+    def of_heads(self, heads: slice) -> "AttentionSettings":
+        """The same for some of the query heads."""
+        return self if self.sinks is None else replace(self, sinks=self.sinks[heads])
 
 
 class UnsupportedAttentionError(ValueError):
@@ -59,7 +65,7 @@ def settings_of(options: dict[str, Any]) -> AttentionSettings:
     Raises:
         UnsupportedAttentionError: There is an option that would change the result and is not known here.
     """
-    known = {"scaling", "sliding_window", "softcap", "dropout"}
+    known = {"scaling", "sliding_window", "softcap", "dropout", "s_aux"}
     unknown = sorted(
         name
         for name, value in options.items()
@@ -67,6 +73,8 @@ def settings_of(options: dict[str, Any]) -> AttentionSettings:
     )
     if options.get("is_causal") is False:
         unknown.append("is_causal=False")
+    if options.get("s_aux") is not None and options.get("softcap") is not None:
+        unknown.append("sinks and a soft cap")
     if unknown:
         raise UnsupportedAttentionError(f"attention with {', '.join(unknown)}")
     return AttentionSettings(
@@ -74,6 +82,7 @@ def settings_of(options: dict[str, Any]) -> AttentionSettings:
         window=options.get("sliding_window"),
         softcap=options.get("softcap"),
         dropout=options.get("dropout") or 0.0,
+        sinks=options.get("s_aux"),
     )
 
 
@@ -124,7 +133,7 @@ def attend(
         key: (rows, key heads, tokens, width); heads is a multiple of key heads.
         value: (rows, key heads, tokens, value width).
         documents: The samples; None: each row is one.
-        settings: Scaling, window, soft cap, dropout.
+        settings: Scaling, window, soft cap, dropout, sinks.
 
     Returns:
         (rows, heads, tokens, value width).
@@ -189,16 +198,45 @@ def _sdpa(
     causal: bool,
     mask: torch.Tensor | None,
 ) -> torch.Tensor:
-    return functional.scaled_dot_product_attention(
+    scale = settings.scaling
+    if settings.sinks is not None:
+        scale = query.shape[-1] ** -0.5 if scale is None else scale
+        query, key, value = _with_sinks(query, key, value, settings.sinks / scale, causal=causal)
+        mask = None if mask is None else functional.pad(mask, (1, 0), value=True)
+    attended = functional.scaled_dot_product_attention(
         query,
         key,
         value,
         attn_mask=mask,
         dropout_p=settings.dropout,
         is_causal=causal,
-        scale=settings.scaling,
+        scale=scale,
         enable_gqa=query.shape[1] != key.shape[1],
     )
+    return attended[:, :, 1:] if causal and settings.sinks is not None else attended
+
+
+def _with_sinks(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    sinks: torch.Tensor,
+    *,
+    causal: bool,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """One key more, the first, with each head's sink as its score and nothing as its value; so any kernel has sinks.
+
+    Queries end in their head's sink, this key in 1 and all others in 0. A causal kernel counts from the beginning, so that
+    there is one query more as well, whose result is for nobody.
+    """
+    rows, heads, tokens, _ = query.shape
+    score = sinks.to(query.dtype).view(1, heads, 1, 1).expand(rows, heads, tokens, 1)
+    query = torch.cat([query, score], dim=-1)  # (rows, heads, tokens, width + 1)
+    if causal:
+        query = functional.pad(query, (0, 0, 1, 0))
+    sink = functional.pad(torch.zeros_like(key[:, :, :1]), (0, 1), value=1.0)
+    key = torch.cat([sink, functional.pad(key, (0, 1))], dim=2)  # (rows, key heads, 1 + keys, ...)
+    return query, key, functional.pad(value, (0, 0, 1, 0))
 
 
 def _capped(

@@ -22,7 +22,13 @@ from torch import nn
 
 from xtune.kernels.attention import AttentionSettings, Documents, attend, documents_of
 from xtune.kernels.lifted import Heads, LiftedLayer
-from xtune.kernels.replay import Surroundings, argument_names, by_name, trained_parameters
+from xtune.kernels.replay import (
+    Rest,
+    Surroundings,
+    argument_names,
+    by_name,
+    trained_parameters,
+)
 from xtune.kernels.shelf import Shelf
 from xtune.kernels.sums import Sums
 from xtune.kernels.weights import Weights, weights_of
@@ -127,7 +133,7 @@ def _attend(call: _Call, heads: Heads, *, over_query: bool) -> torch.Tensor:
                 heads.key[:, of_key],
                 heads.value[:, of_key],
                 documents=call.documents,
-                settings=call.attention,
+                settings=call.attention.of_heads(of_query),
             )
     return attended
 
@@ -227,7 +233,8 @@ def _attend_backward(
         _leaf(heads.value[:, of_key]),
     )
     with call.computing(3 * of_key.start + _ATTEND, gradients=True):
-        output = attend(*inputs, documents=call.documents, settings=call.attention)
+        settings = call.attention.of_heads(of_query)
+        output = attend(*inputs, documents=call.documents, settings=settings)
     gradients = torch.autograd.grad(output, inputs, slope[:, of_query])
     heads.query[:, of_query], heads.key[:, of_key], heads.value[:, of_key] = gradients
 
@@ -271,9 +278,11 @@ class FrugalLayer:
         self._layer, self._forward = layer, forward
         self._names = argument_names(forward)
         self._settings, self._shelf = settings, shelf
+        self.rest = Rest()
+        """What the layer returns besides hidden states; nothing, unless whoever makes this has noted it."""
 
-    def __call__(self, *given: Any, **arguments: Any) -> torch.Tensor:
-        """The layer's output (rows, tokens, width)."""
+    def __call__(self, *given: Any, **arguments: Any) -> Any:
+        """The layer's output: (rows, tokens, width), alone or first in a tuple."""
         hidden, arguments = by_name(self._names, given, arguments)
         if arguments.get("past_key_values") is not None or hidden.shape[1] == 0:
             return self._forward(hidden, **arguments)
@@ -296,4 +305,4 @@ class FrugalLayer:
         output: torch.Tensor = _FrugalFunction.apply(  # type: ignore[no-untyped-call]
             hidden, anchor, call, *call.weights.seen(parameters)
         )
-        return output
+        return self.rest.with_states(output)

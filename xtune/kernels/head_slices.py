@@ -231,3 +231,22 @@ def sliced_head(layer: nn.Module) -> SlicedHead | None:
     """A layer's slices; None for a layer that has its weight."""
     forward: object = vars(layer).get("forward")
     return forward if isinstance(forward, SlicedHead) else None
+
+
+def hold_head(layer: nn.Module, form: str, device: torch.device) -> None:
+    """Let a head compute from its matrix in fewer bits; losses and logits change by what that rounds away.
+
+    Args:
+        layer: A plain `nn.Linear`; its whole matrix is let go.
+        form: "nf4" or "int8".
+        device: Where the matrix is kept.
+
+    Raises:
+        ModelError: The head is of another kind.
+    """
+    weight = layer.weight
+    if not isinstance(weight, torch.Tensor):
+        raise ModelError(f"A {type(layer).__name__} has no weight that could be held in {form}.")
+    whole = weight.detach()
+    matrix = (Nf4Matrix if form == "nf4" else Int8Matrix)(whole, device)
+    slice_head(layer, matrix, whole.new_empty((0, whole.shape[1]), device=device))

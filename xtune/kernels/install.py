@@ -164,7 +164,10 @@ def _install(layer: nn.Module, call: _Sample, settings: FrugalSettings, shelf: S
                 reason = f"{name} cannot be run in parts: {str(error).splitlines()[0]}"
                 continue
             if _equal(expected, found):
-                layer.forward = FrugalLayer(layer, plain, settings, shelf, lifted=probe.lifted)
+                frugal = FrugalLayer(layer, plain, settings, shelf, lifted=probe.lifted)
+                with torch.no_grad():
+                    frugal.rest.note(plain(call.hidden, **call.arguments))
+                layer.forward = frugal
                 return None
             reason = f"{name} gives another result when it is run in parts"
     return reason

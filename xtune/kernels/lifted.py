@@ -30,7 +30,7 @@ class _Lifted(BaseException):
 
 
 class NoAttentionError(TypeError):
-    """A layer that was to be cut at its attention never called it."""
+    """A layer cannot be cut at its attention: it never called it, or trains something in it."""
 
 
 class LiftedLayer:
@@ -76,7 +76,7 @@ class LiftedLayer:
         """Queries, keys and values of hidden states (rows, tokens, width).
 
         Raises:
-            NoAttentionError: The layer has no such attention.
+            NoAttentionError: The layer has no such attention, or trains its sinks.
         """
 
         def leave(
@@ -85,6 +85,8 @@ class LiftedLayer:
             value: torch.Tensor,
             settings: AttentionSettings,
         ) -> torch.Tensor:
+            if settings.sinks is not None and settings.sinks.requires_grad:
+                raise NoAttentionError(f"{type(self._layer).__name__} trains its attention sinks")
             raise _Lifted(Heads(query, key, value), settings)
 
         try:

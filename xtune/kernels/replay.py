@@ -104,6 +104,29 @@ def first(output: Any) -> torch.Tensor:
     return states
 
 
+class NotKept:
+    """Stands for a tensor that a layer returns and that is not kept; whoever computes with it gets a TypeError."""
+
+
+class Rest:
+    """What a layer returns behind its hidden states: whoever takes its place returns as much."""
+
+    def __init__(self) -> None:
+        self._others: tuple[Any, ...] | None = None
+
+    def note(self, output: Any) -> torch.Tensor:
+        """Take note of a layer's output; returns its hidden states."""
+        if isinstance(output, tuple):
+            # attention weights, mostly, which nobody wants; of what the next layer needs the history would be lost
+            found = (NotKept() if isinstance(each, torch.Tensor) else each for each in output[1:])
+            self._others = tuple(found)
+        return first(output)
+
+    def with_states(self, states: torch.Tensor) -> Any:
+        """What the layer would return with these hidden states."""
+        return states if self._others is None else (states, *self._others)
+
+
 def trained_parameters(module: nn.Module) -> list[nn.Parameter]:
     """The parameters that want a gradient here; none where gradients are off."""
     if not torch.is_grad_enabled():

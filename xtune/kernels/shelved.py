@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import nn
 from xtune.kernels.heads import decoder_layers
 from xtune.kernels.replay import (
     RandomState,
+    Rest,
     Surroundings,
     argument_names,
     autocast_dtype,
@@ -36,6 +37,8 @@ class _Call:
     parameters: Sequence[nn.Parameter]
     """Those that are trained."""
 
+    rest: Rest = field(default_factory=Rest)
+
     def drawing_again(self) -> AbstractContextManager[None]:
         """With the random numbers of the forward pass."""
         return nullcontext() if self.random is None else self.random.again()
@@ -51,7 +54,7 @@ class _ShelvedFunction(torch.autograd.Function):
         *_parameters: nn.Parameter,
     ) -> torch.Tensor:
         with call.weights.here(backward=False), call.surroundings.again(gradients=False):
-            output = first(call.forward(hidden, **call.arguments))
+            output = call.rest.note(call.forward(hidden, **call.arguments))
         ctx.call = call
         ctx.kept = call.shelf.keep(hidden)
         return output
@@ -80,7 +83,7 @@ class ShelvedLayer:
         self._names = argument_names(forward)
 
     def __call__(self, *given: Any, **arguments: Any) -> Any:
-        """The layer's output (rows, tokens, width)."""
+        """The layer's output: (rows, tokens, width), alone or first in a tuple."""
         hidden, arguments = by_name(self._names, given, arguments)
         parameters = trained_parameters(self._layer)
         if not torch.is_grad_enabled() or not (parameters or hidden.requires_grad):
@@ -96,7 +99,9 @@ class ShelvedLayer:
             parameters=parameters,
         )
         anchor = torch.zeros((), requires_grad=True)
-        return _ShelvedFunction.apply(hidden, anchor, call, *call.weights.seen(parameters))  # type: ignore[no-untyped-call]
+        seen = call.weights.seen(parameters)
+        output: torch.Tensor = _ShelvedFunction.apply(hidden, anchor, call, *seen)  # type: ignore[no-untyped-call]
+        return call.rest.with_states(output)
 
 
 def make_shelved(model: nn.Module, shelf: Shelf) -> int:

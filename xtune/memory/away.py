@@ -2,15 +2,14 @@
 
 from dataclasses import replace
 
-from xtune.memory.predict import (
-    ADAPTER_BYTES,
-    Workload,
+from xtune.memory.resident import (
     layer_weight_bytes,
     optimizer_bytes,
     trained_parameters,
     weight_bytes,
 )
 from xtune.memory.shape import ModelShape
+from xtune.memory.workload import ADAPTER_BYTES, Workload
 
 
 def host_items(shape: ModelShape, work: Workload) -> dict[str, int]:
@@ -51,7 +50,7 @@ def checkpoint_bytes(shape: ModelShape, work: Workload) -> int:
     """The inputs of all layers, n h w each, where layers are computed again."""
     if not work.gradient_checkpointing:
         return 0
-    return shape.layers * work.positions * shape.hidden * work.weight_bytes
+    return shape.layers * work.positions * shape.hidden * work.state_bytes
 
 
 def _host_states(shape: ModelShape, work: Workload) -> int:

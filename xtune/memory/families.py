@@ -34,6 +34,9 @@ class Family:
     fused: bool = False
     """Query, key and value are one linear layer, and gate and up another."""
 
+    window_is_optional: bool = False
+    """Whether `sliding_window` counts only where `use_sliding_window` is on."""
+
     expert_width: str = ""
     """The field with the width of one expert, where layers are mixtures of experts."""
 
@@ -43,7 +46,11 @@ class Family:
 
 FAMILIES: Mapping[str, Family] = {
     "llama": Family(mlp_bias=None),
-    "mistral": Family(query_bias=False, output_bias=False, defaults={"num_key_value_heads": 8}),
+    "mistral": Family(
+        query_bias=False,
+        output_bias=False,
+        defaults={"num_key_value_heads": 8, "sliding_window": 4096},
+    ),
     "mixtral": Family(
         query_bias=False,
         output_bias=False,
@@ -51,13 +58,25 @@ FAMILIES: Mapping[str, Family] = {
         defaults={"num_key_value_heads": 8},
     ),
     "granite": Family(mlp_bias=None),
-    "qwen2": Family(query_bias=True, output_bias=False),
-    "qwen3": Family(query_key_norm="head", defaults={"head_dim": 128}),
-    "qwen3_moe": Family(query_key_norm="head", expert_width="moe_intermediate_size"),
-    "smollm3": Family(tied=True, mlp_bias=None),
+    "qwen2": Family(query_bias=True, output_bias=False, window_is_optional=True),
+    "qwen3": Family(query_key_norm="head", window_is_optional=True, defaults={"head_dim": 128}),
+    "qwen3_moe": Family(
+        query_key_norm="head", window_is_optional=True, expert_width="moe_intermediate_size"
+    ),
+    "smollm3": Family(tied=True, mlp_bias=None, window_is_optional=True),
     "olmo2": Family(query_key_norm="full"),
     "gemma": Family(tied=True, defaults={"head_dim": 256}),
-    "gemma2": Family(tied=True, norms=4, defaults={"head_dim": 256, "num_key_value_heads": 4}),
+    "gemma2": Family(
+        tied=True,
+        norms=4,
+        defaults={
+            "head_dim": 256,
+            "num_key_value_heads": 4,
+            "sliding_window": 4096,
+            "attn_logit_softcapping": 50.0,
+            "final_logit_softcapping": 30.0,
+        },
+    ),
     "gemma3_text": Family(
         tied=True,
         norms=4,
@@ -67,6 +86,7 @@ FAMILIES: Mapping[str, Family] = {
             "num_attention_heads": 8,
             "num_key_value_heads": 4,
             "vocab_size": 262_208,
+            "sliding_window": 4096,
         },
     ),
     "phi3": Family(query_bias=False, output_bias=False, fused=True),

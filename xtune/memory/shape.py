@@ -63,6 +63,18 @@ class ModelShape:
     stored_dtype: str | None = None
     """dtype that the config names for its weights: "bfloat16", "float16" or "float32"."""
 
+    sliding_window: int | None = None
+    """Tokens that a query sees in some layer, itself included; None: all before it."""
+
+    caps_scores: bool = False
+    """Whether attention scores are soft-capped, as Gemma 2 does."""
+
+    caps_logits: bool = False
+    """Whether logits are."""
+
+    scales_logits: bool = False
+    """Whether logits are multiplied by a number, as Granite does."""
+
     known: bool = True
     """Whether the model type is one whose counts are checked; otherwise they are computed as for a Llama."""
 
@@ -109,6 +121,10 @@ class ModelShape:
             expert_layers=_expert_layers(fields, family, layers),
             max_positions=reader.optional_size("max_position_embeddings") or None,
             stored_dtype=_dtype(config, fields),
+            sliding_window=_window(reader.fields, family, layers),
+            caps_scores=bool(reader.fields.get("attn_logit_softcapping")),
+            caps_logits=bool(reader.fields.get("final_logit_softcapping")),
+            scales_logits=(reader.fields.get("logits_scaling") or 1.0) != 1.0,
             known=model_type in FAMILIES,
         )
 
@@ -124,8 +140,18 @@ class ModelShape:
 
     @property
     def float32_norms(self) -> bool:
-        """Whether a norm multiplies by its weight in float32, as Gemma does."""
-        return self.model_type.startswith("gemma")
+        """Whether a norm multiplies by its weight in float32, as Gemma and OLMo 2 do."""
+        return self.model_type.startswith(("gemma", "olmo2"))
+
+    @property
+    def norms_before(self) -> bool:
+        """Whether attention and feed-forward block read normalised states."""
+        return self.model_type != "olmo2"
+
+    @property
+    def norms_after(self) -> bool:
+        """Whether what they give is normalised."""
+        return self.norms > 2 or self.model_type == "olmo2"
 
     def attention_linears(self) -> tuple[Linear, ...]:
         """The linear layers of one attention block."""
@@ -302,6 +328,20 @@ def _dtype(config: Mapping[str, Any], fields: Mapping[str, Any]) -> str | None:
             if name in {"bfloat16", "float16", "float32"}:
                 return name
     return None
+
+
+def _window(fields: Mapping[str, Any], family: Family, layers: int) -> int | None:
+    """The window of the layers that have one; Qwen's configs name one that is off unless they say otherwise."""
+    window = fields.get("sliding_window")
+    if not isinstance(window, int) or isinstance(window, bool) or window < 1:
+        return None
+    kinds = fields.get("layer_types")
+    if kinds:
+        return window if "sliding_attention" in list(kinds)[:layers] else None
+    if family.window_is_optional:
+        first = fields.get("max_window_layers") or 0
+        return window if fields.get("use_sliding_window") and first < layers else None
+    return window
 
 
 def _expert_layers(fields: Mapping[str, Any], family: Family, layers: int) -> int:

@@ -23,10 +23,10 @@ HOST_CORES = 8
 """Cores taken for an optimizer's step on the processor."""
 
 HOST_STEP_SECONDS = 1e-9
-"""Of one core for a weight with states of 16 or 32 bits, and `HOST_8BIT_STEP_SECONDS` with states of 8 (measured under load
-on one AMD EPYC core, 2026-11-29)."""
+"""Of one core for a weight with states of 16 or 32 bits (measured under load on one AMD EPYC core, 2026-11-29)."""
 
-HOST_8BIT_STEP_SECONDS = 7e-8
+CROSSING_BYTES = 12
+"""Bytes of a weight with states of 8 bits in host memory that cross the link in a step: states and float32 number, both ways."""
 
 
 def tokens_per_second(shape: ModelShape, work: Workload, card: Card) -> float:
@@ -57,7 +57,7 @@ def seconds(shape: ModelShape, work: Workload, card: Card) -> float:
     crossing, from_disk = _moved_bytes(shape, work)
     if work.fused_step and work.clipped:  # all gradients once for their norm, and once more
         computing, crossing, from_disk = 2 * computing, 2 * crossing, 2 * from_disk
-    stepping = _host_step(shape, work) / work.accumulation_steps
+    stepping = _host_step(shape, work, card) / work.accumulation_steps
     copying = max(crossing / card.link, from_disk / DISK_BANDWIDTH)
     return max(computing, copying) + HIDDEN_COST * min(computing, copying) + stepping
 
@@ -87,9 +87,11 @@ def _moved_bytes(shape: ModelShape, work: Workload) -> tuple[float, float]:
     return crossing, from_disk
 
 
-def _host_step(shape: ModelShape, work: Workload) -> float:
-    """Seconds of an optimizer's step on the processor; 0 where the device steps."""
+def _host_step(shape: ModelShape, work: Workload, card: Card) -> float:
+    """Seconds of a step with states in host memory: the processor's, or for states of 8 bits those of the way there and back."""
     if work.states_place == "device":
         return 0.0
-    each = HOST_8BIT_STEP_SECONDS if work.optimizer.endswith("8bit") else HOST_STEP_SECONDS
-    return each * trained_parameters(shape, work) / HOST_CORES
+    trained = trained_parameters(shape, work)
+    if work.optimizer.endswith("8bit"):
+        return CROSSING_BYTES * trained / card.link
+    return HOST_STEP_SECONDS * trained / HOST_CORES

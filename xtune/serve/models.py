@@ -7,13 +7,13 @@ from typing import Any
 
 from peft import PeftModel
 
-from xtune.adapter.open import add_adapter, loading_for
+from xtune.adapter.open import add_adapter, head_form, load_held, loading_for
 from xtune.data.stops import stop_token_ids
 from xtune.errors import RunError
 from xtune.generate.batcher import inner_model
 from xtune.generate.rows import Prompter
 from xtune.hardware import detect
-from xtune.models.load import load_base, load_tokenizer
+from xtune.models.load import load_tokenizer
 from xtune.models.source import read_json_object
 from xtune.models.tokenizer import open_tokenizer
 from xtune.serve.calls import CallFormat, learn_call_format
@@ -85,12 +85,13 @@ def open_models(named: Sequence[Named], *, device: str = "auto", base: bool = Tr
                 f"{first.name} and {other.name} are not both adapters.",
                 advice="Serve whole models one by one.",
             )
-        if loading_for(other.found, hardware, other.found.weights) != loading:
+        held = loading_for(other.found, hardware, other.found.weights)
+        if (held, head_form(other.found)) != (loading, head_form(first.found)):
             raise RunError(
                 f"{first.name} and {other.name} were not trained on the same base, held in the same way.",
                 advice="Serve them one by one.",
             )
-    model: Any = load_base(loading)
+    model: Any = load_held(first.found, loading)
     size = int(model.get_input_embeddings().weight.shape[0])
     served: dict[str, Served] = {}
     for number, one in enumerate(named):

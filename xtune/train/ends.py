@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 from xtune.adapter.targets import ends_with, is_tied, name_of, saves_embeddings
 from xtune.errors import ModelError
 from xtune.kernels.embedding import keep_embedding_on_host
-from xtune.kernels.head_slices import HeadMatrix, HostMatrix, Int8Matrix, Nf4Matrix, slice_head
+from xtune.kernels.head_slices import HostMatrix, hold_head, slice_head
 from xtune.kernels.heads import compute_device, output_layer
 from xtune.kernels.stream_rest import host_memory
 from xtune.plan import Plan
@@ -58,20 +58,16 @@ def _size(tensor: torch.Tensor) -> str:
 
 def _keep_head(head: nn.Module, form: str, device: torch.device) -> tuple[torch.Tensor, str]:
     """Slice the head; returns what its `weight` is from now on, and what to say."""
-    weight = _host(head)
-    matrix: HeadMatrix
-    if form == "host":
-        kept = host_memory(device)(weight.nbytes).view(weight.dtype).view(weight.shape)
-        matrix = HostMatrix(kept.copy_(weight), device)
-        said = f"The head, {_size(weight)}, stays in host memory."
-    else:
-        matrix = (Nf4Matrix if form == "nf4" else Int8Matrix)(weight, device)
-        kept = weight.new_empty((0, weight.shape[1]), device=device)
-        said = (
-            f"The head is held in {form}: logits and losses are not quite those of the whole head."
+    if form != "host":
+        hold_head(head, form, device)
+        return (
+            _host(head),
+            f"The head is held in {form}: logits and losses are not quite those of the whole head.",
         )
-    slice_head(head, matrix, kept)
-    return kept, said
+    weight = _host(head)
+    kept = host_memory(device)(weight.nbytes).view(weight.dtype).view(weight.shape)
+    slice_head(head, HostMatrix(kept.copy_(weight), device), kept)
+    return kept, f"The head, {_size(weight)}, stays in host memory."
 
 
 def _host(module: nn.Module) -> torch.Tensor:

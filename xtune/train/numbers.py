@@ -42,6 +42,17 @@ class Numbers:
         """While it lasts `stepped` has the numbers."""
         yield
 
+    def stretch(self, part: slice, device: torch.device) -> torch.Tensor:
+        """Some of the numbers, counted through all dimensions, in float32 on a device: (numbers,)."""
+        return self._flat()[part].to(device, torch.float32)
+
+    def put_stretch(self, part: slice, numbers: torch.Tensor) -> None:
+        """Set them, (numbers,), and the parameter with them."""
+        self._flat()[part].copy_(numbers)
+
+    def _flat(self) -> torch.Tensor:
+        return self.stepped.detach().view(-1)
+
     def rounded(self) -> torch.Tensor:
         """The numbers in the parameter's type."""
         return self.stepped.detach()
@@ -60,6 +71,12 @@ class HostNumbers(Numbers):
     def __init__(self, parameter: nn.Parameter) -> None:
         super().__init__(parameter)
         self.stepped = nn.Parameter(parameter.detach().to("cpu", torch.float32, copy=True))
+
+    def put_stretch(self, part: slice, numbers: torch.Tensor) -> None:
+        """Set them, and the parameter, rounded as `split` does."""
+        super().put_stretch(part, numbers)
+        narrow = split(numbers)[0] if self._parameter.dtype == torch.bfloat16 else numbers
+        self._parameter.detach().view(-1)[part].copy_(narrow)
 
     def rounded(self) -> torch.Tensor:
         """As `split` rounds."""
@@ -109,6 +126,17 @@ class RestingHalves(Numbers):
         self._high.copy_(high)
         self._low.copy_(low)
         self.stepped.data = self._nothing
+
+    def stretch(self, part: slice, device: torch.device) -> torch.Tensor:
+        """Joined on the device."""
+        high, low = (each.view(-1)[part].to(device) for each in (self._high, self._low))
+        return join(high, low)
+
+    def put_stretch(self, part: slice, numbers: torch.Tensor) -> None:
+        """Split on the device."""
+        halves = zip((self._high, self._low), split(numbers), strict=True)
+        for home, half in halves:
+            home.view(-1)[part].copy_(half)
 
     def low_bits(self) -> torch.Tensor:
         """The lower half."""

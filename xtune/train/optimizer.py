@@ -46,11 +46,14 @@ def build_optimizer(
         group["lr"] = train.learning_rate * group["lr_scale"]
     on_host = plan.optimizer_states.value == "host"
     name, device = plan.optimizer.value, plan.device.value
+    crossing = device == "cuda"
     if on_host:  # nothing is left to be paged
         name, device = name.removeprefix("paged_"), "cpu"
     if on_host or plan.fused_step.value:
         build = partial(_build, name, train=train, device=device)
-        return PiecewiseOptimizer(groups, build, on_host=on_host, resting=resting)
+        return PiecewiseOptimizer(
+            groups, build, on_host=on_host, resting=resting, crossing=crossing
+        )
     return _build(name, groups, train=train, device=device)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from xtune.train.crossing import has_eight_bit_states, step_across
 from xtune.train.numbers import Numbers, numbers_of
 
 Groups = list[dict[str, Any]]
@@ -30,6 +31,11 @@ class _Piece:
     numbers: Numbers
     optimizer: Optimizer
 
+    @property
+    def crosses(self) -> bool:
+        """Whether its states are of the kind that crosses."""
+        return self.parameter.is_contiguous() and has_eight_bit_states(self.optimizer)
+
     def step(self, gradient: torch.Tensor) -> None:
         """Step the numbers by a gradient that is where they are, and let it go."""
         stepped = self.numbers.stepped
@@ -44,12 +50,14 @@ class PiecewiseOptimizer(Optimizer):
 
     With `on_host` a parameter is stepped in host memory, in float32 (`xtune.train.numbers`), and its states are there: its
     gradient is copied out, and the new numbers are copied in. Only the buffers for what is on its way are pinned.
+    With `crossing` 8-bit states, which a processor steps slowly, cross to the device instead, a stretch at a time.
 
     Args:
         groups: Parameter groups with their `lr`.
         build: Makes the optimizer for one group.
         on_host: Whether the states live in host memory.
         resting: Parameters that are in host memory themselves whenever they do not compute; it must be so now.
+        crossing: Whether 8-bit states on the host are stepped where the gradients are.
     """
 
     def __init__(
@@ -59,8 +67,10 @@ class PiecewiseOptimizer(Optimizer):
         *,
         on_host: bool = False,
         resting: Collection[nn.Parameter] = (),
+        crossing: bool = False,
     ) -> None:
         super().__init__(groups, {})
+        self._crossing = on_host and crossing
         self._pieces: dict[nn.Parameter, _Piece] = {}
         at_rest = {id(each) for each in resting}
         for number, group in enumerate(self.param_groups):
@@ -84,6 +94,12 @@ class PiecewiseOptimizer(Optimizer):
         """Update one parameter; with states on the host it may be done only when `finish` returns."""
         piece = self._pieces[parameter]
         piece.optimizer.param_groups[0]["lr"] = self.param_groups[piece.group]["lr"]
+        if (
+            self._crossing
+            and piece.crosses
+            and step_across(piece.optimizer, piece.numbers, gradient)
+        ):
+            return
         if self._courier is None or piece.numbers.stepped is parameter:
             piece.step(gradient)
         else:

@@ -45,6 +45,7 @@ from xtune.train.job import Job
 from xtune.train.loop import Loop
 from xtune.train.randomness import seed_everything
 from xtune.train.ready import Ready, get_ready
+from xtune.train.reserve import ReserveWatch
 from xtune.train.shortage import collect, describe, is_out_of_memory, let_go, usable_part
 from xtune.train.streaming import base_streaming
 from xtune.train.techniques import apply_techniques
@@ -170,6 +171,9 @@ def _train(session: Session) -> Finished:
         Interrupted: Someone stopped it.
     """
     position = Position()
+    if session.folder is not None:
+        position.watch = ReserveWatch(session.path, session.observer.on_message)
+        session = replace(session, observer=Observers([session.observer, position.watch]))
     try:
         end = _run_on(session, position)
     except KeyboardInterrupt as stop:
@@ -204,6 +208,9 @@ class Position:
     loop: Loop | None = None
     is_started: bool = False
     """Whether the observer knows of it."""
+
+    watch: ReserveWatch | None = None
+    """On the main process."""
 
     @property
     def step(self) -> int:
@@ -241,13 +248,16 @@ def _step_down(session: Session, position: Position, error: Exception) -> Sessio
     loop.keep()
     if loop.job.metrics is not None:
         loop.job.metrics.close()
-    plan = further_down(ready.plan, ready.hardware, ready.shape, ready.launch, usable=usable_part())
+    usable = min(usable_part(), position.watch.usable() if position.watch else 1.0)
+    plan = further_down(ready.plan, ready.hardware, ready.shape, ready.launch, usable=usable)
     kept = max(loop.job.store.steps(), default=0)
     message = describe(loop.state.step + 1, ready.plan, plan, kept)
     plan = replace(plan, notes=(*plan.notes, message))
     if session.folder is not None:
         session.folder.write_plan(plan.to_json())
     session.observer.on_message(message)
+    if position.watch:
+        position.watch.start_over(plan)
     return replace(session, ready=replace(ready, plan=plan))
 
 

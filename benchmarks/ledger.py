@@ -1,0 +1,107 @@
+"""Follows every storage that operations make, from its birth to its end; makes no models and takes no steps."""
+
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+
+BLOCK = 512
+"""Bytes that CUDA's caching allocator rounds every request up to."""
+
+
+def _flash_backward(arguments: tuple[Any, ...]) -> int:
+    """What torch's flash attention allocates for itself on a GPU.
+
+    Float32 sums of the queries' gradients and one number a query; where key heads are shared, the gradients of keys
+    and values for every query head, before they are added up.
+    """
+    query, key = arguments[1], arguments[2]
+    rows, heads, tokens, width = query.shape
+    padded = -(-tokens // 128) * 128
+    sums = 4 * rows * heads * padded * (-(-width // 32) * 32 + 1)
+    shared = 2 * query.element_size() * query.numel() if key.shape[1] != heads else 0
+    return int(sums + shared)
+
+
+def _log_sum(arguments: tuple[Any, ...]) -> int:
+    """The exponentials of the differences from the largest."""
+    return int(arguments[0].numel() * arguments[0].element_size())
+
+
+SCRATCH: Mapping[str, Callable[[tuple[Any, ...]], int]] = {
+    "aten::_scaled_dot_product_flash_attention_for_cpu_backward": _flash_backward,
+    "aten::logsumexp": _log_sum,
+}
+
+
+class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the bytes of all living storages while operations run."""
+
+    def __init__(self, *, block: int = 1, scratch: bool = False) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._block, self._scratch = block, scratch
+        self._living: dict[int, tuple[int, str]] = {}
+        self._counts = True
+        self.bytes = 0
+        self.peak = 0
+        self.peak_at = ""
+        self.made_by: Counter[str] = Counter()
+        """Living bytes by the operation and shape that made them."""
+
+        self.at_peak: Counter[str] = Counter()
+
+    @contextmanager
+    def host(self) -> Iterator[None]:
+        """What is made meanwhile is not on the device."""
+        self._counts = False
+        try:
+            yield
+        finally:
+            self._counts = True
+
+    def enter(self, tensor: torch.Tensor, name: str) -> None:
+        """Follow a tensor's storage, if it is new."""
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self._living:
+            return
+        size = -(-storage.nbytes() // self._block) * self._block if self._counts else 0
+        self._living[key] = (size, name)
+        self.bytes += size
+        self.made_by[name] += size
+        weakref.finalize(storage, self._leave, key).atexit = False
+
+    def _leave(self, key: int) -> None:
+        size, name = self._living.pop(key)
+        self.bytes -= size
+        self.made_by[name] -= size
+
+    def reset(self) -> None:
+        """Forget the peak so far."""
+        self.peak = self.bytes
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Run an operation and see what it leaves."""
+        result = func(*args, **(kwargs or {}))
+        name = func._schema.name
+
+        def see(tensor: torch.Tensor) -> torch.Tensor:
+            shape = "x".join(map(str, tensor.shape))
+            self.enter(tensor, f"{name} {str(tensor.dtype).removeprefix('torch.')} {shape}")
+            return tensor
+
+        tree_map_only(torch.Tensor, see, result)
+        extra = SCRATCH[name](args) if self._scratch and name in SCRATCH else 0
+        if self.bytes + extra > self.peak:
+            self.peak, self.peak_at = self.bytes + extra, name
+            self.at_peak = +self.made_by
+            if extra:
+                self.at_peak[f"inside {name}"] = extra
+        return result

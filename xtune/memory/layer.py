@@ -1,0 +1,402 @@
+"""What a decoder layer holds for its backward pass, and the moments of that pass in which most exists. Closed formulas.
+
+Letters: n tokens in a forward pass, h hidden size, m feed-forward width, q and k widths of all query and key heads, d width of
+one head, r rank, w bytes of an unquantised weight (and so of the hidden states), c bytes of a compute number. Numbers are bytes a
+token unless they say otherwise. They follow transformers' layers, PEFT's adapters and torch's autograd, operation by operation;
+`benchmarks/simulation.py` runs these and holds the formulas to them.
+"""
+
+from dataclasses import dataclass, replace
+
+from xtune.memory.resident import layer_entries
+from xtune.memory.shape import Linear, ModelShape
+from xtune.memory.workload import ADAPTER_BYTES, Workload
+
+SCORE_BYTES = 2**26
+"""float32 scores of a softcapped block that exist at one time (`xtune.kernels.attention.SCORE_BYTES`)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """A moment of one layer's backward pass."""
+
+    per_token: int
+    """Bytes for every token that the layer, or its tile, is computed over."""
+
+    fixed: int = 0
+    """Bytes whatever the length."""
+
+    graded: int = 0
+    """Entries of the layer's own matrices that have gradients by then, where they are trained."""
+
+    def bytes(self, positions: int) -> int:
+        """All of it for so many tokens."""
+        return positions * self.per_token + self.fixed
+
+
+class Layer:
+    """The widest layer of a model under a workload."""
+
+    def __init__(self, shape: ModelShape, work: Workload) -> None:
+        self.shape, self.work = shape, work
+        self.c, self.w = work.compute_bytes, work.state_bytes
+        self.h, self.q, self.k = shape.hidden, shape.query_width, shape.kv_width
+        self.sparse = shape.expert_layers > 0
+
+    # what linear layers read
+
+    def _read(self, linears: tuple[Linear, ...]) -> int:
+        """Copies of one input that linear layers keep: those that an adapter casts for itself, or that autocast does, each its own."""
+        work = self.work
+        if work.is_full:
+            return len(linears) if self.c < self.w else 1
+        adapted = [each for each in linears if self._is_adapted(each)]
+        casts = work.casts_inputs or self.c < self.w
+        return len(adapted) if casts else min(1, len(adapted))
+
+    def _is_adapted(self, linear: Linear) -> bool:
+        targets = self.work.targets
+        named = {target.rpartition(".")[2] for target in targets}
+        return "all-linear" in targets or linear.name in named
+
+    @property
+    def _attention(self) -> tuple[Linear, ...]:
+        return self.shape.attention_linears()
+
+    @property
+    def _feed_forward(self) -> tuple[Linear, ...]:
+        return () if self.sparse else self.shape.mlp_linears()
+
+    # what the halves of a layer keep
+
+    @property
+    def _before_scale(self) -> int:
+        """Bytes of the normalised input that a trained norm keeps to get its weight's gradient: c, or float32 where it is scaled there."""
+        if not self.work.is_full:
+            return 0
+        return 4 if self.shape.float32_norms else self.w
+
+    @property
+    def first_half(self) -> int:
+        """Kept by the norm before attention and the readers of what it gives.
+
+        A norm keeps its input in float32 (4 h); where hidden states are float32 that is the layer's input itself, which is counted
+        elsewhere. Readers keep what they read (c h each). Without a norm the layer's own input is read.
+        """
+        h, c = self.h, self.c
+        reads = self._read(self._attention[:-1])
+        if not self.shape.norms_before:
+            return h * c * (reads if self.c < self.w or self.work.casts_inputs else 0)
+        norm = h * (4 if self.w < 4 else 0) + h * self._before_scale
+        return norm + h * c * reads
+
+    @property
+    def second_half(self) -> int:
+        """The same of the feed-forward block; without a norm before it the state between the halves is kept (c h)."""
+        h, c = self.h, self.c
+        reads = 1 if self.sparse else self._read(self._feed_forward[:-1])
+        if not self.shape.norms_before:
+            return h * c * max(1, reads)
+        return h * (4 + self._before_scale) + h * c * reads
+
+    @property
+    def after(self) -> int:
+        """Kept by a norm behind attention or the feed-forward block: its input in float32."""
+        return self.h * (4 + self._before_scale) if self.shape.norms_after else 0
+
+    @property
+    def heads(self) -> int:
+        """Kept by attention: queries and what it gave (2 c q), keys and values (2 c k).
+
+        Where the kernel gets a mask transformers repeats keys and values for every query head (2 c q in place of 2 c k). Norms on
+        queries and keys keep their input in float32, and what they scale where they are trained. Values that are a view of a fused
+        projection keep its queries and keys alive (c q + c k), and what attention gave is laid out once more (c q).
+        """
+        c, q, k = self.c, self.q, self.k
+        kept = 2 * c * q + (2 * c * q if self.repeats_keys else 2 * c * k)
+        if self.shape.query_key_norm != "none":
+            kept += (4 + self._before_scale) * (q + k)
+        if self.shape.fused:
+            kept += c * (q + k) + c * q
+        if self.work.dora:  # what base and adapter gave, each once more
+            kept += 2 * c * (q + 2 * k + self.h)
+        if self.work.quantization == "int8":  # what it reads is kept until the layer is done
+            kept += c * (2 * q + self.width + 4 * self.h)
+        return kept
+
+    @property
+    def output_copy(self) -> int:
+        """A copy of what attention gave that the output projection keeps for itself."""
+        reads = self._read(self._attention[-1:])
+        return self.c * self.q * reads if self.work.casts_inputs else 0
+
+    @property
+    def low_rank(self) -> int:
+        """What adapters keep between their factors: c r for each layer that has one."""
+        if self.work.is_full:
+            return 0
+        linears = (*self._attention, *self._feed_forward)
+        return self.c * self.work.rank * sum(self._is_adapted(each) for each in linears)
+
+    @property
+    def repeats_keys(self) -> bool:
+        """Whether keys and values are repeated for every query head before attention."""
+        grouped = self.shape.heads != self.shape.kv_heads
+        return grouped and (self.has_mask or self.work.attention == "eager")
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether sdpa is given a mask: for packs, and for windows no longer than a sequence."""
+        if self.work.attention != "sdpa":
+            return False
+        window = self.shape.sliding_window
+        return self.work.packing or (window is not None and window <= self.work.tokens)
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of tokens, all rows together."""
+        return self.work.rows * self.work.tokens**2
+
+    # the feed-forward block
+
+    @property
+    def width(self) -> int:
+        """m: of a mixture, the experts that one token visits, side by side."""
+        shape = self.shape
+        if not self.sparse:
+            return shape.intermediate
+        return shape.experts_per_token * shape.expert_intermediate
+
+    @property
+    def feed_forward(self) -> int:
+        """Kept by the feed-forward block: gate, its activation and up (3 c m), and their product, which the last layer reads.
+
+        Experts keep it always, and a copy of the input and of the output for each that a token visits; their router's float32
+        scores and what is made of them take 12 for each expert.
+        """
+        c, m = self.c, self.width
+        if self.sparse:
+            visits = 2 * c * self.h * self.shape.experts_per_token
+            return 4 * c * m + visits + 12 * self.shape.experts
+        product = c * m * min(1, self._read(self._feed_forward[-1:]))
+        if self.work.dora:  # float32, and what base and adapter gave of gate and up
+            return (16 + 4 * c) * m + product
+        return 3 * c * m + product
+
+    @property
+    def expanded(self) -> int:
+        """The largest quantised matrix in the compute type: they are expanded one at a time."""
+        if self.work.quantization is None:
+            return 0
+        return self.c * max((each.weights for _, each in self.shape.linears), default=0)
+
+    @property
+    def experts(self) -> int:
+        """One layer's adapted experts with what the adapter adds: three matrices h by m for each, in the compute type."""
+        shape = self.shape
+        if self.work.is_full or not self.sparse or "all-linear" not in self.work.targets:
+            return 0
+        return self.c * shape.experts * 3 * self.h * shape.expert_intermediate
+
+    @property
+    def factors(self) -> int:
+        """Copies of an adapter's factors beside one layer's experts, laid out for a product of all experts at once."""
+        return (
+            ADAPTER_BYTES * self.shape.expert_lora_parameters(self.work.rank) if self.experts else 0
+        )
+
+    # everything that is kept
+
+    @property
+    def saved(self) -> Moment:
+        """What one layer keeps between its forward and its backward pass.
+
+        Eager attention keeps each head's scores after softmax, in float32 and in the compute type, and capped scores.
+        """
+        kept = self.first_half + self.second_half + 2 * self.after + self.heads
+        kept += self.output_copy + self.low_rank + self.feed_forward
+        if self.w == 4 and self.shape.norms_before:
+            kept += 4 * self.h  # the layer's input, which is no checkpoint here
+        scores = self.pairs * self.shape.heads * (4 + 2 * self.c)
+        fixed = scores if self.work.attention == "eager" else 0
+        return Moment(per_token=kept, fixed=fixed + self.experts + self.factors + self._mask)
+
+    def moments(self) -> tuple[Moment, ...]:
+        """The moments of a whole layer's backward pass, without its input: the first to come first.
+
+        Autocast's copies of what is float32 are there until they are used.
+        """
+        before = self.first_half + self.heads + self.output_copy + self.low_rank + self.after
+        every = (
+            *self._after_feed_forward(before),
+            *self.feed_forward_moments(before),
+            self._between(before),
+            *self._attention_moments(),
+        )
+        return tuple(
+            replace(each, fixed=each.fixed + self._mask + self._cast(each.graded)) for each in every
+        )
+
+    def _cast(self, graded: int) -> int:
+        work = self.work
+        if work.compute_dtype == "float32":
+            return 0
+        if not work.is_full:
+            one = replace(self.shape, layers=1, expert_layers=min(1, self.shape.expert_layers))
+            return self.c * one.lora_parameters(work.rank, work.targets)
+        return self.c * (layer_entries(self.shape) - graded) if self.w == 4 else 0
+
+    def _after_feed_forward(self, before: int) -> tuple[Moment, ...]:
+        """A norm behind the block goes back while the block still has everything: five float32 copies of its input (20 h)."""
+        if not self.shape.norms_after:
+            return ()
+        kept = before + self.second_half + self.after + self.feed_forward
+        fixed = self.experts + self.factors
+        gone = self._before_scale * self.h if self.shape.norms_before else 0
+        return (Moment(per_token=kept + (self._back + self.w) * self.h - gone, fixed=fixed),)
+
+    def feed_forward_moments(self, before: int) -> tuple[Moment, ...]:
+        """Of the block, with so much a token kept before it.
+
+        Going back through the last layer there are gate, activation and up (3 c m), the gradient of their product (c m), and
+        two more: of gate and up, or the base's and the adapter's, before which the matrix is expanded beside one (5 c m).
+        An adapter beside an unquantised base casts the product to float32 and back in the forward pass that is run again: 14 m
+        with c = 2, and the normalised state, the state between the halves and the base's output exist (6 h).
+        """
+        c, h, m = self.c, self.h, self.width
+        kept = before + self.second_half + self.w * h * (2 if self._scales_residual else 1)
+        if self.sparse:
+            return self._expert_moments(kept)
+        down = self._feed_forward[-1].weights
+        if self.work.dora:
+            return (Moment(per_token=kept + (20 + 4 * c) * m, fixed=self._matrices),)
+        wide = 7 if self.work.quantization == "int8" else 6
+        two = Moment(per_token=kept + wide * c * m, graded=down)
+        one = Moment(per_token=kept + 5 * c * m, fixed=self.expanded, graded=0)
+        moments = (two, one) if self.expanded else (two,)
+        if (
+            self.shape.fused and not self.work.is_full
+        ):  # both halves with what the adapter adds, in the forward pass run again
+            moments = (*moments, Moment(per_token=kept + 6 * c * m + 2 * self.w * h))
+        if self.work.casts_inputs and self._is_adapted(self._feed_forward[-1]):
+            again = (
+                kept + (5 * c + 4) * m + (4 if self.work.gradient_checkpointing else 6) * self.w * h
+            )
+            moments = (*moments, Moment(per_token=again))
+        return moments
+
+    @property
+    def _matrices(self) -> int:
+        """What DoRA makes of one linear layer: a float32 unit matrix of its inputs, and five of the layer's size in the compute type."""
+        linears = (*self._attention, *self._feed_forward)
+        return max(4 * each.inputs**2 + 5 * self.c * each.weights for each in linears)
+
+    def _expert_moments(self, kept: int) -> tuple[Moment, ...]:
+        """Of a mixture, whose tokens are copied for each expert they visit (s).
+
+        Laid out again there are five copies (5 c h s) beside what is kept; then the gradients of what was expanded come, first of
+        down's third, then of the two thirds of gate and up.
+        """
+        c, h, m, s = self.c, self.h, self.width, self.shape.experts_per_token
+        own = 12 * self.shape.experts
+        all_experts, factors = self.experts, self.factors
+        wide = 4 if self.shape.model_type == "mixtral" else c
+        matrices = self.shape.experts * self.h * self.shape.expert_intermediate
+        return (
+            Moment(
+                per_token=kept + own + (2 * c + 3 * wide) * h * s + 4 * c * m,
+                fixed=all_experts + factors,
+            ),
+            Moment(
+                per_token=kept + own + 2 * c * h * s + 5 * c * m,
+                fixed=all_experts * 4 // 3 + factors,
+                graded=matrices,
+            ),
+            Moment(
+                per_token=kept + own + 2 * c * h * s + 4 * c * m,
+                fixed=all_experts * 4 // 3 + factors,
+                graded=3 * matrices,
+            ),
+        )
+
+    def _between(self, before: int) -> Moment:
+        """The norm before the block goes back: its float32 input, copies of it and the gradient (w h)."""
+        scaled = self.w * self.h if self._scales_residual else 0
+        each = before + scaled + (4 + self._back + self.w) * self.h
+        return Moment(per_token=each, graded=self._block_entries)
+
+    @property
+    def _scales_residual(self) -> bool:
+        """Whether what a block gives is multiplied before it is added, of which the adapters' gradients keep another copy."""
+        return self.shape.model_type.startswith("granite") and not self.work.is_full
+
+    @property
+    def _back(self) -> int:
+        """float32 copies of a norm's input on its way back: five, or four where hidden states are float32 and nothing is cast."""
+        return 20 if self.w < 4 else 16
+
+    @property
+    def _block_entries(self) -> int:
+        if self.sparse:
+            return 3 * self.shape.experts * self.h * self.shape.expert_intermediate
+        return sum(each.weights for each in self._feed_forward)
+
+    def _attention_moments(self) -> tuple[Moment, ...]:
+        """Of attention: queries, keys, values, output and the gradients of all of them, and what the kernel has inside.
+
+        Norms on queries go back with five float32 copies more. Eager attention has, for every pair and head, the gradient of the
+        weights, the weights and the gradient of the scores in float32, and capped scores.
+        """
+        c, q, k, h = self.c, self.q, self.k, self.h
+        kept = self.first_half + self.w * h * (2 if self._scales_residual else 1) + self.low_rank
+        graded = self._block_entries + self._attention[-1].weights
+        norms = (4 + self._before_scale) * (q + k) if self.shape.query_key_norm != "none" else 0
+        views = c * (q + k) if self.shape.fused else 0
+        keys = q if self.repeats_keys else k
+        kernel = self.inside(q, k, self.shape.heads)
+        both = 4 * c * q + 4 * c * keys + norms + views
+        moments = [Moment(per_token=kept + both + kernel, graded=graded)]
+        if self.work.attention == "eager":
+            scores = self.pairs * self.shape.heads * (12 + c)
+            moments = [
+                Moment(per_token=kept + 3 * c * q + 2 * c * keys, fixed=scores, graded=graded)
+            ]
+        if norms:
+            gone = (
+                2 * c * h if self.work.casts_inputs else 0
+            )  # copies of keys' and values' projections
+            per_token = kept + 2 * h - gone + (24 + self._before_scale) * q + 6 * k
+            moments.append(Moment(per_token=per_token, graded=graded))
+        return tuple(moments)
+
+    @property
+    def _mask(self) -> int:
+        """A mask's copy in the compute type, made for the kernel and kept for its backward pass."""
+        return self.pairs * self.c if self.has_mask else 0
+
+    @property
+    def mask(self) -> int:
+        """Masks that exist all the while: of a byte for each pair, or two in the compute type for eager attention with windows."""
+        if self.work.attention == "eager":
+            windows = 2 if self.shape.sliding_window is not None else 1
+            return self.pairs * self.c * windows
+        return self.pairs if self.has_mask else 0
+
+    def inside(self, query: int, key: int, heads: int) -> int:
+        """What the attention kernel has inside, going back.
+
+        float32 sums of the queries' gradients and one number a head; where key heads are shared, the gradients of keys and values
+        for every query head.
+        """
+        if self.work.attention == "eager":
+            return 0
+        width = query // heads
+        sums = 4 * heads * (-(-width // 32) * 32 + 1)
+        shared = 2 * self.c * query if query != key and not self.repeats_keys else 0
+        return sums + shared
+
+    @property
+    def rotary(self) -> int:
+        """Cosines and sines of every position; Gemma 3 has two sets."""
+        sets = 2 if self.shape.model_type.startswith("gemma3") else 1
+        return sets * 2 * self.w * self.shape.head_dim

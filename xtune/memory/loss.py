@@ -1,0 +1,99 @@
+"""The end of a model: last norm, head and cross-entropy (`xtune.kernels`), when the loss is computed. Closed formulas."""
+
+from xtune.memory.shape import ModelShape
+from xtune.memory.workload import HEAD_PART_ROWS, HEAD_SLICE_BYTES, HEAD_SUM_BYTES, Workload
+
+
+def loss_bytes(shape: ModelShape, work: Workload, casts: int = 0) -> int:
+    """Hidden states, logits and what surrounds them, and autocast's copies, which are gone when a trained head's gradient is handed on.
+
+    The last norm keeps its input in float32 (4 h), there are the normalised state (w h), those of it that are trained on (w h), and
+    their gradient (c h). Behind frugal layers there is one hidden state for all, over which its gradient is written, and the
+    others for a tile.
+    """
+    h, w, c = shape.hidden, work.state_bytes, work.compute_bytes
+    own = 4 if work.compute_dtype == "float16" else c
+    scaled = 0
+    if work.is_full:
+        scaled = 4 if shape.float32_norms else w
+    each = 4 + scaled + 2 * w + (c if c < w else 0) + own
+    n = work.positions
+    if work.frugal:
+        tile = min(work.tile_tokens, n)
+        return (
+            n * h * w
+            + tile * h * (each + (2 * w if tile < n else 0))
+            + _head(shape, work, tile, casts)
+        )
+    return n * h * each + _head(shape, work, n, casts)
+
+
+def _head(shape: ModelShape, work: Workload, tokens: int, casts: int) -> int:
+    chunk = min(work.loss_chunk_tokens or tokens, tokens)
+    if work.head_form != "device":
+        return casts + _sliced(shape, work, tokens, chunk)
+    logits = _logits(shape, again=tokens > chunk) * shape.vocab * chunk
+    handed_on = _handed_on(shape, work) + (casts if work.frugal else 0)
+    return max(logits + _sums(shape, work) + casts, handed_on)
+
+
+def _logits(shape: ModelShape, *, again: bool) -> int:
+    """Bytes of a logit: float32 logits and their exponentials, or their slope twice and in 16 bits (10).
+
+    Beside a further chunk the slope of the one before is still there (12). A factor on the logits keeps those without it (16, or 14),
+    a soft cap its own slope as well (20, or 16).
+    """
+    if shape.caps_logits:
+        return 20 if again else 16
+    if shape.scales_logits:
+        return 16 if again else 14
+    return 12 if again else 10
+
+
+def _trained_entries(shape: ModelShape, work: Workload) -> int:
+    return shape.vocab * shape.hidden if work.is_full else 0
+
+
+def _sums(shape: ModelShape, work: Workload) -> int:
+    """A trained head's gradient while logits exist: a float32 sum, of the tiles before another, a part of a product; and the cast head."""
+    entries = _trained_entries(shape, work)
+    if not entries:
+        return 0
+    tiles = 4 if work.frugal and work.positions > work.tile_tokens else 0
+    part = work.compute_bytes * min(shape.vocab, HEAD_PART_ROWS) * shape.hidden
+    return part + entries * (4 + tiles)
+
+
+def _handed_on(shape: ModelShape, work: Workload) -> int:
+    """The same when it is given on: the sum and what is made of it in the compute type, and of that in the parameter's."""
+    tiles = 4 if work.frugal and work.positions > work.tile_tokens else 0
+    return _trained_entries(shape, work) * (tiles + 4 + work.compute_bytes)
+
+
+def _sliced(shape: ModelShape, work: Workload, tokens: int, chunk: int) -> int:
+    """Of a head in slices of r rows: two slices (2 r h w) and as many logits as of a whole one, of more tokens.
+
+    For each of a group of tokens the sums of its gradient (4 h) and its label's row (c h) are kept, and a product (c h) of
+    those whose logits exist; at the end both once more, of the label's row a float32 copy. One slice is a whole head. A head
+    in fewer bits is expanded a slice at a time, and on a CPU, or from int8, through float32.
+    """
+    h, w, c = shape.hidden, work.weight_bytes, work.compute_bytes
+    rows = min(shape.vocab, max(1, HEAD_SLICE_BYTES // (h * w)))
+    cast = rows * h * c if w != c else 0
+    slices = _slice_bytes(work, rows * h, one=rows == shape.vocab)
+    if rows == shape.vocab:
+        return slices + cast + _logits(shape, again=tokens > chunk) * rows * chunk
+    group = min(tokens, max(1, HEAD_SUM_BYTES // (4 * h)))
+    part = min(group, max(1, chunk * shape.vocab // rows))
+    sums = group * h * (4 + c)
+    each = 12 if shape.caps_logits else 8
+    return sums + max(slices + cast + part * (each * rows + c * h), sums)
+
+
+def _slice_bytes(work: Workload, entries: int, *, one: bool) -> int:
+    """The slices on the device: two of a head on the host, one on its way; of one in fewer bits two expanded and its scratch."""
+    w = work.weight_bytes
+    if work.head_form == "host":
+        return entries * w * (1 if one else 2)
+    scratch = 4 * entries if work.device == "cpu" else 0
+    return entries * w * 2 + scratch

@@ -1,0 +1,148 @@
+"""What is on the device from the first step of a run to the last: weights, adapter, states; and the gradients. Closed formulas."""
+
+from dataclasses import replace
+
+from xtune.memory.shape import ModelShape
+from xtune.memory.workload import (
+    ADAPTER_BYTES,
+    NESTED_BLOCK,
+    OPTIMIZER_BLOCK,
+    QUANTIZATION_BLOCK,
+    STEP_STRETCH,
+    SUBSPACE_RANKS,
+    Workload,
+)
+
+
+def trained_parameters(shape: ModelShape, work: Workload) -> int:
+    """Parameters that get gradients."""
+    if work.method == "full":
+        return shape.parameters
+    low_rank = shape.lora_parameters(work.rank, work.targets, dora=work.dora)
+    return low_rank + work.saved_parameters + work.new_tokens * shape.hidden
+
+
+def weight_bytes(shape: ModelShape, work: Workload) -> int:
+    """Bytes of the decoder layers and the last norm.
+
+    4 bits: half a byte a weight and a scale for every 64 weights, float32 (4 bytes), or with double
+    quantisation one byte and a float32 for every 256 scales. 8 bits: a byte a weight and a float32 for
+    every output. Norms, biases and experts are not quantised.
+    """
+    plain = (shape.expert_parameters + shape.small_parameters) * work.weight_bytes
+    weights = shape.linear_weights
+    if work.quantization is None:
+        return plain + weights * work.weight_bytes
+    if work.quantization == "int8":
+        return plain + weights + 4 * sum(count * linear.outputs for count, linear in shape.linears)
+    scales = weights // QUANTIZATION_BLOCK
+    scale_bytes = scales + 4 * (scales // NESTED_BLOCK) if work.double_quantization else 4 * scales
+    return plain + weights // 2 + scale_bytes
+
+
+def resident_weights(shape: ModelShape, work: Workload) -> int:
+    """The decoder layers and the last norm; of layers that wait elsewhere, the one in use and the one on its way."""
+    if work.base_place == "device":
+        return weight_bytes(shape, work)
+    last_norm = shape.hidden * work.weight_bytes
+    return last_norm + min(shape.layers, 2) * layer_weight_bytes(shape, work)
+
+
+def layer_weight_bytes(shape: ModelShape, work: Workload) -> int:
+    """Bytes of one decoder layer, the largest: one with experts where there are any."""
+    one = replace(shape, layers=1, expert_layers=min(1, shape.expert_layers))
+    return weight_bytes(one, work) - shape.hidden * work.weight_bytes
+
+
+def layer_entries(shape: ModelShape) -> int:
+    """Parameters of one decoder layer, the largest."""
+    one = replace(shape, layers=1, expert_layers=min(1, shape.expert_layers))
+    return one.linear_weights + one.expert_parameters + one.small_parameters - shape.hidden
+
+
+def embedding_bytes(shape: ModelShape, work: Workload) -> int:
+    """The embedding table."""
+    return 0 if work.embeddings_place == "host" else shape.embedding_parameters * work.weight_bytes
+
+
+def head_bytes(shape: ModelShape, work: Workload) -> int:
+    """The head: a matrix of its own, or its quantised form; the slices of one on the host belong to the loss."""
+    if work.head_form == "host":
+        return 0
+    entries = shape.vocab * shape.hidden
+    if work.head_form == "nf4":
+        scales = entries // QUANTIZATION_BLOCK
+        return entries // 2 + scales + 4 * (scales // NESTED_BLOCK)
+    if work.head_form == "int8":
+        return entries + 4 * shape.vocab
+    return shape.head_parameters * work.weight_bytes
+
+
+def optimizer_bytes(shape: ModelShape, work: Workload) -> int:
+    """Bytes of the optimizer's states on the device.
+
+    Adam keeps two numbers for each trained parameter: in the parameter's own dtype (torch), or as one byte
+    with a float32 for every 256 (bitsandbytes). Lion keeps one. Adafactor keeps a row and a column of float32
+    for each matrix. Muon keeps one number for each matrix entry and is Adam for the rest. GaLore and APOLLO keep of a
+    matrix with sides a and b, a the longer, 2 r a numbers and a projection of r b, and are Adam for the rest. Paged states
+    may leave the device and are counted as host memory.
+    """
+    trained = trained_parameters(shape, work)
+    own = work.weight_bytes if work.method == "full" else ADAPTER_BYTES
+    if (
+        work.states_place == "host"
+    ):  # those of 8 bits cross a stretch at a time, with numbers and gradients in float32
+        crosses = work.optimizer.endswith("8bit") and work.device != "cpu"
+        return STEP_STRETCH * (4 + 4 + 1 + 1) if crosses else 0
+    if work.optimizer.startswith("paged") and work.device != "cpu":
+        return 0
+    name = work.optimizer.removeprefix("paged_")
+    if name in {"adamw_8bit", "lion_8bit"}:
+        moments = 2 if name == "adamw_8bit" else 1
+        return moments * (trained + 4 * (trained // OPTIMIZER_BLOCK))
+    if name == "adafactor":
+        return 4 * _rows_and_columns(shape, work)
+    if name == "muon":
+        matrices = shape.linear_weights + shape.expert_parameters
+        return own * (matrices + 2 * (trained - matrices))
+    if name in SUBSPACE_RANKS:
+        return own * (_subspace(shape, work, name) + 2 * (trained - shape.linear_weights))
+    return 2 * own * trained
+
+
+def _subspace(shape: ModelShape, work: Workload, name: str) -> int:
+    rank = work.subspace_rank or SUBSPACE_RANKS[name]
+    sides = [
+        (n, min(one.inputs, one.outputs), max(one.inputs, one.outputs)) for n, one in shape.linears
+    ]
+    return sum(count * min(rank, short) * (2 * long + short) for count, short, long in sides)
+
+
+def _rows_and_columns(shape: ModelShape, work: Workload) -> int:
+    if work.method != "full":  # each factor (r, a) has r rows and a columns
+        return sum(
+            count * (2 * work.rank + linear.inputs + linear.outputs)
+            for count, linear in shape.target_linears(work.targets)
+        )
+    matrices = sum(count * (linear.inputs + linear.outputs) for count, linear in shape.linears)
+    tables = (1 if shape.tied else 2) * (shape.vocab + shape.hidden)
+    return matrices + tables + shape.small_parameters
+
+
+def gradient_bytes(shape: ModelShape, work: Workload, every: int) -> int:
+    """Gradients of everything trained; of a step fused into the backward pass, those that exist at one time.
+
+    Fused, a gradient is gone before the next one is made, so the largest counts. But layers whose inputs wait elsewhere, or
+    which come from elsewhere themselves, give all of their own together; frugal ones cast from float32 sums. A table
+    that is embedding and head at once has the head's gradient waiting from the beginning of the backward pass to its end,
+    where the embedding's comes beside it.
+    DistributedDataParallel keeps its buckets beside the gradients.
+    """
+    if work.fused_step:
+        w, table = work.weight_bytes, shape.vocab * shape.hidden * work.weight_bytes
+        layer = max(linear.weights for _, linear in shape.linears) * w
+        if work.frugal or work.base_place != "device" or work.checkpoint_place != "device":
+            sums = 4 if work.frugal and w < 4 else 0
+            layer = layer_weight_bytes(shape, work) // w * (w + sums)
+        return max(layer, table) + (table if shape.tied else 0)
+    return every * (2 if work.world_size > 1 else 1)
