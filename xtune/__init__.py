@@ -6,6 +6,7 @@ run = xtune.train("quickstart")
 
 import importlib
 import inspect
+import logging
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -134,6 +135,9 @@ class _Package(ModuleType):
 
 
 sys.modules[__name__].__class__ = _Package
+
+# It advises to install a kernel for 4-bit weights while PEFT imports it, whatever the weights are. Errors still speak.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 def __getattr__(name: str) -> Any:

@@ -3,18 +3,19 @@
 Importing this module is cheap; torch and transformers come with the first verb that needs them.
 """
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 from xtune.catalog import find_recipe
+from xtune.errors import XtuneError
 from xtune.hardware import prepare_allocator
 from xtune.recipe import Recipe
 from xtune.recipe.read import dump_recipe, read_recipe
+from xtune.recipe.words import Overrides, as_words
 from xtune.shown import Shown
 
 if TYPE_CHECKING:
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
     from xtune.plan import Plan
     from xtune.run.observer import Observer
     from xtune.serve.engine import Engine, Limits
-
-Overrides: TypeAlias = Mapping[str, Any] | Sequence[str]
+    from xtune.serve.server import Server as RunningServer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,11 +106,13 @@ def train(
     named = named_recipe(
         recipe, overrides
     )  # first: a mistake in the recipe must not wait for torch
+    from xtune.run.observer import Observers, check_observers  # noqa: PLC0415
+
+    check_observers(observers)
     prepare_allocator()
     from xtune.notebook.run import Run  # noqa: PLC0415
     from xtune.report.observers import observers_for  # noqa: PLC0415
     from xtune.report.preparing import preparing  # noqa: PLC0415
-    from xtune.run.observer import Observers  # noqa: PLC0415
     from xtune.train.session import train_session  # noqa: PLC0415
 
     finished = train_session(
@@ -123,13 +125,14 @@ def train(
     return Run(finished.folder, end=finished.end)
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - the choices of `xtune evaluate`, one by one
     run: str | PathLike[str],
     *,
     data: str | None = None,
     language: str | None = None,
     max_rows: int | None = None,
     max_new_tokens: int | None = None,
+    seed: int = 0,
     progress: "Progress | None" = None,
 ) -> "Comparison":
     """Judge a run on held-out rows: loss, perplexity, exact match, with the base model beside it.
@@ -140,6 +143,7 @@ def evaluate(
         language: BCP-47 code of the answers' language, for measures of words; default: found out from them.
         max_rows: Use only the first so many rows.
         max_new_tokens: Longest answer; default: a little more than the longest expected one.
+        seed: Seed of the resamples that the intervals come from.
         progress: Told how many prompts are answered, and of how many.
 
     Raises:
@@ -156,7 +160,7 @@ def evaluate(
     comparison = compare_run(
         Path(run),
         None if data is None else (data,),
-        options=Options(decoding=decoding, max_rows=max_rows, language=language),
+        options=Options(decoding=decoding, max_rows=max_rows, language=language, seed=seed),
         progress=progress,
     )
     if (Path(run) / RECIPE).exists():
@@ -246,7 +250,7 @@ def generate(
     if out is None:
         return job.answer(progress)
     weights = fingerprint_of(found.adapter or found.tokenizer)
-    name = {"model": str(found.folder), "weights": weights, "base": options.base_only}
+    name = {"model": str(found.folder.resolve()), "weights": weights, "base": options.base_only}
     job.write(Path(out), name, progress)
     return []
 
@@ -267,6 +271,7 @@ class Server:
     listener: "socket"
     host: str
     api_key: str | None = field(default=None, repr=False)
+    _running: "list[RunningServer]" = field(default_factory=list, init=False, repr=False)
 
     @property
     def url(self) -> str:
@@ -296,12 +301,20 @@ class Server:
         from xtune.serve.server import make_server  # noqa: PLC0415
 
         server = make_server(self.engine, host=self.host, api_key=self.api_key, grace_s=grace_s)
+        self._running.append(server)
         server.run(sockets=[self.listener])
         return not server.cut
 
+    def stop(self) -> None:
+        """End a `run` in another thread as SIGTERM would; of a server that does not run, give the port back."""
+        for server in self._running:
+            server.should_exit = True
+        if not self._running:
+            self.listener.close()
+
 
 def serve(
-    runs: Sequence[str | PathLike[str]],
+    runs: str | PathLike[str] | Sequence[str | PathLike[str]],
     *,
     address: tuple[str, int] = ("127.0.0.1", 8000),
     api_key: str | None = None,
@@ -312,7 +325,7 @@ def serve(
     """An OpenAI-compatible server for one model, or for adapters of one base; `run` it.
 
     Args:
-        runs: Runs, adapter or model folders, each as `FOLDER` or `NAME=FOLDER`.
+        runs: A run, adapter or model folder, or several, each as `FOLDER` or `NAME=FOLDER`.
         address: Host and port; port 0 takes a free one.
         api_key: What clients must send; None: nothing.
         base: Serve the base under its own name, too.
@@ -325,7 +338,7 @@ def serve(
     from xtune.serve.address import bind  # noqa: PLC0415
     from xtune.serve.names import name_runs  # noqa: PLC0415
 
-    named = name_runs([fspath(run) for run in runs])
+    named = name_runs(runs)
     listener = bind(*address)
     from xtune.serve.engine import Engine, Limits  # noqa: PLC0415 - torch is imported late
     from xtune.serve.models import open_models  # noqa: PLC0415
@@ -375,20 +388,17 @@ def merge(
 
 
 def named_recipe(recipe: NamedRecipe | str | Path, overrides: Overrides) -> NamedRecipe:
-    """What `read` returns, or what it returned earlier; overrides are then given to `read`.
+    """What `read` returns, or what it returned earlier.
 
     Raises:
         RecipeError: The recipe is wrong.
+        XtuneError: There are overrides for a recipe that is read already.
     """
-    return recipe if isinstance(recipe, NamedRecipe) else read(recipe, overrides)
-
-
-def as_words(overrides: Overrides) -> Sequence[str]:
-    """Overrides as a person would type them: `train.learning_rate=0.0001`."""
-    if isinstance(overrides, Mapping):
-        return [f"{key}={_as_yaml(value)}" for key, value in overrides.items()]
-    return overrides
-
-
-def _as_yaml(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)  # JSON is YAML's flow style
+    if not isinstance(recipe, NamedRecipe):
+        return read(recipe, overrides)
+    if overrides:
+        raise XtuneError(
+            f"Overrides go with a recipe's name or file; `{recipe.name}` is read already.",
+            advice="Give them to xtune.read.",
+        )
+    return recipe

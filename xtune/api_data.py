@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xtune.api import NamedRecipe, Overrides, as_words, read
+from xtune.api import NamedRecipe, named_recipe, read
 from xtune.errors import XtuneError
+from xtune.recipe.words import Overrides, as_words
 
 if TYPE_CHECKING:
     from xtune.report.compression import TokensReport
@@ -139,7 +140,7 @@ def _named(
         XtuneError: It is a model, and there is no file of rows.
     """
     if isinstance(recipe, NamedRecipe):
-        return recipe
+        return named_recipe(recipe, overrides)
     if data is not None:
         from xtune.report.opened import recipe_for  # noqa: PLC0415 - torch is imported late
 

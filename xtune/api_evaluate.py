@@ -120,6 +120,7 @@ def _parts(run: Path, asked: Asked, bar: Bar) -> Iterator[tuple[str, Part]]:
                 language=asked.language,
                 max_rows=asked.max_rows,
                 max_new_tokens=asked.max_new_tokens,
+                seed=asked.seed,
                 progress=progress,
             )
         yield "held_out", held_out

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from xtune.api import NamedRecipe, Overrides, as_words, read
+from xtune.api import NamedRecipe, named_recipe, read
 from xtune.catalog import list_recipes, recorded_config
 from xtune.errors import ModelError, RecipeError
 from xtune.hardware import Hardware, detect, ram_bytes
@@ -17,6 +17,7 @@ from xtune.plan.cards import find_card, machine, read_size
 from xtune.recipe import Recipe
 from xtune.recipe.models import Model
 from xtune.recipe.read import parse_recipe
+from xtune.recipe.words import Overrides, as_words
 from xtune.shown import Shown
 
 METHODS = ("full", "lora", "qlora")
@@ -134,6 +135,8 @@ def plan(
         ModelError: The model's config.json cannot be found.
         HardwareError: The machine's description cannot be read.
     """
+    if isinstance(target, NamedRecipe):
+        named_recipe(target, overrides)
     words = list(as_words(overrides))
     if tokens is not None:
         words.append(f"data.max_tokens={tokens}")

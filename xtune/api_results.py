@@ -9,8 +9,9 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from xtune.api import NamedRecipe, Overrides, folder_of, merge, named_recipe
+from xtune.api import NamedRecipe, folder_of, merge, named_recipe
 from xtune.hardware import prepare_allocator
+from xtune.recipe.words import Overrides
 
 if TYPE_CHECKING:
     from xtune.adapter.export import Exported
@@ -143,12 +144,14 @@ def tune_lr(
         Interrupted: Stopped before enough steps were taken to say anything.
     """
     named = named_recipe(recipe, overrides)
+    from xtune.run.observer import Observers, check_observers  # noqa: PLC0415
+
+    check_observers(observers)
     prepare_allocator()
     from xtune.report.notebook import in_notebook  # noqa: PLC0415 - torch is imported late
     from xtune.report.preparing import preparing  # noqa: PLC0415
     from xtune.report.progress import progress  # noqa: PLC0415
     from xtune.report.rate_sweep import RateSweep  # noqa: PLC0415
-    from xtune.run.observer import Observers  # noqa: PLC0415
     from xtune.train.rate_sweep import Range, sweep_rates  # noqa: PLC0415
 
     points = sweep_rates(

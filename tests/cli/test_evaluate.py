@@ -56,6 +56,7 @@ def test_a_bare_adapter_is_judged_on_a_task_and_its_folder_stays_as_it_was(
     )
     assert code == 0, err
     assert "xcopa vi" in out
+    assert "fewer than 10 rows" in out
     assert sorted(adapter.iterdir()) == before
     (task,) = json.loads(numbers.read_text())["tasks"]["tasks"]
     assert task["questions"] == 2
@@ -68,7 +69,10 @@ def test_a_bare_adapter_is_judged_on_a_task_and_its_folder_stays_as_it_was(
         (["--tasks", "xcoppa"], "Did you mean `xcopa`?"),
         (["--tasks", "xcopa", "--languages", "xx"], "has the language `xx`"),
         (["--tasks", "xcopa", "--task-data", "absent"], "no folder absent"),
+        (["--language", "klingon"], "`klingon` is no language code"),
         (["--shots", "2"], "`--tasks all`"),
+        (["--tasks", " ,"], "` ,` holds no name"),
+        (["--lm-eval", ","], "`,` holds no name"),
         (["--tasks", "xcopa", "--json", "absent/x.json"], "x.json"),
     ],
 )

@@ -161,6 +161,13 @@ def test_the_gain_has_the_standard_error_of_paired_differences() -> None:
     )
 
 
+def test_the_seed_decides_the_resamples() -> None:
+    marks = "0000111010" * 3
+    both: Any = {"before": judged(marks), "after": judged(marks[::-1])}
+    one, two, again = (Comparison(**both, seed=seed).to_json() for seed in (1, 2, 1))
+    assert one["measures"] == again["measures"] != two["measures"]
+
+
 def test_samples_show_what_was_fixed_and_what_is_still_wrong_first() -> None:
     comparison = Comparison(before=judged("110100"), after=judged("111000"))
     assert [(fate, after.origin) for fate, _, after in comparison.samples()] == [
@@ -185,6 +192,16 @@ def test_the_table_shows_both_models_and_the_samples() -> None:
     assert "rows.jsonl:2: fixed" in text
     for words in ("question 1", "[yes] it is", "bef[ore]", "aft[er]"):
         assert words in text
+
+
+def test_no_answer_acts_on_the_terminal() -> None:
+    stream = io.StringIO()
+    evil = judged("01", text="a\x1b]0;title\x07b\x1b[2J\nnext\u202eline")
+    Console(file=stream, width=100).print(Comparison(before=evil, after=evil).table())
+    shown = stream.getvalue()
+    assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+    assert "␛]0;title␇b␛[2J" in shown
+    assert any(line.strip().startswith("next") for line in shown.splitlines())
 
 
 def test_texts_alone_make_a_table_of_losses() -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+import xtune
 from xtune.data.types import Conversation, Document, Message, Origin
-from xtune.errors import DataError
+from xtune.errors import DataError, XtuneError
 from xtune.evaluate.evaluate import Evaluation, Options, evaluate, evaluation_rows, make_encoder
 from xtune.evaluate.generate import Decoding, generate
 from xtune.recipe import Recipe
@@ -198,3 +199,17 @@ def test_a_fraction_holds_out_the_rows_that_training_left_out(tmp_path: Path) ->
     rows = evaluation_rows(recipe(train=[str(file)], evaluate=0.25))
     assert len(rows) == 5
     assert len({row.origin for row in rows}) == 5
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ({"language": "klingon"}, "`language`: `klingon` is no language code"),
+        ({"max_rows": -1}, "`max_rows` is -1; it must be 1 or more"),
+    ],
+)
+def test_options_out_of_range_are_refused_before_anything_is_opened(
+    option: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(XtuneError, match=said):
+        xtune.evaluate(tmp_path / "no run", **option)

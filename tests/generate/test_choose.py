@@ -1,10 +1,12 @@
 """Which token is chosen, against softmax, brute force over a small vocabulary, and SplitMix64 as published."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
+from xtune.errors import XtuneError
 from xtune.generate.choose import Want, choose, gumbel
 from xtune.generate.decoding import Decoding
 
@@ -90,3 +92,47 @@ def test_seeds_answers_and_places_draw_apart() -> None:
         for place in range(4)
     }
     assert len(drawn) > 55
+
+
+@pytest.mark.parametrize(
+    "decoding",
+    [Decoding(temperature=1.0, top_k=2**70, seed=4), Decoding(temperature=1.0, top_k=6, seed=4)],
+)
+def test_more_tokens_than_there_are_is_all_of_them(decoding: Decoding) -> None:
+    logits = torch.tensor([[1.0, -0.5, 2.0, 0.3, 1.7, -3.0]] * 50)
+    wants = [Want(decoding, answer, 0) for answer in range(50)]
+    without = [Want(Decoding(temperature=1.0, seed=4), answer, 0) for answer in range(50)]
+    assert choose(logits, wants) == choose(logits, without)
+
+
+@pytest.mark.parametrize("temperature", [1e-320, 1e-45, 1e-9])
+def test_a_temperature_that_divides_to_infinity_is_greedy(temperature: float) -> None:
+    want = Want(Decoding(temperature=temperature), 0, 0)
+    assert choose(torch.tensor([[1.0, 3.0, 2.0]]), [want]) == ([1], [True])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("temperature", math.nan, "0 or more"),
+        ("temperature", -0.1, "0 or more"),
+        ("top_p", 7, "from 0 to 1"),
+        ("top_k", -3, "0 or more"),
+        ("max_new_tokens", 0, "1 or more"),
+    ],
+)
+def test_a_value_out_of_range_is_named(name: str, value: float, allowed: str) -> None:
+    options: dict[str, Any] = {name: value}
+    with pytest.raises(XtuneError, match=f"`{name}` is {value}; it must be {allowed}"):
+        Decoding(**options)
+
+
+@pytest.mark.parametrize("forbidden", [-math.inf, torch.finfo(torch.float32).min])
+def test_tokens_that_may_not_be_chosen_change_nothing_of_how_sure_the_others_are(
+    forbidden: float,
+) -> None:
+    logits = torch.tensor([[5.0, 4.99, -3.0], [5.0, 4.0, -3.0]])
+    longer = torch.nn.functional.pad(logits, (0, 2), value=forbidden)
+    wants = [Want(Decoding(), row, 0) for row in range(2)]
+    assert choose(logits, wants, slack=0.01) == ([0, 0], [False, True])  # a reach of 0.05
+    assert choose(longer, wants, slack=0.01) == ([0, 0], [False, True])

@@ -16,6 +16,7 @@ from xtune.cli.app import app
 from xtune.errors import DataError, RunError, XtuneError
 from xtune.generate.decoding import Decoding
 from xtune.generate.job import Options
+from xtune.generate.journal import Journal
 
 DEMO = "bundled:demo"
 SHORT = Options(decoding=Decoding(max_new_tokens=8))
@@ -118,7 +119,8 @@ def test_a_killed_job_goes_on_and_ends_with_the_same_file(tiny_model: Path, tmp_
             options=Options(decoding=Decoding(max_new_tokens=60, temperature=1.1, seed=6)),
         )
     options = Options(decoding=Decoding(max_new_tokens=60, temperature=1.1, seed=5))
-    assert api.generate(tiny_model, file, out=out, options=options) == []
+    same = os.path.relpath(tiny_model)  # the same model, written otherwise
+    assert api.generate(same, file, out=out, options=options) == []
     found = lines(out)
     assert [row["number"] for row in found] == list(range(60))
     assert not part.exists()
@@ -140,3 +142,25 @@ def test_the_command_answers_prompts_on_the_terminal() -> None:
     assert shown.stdout == expected + "\n"
     with pytest.raises(XtuneError, match="Give --prompt or --file"):
         CliRunner().invoke(app, words[:2], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("content", [b"my download\n", b"my download", b'{"model": 1}\n', b"[1]\n"])
+def test_a_file_of_somebody_else_in_the_place_of_the_journal_is_left_alone(
+    tmp_path: Path, content: bytes
+) -> None:
+    part = tmp_path / "out.jsonl.part"
+    part.write_bytes(content)
+    with pytest.raises(RunError, match=r"Choose another --out|remove the file"):
+        Journal(tmp_path / "out.jsonl", {"model": "m"})
+    assert part.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "torn", [b"", b'{"mod', b'{"model": "m"}', b'{"model": "m"}\n{"other": 1}\n']
+)
+def test_what_a_kill_left_of_the_first_lines_is_begun_anew(tmp_path: Path, torn: bytes) -> None:
+    part = tmp_path / "out.jsonl.part"
+    part.write_bytes(torn)
+    journal = Journal(tmp_path / "out.jsonl", {"model": "m"})
+    journal.close()
+    assert (journal.answers, part.read_bytes()) == ({}, b'{"model": "m"}\n')

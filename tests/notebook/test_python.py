@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from running import write_recipe
 
 import xtune
-from xtune.errors import RunError
+from xtune.errors import RunError, XtuneError
 from xtune.notebook.table import Table
 
 SHARED_NAMES = ("evaluate", "generate", "plan", "report", "serve", "train")
@@ -98,6 +100,8 @@ def test_a_run_from_train_to_chat_in_one_process(
     assert "4 held-out rows" in judged._repr_html_()  # type: ignore[attr-defined]
     assert f"{judged.after.loss.value:.4g}" in str(judged)
     rows = json.loads((run.folder / "evaluation.json").read_text())["rows"]
+    with pytest.raises(RunError, match="`count` is 0"):
+        run.samples(0)
     assert {row["expected"] for row in run.samples(9)} == {row["expected"] for row in rows}
 
     model = xtune.load(run)
@@ -110,6 +114,41 @@ def test_a_run_from_train_to_chat_in_one_process(
     assert "finished" in run._repr_html_()
     again = xtune.Run(run.folder)
     assert again.metrics.column("loss") == run.metrics.column("loss")
+
+
+@pytest.mark.parametrize("verb", [xtune.train, xtune.tune_lr, xtune.plan, xtune.data_show])
+def test_overrides_of_a_recipe_that_is_read_already_are_refused(verb: Any) -> None:
+    recipe = xtune.read("quickstart")
+    with pytest.raises(
+        XtuneError, match=r"`quickstart` is read already.\s+Give them to xtune.read"
+    ):
+        verb(recipe, overrides={"run.folder": "elsewhere"})
+
+
+def test_overrides_take_paths_numbers_of_numpy_and_one_text(tmp_path: Path) -> None:
+    changes = {"run.folder": tmp_path / "run", "train.max_steps": np.int64(3)}
+    recipe = xtune.read("quickstart", changes).recipe
+    assert (recipe.run.folder, recipe.train.max_steps) == (str(tmp_path / "run"), 3)
+    assert xtune.read("quickstart", "train.max_steps=4").recipe.train.max_steps == 4
+    with pytest.raises(XtuneError, match="max_steps` is a set, which no recipe can hold"):
+        xtune.read("quickstart", {"train.max_steps": {3}})
+
+
+@pytest.mark.parametrize(
+    ("observers", "said"),
+    [
+        ([object()], "object is no observer: it lacks `on_start`, "),
+        ([xtune.BaseObserver], "is a class; give an object of it"),
+        (xtune.BaseObserver(), "must be a list of observers"),
+    ],
+)
+def test_what_is_no_observer_is_refused_before_the_run_folder_is_taken(
+    observers: Any, said: str, tiny_model: Path, rows_file: Path, tmp_path: Path
+) -> None:
+    recipe = write_recipe(tmp_path, tiny_model, rows_file, {})
+    with pytest.raises(XtuneError, match=said):
+        xtune.train(str(recipe), observers=observers)
+    assert not (tmp_path / "run").exists()
 
 
 def test_opening_what_is_no_run_is_refused(tmp_path: Path) -> None:

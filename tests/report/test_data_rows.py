@@ -19,8 +19,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from xtune.data.types import IGNORED, Origin, Sequence
 from xtune.demo.bundled import bundled_path
 from xtune.report.lengths import histogram
-from xtune.report.pieces import Reader, ShownRow, visible
+from xtune.report.pieces import Reader, ShownRow
 from xtune.report.rows_page import Page, cards_html, page_html
+from xtune.shown import visible
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -54,6 +54,18 @@ def test_a_broken_folder_is_a_row_that_says_so(tmp_path: Path) -> None:
     assert "no recipe.yaml" in runs["bare"].problem
 
 
+def test_a_recipe_of_another_program_is_told_and_differs_in_nothing(tmp_path: Path) -> None:
+    make_run(tmp_path / "good", rate=1e-4)
+    for name, text in (("docker", "name: docker\n"), ("odd", "model: x\nmethod: {type: lora}\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "recipe.yaml").write_text(text)
+    found = list_runs(tmp_path)
+    assert found.differing == []
+    assert {
+        run.name: (run.state, run.problem) for run in found.runs if run.problem
+    } == dict.fromkeys(("docker", "odd"), ("broken", "recipe.yaml is no recipe of xtune"))
+
+
 def test_a_run_that_nobody_holds_was_killed(tmp_path: Path) -> None:
     make_run(tmp_path / "dead", rate=1e-4, state="running")
     alive = make_run(tmp_path / "live", rate=1e-4, state="running")

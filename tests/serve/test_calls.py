@@ -99,6 +99,7 @@ CASES: list[tuple[str, str, str, list[tuple[str, dict[str, Any]]]]] = [
 ]  # fmt: skip
 NO_CALLS = [
     ("hermes", "It is sunny."),
+    ("hermes", "\n It is\n\nsunny. \n"),
     ("hermes", "<tool_call>\nnot json\n</tool_call>"),
     ("hermes", '<tool_call>{"arguments": {}}</tool_call>'),
     ("hermes", "5 < 6, and <tool"),
@@ -164,10 +165,7 @@ def answered(way: str, text: str, size: int) -> tuple[dict[str, Any], str]:
                 message["content"] += choice["delta"].get("content") or ""
                 message["tool_calls"] += choice["delta"].get("tool_calls") or []
                 finish = choice["finish_reason"] or finish
-        return {
-            **message,
-            "content": message["content"].strip() if finish == "tool_calls" else message["content"],
-        }, finish
+        return message, finish
 
     return asyncio.run(ask())
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from openai import OpenAI
 from safetensors.torch import load_file, save_file
 from serve_support import serving
 
+from xtune import api
 from xtune.demo.bundled import bundled_path
-from xtune.errors import RunError
+from xtune.errors import RunError, XtuneError
+from xtune.serve.address import bind
 from xtune.serve.models import open_models
 from xtune.serve.names import name_runs
 
@@ -52,6 +55,26 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def test_adapters_answer_by_their_names(answers: dict[str, str]) -> None:
     assert answers["none.v0"] == answers["bundled:demo"]
     assert len({answers["tasks"], answers["half"], answers["bundled:demo"]}) == 3
+
+
+def test_what_is_no_list_of_folders_or_no_port_is_told(tiny_model: Path) -> None:
+    with pytest.raises(RunError, match="nothing to serve"):
+        name_runs([])
+    assert [one.name for one in name_runs(f"tiny={tiny_model}")] == ["tiny"]
+    with pytest.raises(XtuneError, match="The port is 99999; it must be a number from 0"):
+        bind("127.0.0.1", 99999)
+
+
+def test_a_server_in_a_thread_is_stopped_and_gives_its_port_back(tiny_model: Path) -> None:
+    server = api.serve(f"tiny={tiny_model}", address=("127.0.0.1", 0))
+    port = server.listener.getsockname()[1]
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(server.run)
+        with OpenAI(base_url=server.url, api_key="none") as client:
+            assert client.models.list().data[0].id == "tiny"
+        server.stop()
+        assert running.result() is True
+    bind("127.0.0.1", port).close()
 
 
 def test_what_cannot_share_a_base_is_refused(tiny_model: Path, tmp_path: Path) -> None:

@@ -173,6 +173,27 @@ def test_choices_logprobs_and_usage_agree_with_each_other(client: OpenAI) -> Non
     assert len({choice.message.content for choice in reply.choices}) == 3
 
 
+def test_log_probabilities_tell_the_bytes_of_parts_of_characters(client: OpenAI) -> None:
+    # so hot that all tokens are alike, and many of them are parts of characters
+    options: Any = {"model": "tasks", "max_tokens": 60, "temperature": 100, "seed": 2}
+    reply = client.chat.completions.create(
+        messages=asked("x"), logprobs=True, top_logprobs=0, **options
+    )
+    choice = reply.choices[0]
+    assert choice.logprobs is not None
+    content = choice.logprobs.content or []
+    written = b"".join(bytes(entry.bytes or ()) for entry in content)
+    assert written.decode(errors="replace") == choice.message.content
+    assert "\ufffd" in choice.message.content
+    assert any(entry.token.startswith("\\x") for entry in content)
+    plain = client.completions.create(prompt="x", logprobs=20, **options).choices[0]
+    assert plain.logprobs is not None
+    assert {len(likeliest) for likeliest in plain.logprobs.top_logprobs or ()} == {20}
+    offsets, tokens = plain.logprobs.text_offset or [], plain.logprobs.tokens or []
+    for offset, token in zip(offsets, tokens, strict=True):
+        assert token.startswith("bytes:") or plain.text[offset:].startswith(token)
+
+
 def test_a_stream_ends_with_its_usage_if_asked(client: OpenAI) -> None:
     options: Any = {"model": "tasks", "messages": asked("hello"), "max_tokens": 5, "temperature": 0}
     whole = client.chat.completions.create(**options)
@@ -217,6 +238,7 @@ def test_completions_take_several_prompts_of_text_or_tokens(client: OpenAI) -> N
         ({"max_tokens": 1501}, 400, "this server gives 1500"),
         ({"temperature": -0.1}, 400, "`temperature`"),
         ({"n": 17}, 400, "`n`"),
+        ({"top_k": 2**63}, 400, "`top_k`"),
         ({"temprature": 1}, 400, "Did you mean `temperature`?"),
         ({"frequency_penalty": 0.5}, 400, "`frequency_penalty` is not supported"),
         ({"response_format": {"type": "json_object"}}, 400, "`response_format` is not supported"),
@@ -260,13 +282,17 @@ def post(demo: api.Server, body: bytes, **headers: str) -> tuple[int, dict[str, 
         (b"\xff\xfe", 400, "not JSON"),
         (b"[" * 100_000, 400, "error parsing the body"),
         (b'{"model":"tasks","messages":[{"role":"user","content":"\\ud800"}]}', 400, "surrogate"),
+        (b'{"model":"tasks","messages":[{"role":"user","content":"x"}],"b\\ud800":1}', 400, "surrogate"),
+        (b'{"model":"a\\ud800","messages":[{"role":"user","content":"x"}]}', 404, "`a\\ud800` does not"),
+        (b'{"model":"tasks","messages":[{"role":"user","content":"x"}],"tools":[{"function":{"name":"f\\ud800"}}]}', 400, "surrogate"),
+        (b'{"model":"tasks","messages":[{"role":"assistant","tool_calls":[{"function":{"name":"f\\ud800","arguments":"{}"}}]}]}', 400, "surrogate"),
         (
             b'{"model":"tasks","messages":[{"role":"user","content":"x"}],"top_p":NaN}',
             400,
             "`top_p`",
         ),
     ],
-)
+)  # fmt: skip
 def test_a_malformed_body_is_an_error_in_json(
     demo: api.Server, body: bytes, status: int, said: str
 ) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from running import write_recipe, xtune
+from typer.testing import CliRunner
 
 from xtune.api_results import tune_lr
+from xtune.cli.app import app
 from xtune.errors import XtuneError
 from xtune.report.rate_sweep import RateSweep
 from xtune.run.observer import StepMetrics
@@ -103,3 +105,12 @@ def test_a_senseless_range_is_refused_before_anything_is_loaded(
 ) -> None:
     with pytest.raises(XtuneError, match=said):
         tune_lr("quickstart", **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("out", "said"), [("absent/x.html", "no folder"), (".", "is a folder")])
+def test_a_picture_that_cannot_be_written_is_told_before_the_sweep(
+    tmp_path: Path, out: str, said: str
+) -> None:
+    ran = CliRunner().invoke(app, ["tune-lr", "no-such-recipe", "--out", str(tmp_path / out)])
+    assert isinstance(ran.exception, XtuneError)
+    assert said in str(ran.exception)

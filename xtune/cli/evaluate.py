@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from xtune import api_evaluate
+from xtune.errors import XtuneError
 
 
 def evaluate(
@@ -88,7 +89,14 @@ def evaluate(
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:
-    """The names of a list with commas."""
+    """The names of a list with commas.
+
+    Raises:
+        XtuneError: There is none in it.
+    """
     if text is None:
         return None
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise XtuneError(f"`{text}` holds no name.", advice="Names are separated by commas: a,b.")
+    return names

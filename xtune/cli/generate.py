@@ -34,7 +34,9 @@ def generate(
     top_p: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Sample from tokens of this probability.")
     ] = 1.0,
-    top_k: Annotated[int, typer.Option(min=0, help="Sample from this many tokens; 0: all.")] = 0,
+    top_k: Annotated[
+        int, typer.Option(min=0, max=2**31 - 1, help="Sample from this many tokens; 0: all.")
+    ] = 0,
     seed: Annotated[
         int, typer.Option(help="Seed of the sampling; every row has its own of it.")
     ] = 0,

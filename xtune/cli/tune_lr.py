@@ -8,6 +8,7 @@ import typer
 
 from xtune import api_results
 from xtune.cli.recipes import recipe_names
+from xtune.errors import XtuneError
 
 
 def tune_lr(
@@ -35,11 +36,20 @@ def tune_lr(
     """Find a learning rate: raise it on the recipe's model and data until the gradient norm spikes; nothing is saved.
 
     Ctrl-C ends it early with what was seen.
-    """
-    found = api_results.tune_lr(recipe, overrides or (), first=first, last=last, steps=steps)
+    """  # noqa: DOC501 - shown as help
     picture = out or Path(f"{Path(recipe).stem}-lr.html")
-    found.save(picture)
+    folder = picture.resolve().parent
+    if picture.is_dir() or not folder.is_dir():
+        raise XtuneError(
+            f"{picture} is a folder." if picture.is_dir() else f"There is no folder {folder}.",
+            advice="Name another file with --out.",
+        )
+    found = api_results.tune_lr(recipe, overrides or (), first=first, last=last, steps=steps)
+    # first what was found: it took many steps
     if as_json:
         print(json.dumps({**found.to_json(), "picture": str(picture)}, indent=2))
     else:
-        print(f"{found}\nPicture: {picture}")
+        print(found)
+    found.save(picture)
+    if not as_json:
+        print(f"Picture: {picture}")

@@ -38,11 +38,19 @@ from xtune.evaluate.metrics.bootstrap import (
 from xtune.evaluate.metrics.texts import Written
 from xtune.evaluate.metrics.texts import measure as text_measure
 from xtune.evaluate.metrics.translation import COMMAND, is_available
-from xtune.evaluate.numbers import Bar, change_text, comparison_table, draw_bars, interval_text
+from xtune.evaluate.numbers import (
+    Bar,
+    change_text,
+    comparison_table,
+    draw_bars,
+    few_rows_note,
+    interval_text,
+)
 from xtune.recipe import Recipe
 from xtune.recipe.models import Full
 from xtune.run.durable import write_json
 from xtune.run.folder import RECIPE
+from xtune.shown import visible
 from xtune.text import detect_language
 
 EVALUATION = "evaluation.json"
@@ -58,7 +66,6 @@ DETECTED_TEXTS = 100
 """Expected answers whose language is looked at."""
 
 NEW_TOKENS = "the base has rows for the new tokens too, untrained ones, as its text is cut up in the same way"
-
 Measured = TypeVar("Measured")
 
 
@@ -78,13 +85,16 @@ class Comparison:
     language: str = "und"
     """BCP-47 code of the answers' language, which says what a word is; `und` cuts at spaces and punctuation."""
 
+    seed: int = 0
+    """Seed of the resamples."""
+
     @cached_property
     def measures(self) -> tuple[Compared, ...]:
         """Every measure of both models, with 95 % intervals of the bootstrap over rows."""
         pairs = zip(
             _measures(self.before, self.language), _measures(self.after, self.language), strict=True
         )
-        return tuple(compare(before, after) for before, after in pairs)
+        return tuple(compare(before, after, seed=self.seed) for before, after in pairs)
 
     @property
     def fixed(self) -> int:
@@ -125,6 +135,7 @@ class Comparison:
             "broken": self.broken,
             "gain_standard_error": self.gain_standard_error,
             "language": self.language,
+            "seed": self.seed,
             "measures": {each.name: each.to_json() for each in self.measures},
             "notes": list(self.notes),
             "rows": [
@@ -173,20 +184,22 @@ def compare_run(
         DataError: There are no rows, or none has an answer.
         RunError: The folder holds no finished run, or a model without a word about its base.
     """
+    options = options or Options()
     found: list[list[Conversation | Document]] = []
 
     def measure(opened: Opened, recipe: Recipe) -> Evaluation:
         if not found:  # a run that holds nothing out is refused before anything is computed
-            found.append(evaluation_rows(recipe, sources)[: (options or Options()).max_rows])
+            found.append(evaluation_rows(recipe, sources)[: options.max_rows])
         return _evaluate(opened, recipe, found[0], options, progress)
 
     before, after, notes = on_both(folder, measure, device=device)
-    language = (options and options.language) or language_of(
-        [answer.expected for answer in after.answers]
-    )
+    language = options.language or language_of([answer.expected for answer in after.answers])
     if after.answers and after.json_match is None and not is_available():
         notes = (*notes, f"for BLEU and chrF: {COMMAND}")
-    comparison = Comparison(before=before, after=after, notes=notes, language=language)
+    notes = (*notes, *few_rows_note(after.rows))
+    comparison = Comparison(
+        before=before, after=after, notes=notes, language=language, seed=options.seed
+    )
     if (folder / RECIPE).exists():
         write_json(folder / EVALUATION, comparison.to_json())
         bars = [Bar(label=each.name, compared=each) for each in comparison.measures]
@@ -246,7 +259,7 @@ def _evaluate(
     opened: Opened,
     recipe: Recipe,
     rows: Sequence[Conversation | Document],
-    options: Options | None,
+    options: Options,
     progress: Progress | None,
 ) -> Evaluation:
     return evaluate(
@@ -254,7 +267,7 @@ def _evaluate(
         opened.tokenizer,
         rows,
         encoder=make_encoder(recipe, opened.tokenizer),
-        options=replace(options or Options(), autocast=opened.autocast),
+        options=replace(options, autocast=opened.autocast),
         progress=progress,
     )
 
@@ -341,9 +354,11 @@ def _sample(fate: str, before: Answer, after: Answer) -> RenderableType:
         ("before", before.answer),
         ("after", after.answer),
     ):
-        table.add_row(name, Text(_shortened(text)))
+        lines = _shortened(text).split("\n")
+        table.add_row(name, Text("\n".join(map(visible, lines))))  # a model may write anything
     style = "green" if after.exact else "red"
-    return Padding(Group(Text(f"{after.origin}: {fate}", style=style), table), (1, 0, 0, 0))
+    heading = Text(visible(f"{after.origin}: {fate}"), style=style)
+    return Padding(Group(heading, table), (1, 0, 0, 0))
 
 
 def _shortened(text: str) -> str:

@@ -11,12 +11,13 @@ from transformers import PreTrainedTokenizerBase
 from xtune.data.encode import Encoder
 from xtune.data.reading import read_all, read_held_out
 from xtune.data.types import Conversation, Document, Message
-from xtune.errors import DataError, Problem
+from xtune.errors import DataError, Problem, XtuneError
 from xtune.evaluate.generate import Decoding, generate
 from xtune.evaluate.loss import HeldOutLoss, held_out_loss
 from xtune.evaluate.match import Share, final_answer, is_exact, is_same_json, parse_json, share
 from xtune.models.load import pad_token_id
 from xtune.recipe import Recipe
+from xtune.text import tokenizer_name
 
 Progress = Callable[[int, int], None]
 """Told how many prompts are answered, and of how many."""
@@ -93,7 +94,11 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How to evaluate."""
+    """How to evaluate.
+
+    Raises:
+        XtuneError: The language is no code of one, or the rows are fewer than one.
+    """
 
     decoding: Decoding | None = None
     """How answers are chosen; None is greedy, with room for a little more than the longest expected answer."""
@@ -107,9 +112,20 @@ class Options:
     language: str | None = None
     """BCP-47 code of the answers' language, for the measures of words; None: found out from the expected answers."""
 
+    seed: int = 0
+    """Seed of the resamples."""
+
     loss_chunk_tokens: int = 1024
     autocast: torch.dtype | None = None
     """Type of the matrix products if they ran under autocast in training."""
+
+    def __post_init__(self) -> None:
+        if self.max_rows is not None and self.max_rows < 1:
+            raise XtuneError(f"`max_rows` is {self.max_rows}; it must be 1 or more.")
+        try:  # before the answers are there, not after
+            tokenizer_name(self.language or "und")
+        except ValueError as error:
+            raise XtuneError(f"`language`: {error}.") from None
 
 
 Rows = Sequence[Conversation | Document]

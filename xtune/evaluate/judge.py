@@ -14,7 +14,7 @@ from xtune.errors import DataError, Interrupted, Problem
 from xtune.evaluate.compare import on_both
 from xtune.evaluate.evaluate import Progress, make_encoder
 from xtune.evaluate.kept import Kept
-from xtune.evaluate.metrics.bootstrap import Compared, average, compare
+from xtune.evaluate.metrics.bootstrap import LEAST_ROWS, Compared, average, compare
 from xtune.evaluate.metrics.translation import bleu_signature, require
 from xtune.evaluate.numbers import (
     MOST_BARS,
@@ -22,6 +22,7 @@ from xtune.evaluate.numbers import (
     change_text,
     comparison_table,
     draw_bars,
+    few_rows_note,
     interval_text,
 )
 from xtune.evaluate.suite import Asker, Scored
@@ -206,6 +207,8 @@ def judge_run(
     cut = sum(outcome.tuned.cut for outcome in outcomes)
     if cut:
         notes.append(f"{cut} texts were longer than the model reads and lost their beginning")
+    rows = [one.rows for outcome in outcomes for one in outcome.compared]
+    notes += few_rows_note(min(rows, default=LEAST_ROWS))
     judgement = Judgement(outcomes=outcomes, options=options, notes=(*notes, *more))
     if has_run:
         write_json(run / TASKS, judgement.to_json())

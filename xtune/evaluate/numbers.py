@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xtune.drawing import quiet_drawing
-from xtune.evaluate.metrics.bootstrap import Compared, Interval, Unit
+from xtune.evaluate.metrics.bootstrap import LEAST_ROWS, Compared, Interval, Unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,6 +38,13 @@ def change_text(compared: Compared) -> Text:
     """The difference with its interval; coloured where the interval leaves 0 out."""
     text = _text(compared.difference, compared.unit, "+")
     return Text(text, style=COLOURS[compared.verdict])
+
+
+def few_rows_note(fewest: int) -> tuple[str, ...]:
+    """What a person should know where rows are too few for their intervals to decide anything."""
+    if fewest >= LEAST_ROWS:
+        return ()
+    return (f"fewer than {LEAST_ROWS} rows: their intervals are too narrow to say what is better",)
 
 
 def _text(interval: Interval, unit: Unit, sign: str) -> str:

@@ -56,11 +56,13 @@ def choose(
         largest one.
     """
     logits = logits.float()
-    reach = slack * logits.abs().amax(-1).nan_to_num(posinf=0.0)  # (rows,)
+    # what may not be chosen, which models and `Row.vocabulary` mark by the lowest number or -inf, is no size of logits
+    shown = logits.masked_fill(logits <= torch.finfo(logits.dtype).min, 0.0)
+    reach = slack * shown.abs().amax(-1).nan_to_num(posinf=0.0)  # (rows,)
     tokens: list[int] = [0] * len(wants)
     sure: list[bool] = [True] * len(wants)
-    greedy = [row for row, want in enumerate(wants) if want.decoding.temperature <= 0]
-    sampled = [row for row, want in enumerate(wants) if want.decoding.temperature > 0]
+    greedy = [row for row, want in enumerate(wants) if want.decoding.is_greedy]
+    sampled = [row for row, want in enumerate(wants) if not want.decoding.is_greedy]
     for rows, pick in ((greedy, _likeliest), (sampled, _drawn)):
         if rows:
             places = torch.tensor(rows, device=logits.device)
@@ -110,8 +112,8 @@ def _limits(
     size = logits.shape[-1]
     device = logits.device
     ordered = logits.sort(dim=-1, descending=True).values  # (rows, vocabulary)
-    top_k = [want.decoding.top_k or size for want in wants]
-    few = torch.tensor(top_k, device=device).clamp(max=size)[:, None]
+    top_k = [min(want.decoding.top_k or size, size) for want in wants]
+    few = torch.tensor(top_k, device=device)[:, None]
     top_p = torch.tensor([want.decoding.top_p for want in wants], device=device)[:, None]
     place = torch.arange(size, device=device)
     probabilities = (ordered / temperature).masked_fill(place >= few, -torch.inf).softmax(-1)

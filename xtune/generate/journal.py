@@ -23,8 +23,8 @@ class Journal:
             job: What the answers depend on; another job does not go on with this one's.
 
         Raises:
-            RunError: The output is there already, the journal is another job's or in use, or the folder cannot
-                be written to.
+            RunError: The output is there already, the journal is another job's, in use or no journal at all, or
+                the folder cannot be written to.
         """
         self.out = out
         self.path = out.with_name(out.name + ENDING)
@@ -74,7 +74,9 @@ class Journal:
         whole = 0
         lines = whole_lines(self._stream)
         begun = next(lines, None)
-        if begun is not None:
+        if begun is None:
+            self._check_own(as_line(job))
+        else:
             whole, found = begun
             different = [key for key in job if found.get(key) != job[key]]
             if different:
@@ -83,11 +85,26 @@ class Journal:
                     advice="Give the same again to continue, or remove the file to start anew.",
                 )
         for end, line in lines:
+            if not isinstance(line.get("row"), int):
+                break
             whole = end
             self.answers[line.pop("row")] = line
         self._stream.truncate(whole)  # a line that a kill cut short
         if begun is None:
             self._write(job)
+
+    def _check_own(self, begin: bytes) -> None:
+        """Refuse a file without a whole line that is no beginning of this job's first one, cut short by a kill.
+
+        Raises:
+            RunError: It is somebody's file.
+        """
+        self._stream.seek(0)
+        if not begin.startswith(self._stream.read(len(begin) + 1)):
+            raise RunError(
+                f"{self.path} is there already, and holds no answers of xtune.",
+                advice="Choose another --out, or remove it.",
+            )
 
     def _write(self, value: Mapping[str, Any]) -> None:
         self._stream.write(as_line(value))

@@ -1,6 +1,8 @@
 """Text from tokens, whole or as they arrive; which tokens is decided elsewhere."""
 
+import re
 from collections.abc import Collection, Sequence
+from functools import cache
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -16,6 +18,32 @@ def decoded(
         clean_up_tokenization_spaces=False,
     )
     return str(text)
+
+
+def bytes_of(tokenizer: PreTrainedTokenizerBase, token: int) -> bytes:
+    """The bytes that a token stands for, which may be a part of a character."""
+    text = decoded(tokenizer, [token], skip_special_tokens=False)
+    name: Any = tokenizer.convert_ids_to_tokens(token)
+    if "\ufffd" not in text or not isinstance(name, str) or "\ufffd" in name:
+        return text.encode()
+    if found := _BYTE.fullmatch(name):
+        return bytes([int(found[1], 16)])
+    known = _byte_letters()
+    return bytes(known[one] for one in name) if known.keys() >= set(name) else text.encode()
+
+
+_BYTE = re.compile("<0x([0-9A-Fa-f]{2})>")
+"""How tokenizers with byte fallback (SentencePiece) name a byte."""
+
+
+@cache
+def _byte_letters() -> dict[str, int]:
+    """The letters that byte-level tokenizers write bytes in (Radford et al. 2019, GPT-2's encoder)."""
+    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(0x100) if byte not in plain]
+    return {chr(byte): byte for byte in plain} | {
+        chr(0x100 + place): byte for place, byte in enumerate(others)
+    }
 
 
 class Pieces:

@@ -110,8 +110,10 @@ class Run(os.PathLike[str]):
             count: Rows; first those that only the tuned model answers right, wrong ones, and those that it unlearned.
 
         Raises:
-            RunError: The run was not evaluated yet.
+            RunError: The run was not evaluated yet, or no row was asked for.
         """
+        if count < 1:
+            raise RunError(f"`count` is {count}; it must be 1 or more.")
         samples = RunFiles.read(self.folder).samples(count)
         if not samples:
             raise RunError(

@@ -21,8 +21,8 @@ from xtune.data.sources import find_files
 from xtune.data.types import Document
 from xtune.models.load import load_tokenizer
 from xtune.recipe.models import Model
-from xtune.report.pieces import visible
 from xtune.report.printed import Printed
+from xtune.shown import visible
 from xtune.text import detect_language
 
 if TYPE_CHECKING:

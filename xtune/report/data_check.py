@@ -13,9 +13,10 @@ from xtune.data.report import Count, DataReport, SetReport, left_out_lines
 from xtune.errors import XtuneError
 from xtune.plan import Plan
 from xtune.report.opened import OpenedData
-from xtune.report.pieces import Reader, visible
+from xtune.report.pieces import Reader
 from xtune.report.printed import Printed
 from xtune.report.survey import UNCLEAR, Survey, survey
+from xtune.shown import visible
 
 READY = "Ready to train."
 MIN_WIDTH = 60

@@ -16,10 +16,11 @@ from xtune.data.store import Stored
 from xtune.errors import XtuneError
 from xtune.report.lengths import histogram
 from xtune.report.opened import OpenedData
-from xtune.report.pieces import Reader, ShownRow, visible
+from xtune.report.pieces import Reader, ShownRow
 from xtune.report.printed import Printed
 from xtune.report.row_text import Marks, row_lines, table_lines
 from xtune.report.rows_page import Page, cards_html, page_html
+from xtune.shown import visible
 
 SetName = Literal["train", "evaluate"]
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from xtune.report.pieces import visible
+from xtune.shown import visible
 
 _STYLE = Path(__file__).with_name("page") / "run.css"
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from xtune.data.mask import membership
 from xtune.data.types import IGNORED, Sequence
+from xtune.shown import visible
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -152,29 +153,3 @@ def _piece(sequence: Sequence, start: int, stop: int, text: str, *, special: boo
         weight=float(sequence.weights[max(1, start) : stop].max(initial=0)),
         special=special,
     )
-
-
-def visible(text: str, *, space: str = " ") -> str:
-    r"""A text with its white space and control characters as signs, so that none acts on a terminal.
-
-    Args:
-        text: Any text, from anyone.
-        space: The sign for a space.
-    """
-    return "".join(_sign(character, space) for character in text)
-
-
-def _sign(character: str, space: str) -> str:
-    if character in _SIGNS:
-        return _SIGNS[character]
-    if character == " ":
-        return space
-    if character.isprintable() or character in _JOINERS:
-        return character
-    code = ord(character)
-    return chr(0x2400 + code) if code < 0x20 else f"⟨U+{code:04X}⟩"
-
-
-_SIGNS = {"\n": "↵", "\t": "→", "\r": "␍", "\x7f": "␡"}
-_JOINERS = frozenset("\u200c\u200d")
-"""Parts of words in Persian, in Indic scripts and of emoji: letters in all but their category."""

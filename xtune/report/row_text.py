@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.text import Text
 
 from xtune.data.types import IGNORED
-from xtune.report.pieces import Piece, ShownRow, visible
+from xtune.report.pieces import Piece, ShownRow
+from xtune.shown import visible
 
 
 @dataclass(frozen=True, kw_only=True)

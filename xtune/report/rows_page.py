@@ -6,7 +6,8 @@ from html import escape
 from pathlib import Path
 
 from xtune.report.lengths import Histogram
-from xtune.report.pieces import Piece, ShownRow, visible
+from xtune.report.pieces import Piece, ShownRow
+from xtune.shown import visible
 
 _PAGE = Path(__file__).with_name("page")
 _SHADES = 5

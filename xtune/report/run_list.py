@@ -13,10 +13,10 @@ from rich.text import Text
 from xtune.errors import RunError
 from xtune.report.html import page_html, table_html
 from xtune.report.pace import bytes_text, duration_text, rate_text
-from xtune.report.pieces import visible
 from xtune.report.run_files import RunFiles, is_finite
 from xtune.run.folder import RECIPE
 from xtune.run.lock import is_held
+from xtune.shown import visible
 
 DEEPEST = 3
 """Folders within folders that are searched."""
@@ -181,6 +181,12 @@ def _listed(path: Path, folder: Path) -> ListedRun:
     except (RunError, OSError) as error:
         return ListedRun(
             name=name, state="broken", steps="", problem=str(error), settings={}, numbers={}
+        )
+    is_ours = isinstance(files.recipe.get("model"), Mapping) and "method" in files.recipe
+    if files.recipe and not is_ours:
+        problem = f"{RECIPE} is no recipe of xtune"
+        return ListedRun(
+            name=name, state="broken", steps="", problem=problem, settings={}, numbers={}
         )
     problem = f"damaged: {', '.join(files.damaged)}" if files.damaged else ""
     state = files.state.replace("_", " ")

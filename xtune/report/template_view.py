@@ -12,8 +12,8 @@ from xtune.data.problems import refuse
 from xtune.data.template import read_template
 from xtune.models.load import load_tokenizer
 from xtune.recipe.models import Model
-from xtune.report.pieces import visible
 from xtune.report.printed import Printed
+from xtune.shown import visible
 
 DEMO = "bundled:demo"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
+from xtune.errors import XtuneError
 from xtune.plan import Plan
 
 EndStatus: TypeAlias = Literal[
@@ -110,6 +111,32 @@ class Observer(Protocol):
 
     def on_end(self, end: EndInfo) -> None:
         """Training is over; called exactly once, also after a failure."""
+
+
+def check_observers(observers: object) -> None:
+    """Refuse what is no list of observers, before anything is loaded or a run folder is taken.
+
+    Raises:
+        XtuneError: It is none, or something in it lacks a method.
+    """
+    if not isinstance(observers, Sequence):
+        raise XtuneError(
+            f"`observers` is a {type(observers).__name__}; it must be a list of observers."
+        )
+    for one in observers:
+        name = one.__name__ if isinstance(one, type) else type(one).__name__
+        if isinstance(one, type):
+            raise XtuneError(f"The observer {name} is a class; give an object of it: {name}().")
+        missing = [
+            f"`{method}`"
+            for method in vars(Observer)
+            if method.startswith("on_") and not callable(getattr(one, method, None))
+        ]
+        if missing:
+            raise XtuneError(
+                f"{name} is no observer: it lacks {', '.join(missing)}.",
+                advice="Build its class on xtune.BaseObserver.",
+            )
 
 
 class BaseObserver:

@@ -9,6 +9,8 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 WAITING = 2048
 """Connections that wait to be accepted: uvicorn's own number."""
 
+MOST_PORT = 65535
+
 
 def bind(host: str, port: int) -> socket.socket:
     """A socket that listens; taken before a model is loaded, so that a taken port is told at once.
@@ -16,6 +18,8 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         XtuneError: The host or port cannot be had.
     """
+    if not 0 <= port <= MOST_PORT:  # which the system would cut to 16 bits
+        raise XtuneError(f"The port is {port}; it must be a number from 0 to {MOST_PORT}.")
     listener: socket.socket | None = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
@@ -56,11 +57,14 @@ def make_app(
 
     @app.post("/v1/chat/completions")
     async def chat(body: ChatRequest, request: Request) -> Response:
-        return await _answer(engine, body, ask_chat(engine, body), ChatReply, request)
+        # in a thread: a long prompt takes seconds to tokenise, and the other answers go on meanwhile
+        asked = await run_in_threadpool(ask_chat, engine, body)
+        return await _answer(engine, body, asked, ChatReply, request)
 
     @app.post("/v1/completions")
     async def complete(body: CompletionRequest, request: Request) -> Response:
-        return await _answer(engine, body, ask_completion(engine, body), CompletionReply, request)
+        asked = await run_in_threadpool(ask_completion, engine, body)
+        return await _answer(engine, body, asked, CompletionReply, request)
 
     @app.exception_handler(ApiError)
     async def told(_: Request, error: ApiError) -> Response:

@@ -1,5 +1,6 @@
 """From a request to the rows that the engine answers: prompts, lengths, stops. It answers nothing itself."""
 
+import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -114,6 +115,8 @@ def ask_completion(engine: Engine, body: CompletionRequest) -> Asked:
 
 
 def _conversation(body: ChatRequest) -> Conversation:
+    _check_json(body.messages, "messages")
+    _check_json(body.tools, "tools")
     try:
         messages = messages_of(body.messages, "messages", {})
         tools = () if body.tool_choice == "none" else tools_of(body.tools, "tools")
@@ -125,7 +128,6 @@ def _conversation(body: ChatRequest) -> Conversation:
         allowed = "the model reads text alone" if "part of type" in misfit.what else misfit.allowed
         told = "; ".join(part for part in (misfit.what, allowed) if part)
         raise ApiError(400, f"{told}.", param=param) from None
-    _check_unicode([message.content for message in messages], "messages")
     # an assistant's message at the end is a turn like others: another one is answered
     answer = Message(role="assistant", content="")
     return Conversation(messages=(*messages, answer), tools=tools, origin=HERE)
@@ -178,7 +180,7 @@ def _rows(
     stop = frozenset([*served.stop, *(body.stop_token_ids or ())])
     rows: list[Row] = []
     for place, prompt in enumerate(prompts):
-        room = _room(engine, prompt, longest)
+        room = _room(engine, prompt, longest, body)
         row = Row(
             prompt=prompt,
             decoding=replace(decoding, max_new_tokens=room),
@@ -192,24 +194,27 @@ def _rows(
     return rows
 
 
-def _room(engine: Engine, prompt: list[int], longest: int | None) -> int:
+def _room(engine: Engine, prompt: list[int], longest: int | None, body: Asking) -> int:
     """Tokens that the answer may have.
 
     Raises:
         ApiError: The prompt is empty, or it and the answer are longer than allowed.
     """
     limits = engine.limits
+    where = "messages" if isinstance(body, ChatRequest) else "prompt"
     if not prompt:
-        raise ApiError(400, "The prompt is empty.", param="prompt")
+        raise ApiError(400, "The prompt is empty.", param=where)
     if limits.input_tokens is not None and len(prompt) > limits.input_tokens:
         _refuse_length(
-            f"The prompt has {len(prompt)} tokens; this server takes {limits.input_tokens}."
+            f"The prompt has {len(prompt)} tokens; this server takes {limits.input_tokens}.",
+            where,
         )
+    newer = isinstance(body, ChatRequest) and body.max_completion_tokens is not None
     if longest is not None and longest > limits.output_tokens:
         raise ApiError(
             400,
             f"An answer of {longest} tokens was asked for; this server gives {limits.output_tokens}.",
-            param="max_tokens",
+            param="max_completion_tokens" if newer else "max_tokens",
             code="invalid_value",
         )
     left = positions_left(inner_model(engine.models.model), len(prompt))
@@ -217,15 +222,32 @@ def _room(engine: Engine, prompt: list[int], longest: int | None) -> int:
     if left < wanted:
         _refuse_length(
             f"The prompt has {len(prompt)} tokens and the answer {wanted}; "
-            f"together the model has {int(left) + len(prompt)}."
+            f"together the model has {int(left) + len(prompt)}.",
+            where,
         )
     return int(min(left, longest or limits.output_tokens))
 
 
-def _refuse_length(message: str) -> NoReturn:
-    raise ApiError(400, message, param="messages", code="context_length_exceeded")
+def _refuse_length(message: str, param: str) -> NoReturn:
+    raise ApiError(400, message, param=param, code="context_length_exceeded")
+
+
+def _check_json(value: object, param: str) -> None:
+    """Refuse what could not be written again: names of tools and arguments of calls go into the prompt, too.
+
+    Raises:
+        ApiError: It could not.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        raise ApiError(400, f"`{param}` is nested too deeply.", param=param) from None
+    _check_unicode([text], param)
 
 
 def _check_unicode(texts: Sequence[str], param: str) -> None:
-    if any("\ud800" <= one <= "\udfff" for text in texts for one in text):
-        raise ApiError(400, "A text holds half of a surrogate pair.", param=param)
+    try:
+        for text in texts:
+            text.encode()
+    except UnicodeEncodeError:
+        raise ApiError(400, "A text holds half of a surrogate pair.", param=param) from None

@@ -124,6 +124,7 @@ class CallWatch:
             self._holds = True
         else:
             start = len(self.held) - overlap(self.held, [opening])
+        start = len(self.held[:start].rstrip())  # white space before a call is no part of the text
         let, self.held = self.held[:start], self.held[start:]
         self._passed |= bool(let.strip())
         return let

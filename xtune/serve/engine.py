@@ -22,6 +22,8 @@ CACHE_SHARE = {"cuda": 0.6, "cpu": 0.25}
 """Share of the memory that is free after loading which keys and values may take; the rest is for activations and for
 other programs. A design choice."""
 
+FAILED = "The server could not compute this answer; its log says why."
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -78,7 +80,9 @@ class Request:
     news: "asyncio.Queue[News | None]" = field(default_factory=asyncio.Queue)
     """Ends with None when the client is gone."""
 
-    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    loop: asyncio.AbstractEventLoop = field(init=False)
+    """Whose task reads the news: the one that submits."""
+
     gone: bool = False
 
     @property
@@ -135,12 +139,13 @@ class Engine:
         return len(self._running), len(self._waiting)
 
     def submit(self, request: Request) -> None:
-        """Take a request on; its news arrive in its queue.
+        """Take a request on; its news arrive in its queue, for a task of the loop that calls this.
 
         Raises:
             Busy: The line is full.
             Stopping: The server is ending.
         """
+        request.loop = asyncio.get_running_loop()
         keep = request.keep
         seats = [
             _Seat(
@@ -169,29 +174,38 @@ class Engine:
         request.news.put_nowait(None)
 
     def _run(self) -> None:
+        try:
+            self._answer()
+        finally:  # whatever ended it, nobody waits for ever
+            with self._changed:
+                self._stopping = True
+            self._fail("The server is ending.", everyone=True)
+
+    def _answer(self) -> None:
         while True:
             with self._changed:
                 while not (self._stopping or self._waiting or self._running):
                     self._changed.wait()
                 if self._stopping:
-                    break
+                    return
                 fresh = self._next()
             try:
                 self._batcher.admit([seat.row for seat in fresh])
                 self._batcher.step()
             except torch.OutOfMemoryError:
-                self._make_room()
+                self._make_room("The answer does not fit into the server's memory.")
             except Exception:
                 log.exception("An answer failed.")
-                self._fail("The server could not compute this answer; its log says why.")
+                self._make_room(FAILED, most=1)  # whose fault it is shows when each is alone
             self._tell()
-        self._fail("The server is ending.", everyone=True)
 
     def _next(self) -> list[_Seat]:
         """Let those leave whose client is gone, and those in who have room."""
         gone = [seat for seat in self._running if seat.request.gone]
         self._running = [seat for seat in self._running if not seat.request.gone]
         self._batcher.remove(seat.row for seat in gone)
+        if gone and not self._running:
+            self._most = self.limits.concurrent
         fresh: list[_Seat] = []
         while self._waiting and self._batcher.has_room(
             self._waiting[0].row,
@@ -203,14 +217,18 @@ class Engine:
         self._running += fresh
         return fresh
 
-    def _make_room(self) -> None:
-        """After memory ran out: half of the rows wait; a single one fails."""
+    def _make_room(self, why: str, most: int | None = None) -> None:
+        """After the batch failed: all rows wait, to go on in a smaller one; a single one fails.
+
+        Args:
+            why: What its client is told.
+            most: Rows of the smaller batch; None: half of those there were.
+        """
         self._batcher.clear()
         if len(self._running) <= 1:
-            self._fail("The answer does not fit into the server's memory.")
-            self._most = self.limits.concurrent
+            self._fail(why)
             return
-        self._most = len(self._running) // 2
+        self._most = most or len(self._running) // 2
         with self._changed:
             unfinished = [seat for seat in self._running if seat.row.finish is None]
             self._running = [seat for seat in self._running if seat.row.finish is not None]
@@ -225,13 +243,19 @@ class Engine:
             failed = {id(seat.request) for seat in seats}
             self._waiting = deque(s for s in self._waiting if id(s.request) not in failed)
             self._running = []
+            self._most = self.limits.concurrent
 
     def _tell(self) -> None:
         """Send what is new, and let rows leave that are over."""
         news: dict[int, tuple[Request, list[News]]] = {}
         over: list[_Seat] = []
         for seat in self._running:
-            found = _news_of(seat)
+            try:
+                found = _news_of(seat)
+            except Exception:
+                log.exception("An answer could not be written.")
+                seat.row.finish = "stop"
+                found = News(choice=seat.choice, failed=FAILED)
             if seat.row.finish is not None:
                 over.append(seat)
             if found is not None:

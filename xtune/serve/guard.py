@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
+from http.client import REQUEST_TIMEOUT
 from typing import Any, TypeAlias
 
 from starlette.datastructures import Headers
@@ -17,6 +18,12 @@ Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 BODY_SECONDS = 30.0
 """Time that a client has to send a body. A design choice."""
+
+DROP_SECONDS = 10.0
+"""Longest time that the rest of a refused body is read and dropped."""
+
+IDLE_SECONDS = 0.5
+"""Time without a byte after which nothing more of it is expected. Both are design choices."""
 
 OPEN = frozenset({"/health"})
 """Paths that need no key."""
@@ -52,6 +59,8 @@ class Guard:
             self._check(scope["path"], headers)
             body = await self._body(headers, receive)
         except ApiError as error:
+            if error.status != REQUEST_TIMEOUT:
+                await _drop(receive)
             # what was not read of the body would be taken for the next request
             closing = {**error.headers, "Connection": "close"}
             await JSONResponse(error.body, error.status, headers=closing)(scope, receive, send)
@@ -96,7 +105,7 @@ class Guard:
         try:
             return await asyncio.wait_for(self._read(receive), BODY_SECONDS)
         except asyncio.TimeoutError:
-            raise ApiError(408, "The body did not arrive in time.") from None
+            raise ApiError(REQUEST_TIMEOUT, "The body did not arrive in time.") from None
 
     async def _read(self, receive: Receive) -> bytes | None:
         body = bytearray()
@@ -112,3 +121,16 @@ class Guard:
 
     def _too_large(self) -> ApiError:
         return ApiError(413, f"The body is larger than {self._body_bytes:,} bytes.")
+
+
+async def _drop(receive: Receive) -> None:
+    """Read what a client still sends, as most send all before they read: closed before that, they see no answer."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + DROP_SECONDS
+    while loop.time() < end:
+        try:
+            message = await asyncio.wait_for(receive(), IDLE_SECONDS)
+        except asyncio.TimeoutError:
+            return
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            return

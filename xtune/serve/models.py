@@ -143,6 +143,9 @@ def _served(model: Any, one: Named, tokenizer: Any, number: int = 0) -> Served:
     prompter = Prompter(one.found.recipe, tokenizer)
     inner = inner_model(model)
     adapter = one.found.adapter is not None
+    tokenizer(
+        ""
+    )  # settles its padding and truncation, which must not change while several threads use it
     return Served(
         name=one.name,
         adapter=_in_peft(number) if adapter else None,

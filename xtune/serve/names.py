@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike, fspath
 from pathlib import Path
 
 from xtune.adapter.find import ADAPTER, MODEL, Found, find_result
@@ -17,14 +18,17 @@ class Named:
     found: Found
 
 
-def name_runs(runs: Sequence[str]) -> list[Named]:
-    """What lies in the folders, each written as `FOLDER` or `NAME=FOLDER`.
+def name_runs(runs: str | PathLike[str] | Sequence[str | PathLike[str]]) -> list[Named]:
+    """What lies in a folder or several, each written as `FOLDER` or `NAME=FOLDER`.
 
     Raises:
-        RunError: A folder holds nothing to serve, or two have the same name.
+        RunError: There is none, a folder holds nothing to serve, or two have the same name.
     """
+    written_runs = [runs] if isinstance(runs, (str, PathLike)) else runs
+    if not written_runs:
+        raise RunError("There is nothing to serve.", advice="Name a run, an adapter or a model.")
     named: list[Named] = []
-    for run in runs:
+    for run in [fspath(one) for one in written_runs]:
         name, _, rest = run.partition("=")
         given = bool(rest) and "/" not in name and not Path(run).exists()
         written = rest if given else run

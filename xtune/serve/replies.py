@@ -4,10 +4,11 @@ import json
 import secrets
 import string
 from abc import ABC, abstractmethod
+from codecs import getincrementaldecoder
 from collections.abc import AsyncIterator
 from typing import Any
 
-from xtune.generate.pieces import decoded
+from xtune.generate.pieces import bytes_of
 from xtune.serve.asked import Asked
 from xtune.serve.calls import Call, CallWatch
 from xtune.serve.engine import News
@@ -111,9 +112,9 @@ class Reply(ABC):
     def more(self, one: News) -> list[dict[str, Any]]:
         """The pieces of a choice that news make."""
 
-    def token_text(self, token: int) -> str:
-        """A token by itself."""
-        return decoded(self.asked.request.served.tokenizer, [token], skip_special_tokens=False)
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes of a token."""
+        return bytes_of(self.asked.request.served.tokenizer, token)
 
 
 class ChatReply(Reply):
@@ -207,8 +208,8 @@ class ChatReply(Reply):
         return {"content": content, "refusal": None}
 
     def _entry(self, token: int, logprob: float) -> dict[str, Any]:
-        text = self.token_text(token)
-        return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+        data = self.token_bytes(token)
+        return {"token": _named(data), "logprob": logprob, "bytes": list(data)}
 
 
 class CompletionReply(Reply):
@@ -219,7 +220,9 @@ class CompletionReply(Reply):
 
     def __init__(self, asked: Asked) -> None:
         super().__init__(asked)
-        self._offsets = [0] * len(asked.request.rows)
+        rows = len(asked.request.rows)
+        self._offsets = [0] * rows  # in characters
+        self._decoders = [getincrementaldecoder("utf-8")("replace") for _ in range(rows)]
 
     @property
     def piece_object(self) -> str:
@@ -251,20 +254,32 @@ class CompletionReply(Reply):
     def _logprobs_of(self, place: int, tokens: list[Any]) -> dict[str, Any] | None:
         if self.asked.request.rows[0].top_logprobs is None:
             return None
-        texts = [self.token_text(token) for token, _, _ in tokens]
-        offsets = []
-        for text in texts:
+        written = [self.token_bytes(token) for token, _, _ in tokens]
+        offsets, decoder = [], self._decoders[place]
+        for data in written:
+            if data and not 0x80 <= data[0] < 0xC0:  # a character that was not finished stays so
+                self._offsets[place] += len(decoder.decode(b"", final=True))
             offsets.append(self._offsets[place])
-            self._offsets[place] += len(text)
+            self._offsets[place] += len(decoder.decode(data))
         return {
-            "tokens": texts,
+            "tokens": [_named(data, "bytes:") for data in written],
             "token_logprobs": [logprob for _, logprob, _ in tokens],
             "top_logprobs": [
-                {self.token_text(other): logprob for other, logprob in likeliest}
+                {_named(self.token_bytes(other), "bytes:"): logprob for other, logprob in likeliest}
                 for _, _, likeliest in tokens
             ],
             "text_offset": offsets,
         }
+
+
+def _named(data: bytes, mark: str = "") -> str:
+    r"""A token's text; of a part of a character the bytes, as OpenAI writes them: `\xf0\x9f`."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return mark + "".join(
+            chr(byte) if 0x20 <= byte < 0x7F else f"\\x{byte:02x}" for byte in data
+        )
 
 
 def event(value: dict[str, Any]) -> bytes:

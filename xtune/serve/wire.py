@@ -30,10 +30,17 @@ class ApiError(Exception):
         code: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
+        message = _writable(message)
         super().__init__(message)
         self.status = status
         self.headers = dict(headers or {})
+        param = None if param is None else _writable(param)
         self.body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def _writable(text: str) -> str:
+    """A text that may quote a request, with halves of surrogate pairs escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class StreamOptions(BaseModel):
@@ -54,7 +61,7 @@ class Asking(BaseModel):
     max_tokens: Amount | None = None
     temperature: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
-    top_k: Annotated[int, Field(ge=-1)] | None = None
+    top_k: Annotated[int, Field(ge=-1, lt=2**31)] | None = None
     """As vLLM has it: -1 and 0 mean all."""
 
     n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
@@ -174,6 +181,8 @@ def invalid(errors: Sequence[Mapping[str, Any]], known: Sequence[str]) -> ApiErr
         return ApiError(
             400, f"The body is not JSON: {error.get('ctx', {}).get('error', error['msg'])}."
         )
+    if error["type"] == "string_unicode" and not place:
+        return ApiError(400, "The name of a parameter holds half of a surrogate pair.")
     if not place:
         return ApiError(
             400, "The body must be a JSON object, with `Content-Type: application/json`."

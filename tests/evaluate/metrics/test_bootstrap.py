@@ -42,7 +42,18 @@ def test_a_weighted_mean_is_a_quotient_of_sums_and_less_may_be_better() -> None:
     assert found.base.value == pytest.approx(10 / 5)
     # the resamples are (row 0 twice), (both), (row 1 twice): 3, 2, 4/3
     assert sorted({round(float(value), 6) for value in found.samples[0]}) == [1.333333, 2.0, 3.0]
-    assert found.verdict == "better"
+    assert found.difference.high < 0
+    assert found.verdict == "open"  # two rows decide nothing
+    base = mean_measure("loss", [6.0, 4.0] * 5, weights=[2.0, 3.0] * 5, less_is_better=True)
+    tuned = mean_measure("loss", [1.0, 1.0] * 5, weights=[2.0, 3.0] * 5, less_is_better=True)
+    assert compare(base, tuned).verdict == "better"
+
+
+def test_one_row_has_a_value_and_no_interval() -> None:
+    found = compare(mean_measure("m", [0.25]), mean_measure("m", [1.0]))
+    assert (found.difference.value, found.verdict) == (0.75, "open")
+    assert found.to_json()["difference"] == {"value": 0.75, "low": None, "high": None}
+    assert average([found] * 20).verdict == "open"
 
 
 def test_a_mean_over_languages_weighs_them_alike_and_is_surer_than_one_of_them() -> None:

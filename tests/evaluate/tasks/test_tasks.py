@@ -113,7 +113,7 @@ def test_tydiqa_takes_the_language_by_its_name_in_the_id(tmp_path: Path) -> None
     file = tmp_path / "tydiqa" / "tydiqa-goldp-v1.1-dev.json"
     (tmp_path / "xquad" / "xquad.any.json").rename(file)
     assert len(one(tmp_path, "tydiqa", "ar").items) == 12
-    with pytest.raises(DataError, match="0 rows to score"):
+    with pytest.raises(DataError, match="`tydiqa` has no rows to score in `fi`"):
         one(tmp_path, "tydiqa", "fi")
 
 

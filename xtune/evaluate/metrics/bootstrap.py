@@ -13,6 +13,11 @@ RESAMPLES = 1_000
 TAIL_PERCENT = 2.5
 """Of the resamples beyond either end of an interval, which so covers 95 %."""
 
+LEAST_ROWS = 10
+"""Rows from which on an interval decides what is better. Below, a percentile interval is more than a fifth too narrow:
+it lacks the factor sqrt(n / (n - 1)) and Student's t in the place of the normal's quantile (Hesterberg 2015, "What
+Teachers Should Know about the Bootstrap", section 4)."""
+
 Floats: TypeAlias = npt.NDArray[np.float64]
 Unit: TypeAlias = Literal["share", "points", "number"]
 
@@ -75,10 +80,10 @@ class Compared:
 
     @property
     def verdict(self) -> Literal["better", "worse", "open"]:
-        """What became of it; `open` where the difference's interval holds 0."""
-        if self.difference.low <= 0 <= self.difference.high or not np.isfinite(
-            self.difference.value
-        ):
+        """What became of it; `open` where the difference's interval holds 0, and of fewer than `LEAST_ROWS` rows."""
+        low, high = self.difference.low, self.difference.high
+        known = np.isfinite([self.difference.value, low, high]).all()
+        if self.rows < LEAST_ROWS or not known or low <= 0 <= high:
             return "open"
         return "better" if (self.difference.value < 0) == self.less_is_better else "worse"
 
@@ -123,6 +128,8 @@ def compare(
         sums[0][sample] = counts @ base.statistics
         sums[1][sample] = counts @ tuned.statistics
     drawn = base.value_of(sums[0]), tuned.value_of(sums[1])
+    if rows == 1:  # every resample is that row
+        drawn = np.full_like(drawn[0], np.nan), np.full_like(drawn[1], np.nan)
     return from_samples(base, (base.value, tuned.value), drawn, rows=rows)
 
 

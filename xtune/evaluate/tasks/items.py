@@ -94,6 +94,9 @@ def ask(name: str, task: Task, language: str, rows: TaskRows, drawing: Drawing) 
     pool = _kept(name, task, language, rows.shots) if rows.shots else []
     chance = random.Random(f"{drawing.seed} {name} {language}")
     whole = len(test)
+    if not whole:
+        what = f"The task `{name}` has no rows to score in `{language}`"
+        raise DataError([Problem(what=what, where=rows.source)])
     shots: list[Row] = []
     if drawing.shots and pool:
         scored = set(map(_identity, test))
