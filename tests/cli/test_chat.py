@@ -7,6 +7,7 @@ import select
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -87,5 +88,10 @@ def test_a_conversation_with_commands_an_interrupted_answer_and_an_end(terminal:
 
 def test_ctrl_c_at_the_prompt_ends_the_chat(terminal: Terminal) -> None:
     terminal.until("> ")
-    terminal.type("\x03")
-    assert terminal.process.wait(PATIENCE_S) == 0
+    # Python may miss a signal that comes between the prompt and its wait for a key: whoever types does so again
+    for _ in range(PATIENCE_S):
+        terminal.type("\x03")
+        with suppress(subprocess.TimeoutExpired):
+            assert terminal.process.wait(1) == 0
+            return
+    pytest.fail("Ctrl-C did not end the chat")

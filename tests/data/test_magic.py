@@ -53,16 +53,16 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12
 @pytest.mark.parametrize(
     ("name", "data", "words"),
     [
-        ("a.jsonl", gzip.compress(TEXT.encode()), r"is packed with gzip .* Name it a\.jsonl\.gz"),
+        ("a.jsonl", gzip.compress(TEXT.encode(), mtime=0), r"is packed with gzip .* Name it a\.jsonl\.gz"),
         ("a.jsonl", zst(TEXT.encode()), r"is packed with zst .* Name it a\.jsonl\.zst"),
-        ("a.jsonl.zst", gzip.compress(TEXT.encode()), r"is packed with gzip .* Name it a\.jsonl\.gz"),
+        ("a.jsonl.zst", gzip.compress(TEXT.encode(), mtime=0), r"is packed with gzip .* Name it a\.jsonl\.gz"),
         ("a.jsonl.gz", TEXT.encode(), r"not packed with gzip .* Leave the \.gz out of its name"),
         ("a.csv.zst", TEXT.encode(), r"not packed with zst"),
         ("a.jsonl", archive(), "is a zip archive"),
         ("a.jsonl", lzma.compress(TEXT.encode()), "is packed with xz"),
         ("a.jsonl", parquet(), r"is a parquet file .* Name it \.parquet"),
         ("a.arrow", parquet(), r"is a parquet file .* Name it \.parquet"),
-        ("a.parquet", gzip.compress(TEXT.encode()), "is packed with gzip"),
+        ("a.parquet", gzip.compress(TEXT.encode(), mtime=0), "is packed with gzip"),
         ("a.parquet", b"PK\x03\x04" + bytes(99), "is a zip archive"),
         ("a.jsonl", POINTER, r"pointer of Git LFS .* git lfs pull"),
         ("a.parquet", POINTER, "pointer of Git LFS"),
@@ -76,7 +76,7 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12
         ("a.jsonl", JAPANESE.encode("gb18030"), r"can be read as .*GB 18030"),
         ("a.jsonl", SPANISH.encode("latin1"), r"can be read as .*Latin-1 \(Windows-1252\)"),
         ("a.jsonl", b"", "is empty"),
-        ("a.jsonl.gz", gzip.compress(b""), "is empty"),
+        ("a.jsonl.gz", gzip.compress(b"", mtime=0), "is empty"),
         ("a.jsonl", b"\n \n", "holds no rows"),
     ],
 )  # fmt: skip
@@ -107,7 +107,7 @@ def test_wide_encodings_are_named_with_a_mark_and_without(
 @pytest.mark.parametrize(
     ("name", "data", "rows"),
     [
-        ("a.jsonl.gz", gzip.compress(TEXT.encode()) * 2, 18),
+        ("a.jsonl.gz", gzip.compress(TEXT.encode(), mtime=0) * 2, 18),
         ("a.jsonl.zst", zst(TEXT.encode()) * 3, 27),
         ("a.jsonl", b"\xef\xbb\xbf" + TEXT.encode(), 9),
         ("a.jsonl", TEXT.replace("\n", "\r\n", 4).encode(), 9),
@@ -123,7 +123,7 @@ def test_what_is_only_unusual_is_read(name: str, data: bytes, rows: int, tmp_pat
 @pytest.mark.parametrize("ending", [".gz", ".zst"])
 def test_a_packed_file_that_is_cut_off_is_damaged(ending: str, tmp_path: Path) -> None:
     data = TEXT.encode() * 50
-    packed = gzip.compress(data) if ending == ".gz" else zst(data)
+    packed = gzip.compress(data, mtime=0) if ending == ".gz" else zst(data)
     path = tmp_path / f"a.jsonl{ending}"
     path.write_bytes(packed[: len(packed) // 2])
     with pytest.raises(DataError, match="damaged or cut off"):
