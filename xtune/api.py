@@ -103,9 +103,8 @@ def train(
         XtuneError: What a person can mend; the run folder stays resumable.
         Interrupted: Stopped by Ctrl-C or SIGTERM, with everything saved.
     """
-    named = named_recipe(
-        recipe, overrides
-    )  # first: a mistake in the recipe must not wait for torch
+    # first: a mistake in the recipe must not wait for torch
+    named = named_recipe(recipe, overrides)
     from xtune.run.observer import Observers, check_observers  # noqa: PLC0415
 
     check_observers(observers)

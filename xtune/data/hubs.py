@@ -340,9 +340,8 @@ class _ModelScope:
             raise self._problem(error) from error
 
     def _problem(self, error: Exception) -> DataError:
-        answer = getattr(
-            error, "response", None
-        )  # of requests, or the client's own error of a request
+        # of requests, or the client's own error of a request
+        answer = getattr(error, "response", None)
         status = getattr(error, "status_code", getattr(answer, "status_code", None))
         if status in {401, 403, 404}:
             revision = self._wanted.revision
