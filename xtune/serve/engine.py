@@ -237,13 +237,13 @@ class Engine:
     def _fail(self, why: str, *, everyone: bool = False) -> None:
         self._batcher.clear()
         seats = [*self._running, *self._waiting] if everyone else self._running
-        for request in {id(seat.request): seat.request for seat in seats}.values():
-            _send(request, [News(choice=0, failed=why)])
+        failed = {id(seat.request): seat.request for seat in seats}
         with self._changed:
-            failed = {id(seat.request) for seat in seats}
             self._waiting = deque(s for s in self._waiting if id(s.request) not in failed)
             self._running = []
             self._most = self.limits.concurrent
+        for request in failed.values():  # who hears of it finds the place free
+            _send(request, [News(choice=0, failed=why)])
 
     def _tell(self) -> None:
         """Send what is new, and let rows leave that are over."""
