@@ -341,7 +341,7 @@ def test_sigterm_ends_a_chat_that_waits_for_a_question(finished_run: Path) -> No
     assert "Commands" in child.stdout.readline()
     time.sleep(0.2)
     child.terminate()
-    _, err = child.communicate(timeout=60)
+    _, err = child.communicate(timeout=300)
     assert (child.returncode, err) == (130, "Interrupted.\n")
 
 

@@ -72,7 +72,7 @@ def test_the_server_answers_while_a_prompt_is_tokenised(
 
     def slowly(conversation: Any) -> list[int]:
         begun.set()
-        answered.wait(10)
+        answered.wait(120)
         return tokenise(conversation)
 
     monkeypatch.setattr(served.prompter, "ids", slowly)
@@ -82,7 +82,7 @@ def test_the_server_answers_while_a_prompt_is_tokenised(
         )
         begun.wait()
         connection = http.client.HTTPConnection(
-            "127.0.0.1", demo.listener.getsockname()[1], timeout=5
+            "127.0.0.1", demo.listener.getsockname()[1], timeout=60
         )
         connection.request("GET", "/health")
         assert connection.getresponse().status == 200

@@ -253,7 +253,7 @@ def serving(llm: ScriptedLLM) -> Iterator[ScriptedLLM]:
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     try:
         yield llm
     finally:
