@@ -111,9 +111,8 @@ def quantise(
         command = [sys.executable, "-m", "auto_round", "--model", str(merged), "--scheme", "W4A16"]
         command += ["--format", FORMATS[to], "--output_dir", str(work / "out")]
         if detect().device != "cuda":
-            command.append(
-                "--disable_torch_compile"
-            )  # minutes a layer, which a GPU alone wins back
+            # compiling takes minutes a layer, which a GPU alone wins back
+            command.append("--disable_torch_compile")
         if steps is not None:
             command += ["--iters", str(steps)]
         if steps == 0:
