@@ -22,6 +22,7 @@ from xtune.errors import MissingPackageError, ModelError
 from xtune.models.architecture import check_architecture
 from xtune.models.fused_attention import prefer_fused
 from xtune.models.load_layers import OnLayer, Reading, hand_on, layer_by_layer
+from xtune.models.norms import narrow_layer_norms
 from xtune.models.quiet import quiet
 from xtune.models.source import WEIGHTS, WEIGHTS_INDEX, fetch, read_config, read_json_object
 from xtune.models.tokenizer import load_tokenizer, pad_token_id
@@ -134,6 +135,7 @@ def load_base(loading: Loading, on_layer: OnLayer | None = None) -> PreTrainedMo
             advice="Random weights are made only for `stage: pretrain` with `method: full`.",
         )
     _cure_cpu_repacking(model)
+    narrow_layer_norms(model)
     if loading.gradient_checkpointing:
         _enable_gradient_checkpointing(model, name)
     return model

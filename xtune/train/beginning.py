@@ -59,10 +59,13 @@ def weakest(machines: Sequence[Hardware]) -> Hardware:
     """The device for which a plan is made that every one of several can follow: none may decide for itself."""
     smallest = min(machines, key=lambda machine: machine.vram_bytes)
     capabilities = [machine.compute_capability for machine in machines]
+    free = [machine.vram_free_bytes for machine in machines]
     return replace(
         smallest,
         has_bfloat16=all(machine.has_bfloat16 for machine in machines),
         compute_capability=min((each for each in capabilities if each is not None), default=None),
+        # of devices of one size another program may fill one
+        vram_free_bytes=min((each for each in free if each is not None), default=None),
         ram_bytes=min(machine.ram_bytes for machine in machines),
         packages=frozenset.intersection(*(machine.packages for machine in machines)),
     )

@@ -23,7 +23,7 @@ from xtune.train.ready import Ready, get_ready
 from xtune.train.reserve import ReserveWatch, measure_afresh
 from xtune.train.result import Finished, result_folder, save_result
 from xtune.train.setup import Session, broadcast, make_job, start_info
-from xtune.train.shortage import collect, describe, is_out_of_memory, let_go
+from xtune.train.shortage import collect, describe, is_out_of_memory, let_go, what_ran_out
 
 
 def train_session(
@@ -200,12 +200,19 @@ def _step_down(session: Session, position: Position, error: Exception) -> Sessio
     loop.keep()
     if loop.job.metrics is not None:
         loop.job.metrics.close()
+    kept = max(loop.job.store.steps(), default=0)
+    if what_ran_out(error) == "host" and ready.hardware.device != "cpu":
+        # plans that need less of a device put more on the host
+        raise HardwareError(
+            f"Host memory ran out in step {loop.state.step + 1}; step {kept} is saved.",
+            advice="Close other programs, or keep less in host memory (`memory.base: disk`, `memory.checkpoints: disk`), and go on "
+            "with --resume.",
+        ) from error
     usable = 1.0
     if position.watch:
         position.watch.look()
         usable = position.watch.usable()
     plan = further_down(ready.plan, ready.hardware, ready.shape, ready.launch, usable=usable)
-    kept = max(loop.job.store.steps(), default=0)
     message = describe(loop.state.step + 1, ready.plan, plan, kept)
     plan = replace(plan, notes=(*plan.notes, message))
     if session.folder is not None:
