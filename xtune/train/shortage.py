@@ -6,25 +6,12 @@ import traceback
 import torch
 
 from xtune.kernels.attention import forget_masks
+from xtune.kernels.no_room import is_out_of_memory
 from xtune.memory import GIB
 from xtune.plan import Plan
 from xtune.plan.further import changes
 
-CPU_ALLOCATOR = "DefaultCPUAllocator"
-"""torch's CPU allocator raises a plain RuntimeError; this is in its text (c10/core/impl/alloc_cpu.cpp)."""
-
-NO_ROOM = ("CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory", "Cannot allocate memory")
-"""What is said where torch's own allocator was not asked: by CUDA's libraries, and by the system when a file is mapped."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that a device or the host had no room left."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    text = str(error)
-    return isinstance(error, RuntimeError) and any(
-        each in text for each in (CPU_ALLOCATOR, *NO_ROOM)
-    )
+__all__ = ["collect", "describe", "is_out_of_memory", "let_go"]
 
 
 def let_go(error: BaseException) -> None:
