@@ -9,8 +9,9 @@ import torch
 import transformers
 from threads import on_one_thread
 
-from xtune.generate.batcher import Batcher, Row
+from xtune.generate.batcher import Batcher
 from xtune.generate.decoding import Decoding
+from xtune.generate.row import Row
 
 SIZES: dict[str, Any] = {
     "vocab_size": 64,

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from chat_families import Family, make_tokenizer
 
-from xtune.generate.batcher import Row
 from xtune.generate.decoding import Decoding
 from xtune.generate.pieces import Pieces
+from xtune.generate.row import Row
 from xtune.serve.asked import Asked
 from xtune.serve.calls import CallFormat, learn_call_format
 from xtune.serve.engine import News, Request

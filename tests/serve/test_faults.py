@@ -11,8 +11,8 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from xtune import api
-from xtune.generate.batcher import Row
 from xtune.generate.decoding import Decoding
+from xtune.generate.row import Row
 from xtune.serve.engine import News, Request
 
 HELLO: Any = [{"role": "user", "content": "hello"}]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from running import losses
 
-from xtune.train.shortage import is_out_of_memory, what_ran_out
+from xtune.kernels.no_room import is_out_of_memory, what_ran_out
 
 SQUEEZED = Path(__file__).parents[1] / "support" / "squeezed.py"
 

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from xtune.errors import XtuneError
-from xtune.generate.batcher import MAX_ROWS, Batcher, Row, inner_model, positions_left
+from xtune.generate.batcher import MAX_ROWS, Batcher, inner_model, positions_left
 from xtune.generate.decoding import Decoding
+from xtune.generate.row import Row
 
 
 def make_row(

@@ -9,9 +9,11 @@ from typing import NoReturn
 from xtune.data.turns import Misfit, messages_of, tools_of
 from xtune.data.types import Conversation, Message, Origin
 from xtune.errors import DataError
-from xtune.generate.batcher import Row, inner_model, positions_left
+from xtune.generate.batcher import inner_model, positions_left
 from xtune.generate.decoding import Decoding
-from xtune.serve.engine import Engine, Request, numbered
+from xtune.generate.pieces import decoded
+from xtune.generate.row import Row
+from xtune.serve.engine import Engine, Request
 from xtune.serve.models import Served
 from xtune.serve.wire import ApiError, Asking, ChatRequest, CompletionRequest
 
@@ -29,6 +31,9 @@ class Asked:
     prompt_tokens: int
     tools: tuple[str, ...] = ()
     """Names of the tools that may be called; none where the model is told of none."""
+
+    echo: tuple[str, ...] = ()
+    """Texts of the prompts, where answers begin with them."""
 
 
 def find_served(engine: Engine, name: str) -> Served:
@@ -108,9 +113,19 @@ def ask_completion(engine: Engine, body: CompletionRequest) -> Asked:
     served = find_served(engine, body.model)
     prompts = [_tokens(served, prompt) for prompt in body.prompts]
     rows = _rows(engine, served, prompts, body, longest=body.max_tokens, top_logprobs=body.logprobs)
+    for row in rows:
+        row.scores_prompt = bool(body.echo) and body.logprobs is not None
+        row.answers = body.max_tokens != 0
+    texts = [
+        given
+        if isinstance(given, str)
+        else decoded(served.tokenizer, given, skip_special_tokens=False)
+        for given in body.prompts
+    ]
     return Asked(
         request=Request(served=served, rows=rows, stop=body.stops),
         prompt_tokens=sum(map(len, prompts)),
+        echo=tuple(text for text in texts for _ in range(body.n or 1)) if body.echo else (),
     )
 
 
@@ -190,7 +205,7 @@ def _rows(
             vocabulary=served.vocabulary,
             top_logprobs=top_logprobs,
         )
-        rows += numbered(row, count)
+        rows += row.repeated(count)
     return rows
 
 
@@ -218,14 +233,14 @@ def _room(engine: Engine, prompt: list[int], longest: int | None, body: Asking) 
             code="invalid_value",
         )
     left = positions_left(inner_model(engine.models.model), len(prompt))
-    wanted = longest or 1
+    wanted = 1 if longest is None else longest
     if left < wanted:
         _refuse_length(
             f"The prompt has {len(prompt)} tokens and the answer {wanted}; "
             f"together the model has {int(left) + len(prompt)}.",
             where,
         )
-    return int(min(left, longest or limits.output_tokens))
+    return max(1, int(min(left, limits.output_tokens if longest is None else longest)))
 
 
 def _refuse_length(message: str, param: str) -> NoReturn:

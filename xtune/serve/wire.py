@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Amount = Annotated[int, Field(ge=1)]
 Token = Annotated[int, Field(ge=0)]
+"""Also any other whole number from 0."""
+
 Penalty = Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)]
 
 MOST_CHOICES = 16
@@ -147,6 +149,9 @@ class CompletionRequest(Asking):
         | Annotated[list[str], Field(min_length=1, max_length=64)]
         | Annotated[list[list[Token]], Field(min_length=1, max_length=64)]
     )
+    max_tokens: Token | None = None
+    """0 is fine: with `echo` and `logprobs` the prompt alone is judged."""
+
     logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = None
     echo: bool | None = None
     suffix: str | None = None
@@ -154,7 +159,6 @@ class CompletionRequest(Asking):
 
     neutral: ClassVar[dict[str, tuple[Any, ...]]] = {
         **Asking.neutral,
-        "echo": (False,),
         "suffix": ("",),
         "best_of": (1,),
     }

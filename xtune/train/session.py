@@ -11,6 +11,7 @@ from accelerate.utils import gather_object
 from xtune.data.prepare import SILENT, Listener
 from xtune.errors import DivergedError, HardwareError, Interrupted
 from xtune.hardware import detect, environment_facts, launch
+from xtune.kernels.no_room import is_out_of_memory, what_ran_out
 from xtune.plan import Plan, run_folder
 from xtune.plan.further import further_down
 from xtune.recipe import Recipe
@@ -23,7 +24,7 @@ from xtune.train.ready import Ready, get_ready
 from xtune.train.reserve import ReserveWatch, measure_afresh
 from xtune.train.result import Finished, result_folder, save_result
 from xtune.train.setup import Session, broadcast, make_job, start_info
-from xtune.train.shortage import collect, describe, is_out_of_memory, let_go, what_ran_out
+from xtune.train.shortage import collect, describe, let_go
 
 
 def train_session(
