@@ -172,6 +172,7 @@ def chat(
     system: str | None = None,
     compare: bool = False,
     decoding: "Decoding | None" = None,
+    template: Mapping[str, Any] | None = None,
 ) -> None:
     """Talk to a fine-tuned model on the terminal, with the template it was trained with.
 
@@ -181,6 +182,7 @@ def chat(
         system: The system prompt.
         compare: Show the base model's answer before each.
         decoding: How tokens are chosen; greedy when left out.
+        template: Values of the chat template's own variables: `{"enable_thinking": False}`.
 
     Raises:
         XtuneError: The run cannot be opened.
@@ -190,8 +192,8 @@ def chat(
 
     folder = folder_of(run)
     opened = open_run(folder)
-    conversation = Chat(opened, decoding=decoding, system=system)
-    base = base_chat(folder, opened, decoding=decoding, system=system) if compare else None
+    conversation = Chat(opened, decoding=decoding, system=system, arguments=template)
+    base = base_chat(folder, opened, conversation) if compare else None
 
     def write(text: str) -> None:
         sys.stdout.write(text)
@@ -242,7 +244,9 @@ def generate(
         else typed(rows)
     )
     opened = open_run(found.folder, base_only=options.base_only)
-    prompter = Prompter(opened.recipe, opened.tokenizer, system=options.system)
+    prompter = Prompter(
+        opened.recipe, opened.tokenizer, system=options.system, arguments=options.template
+    )
     job = Job(opened.model, opened.tokenizer, prompter, asked, options)
     if out is None:
         return job.answer(progress)
@@ -260,7 +264,7 @@ def folder_of(run: str | PathLike[str]) -> Path:
     return bundled_path(name) if is_bundled(name) else Path(name)
 
 
-def serve(
+def serve(  # noqa: PLR0913 - the choices of `xtune serve`, one by one
     runs: str | PathLike[str] | Sequence[str | PathLike[str]],
     *,
     address: tuple[str, int] = ("127.0.0.1", 8000),
@@ -268,6 +272,7 @@ def serve(
     base: bool = True,
     limits: "Limits | None" = None,
     exact: bool = True,
+    template: Mapping[str, Any] | None = None,
 ) -> Server:
     """An OpenAI-compatible server for one model, or for adapters of one base; `run` it.
 
@@ -278,6 +283,7 @@ def serve(
         base: Serve the base under its own name, too.
         limits: What the server takes on.
         exact: Let no answer depend on those beside it.
+        template: Values of the chat templates' own variables where a request gives none.
 
     Raises:
         XtuneError: The port is taken, or the runs cannot be opened or served together.
@@ -290,7 +296,7 @@ def serve(
     from xtune.serve.engine import Engine, Limits  # noqa: PLC0415 - torch is imported late
     from xtune.serve.models import open_models  # noqa: PLC0415
 
-    models = open_models(named, base=base)
+    models = open_models(named, base=base, template=template)
     engine = Engine(models, limits or Limits(), exact=exact)
     return Server(engine=engine, listener=listener, host=address[0], api_key=api_key)
 

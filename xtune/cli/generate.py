@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from xtune import api
+from xtune.cli.template import TemplateArguments, template_arguments
 from xtune.errors import XtuneError
 
 RunArgument = Annotated[
@@ -49,6 +50,7 @@ def generate(
             "--fast", help="Let rounding turn close choices: an answer may depend on its batch."
         ),
     ] = False,
+    template_arg: TemplateArguments = None,
 ) -> None:
     """Answer prompts or a file of rows in batches; stopped and started again, it goes on."""  # noqa: DOC501 - shown as help
     if (prompt is None) == (file is None):
@@ -65,6 +67,7 @@ def generate(
     options = Options(
         decoding=decoding,
         system=system,
+        template=template_arguments(template_arg),
         max_rows=max_rows,
         column=field,
         exact=not fast,

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from xtune import api
+from xtune.cli.template import TemplateArguments, template_arguments
 from xtune.errors import Interrupted, MissingPackageError, XtuneError
 
 KEY = "XTUNE_API_KEY"
@@ -57,6 +58,7 @@ def serve(
     engine: Annotated[
         Literal["xtune", "vllm"], typer.Option(help="`vllm` hands over to vLLM, where installed.")
     ] = "xtune",
+    template_arg: TemplateArguments = None,
 ) -> None:
     """Serve models to OpenAI clients: /v1/chat/completions, /v1/completions, /v1/models, /health."""  # noqa: DOC501 - shown as help
     _hide_key(api_key)
@@ -79,7 +81,13 @@ def serve(
         output_tokens=max_output_tokens,
     )
     server = api.serve(
-        runs, address=(host, port), api_key=api_key, base=base, limits=limits, exact=not fast
+        runs,
+        address=(host, port),
+        api_key=api_key,
+        base=base,
+        limits=limits,
+        exact=not fast,
+        template=template_arguments(template_arg),
     )
     if server.warning:
         print(server.warning, file=sys.stderr)

@@ -33,6 +33,9 @@ class Options:
     system: str | None = None
     """A system prompt for rows that have none."""
 
+    template: Mapping[str, Any] = field(default_factory=dict)
+    """Values of the chat template's own variables: `{"enable_thinking": False}`."""
+
     max_rows: int | None = None
     """Only the first so many rows."""
 

@@ -29,8 +29,8 @@ def score_text(
     input_ids = torch.tensor([list(ids)], device=model.device)  # (1, tokens)
     states, logits_of = _states(model, input_ids)
     found: list[Logprob] = []
-    parts = torch.split(states[:-1], CHUNK_TOKENS)  # type: ignore[no-untyped-call]
-    targets = torch.split(input_ids[0, 1:], CHUNK_TOKENS)  # type: ignore[no-untyped-call]
+    parts = torch.split(states[:-1], CHUNK_TOKENS)
+    targets = torch.split(input_ids[0, 1:], CHUNK_TOKENS)
     for part, chosen in zip(parts, targets, strict=True):
         if len(chosen):
             found += _scored(logits_of(part).float()[:, :vocabulary], chosen, count)

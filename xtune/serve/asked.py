@@ -76,9 +76,10 @@ def ask_chat(engine: Engine, body: ChatRequest) -> Asked:
             param="model",
         )
     try:
-        ids = served.prompter.ids(conversation)
+        ids = served.prompter.ids(conversation, body.chat_template_kwargs)
     except DataError as error:
-        raise ApiError(400, str(error.problems[0]), param="messages") from None
+        param = "chat_template_kwargs" if "no variable" in str(error) else "messages"
+        raise ApiError(400, str(error.problems[0]), param=param) from None
     top = body.top_logprobs if body.top_logprobs is not None else 0
     if body.top_logprobs is not None and not body.logprobs:
         raise ApiError(400, "`top_logprobs` needs `logprobs`.", param="top_logprobs")
@@ -132,6 +133,7 @@ def ask_completion(engine: Engine, body: CompletionRequest) -> Asked:
 def _conversation(body: ChatRequest) -> Conversation:
     _check_json(body.messages, "messages")
     _check_json(body.tools, "tools")
+    _check_json(body.chat_template_kwargs, "chat_template_kwargs")
     try:
         messages = messages_of(body.messages, "messages", {})
         tools = () if body.tool_choice == "none" else tools_of(body.tools, "tools")

@@ -1,6 +1,6 @@
 """What is served: one base in memory, its adapters by name, each with its tokenizer and template."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -64,13 +64,20 @@ class Models:
         self._active = adapter
 
 
-def open_models(named: Sequence[Named], *, device: str = "auto", base: bool = True) -> Models:
+def open_models(
+    named: Sequence[Named],
+    *,
+    device: str = "auto",
+    base: bool = True,
+    template: Mapping[str, Any] | None = None,
+) -> Models:
     """Load the base once and every adapter onto it.
 
     Args:
         named: What to serve.
         device: As in `open_run`.
         base: Serve the base under its own name, too.
+        template: Values of the chat templates' own variables where a request gives none.
 
     Raises:
         RunError: They do not share a base, or cannot be served together.
@@ -110,8 +117,21 @@ def open_models(named: Sequence[Named], *, device: str = "auto", base: bool = Tr
             )
         tokenizer = load_tokenizer(first.found.weights, None)
         served[alone.name] = replace(_served(model, alone, tokenizer), vocabulary=size)
+    _settle([one.prompter for one in served.values()], template or {})
     model.eval()
     return Models(model=model, served=served)
+
+
+def _settle(prompters: Sequence[Prompter], template: Mapping[str, Any]) -> None:
+    """Give every template the values of the variables that it has.
+
+    Raises:
+        RunError: None of them has a variable of that name.
+    """
+    taken = set[str]().union(*(prompter.settle(template) for prompter in prompters))
+    strange = [name for name in template if name not in taken]
+    if strange:
+        raise RunError(f"No chat template here has a variable `{strange[0]}` (--template-arg).")
 
 
 def _check_shareable(one: Named, tokens: int, size: int) -> None:

@@ -123,6 +123,9 @@ class ChatRequest(Asking):
     tools: list[dict[str, Any]] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    """As vLLM has it: values of the chat template's own variables, `{"enable_thinking": false}`."""
+
     response_format: dict[str, Any] | None = None
     functions: list[Any] | None = None
     function_call: Any = None
