@@ -68,7 +68,7 @@ def _loop(text: str) -> str | None:
         return None
     if not _may_loop(letters):
         return None
-    # (letters,)
+    # one number a letter: (letters,)
     codes = np.frombuffer(letters.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     for period in _periods(letters):
         least = max(_TIMES * period, _FEWEST_LETTERS_OF_A_LOOP - period)
