@@ -27,7 +27,8 @@ from transformers.core_model_loading import (
 from xtune.adapter.find import ADAPTER_WEIGHTS
 from xtune.adapter.vocabulary import grow_vocabulary
 from xtune.errors import ModelError
-from xtune.models.load import Loading, check_architecture
+from xtune.models.architecture import check_architecture
+from xtune.models.load import Loading
 from xtune.models.quiet import quiet
 from xtune.models.source import read_config
 

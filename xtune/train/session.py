@@ -18,13 +18,14 @@ from xtune.recipe import Recipe
 from xtune.recipe.read import dump_recipe, read_recipe
 from xtune.run.folder import RECIPE, RunFolder
 from xtune.run.observer import EndInfo, EndStatus, Observer, Observers
-from xtune.train.beginning import check_processes, has_moved, weakest
+from xtune.train.beginning import check_processes, weakest
 from xtune.train.loop import Loop
 from xtune.train.ready import Ready, get_ready
 from xtune.train.reserve import ReserveWatch, measure_afresh
 from xtune.train.result import Finished, result_folder, save_result
 from xtune.train.setup import Session, broadcast, make_job, start_info
 from xtune.train.shortage import collect, describe, let_go
+from xtune.train.started import has_moved
 
 
 def train_session(

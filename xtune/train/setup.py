@@ -11,7 +11,8 @@ from xtune.adapter.attach import attach
 from xtune.adapter.types import said_types
 from xtune.data.batch import Assembly, EvaluationBatches
 from xtune.kernels.heads import parameter_count
-from xtune.models.load import load_model, pad_token_id
+from xtune.models.load import load_model
+from xtune.models.tokenizer import pad_token_id
 from xtune.run.checkpoint import Checkpoint, CheckpointStore
 from xtune.run.folder import RunFolder
 from xtune.run.metrics import MetricsLog
