@@ -63,7 +63,7 @@ def start(arguments, program=AS_IT_IS, **more):
     )
 
 
-def finish(process, timeout=60):
+def finish(process, timeout=120):
     out, err = process.communicate(timeout=timeout)
     return process.returncode, out, err
 
@@ -207,7 +207,7 @@ def test_no_process_that_reads_outlives_its_run_or_knows_the_key(tmp_path, numbe
             assert KEY not in worker.environ().values()
         process.send_signal(number)
         finish(process)
-    gone, alive = psutil.wait_procs(workers, timeout=20)
+    gone, alive = psutil.wait_procs(workers, timeout=60)
     assert not alive
     assert len(gone) == 2
 
@@ -362,7 +362,7 @@ def test_a_second_ctrl_c_leaves_what_is_under_way(tmp_path):
         process.send_signal(signal.SIGINT)
         assert "Ctrl-C again leaves them" in "".join(process.stderr.readline() for _ in range(2))
         process.send_signal(signal.SIGINT)
-        code, _, err = finish(process, timeout=30)
+        code, _, err = finish(process)
     assert code == 130
     assert "The same command goes on from here." in err
 

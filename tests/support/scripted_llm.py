@@ -253,12 +253,12 @@ def serving(llm: ScriptedLLM) -> Iterator[ScriptedLLM]:
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     try:
         yield llm
     finally:
         ends[0]()
-        thread.join(10)
+        thread.join(60)
 
 
 def main() -> None:
