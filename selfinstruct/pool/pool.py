@@ -82,7 +82,9 @@ class LanguagePool:
             row = json.loads(stream.readline())
         return Task(instruction=row["instruction"], input=row["input"], output=row["output"])
 
-    def append(self, events: Sequence[dict[str, Any]], appender: Appender) -> "asyncio.Future[None]":
+    def append(
+        self, events: Sequence[dict[str, Any]], appender: Appender
+    ) -> "asyncio.Future[None]":
         """Write the events of one reply, the reply's own last; returns a future that is done when they are safe."""
         lines = []
         for event in events:
