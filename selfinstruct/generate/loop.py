@@ -16,6 +16,7 @@ from selfinstruct.generate.answers import Read, events_of
 from selfinstruct.generate.draw import Drawer, parse_prompt_id
 from selfinstruct.generate.paid import PaidLLM
 from selfinstruct.generate.workers import Readers
+from selfinstruct.pool.disk import Appender
 from selfinstruct.pool.pool import LanguagePool
 from selfinstruct.pool.tally import Tally
 from selfinstruct.types import Request
@@ -53,12 +54,14 @@ class Loop:
         languages: Sequence[Language],
         llm: PaidLLM,
         readers: Readers,
+        appender: Appender,
         *,
         show: Callable[[Tally], None] = lambda _: None,
     ) -> None:
         self._languages = languages
         self._llm = llm
         self._readers = readers
+        self._appender = appender
         self._show = show
         self._told_at = 0.0
         self.reason: XtuneError | Interrupted | None = None
@@ -113,7 +116,8 @@ class Loop:
                 reads = self._arrived(language, asked, index)
                 if not reads:
                     return
-                written = pool.append(events_of(reads, pool), self._llm.appender)
+                written = pool.append(events_of(reads, pool), self._appender)
+                written.add_done_callback(self._on_written)
                 for read in reads:
                     self._llm.journal.forget(read.request.id)
                 index += len(reads)
@@ -127,7 +131,7 @@ class Loop:
         finally:
             await asyncio.gather(*asked.values(), return_exceptions=True)
             if written is not None:
-                await self._written(written)
+                await asyncio.wait([written])  # the next round shows what this one wrote
 
     async def _ask(self, language: Language, request: Request) -> Read | None:
         """The reply to a request and what it is made of, in any order with others; None if the run stops."""
@@ -161,10 +165,9 @@ class Loop:
             index += 1
         return reads
 
-    async def _written(self, written: "asyncio.Future[None]") -> None:
-        try:
-            await written
-        except XtuneError as error:
+    def _on_written(self, written: "asyncio.Future[None]") -> None:
+        error = written.exception()
+        if isinstance(error, XtuneError):
             self.halt(error)
 
     def _most_ahead(self, language: Language) -> int:

@@ -1,15 +1,20 @@
 """An LLM whose replies are written down before anybody sees them, so that none is paid for twice, within the limits."""
 
+from functools import partial
 from typing import Protocol
 
 from selfinstruct.llm.meter import Meter
 from selfinstruct.pool.disk import Appender
 from selfinstruct.pool.journal import Journal
-from selfinstruct.types import LLM, Reply, Request
+from selfinstruct.types import Keep, Reply, Request
 
 
-class StoppableLLM(LLM, Protocol):
-    """An LLM that a run can end in good order."""
+class StoppableLLM(Protocol):
+    """An LLM that a run can end in good order, and whose replies are kept before their slots are free again."""
+
+    async def complete(self, request: Request, keep: Keep) -> Reply:
+        """Answer one request; see `LLM.complete`. It counts as under way until `keep` has the reply."""
+        ...
 
     @property
     def concurrency(self) -> int:
@@ -38,7 +43,7 @@ class PaidLLM:
         self._llm = llm
         self.journal = journal
         self.meter = meter
-        self.appender = appender
+        self._appender = appender
         self.in_flight = 0
         """Requests that are being asked or wait for their turn."""
 
@@ -64,13 +69,15 @@ class PaidLLM:
         used = None
         self.in_flight += 1
         try:
-            reply = await self._llm.complete(request)
+            reply = await self._llm.complete(request, partial(self._write_down, request))
             used = reply.usage
-            await self.journal.append(request, reply, self.appender)
         finally:
             self.in_flight -= 1
             self.meter.settle(reserved, used)
         return reply
+
+    async def _write_down(self, request: Request, reply: Reply) -> None:
+        await self.journal.append(request, reply, self._appender)
 
     def stop(self) -> None:
         """Ask nothing any more."""

@@ -1,7 +1,9 @@
 """The client against a real server on loopback that fails in every way that servers fail."""
 
 import asyncio
+import contextlib
 import json
+import socket
 import time
 from datetime import datetime, timezone
 
@@ -35,7 +37,7 @@ def request(number=0, **more):
 
 def ask(server, count=1, *, requests=None, **settings):
     """Ask `count` requests at once; returns replies or errors, in order."""
-    chosen = {"model": "scripted", "base_url": server.url, "timeout_s": 5, **settings}
+    chosen = {"model": "scripted", "base_url": server.url, "timeout_s": 60, **settings}
 
     async def all_of_them():
         llm = ServerLLM(LLMSettings(**chosen))
@@ -102,7 +104,7 @@ def test_a_slow_stream_is_waited_for_and_one_that_takes_too_long_is_asked_again(
     outcome, _ = answered(first(slow))
     assert outcome.text == "x" * 4000
 
-    outcome, server = answered(first(Say(body=completion("late"), delay_s=5)), timeout_s=1.0)
+    outcome, server = answered(first(Say(body=completion("late"), delay_s=60)), timeout_s=2)
     assert outcome.text.startswith("4. Instruction: ")
     assert len(server.requests) == 2
 
@@ -177,11 +179,19 @@ def test_a_server_that_goes_on_failing_ends_the_run_after_a_bound():
     assert "HTTP 500" in f"{outcome}"
 
 
+@contextlib.contextmanager
+def nobody():
+    """An address at which nobody listens, nor can meanwhile."""
+    server = ScriptedLLM()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        server.port = taken.getsockname()[1]
+        yield server
+
+
 def test_nobody_at_the_address_is_said_so():
-    with serving(ScriptedLLM()) as server:
-        url = server.url
-    server.port = int(url.split(":")[2].partition("/")[0])
-    (outcome,) = ask(server, retries=1)
+    with nobody() as server:
+        (outcome,) = ask(server, retries=1)
 
     assert isinstance(outcome, LLMError)
     assert "Nothing answers at" in f"{outcome}"
@@ -190,15 +200,14 @@ def test_nobody_at_the_address_is_said_so():
 def test_it_is_said_once_that_nobody_answers_while_asking_again():
     said = []
 
-    async def ask_nobody():
-        settings = LLMSettings(model="x", base_url="http://127.0.0.1:9/v1", retries=2)
-        llm = ServerLLM(settings, say=said.append)
+    async def ask_nobody(url):
+        llm = ServerLLM(LLMSettings(model="x", base_url=url, retries=2), say=said.append)
         await asyncio.gather(llm.complete(request(1)), llm.complete(request(2)))
 
-    with pytest.raises(LLMError):
-        asyncio.run(ask_nobody())
+    with nobody() as server, pytest.raises(LLMError):
+        asyncio.run(ask_nobody(server.url))
     assert said == [
-        "Nothing answers at http://127.0.0.1:9/v1 (connection refused); asking again for a while."
+        f"Nothing answers at {server.url} (connection refused); asking again for a while."
     ]
 
 
@@ -256,8 +265,8 @@ def test_a_key_that_the_server_echoes_is_hidden():
 
 
 def test_concurrency_keeps_its_ceiling_and_falls_when_pushed_back():
-    with serving(ScriptedLLM(delay_s=0.02, tasks=1)) as server:
-        ask(server, 60, concurrency=8)
+    with serving(ScriptedLLM(delay_s=0.5, tasks=1)) as server:
+        ask(server, 20, concurrency=8)
         assert server.most_at_once == 8
 
     def crowded(*_):
@@ -270,6 +279,30 @@ def test_concurrency_keeps_its_ceiling_and_falls_when_pushed_back():
     assert (
         len({body["messages"][0]["content"] for body in late}) > 25
     )  # half of them at least were answered at once
+
+
+def test_no_more_than_the_slots_are_under_way_or_answered_and_not_yet_kept():
+    kept, counts = [], []
+
+    async def ask_and_keep_slowly(server):
+        llm = ServerLLM(LLMSettings(model="scripted", base_url=server.url, concurrency=4))
+
+        async def keep(reply):
+            # whoever was asked and is not kept would be lost now
+            counts.append(len(server.requests) - len(kept))
+            await asyncio.sleep(0.02)
+            counts.append(len(server.requests) - len(kept))
+            kept.append(reply)
+
+        replies = await asyncio.gather(*(llm.complete(request(n), keep) for n in range(40)))
+        await llm.close()
+        return replies
+
+    with serving(ScriptedLLM(tasks=1)) as server:
+        replies = asyncio.run(ask_and_keep_slowly(server))
+    assert max(counts) <= 4
+    assert sorted(reply.text for reply in replies) == sorted(reply.text for reply in kept)
+    assert len(server.requests) == len(kept) == 40
 
 
 def test_requests_per_minute_are_spread():

@@ -258,7 +258,7 @@ def serving(llm: ScriptedLLM) -> Iterator[ScriptedLLM]:
         yield llm
     finally:
         ends[0]()
-        thread.join(10)
+        thread.join(60)
 
 
 def main() -> None:
