@@ -7,7 +7,8 @@ from machines import CPU, LLAMA_7B, gpu, make_recipe
 
 from xtune.errors import HardwareError
 from xtune.memory import GIB, Workload
-from xtune.plan.assess import STEP_TOKENS, assess
+from xtune.plan.advice import STEP_TOKENS
+from xtune.plan.assess import assess
 from xtune.plan.cards import Card, cards, find_card, read_size
 from xtune.plan.resolve import decide
 from xtune.plan.speed import EFFICIENCY, seconds, tokens_per_second
@@ -18,8 +19,7 @@ def test_the_longest_sequence_fits_and_a_longer_one_does_not(machine: object) ->
     found = assess(make_recipe("qlora"), machine, LLAMA_7B)
 
     def fits(tokens: int) -> bool:
-        fixed = {"data__max_tokens": tokens, "train__batch_size": 1}
-        recipe = make_recipe("qlora", train__micro_batch_size=1, **fixed)
+        recipe = make_recipe("qlora", data__max_tokens=tokens)
         return decide(recipe, machine, LLAMA_7B)[1].fits
 
     assert fits(found.longest_tokens)

@@ -1,7 +1,8 @@
 """The frugal layer's backward pass (`xtune.kernels.frugal`): a handful of numbers a token, and one tile or one group. Closed formulas."""
 
+from functools import cached_property
+
 from xtune.memory.layer import SCORE_BYTES, Layer, Moment
-from xtune.memory.resident import layer_entries
 from xtune.memory.shape import Linear, ModelShape
 from xtune.memory.workload import Workload
 
@@ -41,7 +42,7 @@ class FrugalLayer(Layer):
         most = SCORE_BYTES // (4 * self.work.rows * heads * self.work.tokens)
         return min(self.work.tokens, max(128, most))
 
-    @property
+    @cached_property
     def repeats_keys(self) -> bool:
         """Never."""
         return False
@@ -67,7 +68,7 @@ class FrugalLayer(Layer):
         """float32 sums of a full fine-tune's gradients when every tile is finished, and of all of them."""
         if not self.work.is_full:
             return 0, 0
-        entries = layer_entries(self.shape)
+        entries = self.shape.layer_entries
         projections = sum(each.weights for each in self._attention[:-1])
         return 4 * (entries - projections), 4 * entries
 
@@ -83,7 +84,7 @@ class FrugalLayer(Layer):
 
     def _given(self) -> int:
         """The sums once more in the type of the weights, when the layer is done."""
-        return self.w * layer_entries(self.shape) if self.work.is_full and self.w < 4 else 0
+        return self.w * self.shape.layer_entries if self.work.is_full and self.w < 4 else 0
 
     def _finishing(self) -> tuple[Moment, ...]:
         """Output projection, second norm and feed-forward block of a tile."""

@@ -6,9 +6,9 @@ token unless they say otherwise. They follow transformers' layers, PEFT's adapte
 `benchmarks/simulation.py` runs these and holds the formulas to them.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 
-from xtune.memory.resident import layer_entries
 from xtune.memory.shape import Linear, ModelShape
 from xtune.memory.workload import ADAPTER_BYTES, Workload
 
@@ -40,8 +40,12 @@ class Layer:
     def __init__(self, shape: ModelShape, work: Workload) -> None:
         self.shape, self.work = shape, work
         self.c, self.w = work.compute_bytes, work.state_bytes
+        # of experts' numbers: autocast leaves products by group in the type of the weights
+        self.e = work.weight_bytes if work.is_full else work.compute_bytes
         self.h, self.q, self.k = shape.hidden, shape.query_width, shape.kv_width
         self.sparse = shape.expert_layers > 0
+        self._adapts_all = "all-linear" in work.targets
+        self._adapted = {target.rpartition(".")[2] for target in work.targets}
 
     # what linear layers read
 
@@ -55,28 +59,26 @@ class Layer:
         return len(adapted) if casts else min(1, len(adapted))
 
     def _is_adapted(self, linear: Linear) -> bool:
-        targets = self.work.targets
-        named = {target.rpartition(".")[2] for target in targets}
-        return "all-linear" in targets or linear.name in named
+        return self._adapts_all or linear.name in self._adapted
 
-    @property
+    @cached_property
     def _attention(self) -> tuple[Linear, ...]:
-        return self.shape.attention_linears()
+        return self.shape.attention_linears
 
-    @property
+    @cached_property
     def _feed_forward(self) -> tuple[Linear, ...]:
-        return () if self.sparse else self.shape.mlp_linears()
+        return () if self.sparse else self.shape.mlp_linears
 
     # what the halves of a layer keep
 
-    @property
+    @cached_property
     def _before_scale(self) -> int:
         """Bytes of the normalised input that a trained norm keeps to get its weight's gradient: c, or float32 where it is scaled there."""
         if not self.work.is_full:
             return 0
         return 4 if self.shape.float32_norms else self.w
 
-    @property
+    @cached_property
     def first_half(self) -> int:
         """Kept by the norm before attention and the readers of what it gives.
 
@@ -90,7 +92,7 @@ class Layer:
         norm = h * (4 if self.w < 4 else 0) + h * self._before_scale
         return norm + h * c * reads
 
-    @property
+    @cached_property
     def second_half(self) -> int:
         """The same of the feed-forward block; without a norm before it the state between the halves is kept (c h)."""
         h, c = self.h, self.c
@@ -99,12 +101,12 @@ class Layer:
             return h * c * max(1, reads)
         return h * (4 + self._before_scale) + h * c * reads
 
-    @property
+    @cached_property
     def after(self) -> int:
         """Kept by a norm behind attention or the feed-forward block: its input in float32."""
         return self.h * (4 + self._before_scale) if self.shape.norms_after else 0
 
-    @property
+    @cached_property
     def heads(self) -> int:
         """Kept by attention: queries and what it gave (2 c q), keys and values (2 c k).
 
@@ -124,13 +126,13 @@ class Layer:
             kept += c * (2 * q + self.width + 4 * self.h)
         return kept
 
-    @property
+    @cached_property
     def output_copy(self) -> int:
         """A copy of what attention gave that the output projection keeps for itself."""
         reads = self._read(self._attention[-1:])
         return self.c * self.q * reads if self.work.casts_inputs else 0
 
-    @property
+    @cached_property
     def low_rank(self) -> int:
         """What adapters keep between their factors: c r for each layer that has one."""
         if self.work.is_full:
@@ -138,7 +140,7 @@ class Layer:
         linears = (*self._attention, *self._feed_forward)
         return self.c * self.work.rank * sum(self._is_adapted(each) for each in linears)
 
-    @property
+    @cached_property
     def repeats_keys(self) -> bool:
         """Whether keys and values are repeated for every query head before attention."""
         grouped = self.shape.heads != self.shape.kv_heads
@@ -159,7 +161,7 @@ class Layer:
 
     # the feed-forward block
 
-    @property
+    @cached_property
     def width(self) -> int:
         """m: of a mixture, the experts that one token visits, side by side."""
         shape = self.shape
@@ -167,7 +169,7 @@ class Layer:
             return shape.intermediate
         return shape.experts_per_token * shape.expert_intermediate
 
-    @property
+    @cached_property
     def feed_forward(self) -> int:
         """Kept by the feed-forward block: gate, its activation and up (3 c m), and their product, which the last layer reads.
 
@@ -176,21 +178,21 @@ class Layer:
         """
         c, m = self.c, self.width
         if self.sparse:
-            visits = 2 * c * self.h * self.shape.experts_per_token
-            return 4 * c * m + visits + 12 * self.shape.experts
+            visits = 2 * self.e * self.h * self.shape.experts_per_token
+            return 4 * self.e * m + visits + 12 * self.shape.experts
         product = c * m * min(1, self._read(self._feed_forward[-1:]))
         if self.work.dora:  # float32, and what base and adapter gave of gate and up
             return (16 + 4 * c) * m + product
         return 3 * c * m + product
 
-    @property
+    @cached_property
     def expanded(self) -> int:
         """The largest quantised matrix in the compute type: they are expanded one at a time."""
         if self.work.quantization is None:
             return 0
         return self.c * max((each.weights for _, each in self.shape.linears), default=0)
 
-    @property
+    @cached_property
     def experts(self) -> int:
         """One layer's adapted experts with what the adapter adds: three matrices h by m for each, in the compute type."""
         shape = self.shape
@@ -198,7 +200,7 @@ class Layer:
             return 0
         return self.c * shape.experts * 3 * self.h * shape.expert_intermediate
 
-    @property
+    @cached_property
     def factors(self) -> int:
         """Copies of an adapter's factors beside one layer's experts, laid out for a product of all experts at once."""
         return (
@@ -234,7 +236,12 @@ class Layer:
             *self._attention_moments(),
         )
         return tuple(
-            replace(each, fixed=each.fixed + self._mask + self._cast(each.graded)) for each in every
+            Moment(
+                per_token=each.per_token,
+                fixed=each.fixed + self._mask + self._cast(each.graded),
+                graded=each.graded,
+            )
+            for each in every
         )
 
     def _cast(self, graded: int) -> int:
@@ -242,9 +249,8 @@ class Layer:
         if work.compute_dtype == "float32":
             return 0
         if not work.is_full:
-            one = replace(self.shape, layers=1, expert_layers=min(1, self.shape.expert_layers))
-            return self.c * one.lora_parameters(work.rank, work.targets)
-        return self.c * (layer_entries(self.shape) - graded) if self.w == 4 else 0
+            return self.c * self.shape.one_layer.lora_parameters(work.rank, work.targets)
+        return self.c * (self.shape.layer_entries - graded) if self.w == 4 else 0
 
     def _after_feed_forward(self, before: int) -> tuple[Moment, ...]:
         """A norm behind the block goes back while the block still has everything: five float32 copies of its input (20 h)."""
@@ -297,7 +303,7 @@ class Layer:
         Laid out again there are five copies (5 c h s) beside what is kept; then the gradients of what was expanded come, first of
         down's third, then of the two thirds of gate and up.
         """
-        c, h, m, s = self.c, self.h, self.width, self.shape.experts_per_token
+        c, h, m, s = self.e, self.h, self.width, self.shape.experts_per_token
         own = 12 * self.shape.experts
         all_experts, factors = self.experts, self.factors
         wide = 4 if self.shape.model_type == "mixtral" else c
@@ -369,7 +375,7 @@ class Layer:
             moments.append(Moment(per_token=per_token, graded=graded))
         return tuple(moments)
 
-    @property
+    @cached_property
     def _mask(self) -> int:
         """A mask's copy in the compute type, made for the kernel and kept for its backward pass."""
         return self.pairs * self.c if self.has_mask else 0

@@ -134,6 +134,17 @@ class Workload:
         return ADAPTER_BYTES if self.dora else self.weight_bytes
 
     @property
+    def is_shelved(self) -> bool:
+        """Whether whole layers are computed again by `xtune.kernels.shelved`, not by transformers.
+
+        Where their inputs or they themselves wait elsewhere; and LLM.int8()'s, which keep what they read aside
+        (bitsandbytes 0.50, `ctx.tensors`), where transformers' checkpointing does not let go of it.
+        """
+        away = self.checkpoint_place != "device" or self.base_place != "device"
+        again = self.gradient_checkpointing and not self.frugal
+        return again and (away or self.quantization == "int8")
+
+    @property
     def is_full(self) -> bool:
         """Whether the model's own parameters are trained."""
         return self.method == "full"

@@ -81,9 +81,8 @@ class Loading:
             attention=plan.attention.value,
             quantization=method if isinstance(method, QLoRA) else None,
             gradient_checkpointing=plan.gradient_checkpointing.value
-            and not plan.frugal_layers.value  # of these `xtune.train.techniques` sees to it
-            and plan.checkpoints.value == "device"
-            and plan.base.value == "device",
+            # of these `xtune.train.techniques` sees to it
+            and not (plan.frugal_layers.value or plan.shelves_layers),
             random_seed=recipe.run.seed if from_scratch else None,
             host_embeddings=plan.embeddings.value != "device",
             host_head=plan.head.value != "device",
