@@ -241,7 +241,7 @@ def test_completions_take_several_prompts_of_text_or_tokens(client: OpenAI) -> N
         ({"top_k": 2**63}, 400, "`top_k`"),
         ({"temprature": 1}, 400, "Did you mean `temperature`?"),
         ({"frequency_penalty": 0.5}, 400, "`frequency_penalty` is not supported"),
-        ({"response_format": {"type": "json_object"}}, 400, "`response_format` is not supported"),
+        ({"logit_bias": {"5": 1.0}}, 400, "`logit_bias` is not supported"),
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, 400, "has no tools"),
         ({"top_logprobs": 3}, 400, "`top_logprobs` needs `logprobs`"),
         ({"stop": ["a", ""]}, 400, "would end every answer"),

@@ -104,7 +104,7 @@ class Row:
             self.finish = "length"
 
     def repeated(self, count: int) -> list["Row"]:
-        """The same prompt so many times, each with draws of its own."""
+        """The same prompt so many times, unanswered, each with draws of its own."""
         return [
             replace(
                 self,
@@ -112,6 +112,9 @@ class Row:
                 guide=None if self.guide is None else self.guide.fresh(),
                 tokens=[],
                 logprobs=[],
+                prompt_logprobs=None,
+                ending=None,
+                finish=None,
             )
             for more in range(count)
         ]
@@ -136,5 +139,9 @@ def allowed_of(rows: Iterable[Row], size: int, device: torch.device) -> torch.Te
     found = [None if row.guide is None else row.guide.allowed() for row in rows]
     if all(one is None for one in found):
         return None
-    free = torch.ones(size, dtype=torch.bool)
-    return torch.stack([free if one is None else one[:size] for one in found]).to(device)
+    table = torch.ones(len(found), size, dtype=torch.bool)
+    for line, one in zip(table, found, strict=True):
+        if one is not None:
+            line[: len(one)] = one[:size]
+            line[len(one) :] = False
+    return table.to(device)

@@ -8,9 +8,10 @@ from typing import NoReturn
 
 from xtune.data.turns import Misfit, messages_of, tools_of
 from xtune.data.types import Conversation, Message, Origin
-from xtune.errors import DataError
+from xtune.errors import DataError, XtuneError
 from xtune.generate.batcher import inner_model, positions_left
 from xtune.generate.decoding import Decoding
+from xtune.generate.guide import JsonGuide
 from xtune.generate.pieces import decoded
 from xtune.generate.row import Row
 from xtune.serve.engine import Engine, Request
@@ -194,6 +195,7 @@ def _rows(
         seed=secrets.randbits(SEED_BITS) if body.seed is None else body.seed,
         max_new_tokens=limits.output_tokens,
     )
+    guide = _guide(served, body)
     stop = frozenset([*served.stop, *(body.stop_token_ids or ())])
     rows: list[Row] = []
     for place, prompt in enumerate(prompts):
@@ -205,10 +207,31 @@ def _rows(
             answer=place * count,
             adapter=served.adapter,
             vocabulary=served.vocabulary,
+            guide=guide,
             top_logprobs=top_logprobs,
         )
         rows += row.repeated(count)
     return rows
+
+
+def _guide(served: Served, body: Asking) -> JsonGuide | None:
+    """What keeps the answers to the form that is wanted.
+
+    Raises:
+        ApiError: It cannot be kept to here.
+    """
+    schema = None if body.response_format is None else body.response_format.schema_to_keep
+    if schema is None:
+        return None
+    _check_json(schema, "response_format")
+    if isinstance(body, ChatRequest) and body.tools and body.tool_choice != "none":
+        raise ApiError(
+            400, "`response_format` and `tools` do not go together here.", param="response_format"
+        )
+    try:
+        return served.guides.make(schema)
+    except XtuneError as error:
+        raise ApiError(400, f"{error}", param="response_format") from None
 
 
 def _room(engine: Engine, prompt: list[int], longest: int | None, body: Asking) -> int:

@@ -11,6 +11,7 @@ from xtune.adapter.open import add_adapter, head_form, load_held, loading_for
 from xtune.data.stops import stop_token_ids
 from xtune.errors import RunError
 from xtune.generate.batcher import inner_model
+from xtune.generate.guide import Guides
 from xtune.generate.rows import Prompter
 from xtune.hardware import detect
 from xtune.models.source import read_json_object
@@ -34,6 +35,9 @@ class Served:
 
     vocabulary: int
     """Tokens that it may choose."""
+
+    guides: Guides
+    """Keeps its answers to JSON schemas."""
 
     calls: CallFormat | None
     """How it writes tool calls; None if its template knows no tools, or writes calls in another way."""
@@ -165,13 +169,16 @@ def _served(model: Any, one: Named, tokenizer: Any, number: int = 0) -> Served:
     tokenizer(
         ""
     )  # settles its padding and truncation, which must not change while several threads use it
+    stop = tuple(stop_token_ids(tokenizer, inner))
+    size = int(inner.get_input_embeddings().weight.shape[0])
     return Served(
         name=one.name,
         adapter=_in_peft(number) if adapter else None,
         tokenizer=tokenizer,
         prompter=prompter,
-        stop=tuple(stop_token_ids(tokenizer, inner)),
-        vocabulary=int(inner.get_input_embeddings().weight.shape[0]),
+        stop=stop,
+        vocabulary=size,
+        guides=Guides(tokenizer, vocabulary=size, stop=stop),
         calls=None if prompter.continues else learn_call_format(tokenizer),
         parent=_base_of(one).name if adapter else None,
     )
