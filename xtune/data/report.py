@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Sequence as Many
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,9 @@ from xtune.recipe import Data
 
 _EXAMPLES = 3
 """Rows named of those that are repeated."""
+
+_FILE_LINES = 8
+"""Files named in a report for people; a folder may hold thousands."""
 
 _PERCENTILES = (0, 50, 90, 99, 100)
 
@@ -149,7 +152,7 @@ class DataReport:
 
     def lines(self) -> list[str]:
         """The report for people."""
-        lines = [line for file in self.files for line in (_file_line(file), *left_out_lines(file))]
+        lines = _file_lines(self.files)
         if self.streaming:
             lines.append(
                 "streamed while training; what follows is of the first rows of each source"
@@ -281,6 +284,23 @@ def _source_line(source: SourceReport) -> str:
     first, last = source.weight
     weight = f"{first:g}" if first == last else f"{first:g} to {last:g}"
     return f"{line}; weight {weight}: {source.drawn:,} drawn, each {source.repeats:.2f} times"
+
+
+def _file_lines(files: Many[FileReport]) -> list[str]:
+    """A line each; of many, one for each of the first and one for all others together."""
+    if len(files) > _FILE_LINES:
+        others = files[_FILE_LINES - 1 :]
+        formats = sum((Counter(file.formats) for file in others), Counter[str]())
+        together = replace(
+            others[0],
+            name=f"{len(others):,} other files",
+            format=next(iter(formats), ""),
+            formats=dict(formats),
+            rows=sum(file.rows for file in others),
+            left_out=dict(sum((Counter(file.left_out) for file in others), Counter[str]())),
+        )
+        files = [*files[: _FILE_LINES - 1], together]
+    return [line for file in files for line in (_file_line(file), *left_out_lines(file))]
 
 
 def _file_line(file: FileReport) -> str:
