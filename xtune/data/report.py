@@ -152,7 +152,8 @@ class DataReport:
 
     def lines(self) -> list[str]:
         """The report for people."""
-        lines = _file_lines(self.files)
+        files = few_files(self.files)
+        lines = [line for file in files for line in (_file_line(file), *left_out_lines(file))]
         if self.streaming:
             lines.append(
                 "streamed while training; what follows is of the first rows of each source"
@@ -286,21 +287,22 @@ def _source_line(source: SourceReport) -> str:
     return f"{line}; weight {weight}: {source.drawn:,} drawn, each {source.repeats:.2f} times"
 
 
-def _file_lines(files: Many[FileReport]) -> list[str]:
-    """A line each; of many, one for each of the first and one for all others together."""
-    if len(files) > _FILE_LINES:
-        others = files[_FILE_LINES - 1 :]
-        formats = sum((Counter(file.formats) for file in others), Counter[str]())
-        together = replace(
-            others[0],
-            name=f"{len(others):,} other files",
-            format=next(iter(formats), ""),
-            formats=dict(formats),
-            rows=sum(file.rows for file in others),
-            left_out=dict(sum((Counter(file.left_out) for file in others), Counter[str]())),
-        )
-        files = [*files[: _FILE_LINES - 1], together]
-    return [line for file in files for line in (_file_line(file), *left_out_lines(file))]
+def few_files(files: Many[FileReport], most: int = _FILE_LINES) -> Many[FileReport]:
+    """Files to name to people: all, or the first ones and one that stands for all others together."""
+    if len(files) <= most:
+        return files
+    others = files[most - 1 :]
+    formats = sum((Counter(file.formats) for file in others), Counter[str]())
+    together = replace(
+        others[0],
+        name=f"{len(others):,} other files",
+        format=next(iter(formats), ""),
+        formats=dict(formats),
+        rows=sum(file.rows for file in others),
+        bytes=sum(file.bytes for file in others),
+        left_out=dict(sum((Counter(file.left_out) for file in others), Counter[str]())),
+    )
+    return [*files[: most - 1], together]
 
 
 def _file_line(file: FileReport) -> str:
