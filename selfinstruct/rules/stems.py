@@ -1,12 +1,10 @@
 """What a pattern cannot match without: a few literal texts of which one must be there; looking for these costs a tenth of the pattern.
 
 A pattern of fifty alternatives is tried at every letter of a text, and nearly no text has even the words that the
-alternatives turn on; one that has some is searched for the alternatives that turn on these. They are read off the
-pattern itself, so that no second list can fall behind the first.
+alternatives turn on. They are read off the pattern itself, so that no second list can fall behind the first.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Set
-from functools import cached_property
 from itertools import groupby
 
 import regex
@@ -25,68 +23,17 @@ _NOTHING: Set[str] = frozenset()
 
 
 def compile_search(pattern: str) -> Search:
-    """`search` of a pattern without regard to case, which looks for the stems of its alternatives first."""
-    alternatives = [_Alternative(part) for part in alternatives_of(pattern)]
-    always = [place for place, one in enumerate(alternatives) if not one.stems]
-    by_stem: dict[str, list[int]] = {}
-    for place, one in enumerate(alternatives):
-        for stem in one.stems:
-            by_stem.setdefault(stem, []).append(place)
-    stems = tuple(by_stem)
+    """`search` of a pattern without regard to case, which looks for the pattern's stems first."""
+    search: Search = regex.compile(pattern, flags=regex.IGNORECASE).search
+    stems = stems_of(pattern)
+    if not stems:
+        return search
 
     def searching(text: str) -> "regex.Match[str] | None":
         folded = text.casefold()
-        present = [stem for stem in stems if stem in folded]
-        if not present and not always:
-            return None
-        places = {*always, *(place for stem in present for place in by_stem[stem])}
-        matches = [alternatives[place].search(text) for place in sorted(places)]
-        # of matches that begin at one place the first alternative's counts, as in the whole pattern
-        return min(filter(None, matches), key=lambda match: match.start(), default=None)
+        return search(text) if any(map(folded.__contains__, stems)) else None
 
     return searching
-
-
-class _Alternative:
-    """One alternative of a pattern, compiled when a text holds one of its stems."""
-
-    def __init__(self, pattern: str) -> None:
-        self._pattern = pattern
-        self.stems = stems_of(pattern)
-
-    @cached_property
-    def search(self) -> Search:
-        """Looks for it in a text."""
-        search: Search = regex.compile(self._pattern, flags=regex.IGNORECASE).search
-        return search
-
-
-def alternatives_of(pattern: str) -> list[str]:
-    """The alternatives of a pattern that `stems_of` reads; those of one that is a group as a whole are taken out of it."""
-    parts, depth, start = [], 0, 0
-    for piece in _PIECES.finditer(pattern):
-        if piece.lastgroup in {"open", "look"}:
-            depth += 1
-        elif piece.lastgroup == "close":
-            depth -= 1
-        elif piece.lastgroup == "bar" and not depth:
-            parts.append(pattern[start : piece.start()])
-            start = piece.end()
-    parts.append(pattern[start:])
-    return [one for part in parts for one in _taken_out(part)]
-
-
-def _taken_out(part: str) -> list[str]:
-    """The alternatives of a group; a part that is more than a group is one alternative."""
-    if not part.startswith("(?:"):
-        return [part]
-    depth = 0
-    for piece in _PIECES.finditer(part):
-        depth += (piece.lastgroup in {"open", "look"}) - (piece.lastgroup == "close")
-        if not depth:
-            is_group = piece.end() == len(part)
-            return alternatives_of(part[len("(?:") : piece.start()]) if is_group else [part]
-    return [part]
 
 
 def stems_of(pattern: str) -> tuple[str, ...]:
