@@ -7,6 +7,7 @@ from selfinstruct.llm.meter import Meter
 from selfinstruct.pool.disk import Appender
 from selfinstruct.pool.journal import Journal
 from selfinstruct.types import Keep, Reply, Request
+from xtune.errors import RunError
 
 
 class StoppableLLM(Protocol):
@@ -77,7 +78,11 @@ class PaidLLM:
         return reply
 
     async def _write_down(self, request: Request, reply: Reply) -> None:
-        await self.journal.append(request, reply, self._appender)
+        try:
+            await self.journal.append(request, reply, self._appender)
+        except RunError:
+            self.stop()  # before the slot is free: another reply could not be written either
+            raise
 
     def stop(self) -> None:
         """Ask nothing any more."""

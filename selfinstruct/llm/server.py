@@ -9,7 +9,7 @@ from typing import Any
 
 from selfinstruct.errors import AccountError, LLMError, RequestRefused, ServerFailing, Stopped
 from selfinstruct.llm.environment import Key, address, has_proxy, read_key
-from selfinstruct.llm.faults import Fault, read_answer
+from selfinstruct.llm.faults import WEB_PAGE, Fault, read_answer
 from selfinstruct.llm.limiter import Limiter
 from selfinstruct.llm.package import open_client
 from selfinstruct.llm.settings import LLMSettings
@@ -125,10 +125,13 @@ class ServerLLM:
             await self._wait(fault, failures + busy)
 
     def _tell_silence(self, fault: Fault) -> None:
-        """Say once that nobody answers, since asking again takes a minute or two."""
-        if fault.status == -1 and not self._told_silence:
-            self._told_silence = True
-            self._say(f"Nothing answers at {self.url} ({fault.what}); asking again for a while.")
+        """Say once that nobody answers, or nobody who can, since asking again takes a minute or two."""
+        is_page = fault.what == WEB_PAGE and not self._replied
+        if self._told_silence or not (fault.status == -1 or is_page):
+            return
+        self._told_silence = True
+        who = "Nothing answers" if fault.status == -1 else "No chat-completions server answers"
+        self._say(f"{who} at {self.url} ({fault.what}); asking again for a while.")
 
     def stop(self) -> None:
         """Send nothing any more; what is under way comes to its end."""
@@ -250,6 +253,11 @@ class ServerLLM:
             return LLMError(
                 f"Nothing answers at {self.url} ({fault.what}).",
                 advice="Start the server, or correct llm.base_url; then run the same command.",
+            )
+        if fault.what == WEB_PAGE and not self._replied:
+            return AccountError(
+                f"{self.url} does not answer as a chat-completions server ({fault.what}).",
+                advice="Check llm.base_url; it usually ends in /v1.",
             )
         if fault.status == 0 and self._replied and fault.what in _EMPTY:
             return RequestRefused("no_answer", fault.what)

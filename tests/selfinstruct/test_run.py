@@ -383,12 +383,13 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(whole, t
     def little_room():
         resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
 
-    with serving(ScriptedLLM()) as server:
-        arguments = recipe(tmp_path, server)
+    with serving(ScriptedLLM(delay_s=0.05)) as server:
+        arguments = recipe(tmp_path, server, llm__concurrency=4)
         code, _, err = run(arguments, preexec_fn=little_room)
         assert code == 2
         assert "the disk is full" in err
         assert "Traceback" not in err
+        assert sum(server.paid.values()) - written_replies(tmp_path) <= 4
         assert inside(arguments)[0] == 0
     assert pools(tmp_path) == whole
 

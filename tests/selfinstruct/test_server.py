@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import gzip
 import json
 import socket
 import time
+import zlib
 from datetime import datetime, timezone
 
 import pytest
@@ -114,6 +116,65 @@ def test_a_chunked_answer_with_trailers_is_read():
     assert outcome.text == "žluťoučký kůň"
 
 
+@pytest.mark.parametrize("client", ["direct", "openai"])
+@pytest.mark.parametrize(
+    ("encoding", "pack"),
+    [("gzip", gzip.compress), ("deflate", zlib.compress), ("identity", bytes)],
+)
+def test_an_answer_that_a_proxy_has_compressed_unasked_is_read(encoding, pack, client):
+    body = pack(json.dumps(completion("žluťoučký kůň")).encode())
+    outcome, server = answered(
+        first(Say(body=body, headers={"Content-Encoding": encoding})), client=client
+    )
+    assert outcome.text == "žluťoučký kůň"
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("br", b"\x8b\x02\x80abc\x03"),
+        ("gzip", b"no gzip"),
+        ("gzip", gzip.compress(b"x" * 999)[:-9]),
+    ],
+    ids=["unknown", "broken", "cut"],
+)
+def test_an_answer_that_cannot_be_unpacked_is_asked_again(encoding, body):
+    outcome, server = answered(first(Say(body=body, headers={"Content-Encoding": encoding})))
+    assert isinstance(outcome, Reply)
+    assert len(server.requests) == 2
+
+
+def test_an_answer_that_comes_twice_is_not_taken_for_the_next_one():
+    def echo(_, body):
+        return Say(body=completion(body["messages"][0]["content"]), times=2)
+
+    with serving(ScriptedLLM(echo)) as server:
+        outcomes = ask(server, 12, concurrency=3)
+    assert [outcome.text for outcome in outcomes] == [f"prompt {number} ü" for number in range(12)]
+
+
+def test_a_web_page_at_the_address_is_said_at_once_and_what_to_check():
+    said = []
+    page = Say(body="<!DOCTYPE html><html><body>Welcome</body></html>")
+
+    async def ask_page(url):
+        llm = ServerLLM(LLMSettings(model="x", base_url=url, retries=1), say=said.append)
+        try:
+            await llm.complete(request())
+        finally:
+            await llm.close()
+
+    with (
+        serving(ScriptedLLM(lambda *_: page)) as server,
+        pytest.raises(AccountError, match="it usually ends in /v1"),
+    ):
+        asyncio.run(ask_page(server.url))
+    assert said == [
+        f"No chat-completions server answers at {server.url} (the answer is a web page); asking again for a while."
+    ]
+
+
 def test_retry_after_holds_back_everybody():
     with serving(
         ScriptedLLM(first(Say(status=429, body="", headers={"Retry-After": "1"})), tasks=1)
@@ -131,6 +192,13 @@ def test_retry_after_is_read_as_seconds_as_a_date_and_as_openai_writes_it():
     assert retry_after_s({"retry-after": "Tue, 24 Nov 2026 12:01:30 GMT"}, now) == 90
     assert retry_after_s({"retry-after": "Tue, 24 Nov 2026 11:00:00 GMT"}, now) == 0
     assert retry_after_s({"retry-after": "7", "retry-after-ms": "250"}, now) == 0.25
+    # by the server's own clock, if it says what time it has: ours may be wrong
+    by_the_server = {
+        "retry-after": "Tue, 24 Nov 2026 18:00:30 GMT",
+        "date": "Tue, 24 Nov 2026 18:00:00 GMT",
+    }
+    assert retry_after_s(by_the_server, now) == 30
+    assert retry_after_s({**by_the_server, "date": "noon"}, now) == 6 * 3600 + 30
     assert retry_after_s({"retry-after": "soon"}, now) is None
     assert retry_after_s({}, now) is None
 
