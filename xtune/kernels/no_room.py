@@ -1,5 +1,8 @@
 """How memory that ran out is told from other errors; what to do about it is decided elsewhere."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 CPU_ALLOCATOR = "DefaultCPUAllocator"
@@ -17,3 +20,20 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(
         each in text for each in (CPU_ALLOCATOR, *NO_ROOM)
     )
+
+
+@contextmanager
+def telling_of_no_room() -> Iterator[None]:
+    """Raise torch's error for memory that ran out wherever it did, on the host too.
+
+    Raises:
+        torch.OutOfMemoryError: There was no room.
+        RuntimeError: Anything else, as it was.
+        MemoryError: Never; it is told as the first.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, torch.OutOfMemoryError) or not is_out_of_memory(error):
+            raise
+        raise torch.OutOfMemoryError(" ".join(str(error).split())) from None
