@@ -13,6 +13,7 @@ from typer import BadParameter
 from typer.core import TyperGroup
 
 from xtune.errors import EXIT_INTERRUPTED, EXIT_UNREAD, EXIT_USER, Interrupted, XtuneError
+from xtune.shown import say
 
 _UsageError: type[Any] = BadParameter.__mro__[1]
 """What typer raises for a verb, an option or a value that there is not; it has no public name."""
@@ -126,7 +127,7 @@ def _fail(message: str, code: int) -> None:
     with contextlib.suppress(OSError):  # what was to be told is in the message
         sys.stdout.flush()
     try:
-        print(message, file=sys.stderr, flush=True)
+        say(message, stream=sys.stderr)
     except BrokenPipeError:
         _quieten()  # nobody reads it, and the exit code says it, too
     sys.exit(code)
