@@ -16,7 +16,6 @@ from selfinstruct.generate.answers import Read, events_of
 from selfinstruct.generate.draw import Drawer, parse_prompt_id
 from selfinstruct.generate.paid import PaidLLM
 from selfinstruct.generate.workers import Readers
-from selfinstruct.pool.disk import Appender
 from selfinstruct.pool.pool import LanguagePool
 from selfinstruct.pool.tally import Tally
 from selfinstruct.types import Request
@@ -54,14 +53,12 @@ class Loop:
         languages: Sequence[Language],
         llm: PaidLLM,
         readers: Readers,
-        appender: Appender,
         *,
         show: Callable[[Tally], None] = lambda _: None,
     ) -> None:
         self._languages = languages
         self._llm = llm
         self._readers = readers
-        self._appender = appender
         self._show = show
         self._told_at = 0.0
         self.reason: XtuneError | Interrupted | None = None
@@ -116,7 +113,7 @@ class Loop:
                 reads = self._arrived(language, asked, index)
                 if not reads:
                     return
-                written = pool.append(events_of(reads, pool), self._appender)
+                written = pool.append(events_of(reads, pool), self._llm.appender)
                 written.add_done_callback(self._on_written)
                 for read in reads:
                     self._llm.journal.forget(read.request.id)
@@ -124,6 +121,8 @@ class Loop:
                 self._count(language)
                 self._tell()
                 await asyncio.sleep(0)
+        except XtuneError as error:
+            self.halt(error)
         except asyncio.CancelledError:
             for answer in asked.values():
                 answer.cancel()  # a second Ctrl-C leaves what is under way

@@ -1,6 +1,6 @@
 """An LLM whose replies are written down before anybody sees them, so that none is paid for twice, within the limits."""
 
-from functools import partial
+import asyncio
 from typing import Protocol
 
 from selfinstruct.llm.meter import Meter
@@ -44,7 +44,7 @@ class PaidLLM:
         self._llm = llm
         self.journal = journal
         self.meter = meter
-        self._appender = appender
+        self.appender = appender
         self.in_flight = 0
         """Requests that are being asked or wait for their turn."""
 
@@ -68,21 +68,24 @@ class PaidLLM:
             return found
         reserved = await self.meter.reserve(request)
         used = None
+        syncs: list[asyncio.Future[None]] = []
+
+        def keep(reply: Reply) -> None:
+            try:
+                syncs.append(self.journal.append(request, reply, self.appender))
+            except RunError:
+                self.stop()  # before the slot is free: another reply could not be written either
+                raise
+
         self.in_flight += 1
         try:
-            reply = await self._llm.complete(request, partial(self._write_down, request))
+            reply = await self._llm.complete(request, keep)
             used = reply.usage
+            await asyncio.gather(*syncs)  # it is safe from a kill, and not yet from a power cut
         finally:
             self.in_flight -= 1
             self.meter.settle(reserved, used)
         return reply
-
-    async def _write_down(self, request: Request, reply: Reply) -> None:
-        try:
-            await self.journal.append(request, reply, self._appender)
-        except RunError:
-            self.stop()  # before the slot is free: another reply could not be written either
-            raise
 
     def stop(self) -> None:
         """Ask nothing any more."""

@@ -108,7 +108,7 @@ class BatchLLM:
             outcome = _outcome((await self._lines(batch_id)).get(request.id))
             if isinstance(outcome, Reply):
                 reply = replace(outcome, text=self._key.hide(outcome.text))
-                await keep(reply)
+                keep(reply)
                 return reply
             what = self._key.hide(outcome.what)
             if outcome.kind in {"request", "parameter"}:

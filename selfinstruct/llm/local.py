@@ -82,7 +82,7 @@ class LocalLLM:
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work())
         reply = await answer
-        await keep(reply)
+        keep(reply)
         return reply
 
     def stop(self) -> None:

@@ -165,7 +165,7 @@ class ServerLLM:
             if isinstance(outcome, Reply):
                 outcome = self._finished(outcome, request)
                 used = outcome.usage.prompt_tokens + outcome.usage.completion_tokens
-                await keep(outcome)
+                keep(outcome)
         finally:
             self.limiter.release(reserved=reserved, used=used)
         return outcome

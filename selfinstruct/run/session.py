@@ -188,7 +188,7 @@ class _Sitting:
             batch=self._settings.run.batch,
             say=self._shower.say,
         )
-        replies = Appender(asyncio.get_running_loop())
+        appender = Appender(asyncio.get_running_loop())
         limits = self._settings.limits
         meter = Meter(
             tariff(self._settings.llm, batch=self._settings.run.batch),
@@ -196,12 +196,12 @@ class _Sitting:
             max_tokens_total=limits.max_tokens_total,
             spent=journal.spent,
         )
-        paid = PaidLLM(llm, journal, meter, replies)
+        paid = PaidLLM(llm, journal, meter, appender)
         try:
             return await self._grow(paid, llm)
         finally:
             self._shower.close()
-            replies.close()
+            appender.close()
             await llm.close()
 
     async def _grow(self, paid: PaidLLM, llm: StoppableLLM) -> Outcome:
@@ -212,16 +212,12 @@ class _Sitting:
             _check_same_inputs(self._folder, renders, seeds)
             as_json = await self._output(paid)
             # they start while the pools are read
-            with (
-                contextlib.closing(self._readers()) as readers,
-                # a thread of its own: the syncs of eleven pools would keep the slots of replies waiting
-                contextlib.closing(Appender(asyncio.get_running_loop())) as appender,
-            ):
+            with contextlib.closing(self._readers()) as readers:
                 languages = [
                     self._language(name, seeds[name], renders[name], as_json, llm)
                     for name in renders
                 ]
-                self._loop = loop = Loop(languages, paid, readers, appender, show=self._shower.show)
+                self._loop = loop = Loop(languages, paid, readers, show=self._shower.show)
                 try:
                     with _seldom_collected():
                         await loop.run()
