@@ -3,9 +3,9 @@
 Importing this module is cheap; torch and transformers come with the first verb that needs them.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +17,7 @@ from xtune.recipe import Recipe
 from xtune.recipe.read import dump_recipe, read_recipe
 from xtune.recipe.words import Overrides, as_words
 from xtune.serve.ready import Server
-from xtune.shown import Shown
+from xtune.shown import Shown, say
 
 if TYPE_CHECKING:
     from xtune.adapter.merge import Merged
@@ -194,11 +194,7 @@ def chat(
     opened = open_run(folder)
     conversation = Chat(opened, decoding=decoding, system=system, arguments=template)
     base = base_chat(folder, opened, conversation) if compare else None
-
-    def write(text: str) -> None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-
+    write = partial(say, end="")
     if prompt is None:
         converse(conversation, base=base, write=write)
     else:

@@ -7,7 +7,7 @@ import regex
 
 from selfinstruct.rules import phrases
 from selfinstruct.rules.asking import asking
-from selfinstruct.rules.refusing import LANGUAGES, refusing
+from selfinstruct.rules.refusing import LANGUAGES, denying, refusing
 from selfinstruct.rules.settings import RuleSettings
 from selfinstruct.rules.stems import Finds, Search, compile_finds, compile_search
 from selfinstruct.types import Task
@@ -30,9 +30,10 @@ _MARKS_OF_SPEECH = tuple('"“„«「『:')
 
 
 def refusal(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001 - a rule's signature
-    """An output that opens with the answerer's inability, or with "as an AI language model".
+    """An output that opens with what an assistant cannot do, lacks or was not given, or with "as an AI language model".
 
-    A task about assistants, apologies or refusals may be answered with one.
+    A task about assistants, apologies or refusals may be answered with one. Where neither a text in somebody's voice
+    is asked for nor one is given, any "I cannot" that opens an answer is one.
     """
     opening = _plain(task.output.strip()[:_OPENING_CHARACTERS])
     if _QUOTE.match(opening):
@@ -41,7 +42,9 @@ def refusal(task: Task, language: str, settings: RuleSettings) -> str | None:  #
     end = max(_INTERJECTION, _sentence_end(opening))
     found = next((one for one in _refusals(opening, main) if one.start() <= end), None)
     if not found:
-        return None
+        found = next((one for one in _denying(main)(opening) if one.start() <= end), None)
+        if not found or task.input or _speaks(task.instruction, main):
+            return None
     asked = _plain(f"{task.instruction}\n{task.input}")
     # what is to be translated or told in other words may itself refuse
     if _search("ABOUT_REFUSAL", main)(asked) or any(
@@ -49,6 +52,13 @@ def refusal(task: Task, language: str, settings: RuleSettings) -> str | None:  #
     ):
         return None
     return f"output opens with {found[0][:80]!r}"
+
+
+def _speaks(instruction: str, language: str) -> bool:
+    """Whether an instruction gives a text, or asks for one in somebody's voice."""
+    return any(map(instruction.__contains__, _MARKS_OF_SPEECH + ("：", "\n"))) or bool(
+        _search("IN_A_VOICE", language)(instruction)
+    )
 
 
 def _plain(text: str) -> str:
@@ -106,6 +116,11 @@ def _refusals(text: str, language: str) -> Iterator["regex.Match[str]"]:
 @cache
 def _refusing(language: str) -> Finds:
     return compile_finds(refusing(language))
+
+
+@cache
+def _denying(language: str) -> Finds:
+    return compile_finds(denying(language))
 
 
 def _requests(text: str, language: str) -> Iterator["regex.Match[str]"]:

@@ -4,7 +4,7 @@ A pattern of fifty alternatives is tried at every letter of a text, and nearly n
 alternatives turn on. They are read off the pattern itself, so that no second list can fall behind the first.
 """
 
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from itertools import groupby
 from typing import TypeAlias
 
@@ -39,27 +39,42 @@ def compile_search(pattern: str) -> Search:
 
 
 def compile_finds(pattern: str) -> Finds:
-    """Every alternative's first match in a text, without regard to case; each is tried only where all its stems are there."""
-    clauses = [
-        (needs_of(one), regex.compile(one, flags=regex.IGNORECASE).search)
-        for one in (alternatives_of(pattern) if pattern else ())
-    ]
-    first = {stem for needs, _ in clauses for stem in needs[0]}
+    """The first match of each alternative in a text, without regard to case; each is tried only where all its stems are there."""
+    by_stem: dict[str, list[int]] = {}
+    clauses = []
+    for number, one in enumerate(alternatives_of(pattern) if pattern else ()):
+        needs = needs_of(one)
+        # what other alternatives look for as well costs nothing; what is too short is everywhere
+        best = min(
+            [stems for stems in needs if _is_rare(stems)] or needs[:1],
+            key=lambda stems: len(set(stems).difference(by_stem)),
+        )
+        for stem in best:
+            by_stem.setdefault(stem, []).append(number)
+        others = [stems for stems in needs if stems != best]
+        clauses.append((others, regex.compile(one, flags=regex.IGNORECASE).search))
+    looked_for = tuple(by_stem)
 
     def finding(text: str) -> "Iterator[regex.Match[str]]":
         folded = text.casefold()
-        there = {stem for stem in first if stem in folded}
-        if not there:
-            return
-        for (best, *others), search in clauses:
-            if (
-                not there.isdisjoint(best)
-                and all(any(map(folded.__contains__, stems)) for stems in others)
-                and (found := search(text))
+        # a call for each stem is most of the time, so that it is made in C
+        there = list(filter(folded.__contains__, looked_for))
+        for number in sorted({number for stem in there for number in by_stem[stem]}):
+            others, search = clauses[number]
+            if all(any(map(folded.__contains__, stems)) for stems in others) and (
+                found := search(text)
             ):
                 yield found
 
     return finding
+
+
+def _is_rare(stems: Sequence[str]) -> bool:
+    """Whether no stem is as short as to be in most texts; one sign of Japanese or Thai says more than one letter."""
+    return all(len(stem.encode()) >= _FEWEST_BYTES for stem in stems)
+
+
+_FEWEST_BYTES = 4
 
 
 def alternatives_of(pattern: str) -> list[str]:

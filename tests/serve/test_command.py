@@ -1,42 +1,19 @@
 """`xtune serve` as a person starts and ends it: signals, keys, ports, names, vLLM."""
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from openai import OpenAI
+from serve_support import served_command
 
 from xtune import api
 from xtune.errors import RunError, XtuneError
 from xtune.serve.names import name_runs
 from xtune.serve.vllm import vllm_command
-
-
-@contextmanager
-def started(*words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The command on a free port, and where it listens."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "xtune", "serve", *words, "--port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert process.stdout is not None
-    try:
-        process.stdout.readline()
-        yield process, process.stdout.readline().strip()
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def long_stream(url: str, key: str = "none") -> Any:
@@ -50,7 +27,7 @@ def long_stream(url: str, key: str = "none") -> Any:
 def test_a_first_signal_lets_answers_end_and_the_key_is_nowhere_to_be_seen(
     tiny_model: Path,
 ) -> None:
-    with started(f"tiny={tiny_model}", "--api-key", "sesame") as (process, url):
+    with served_command(f"tiny={tiny_model}", "--api-key", "sesame") as (process, url):
         words = Path(f"/proc/{process.pid}/cmdline").read_bytes()
         assert b"serve" in words
         assert b"sesame" not in words
@@ -67,7 +44,7 @@ def test_a_first_signal_lets_answers_end_and_the_key_is_nowhere_to_be_seen(
 
 @pytest.mark.slow
 def test_a_second_signal_ends_at_once(tiny_model: Path) -> None:
-    with started(f"tiny={tiny_model}") as (process, url):
+    with served_command(f"tiny={tiny_model}") as (process, url):
         stream = OpenAI(base_url=url, api_key="none", max_retries=0).chat.completions.create(
             model="tiny",
             messages=[{"role": "user", "content": "red"}],

@@ -1,6 +1,5 @@
 """`xtune generate`: answers to many rows at once; it only parses and prints."""
 
-import json
 from typing import Annotated
 
 import typer
@@ -8,6 +7,7 @@ import typer
 from xtune import api
 from xtune.cli.template import TemplateArguments, template_arguments
 from xtune.errors import XtuneError
+from xtune.shown import say, say_json
 
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="A run folder, an adapter folder or a model folder.")
@@ -82,9 +82,9 @@ def generate(
             progress=progress,
         )
     if len(rows) == 1:
-        print(rows[0][field])
+        say(rows[0][field])
         return
     for row in rows:
-        print(json.dumps(row, ensure_ascii=False))
+        say_json(row)
     if out is not None:
-        print(f"answers  {out}")
+        say(f"answers  {out}")

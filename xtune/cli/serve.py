@@ -10,6 +10,7 @@ import typer
 from xtune import api
 from xtune.cli.template import TemplateArguments, template_arguments
 from xtune.errors import Interrupted, MissingPackageError, XtuneError
+from xtune.shown import say
 
 KEY = "XTUNE_API_KEY"
 """Variable of the environment with the API key."""
@@ -90,8 +91,8 @@ def serve(
         template=template_arguments(template_arg),
     )
     if server.warning:
-        print(server.warning, file=sys.stderr)
-    print(server, flush=True)
+        say(server.warning, stream=sys.stderr)
+    say(server)
     if not server.run(grace_s=grace):
         raise Interrupted("Stopped. Answers that were not finished in time are broken off.")
 

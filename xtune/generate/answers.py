@@ -11,6 +11,7 @@ from xtune.errors import XtuneError
 from xtune.generate.batcher import MAX_ROWS, Batcher, inner_model, positions_left
 from xtune.generate.decoding import Decoding
 from xtune.generate.row import Row
+from xtune.kernels.no_room import telling_of_no_room
 
 
 def make_row(
@@ -72,8 +73,9 @@ def answer_all(
                 fresh.append(waiting.pop())
             running += fresh
             try:
-                batcher.admit(fresh)
-                batcher.step()
+                with telling_of_no_room():
+                    batcher.admit(fresh)
+                    batcher.step()
             except torch.OutOfMemoryError:
                 if len(running) == 1:
                     raise

@@ -1,5 +1,7 @@
 """How memory that ran out is told from other errors; what to do about it is decided elsewhere."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -38,3 +40,20 @@ def what_ran_out(error: BaseException) -> Literal["device", "host"] | None:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that a device or the host had no room left."""
     return what_ran_out(error) is not None
+
+
+@contextmanager
+def telling_of_no_room() -> Iterator[None]:
+    """Raise torch's error for memory that ran out wherever it did, on the host too.
+
+    Raises:
+        torch.OutOfMemoryError: There was no room.
+        RuntimeError: Anything else, as it was.
+        MemoryError: Never; it is told as the first.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, torch.OutOfMemoryError) or not is_out_of_memory(error):
+            raise
+        raise torch.OutOfMemoryError(" ".join(str(error).split())) from None

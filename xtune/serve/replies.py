@@ -11,7 +11,7 @@ from typing import Any
 from xtune.generate.pieces import bytes_of
 from xtune.serve.asked import Asked
 from xtune.serve.calls import Call, CallWatch
-from xtune.serve.engine import News
+from xtune.serve.engine import NO_ROOM, News
 from xtune.serve.wire import ApiError, now, usage
 
 CALL_ID_LETTERS = 9
@@ -45,7 +45,9 @@ class Reply(ABC):
             if one is None:
                 return
             if one.failed is not None:
-                raise ApiError(500, one.failed, kind="server_error")
+                # clients ask again after 5xx, and what does not fit now does not fit then
+                status = 413 if one.failed == NO_ROOM else 500
+                raise ApiError(status, one.failed, kind="server_error")
             self.open -= one.finish is not None
             yield one
 
