@@ -88,13 +88,14 @@ class LLMSettings(BaseModel):
 
 def what_is_wrong_with(url: str) -> str:
     """Why a text cannot be a server's address, and what to do, to stand behind its name; empty if it can."""
+    no_address = "is no web address; write http://127.0.0.1:8000/v1, say"
     try:
         parts = urlsplit(url)
-        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        port = parts.port
     except ValueError:  # a port above 65,535, half a pair of brackets
-        is_address = False
-    if not is_address:
-        return "is no web address; write http://127.0.0.1:8000/v1, say"
+        return no_address
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
+        return no_address
     if parts.username or parts.password:
         return "holds a password; give it in the variable that key_variable names"
     return ""

@@ -253,7 +253,9 @@ async def _read(reader: asyncio.StreamReader) -> tuple[Answer, bool]:
         status, headers = await _read_head(reader)
     keep = headers.get("connection", "").lower() != "close"
     try:
-        if "chunked" in headers.get("transfer-encoding", "").lower():
+        if status in _WITHOUT_BODY:
+            body = b""
+        elif "chunked" in headers.get("transfer-encoding", "").lower():
             body = await _read_chunks(reader)
         elif "content-length" in headers:
             length = int(headers["content-length"])
@@ -268,6 +270,10 @@ async def _read(reader: asyncio.StreamReader) -> tuple[Answer, bool]:
         raise _BodyCutError from None
     body = _decoded(body, headers.get("content-encoding", ""))
     return Answer(status=status, headers=headers, body=body), keep
+
+
+_WITHOUT_BODY = {204, 304}
+"""RFC 9112, section 6.3."""
 
 
 def _decoded(body: bytes, encoding: str) -> bytes:

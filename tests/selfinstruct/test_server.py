@@ -226,8 +226,9 @@ def test_retry_after_is_read_as_seconds_as_a_date_and_as_openai_writes_it():
         (Say(status=403, body={"error": {"message": "no"}}), "does not let this key use scripted"),
         (Say(status=404, body={"error": {"message": "no such model"}}), "it has scripted"),
         (Say(status=302, body="", headers={"Location": "/"}), "usually ends in /v1"),
+        (Say(status=204, body=None), "usually ends in /v1"),
     ],
-    ids=["401", "402", "quota", "403", "404", "302"],
+    ids=["401", "402", "quota", "403", "404", "302", "204"],
 )
 def test_what_cannot_be_mended_by_asking_stops_at_once_and_says_what_to_do(said, words):
     outcome, server = answered(lambda *_: said)
