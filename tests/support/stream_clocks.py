@@ -113,14 +113,11 @@ class Watch:
 
     def _check_idle(self, memory: _Memory, owner: Any, what: str) -> None:
         for (other, wrote, _, _), time in memory.uses.items():
-            if (
-                other not in memory.recorded
-                and other != HOST
-                and not self.clocks.has_seen(owner, other, time)
-            ):
-                self.races.append(
-                    f"{what} while it may be {'written' if wrote else 'read'} by {other}"
-                )
+            # what the owner is asked for from now on also comes behind all that the host has waited for
+            seen = any(self.clocks.has_seen(who, other, time) for who in (owner, HOST))
+            if not seen and other not in memory.recorded:
+                verb = "written" if wrote else "read"
+                self.races.append(f"{what} while it may be {verb} by {other}")
 
 
 def _bytes_of(tensor: torch.Tensor) -> tuple[int, int]:
