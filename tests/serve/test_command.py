@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from openai import OpenAI
-from serve_support import served_command
+from serve_support import START_SECONDS, served_command
 
 from xtune import api
 from xtune.errors import RunError, XtuneError
@@ -36,7 +36,7 @@ def test_a_first_signal_lets_answers_end_and_the_key_is_nowhere_to_be_seen(
         process.send_signal(signal.SIGTERM)
         pieces += list(stream)
         assert pieces[-1].choices[0].finish_reason in {"length", "stop"}
-        output, errors = process.communicate(timeout=300)
+        output, errors = process.communicate(timeout=START_SECONDS)
         assert process.returncode == 0
         assert "sesame" not in output + errors
         assert "Traceback" not in errors
@@ -56,7 +56,7 @@ def test_a_second_signal_ends_at_once(tiny_model: Path) -> None:
         next(stream)
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=300)
+        _, errors = process.communicate(timeout=START_SECONDS)
         assert process.returncode == 130
         assert "Traceback" not in errors
         stream.close()
