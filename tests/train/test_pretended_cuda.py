@@ -33,12 +33,7 @@ def pretended(*tests: str) -> str:
 
 def test_steps_mix_no_devices_and_no_copy_is_used_before_it_is_there() -> None:
     """Streamed layers, frugal ones, inputs, ends and states on the host, on the second device of two."""
-    said = pretended(
-        "tests/gpu/test_pretended.py",
-        "tests/gpu/test_ends.py",
-        f"{TECHNIQUES}[QLoRA, all on the host]",
-        f"{TECHNIQUES}[full, layers in host memory]",
-    )
+    said = pretended("tests/gpu/test_pretended.py", f"{TECHNIQUES}[QLoRA, all on the host]")
     assert "skipped" not in said
 
 
