@@ -57,7 +57,7 @@ def _library() -> Any:
         Path(tempfile.gettempdir())
         / f"xtune-pretend-{os.getuid()}-{hashlib.sha256(text).hexdigest()[:16]}.so"
     )
-    if not built.exists():
+    if not built.exists() or built.stat().st_uid != os.getuid():
         aside = built.with_suffix(f".{os.getpid()}")
         includes = [
             f"-I{place / 'include'}",
