@@ -56,18 +56,21 @@ def refusal(task: Task, language: str, settings: RuleSettings) -> str | None:  #
 
 def _speaks(instruction: str, language: str) -> bool:
     """Whether an instruction gives a text, or asks for one in somebody's voice."""
-    return any(map(instruction.__contains__, _MARKS_OF_SPEECH + ("：", "\n"))) or bool(
+    return any(map(instruction.__contains__, (*_MARKS_OF_SPEECH, "：", "\n"))) or bool(
         _search("IN_A_VOICE", language)(instruction)
     )
 
 
 def _plain(text: str) -> str:
     """A text with one kind of apostrophe, and without the marks of vowels that Arabic may leave out."""
-    return text.translate(_PLAIN)
+    # `translate` looks every letter up, which takes longer than to see that there is nothing to do
+    return text.translate(_PLAIN) if any(map(text.__contains__, _NOT_PLAIN)) else text
 
 
-_PLAIN = str.maketrans({"’": "'"} | dict.fromkeys(map(chr, range(0x64B, 0x653)), ""))
+_NOT_PLAIN = ("’", *map(chr, range(0x64B, 0x653)))
 """Apostrophes, and the marks of Arabic vowels."""
+
+_PLAIN = str.maketrans(dict.fromkeys(_NOT_PLAIN, "") | {"’": "'"})
 
 
 def _sentence_end(text: str) -> int:
