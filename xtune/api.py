@@ -3,8 +3,9 @@
 Importing this module is cheap; torch and transformers come with the first verb that needs them.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
@@ -16,11 +17,10 @@ from xtune.hardware import prepare_allocator
 from xtune.recipe import Recipe
 from xtune.recipe.read import dump_recipe, read_recipe
 from xtune.recipe.words import Overrides, as_words
+from xtune.serve.ready import Server
 from xtune.shown import Shown, say
 
 if TYPE_CHECKING:
-    from socket import socket
-
     from xtune.adapter.merge import Merged
     from xtune.data.report import DataReport
     from xtune.evaluate.compare import Comparison
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from xtune.notebook.run import Run
     from xtune.plan import Plan
     from xtune.run.observer import Observer
-    from xtune.serve.engine import Engine, Limits
-    from xtune.serve.server import Server as RunningServer
+    from xtune.serve.engine import Limits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,56 +261,6 @@ def folder_of(run: str | PathLike[str]) -> Path:
     return bundled_path(name) if is_bundled(name) else Path(name)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Server:
-    """A server that is ready to run: models in memory, port taken."""
-
-    engine: "Engine"
-    listener: "socket"
-    host: str
-    api_key: str | None = field(default=None, repr=False)
-    _running: "list[RunningServer]" = field(default_factory=list, init=False, repr=False)
-
-    @property
-    def url(self) -> str:
-        """What clients take for `base_url`."""
-        name = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{name}:{self.listener.getsockname()[1]}/v1"
-
-    @property
-    def warning(self) -> str:
-        """What a person should know of who can reach it; mostly empty."""
-        from xtune.serve.address import is_loopback  # noqa: PLC0415
-
-        if self.api_key is not None or is_loopback(self.host):
-            return ""
-        return f"Warning: anyone who reaches {self.host} can use this server; set an API key (XTUNE_API_KEY)."
-
-    def __str__(self) -> str:
-        names = ", ".join(self.engine.models.served)
-        return f"serving {names}\n{self.url}"
-
-    def run(self, *, grace_s: float = 30.0) -> bool:
-        """Serve until SIGTERM or Ctrl-C, then finish the answers at hand.
-
-        Returns:
-            Whether all of them were finished within the grace.
-        """
-        from xtune.serve.server import make_server  # noqa: PLC0415
-
-        server = make_server(self.engine, host=self.host, api_key=self.api_key, grace_s=grace_s)
-        self._running.append(server)
-        server.run(sockets=[self.listener])
-        return not server.cut
-
-    def stop(self) -> None:
-        """End a `run` in another thread as SIGTERM would; of a server that does not run, give the port back."""
-        for server in self._running:
-            server.should_exit = True
-        if not self._running:
-            self.listener.close()
-
-
 def serve(  # noqa: PLR0913 - the choices of `xtune serve`, one by one
     runs: str | PathLike[str] | Sequence[str | PathLike[str]],
     *,
@@ -356,9 +305,13 @@ def serve_with_vllm(runs: Sequence[str], *, host: str, port: int, api_key: str |
         XtuneError: vLLM is not installed, or the runs cannot be served by it.
     """
     from xtune.serve.names import name_runs  # noqa: PLC0415
-    from xtune.serve.vllm import hand_over, vllm_command  # noqa: PLC0415
+    from xtune.serve.vllm import hand_over, remarks, vllm_command, vllm_environment  # noqa: PLC0415
 
-    hand_over(vllm_command(name_runs(runs), host=host, port=port), api_key=api_key)
+    named = name_runs(runs)
+    command = vllm_command(named, host=host, port=port)
+    for remark in remarks(named, api_key=api_key):
+        logging.getLogger("xtune").warning(remark)
+    hand_over(command, api_key=api_key, environment=vllm_environment(named))
 
 
 def merge(

@@ -1,6 +1,6 @@
 """Rows to be answered, in the formats of training; an answer that a row may hold already is not shown to the model."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any
@@ -84,11 +84,24 @@ def typed(prompts: Sequence[str | Mapping[str, Any]]) -> list[Asked]:
 
 def _of_file(file: SourceFile, problems: Problems) -> Iterator[Asked]:
     records = read_records(file.path, file.name, file.kind, problems, Start())
-    yield from _recognised(records, file.name, file.format, file.columns, problems)
+    head = list(islice(records, HEAD))
+    named = chain(head, records), file.name
+    # a mapping made for the training rows says nothing of a file that has none of their columns
+    if file.columns and not any(_has_any(record.value, file.columns.values()) for record in head):
+        yield from _recognised(*named, "auto", {}, problems)
+    else:
+        yield from _recognised(*named, file.format, file.columns, problems)
+
+
+def _has_any(row: Any, columns: Iterable[str]) -> bool:
+    """Whether a row has one of the columns; `sql.query` is `query` in an object `sql`."""
+    return isinstance(row, Mapping) and any(
+        name in row or name.partition(".")[0] in row for name in columns
+    )
 
 
 def _recognised(
-    records: Iterator[Record] | list[Record],
+    records: Iterable[Record],
     name: str,
     format: str,
     columns: Mapping[str, str],

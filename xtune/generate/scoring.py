@@ -29,10 +29,9 @@ def score_text(
     input_ids = torch.tensor([list(ids)], device=model.device)  # (1, tokens)
     states, logits_of = _states(model, input_ids)
     found: list[Logprob] = []
-    targets = input_ids[0, 1:]
-    for part, chosen in zip(
-        states[:-1].split(CHUNK_TOKENS), targets.split(CHUNK_TOKENS), strict=True
-    ):
+    parts = torch.split(states[:-1], CHUNK_TOKENS)
+    targets = torch.split(input_ids[0, 1:], CHUNK_TOKENS)
+    for part, chosen in zip(parts, targets, strict=True):
         if len(chosen):
             found += _scored(logits_of(part).float()[:, :vocabulary], chosen, count)
     # one place, as a pass for this token alone has it: the same shape rounds in the same way

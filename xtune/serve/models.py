@@ -14,9 +14,8 @@ from xtune.generate.batcher import inner_model
 from xtune.generate.guide import Guides
 from xtune.generate.rows import Prompter
 from xtune.hardware import detect
-from xtune.models.load import load_tokenizer
 from xtune.models.source import read_json_object
-from xtune.models.tokenizer import open_tokenizer
+from xtune.models.tokenizer import load_tokenizer, open_tokenizer
 from xtune.serve.calls import CallFormat, learn_call_format
 from xtune.serve.names import Named
 
