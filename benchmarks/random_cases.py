@@ -12,6 +12,7 @@ import os
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import lcm
 from typing import Any
 
 from benchmarks.simulation import simulate
@@ -120,7 +121,7 @@ def draw_config(dice: random.Random) -> dict[str, Any]:
         heads = kv_heads * dice.choice((1, 2, 4, 5, 7, 8) if kv_heads < 8 else (1, 2, 4, 5))
         hidden = heads * head_dim
     if own and family != "internlm3" and dice.random() < 0.6:
-        hidden = 64 * dice.randint(12, 96)
+        hidden = lcm(64, heads) * dice.randint(2, max(2, 6144 // lcm(64, heads)))
     layers = dice.choice((2, 3, 3, 4))
     config: dict[str, Any] = {
         "model_type": family,
@@ -154,7 +155,8 @@ def draw_config(dice: random.Random) -> dict[str, Any]:
                 "num_experts": dice.choice((8, 16, 32)),
                 "moe_intermediate_size": 64 * dice.randint(6, 24),
             }
-        config |= {"hidden_size": min(hidden, 3072), "head_dim": head_dim}
+        config |= {"hidden_size": lcm(64, heads) * dice.randint(2, max(2, 3072 // lcm(64, heads)))}
+        config["head_dim"] = head_dim
         config |= experts
     return config
 
