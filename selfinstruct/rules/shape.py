@@ -68,16 +68,14 @@ def _loop(text: str) -> str | None:
         return None
     if not _may_loop(letters):
         return None
-    codes = np.frombuffer(
-        letters.encode("utf-32-le", "surrogatepass"), dtype=np.uint32
-    )  # (letters,)
+    # one number a letter
+    codes = np.frombuffer(letters.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     for period in _periods(letters):
         least = max(_TIMES * period, _FEWEST_LETTERS_OF_A_LOOP - period)
         differs = np.flatnonzero(codes[period:] != codes[:-period])
         edges = np.concatenate(([-1], differs, [len(codes) - period]))
-        gaps = (
-            np.diff(edges) - 1
-        )  # lengths of the runs in which each letter equals the one a period before
+        # lengths of the runs in which each letter equals the one a period before
+        gaps = np.diff(edges) - 1
         longest = int(gaps.argmax())
         if gaps[longest] >= least:
             start = int(edges[longest]) + 1

@@ -229,7 +229,7 @@ def run_folder(recipe: Recipe, recipe_name: str) -> Choice[str]:
 
 def _notes(recipe: Recipe, hardware: Hardware, shape: ModelShape) -> Iterator[str]:
     if recipe.train.evaluate_every is not None and recipe.data.evaluate is None:
-        yield "`train.evaluate_every` does nothing without held-out rows; set `data.evaluate`."
+        yield "`train.evaluate_every` does nothing without held-out rows; set `data.evaluate`, unless a folder in `data.train` has a split of them."
     limit = shape.max_positions
     if limit is not None and recipe.data.max_tokens > limit:
         yield f"`data.max_tokens` is {recipe.data.max_tokens}, beyond the {limit} positions of this model."
