@@ -2,15 +2,17 @@
 
 import pytest
 
-from benchmarks.random_cases import METHODS, compare, draw
+from benchmarks.random_cases import compare, draw
 
 # peft 0.21 sets patterns for fused experts itself, then warns that they match no module.
-pytestmark = pytest.mark.filterwarnings("ignore:The following .*_pattern keys did not:RuntimeWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The following .*_pattern keys did not:RuntimeWarning"
+)
 
-QUICK = (1,)
-"""Seeds whose cases take about a second each: every method, whole and frugal layers, chosen by the plan and drawn."""
+QUICK = (2, 3, 4, 5, 7, 15)
+"""Seeds whose cases take a few seconds each: every method, whole and frugal layers, chosen by the plan and drawn."""
 
-MANY = range(1, 120)
+MANY = range(1, 17)
 
 
 @pytest.mark.parametrize("seed", QUICK)
@@ -23,15 +25,16 @@ def test_computed_and_simulated_bytes_are_within_three_percent(seed: int) -> Non
 
 def test_the_quick_cases_have_every_method() -> None:
     works = [draw(seed).work for seed in QUICK]
-    kinds = {(work.method, work.quantization, work.dora) for work in works}
-    assert len(kinds) >= len(METHODS)
+    assert {work.method for work in works} == {"full", "lora", "qlora"}
+    assert {work.quantization for work in works} == {None, "nf4", "int8"}
+    assert {work.dora for work in works} == {True, False}
     assert {work.frugal for work in works} == {True, False}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", MANY)
 def test_no_case_takes_much_more_than_was_computed(seed: int) -> None:
-    """Too little is the worse mistake: at most 3 % below, and 15 % above."""
+    """Too little is the worse mistake: at most 3 % below, and 10 % above."""
     case = draw(seed)
     found = compare(case)
-    assert -0.03 <= found.apart <= 0.15, case.label
+    assert -0.03 <= found.apart <= 0.1, case.label
