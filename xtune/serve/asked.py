@@ -125,7 +125,7 @@ def ask_completion(engine: Engine, body: CompletionRequest) -> Asked:
         for given in body.prompts
     ]
     return Asked(
-        request=Request(served=served, rows=rows, stop=body.stops),
+        request=Request(served=served, rows=rows, stop=body.stops, continues=True),
         prompt_tokens=sum(map(len, prompts)),
         echo=tuple(text for text in texts for _ in range(body.n or 1)) if body.echo else (),
     )
