@@ -12,6 +12,7 @@ import os
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import lcm
 from typing import Any
 
 from benchmarks.simulation import simulate
@@ -111,16 +112,10 @@ def draw_config(dice: random.Random) -> dict[str, Any]:
     family = dice.choice(FAMILIES)
     wide = family in {"mixtral", "qwen3_moe"}
     own = family not in WITHOUT_HEAD_DIM and (family in WITH_HEAD_DIM or dice.random() < 0.3)
-    hidden = 0
-    while not 768 <= hidden <= 8192:
-        head_dim, kv_heads = (
-            dice.choice((64, 80, 96, 128, 128, 128, 256)),
-            dice.choice((1, 2, 4, 8)),
-        )
-        heads = kv_heads * dice.choice((1, 2, 4, 5, 7, 8) if kv_heads < 8 else (1, 2, 4, 5))
-        hidden = heads * head_dim
+    head_dim, kv_heads, heads = _heads(dice)
+    hidden = heads * head_dim
     if own and family != "internlm3" and dice.random() < 0.6:
-        hidden = 64 * dice.randint(12, 96)
+        hidden = lcm(64, heads) * dice.randint(2, max(2, 6144 // lcm(64, heads)))
     layers = dice.choice((2, 3, 3, 4))
     config: dict[str, Any] = {
         "model_type": family,
@@ -154,9 +149,20 @@ def draw_config(dice: random.Random) -> dict[str, Any]:
                 "num_experts": dice.choice((8, 16, 32)),
                 "moe_intermediate_size": 64 * dice.randint(6, 24),
             }
-        config |= {"hidden_size": min(hidden, 3072), "head_dim": head_dim}
+        config |= {"hidden_size": lcm(64, heads) * dice.randint(2, max(2, 3072 // lcm(64, heads)))}
+        config["head_dim"] = head_dim
         config |= experts
     return config
+
+
+def _heads(dice: random.Random) -> tuple[int, int, int]:
+    """Width of a head, key heads and query heads, all together as wide as hidden states are."""
+    while True:
+        head_dim = dice.choice((64, 80, 96, 128, 128, 128, 256))
+        kv_heads = dice.choice((1, 2, 4, 8))
+        heads = kv_heads * dice.choice((1, 2, 4, 5, 7, 8) if kv_heads < 8 else (1, 2, 4, 5))
+        if 768 <= heads * head_dim <= 8192:
+            return head_dim, kv_heads, heads
 
 
 def _length(dice: random.Random) -> tuple[int, int]:

@@ -337,3 +337,30 @@ def test_every_config_that_ships_with_recipes_has_a_shape() -> None:
         )
         # A model's name rounds, and some names leave the embeddings out.
         assert billions == pytest.approx(named, rel=0.32), path.stem
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"layer_types": 1.5},
+        {"decoder_sparse_step": "2"},
+        {"mlp_only_layers": 3},
+        {"max_window_layers": "all", "use_sliding_window": True, "sliding_window": 64},
+    ],
+)
+def test_odd_values_of_fields_that_may_be_missing_count_as_missing(fields: dict[str, Any]) -> None:
+    config = make_config("qwen3_moe").to_dict()
+    expected = ModelShape.from_config(config).parameters
+    assert ModelShape.from_config({**config, **fields}).parameters == expected
+
+
+@pytest.mark.parametrize("model_type", ["qwen2_moe", "olmoe", "glm4_moe"])
+def test_experts_of_unknown_model_types_are_counted(model_type: str) -> None:
+    """Configs call their number, and the experts that every token visits, by several names."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.for_model(model_type, num_hidden_layers=2)
+    expected = sum(parameter.numel() for parameter in meta_model(config).parameters())
+    shape = ModelShape.from_config(config.to_dict())
+    assert not shape.known
+    assert shape.parameters == pytest.approx(expected, rel=0.01)

@@ -22,6 +22,7 @@ from xtune.kernels.stream import stream_layers
 from xtune.kernels.stream_rest import HostRest
 from xtune.memory import ModelShape, Workload, predict
 from xtune.models.load import load_model
+from xtune.train.techniques import apply_techniques
 
 SMALL = {
     "hidden_size": 256,
@@ -105,6 +106,34 @@ def test_simulated_steps_take_the_bytes_of_real_ones(style: str, tmp_path: Path)
                 parameter.grad = None
     found = simulate(AutoConfig.from_pretrained(folder), work, block=1, scratch=False)
     assert found.peak - found.resident == pytest.approx(ledger.peak - before, rel=0.01)
+
+
+def test_eight_bit_layers_that_are_computed_again_let_go_of_what_they_read(tmp_path: Path) -> None:
+    """Bitsandbytes keeps it outside of what autograd saves, where transformers' checkpointing does not find it."""
+    folder = save_model(tmp_path / "model", "llama", dtype="bfloat16", **SMALL)
+    plan = make_plan(
+        {
+            "model": {"name": str(folder)},
+            "method": {"type": "qlora", "rank": 4, "quantization": "int8"},
+        },
+        weight_dtype="bfloat16",
+        compute_dtype="bfloat16",
+        autocast=True,
+        gradient_checkpointing=True,
+    )
+    model = attach(load_model(plan), plan, make_tokenizer()).train()
+    apply_techniques(model, plan, tmp_path)
+    ids = torch.zeros(1, TOKENS, dtype=torch.int64)
+    ledger = Ledger()
+    before = entered(model, ledger)
+    with torch.autocast("cpu", dtype=torch.bfloat16), ledger:
+        hidden = model.base_model.model.model(ids, use_cache=False).last_hidden_state
+        kept = ledger.bytes - before
+    assert hidden.requires_grad
+    states = TOKENS * SMALL["hidden_size"] * 2
+    layers = model.config.num_hidden_layers
+    # an input of each layer, the last norm's input in both types and output, rotary tables; a layer alone would keep 9 more
+    assert kept < (layers + 5) * states
 
 
 def prepared(model: torch.nn.Module, work: Workload, ledger: Ledger) -> LossModule:

@@ -38,7 +38,7 @@ def dora_moments(shape: ModelShape, work: Workload, kept: int) -> tuple[Moment, 
     c, h, m = work.compute_bytes, shape.hidden, shape.intermediate
     last = shape.mlp_linears[-1]
     given = Moment(
-        per_token=kept + (16 + 5 * c) * m + (12 + 2 * c) * h,
+        per_token=kept + (16 + 5 * c) * m + (16 + 2 * c) * h,
         fixed=c * last.inputs**2 + 4 * last.weights,
     )
     back = Moment(per_token=kept + (20 + 4 * c) * m, fixed=_matrices(shape, work))

@@ -207,17 +207,18 @@ class _Step:
         for size, graded in self._layer_peaks:
             given = g * graded if full else 0
             if work.fused_step:
-                sizes.append(last + size + head + self._not_stepped(given))
+                sizes.append(last + size + head + self._not_used(given))
             elif work.accumulation_steps > 1:
-                sizes.append(last + size + self.gradients + given)
+                waits = head if self.shape.tied else 0  # until the embedding's comes beside it
+                sizes.append(last + size + self.gradients + waits + self._not_used(given))
             else:
                 adapters = 0 if full else self.gradients // self.shape.layers
                 sizes.append(last + size + head + given + adapters)
                 sizes.append(first + size + self.gradients - embedding - own + given)
         return max(sizes)
 
-    def _not_stepped(self, given: int) -> int:
-        """Gradients of a layer that a fused step has not used yet, of those given: the largest, or where a layer gives its own together all.
+    def _not_used(self, given: int) -> int:
+        """Gradients of a layer that are not yet stepped with, or added up: the largest, or where a layer gives its own together all.
 
         A frugal layer counts its own.
         """
