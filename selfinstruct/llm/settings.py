@@ -77,6 +77,10 @@ class LLMSettings(BaseModel):
             raise ValueError("`model` names no folder; write local:FOLDER or local:bundled:demo")
         if self.base_url is None:
             return self
+        if self.is_local:
+            raise ValueError(
+                "`base_url` is a server's, and `model` runs in this process; name the server's model, or leave `base_url` out"
+            )
         parts = urlsplit(self.base_url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("`base_url` is no web address; write http://127.0.0.1:8000/v1, say")
