@@ -119,7 +119,7 @@ def draw_config(dice: random.Random) -> dict[str, Any]:
         )
         heads = kv_heads * dice.choice((1, 2, 4, 5, 7, 8) if kv_heads < 8 else (1, 2, 4, 5))
         hidden = heads * head_dim
-    if own and dice.random() < 0.6:
+    if own and family != "internlm3" and dice.random() < 0.6:
         hidden = 64 * dice.randint(12, 96)
     layers = dice.choice((2, 3, 3, 4))
     config: dict[str, Any] = {
@@ -134,7 +134,7 @@ def draw_config(dice: random.Random) -> dict[str, Any]:
         "max_position_embeddings": 131072,
         "pad_token_id": 0,
     }
-    if own:
+    if own or family == "internlm3":
         config["head_dim"] = head_dim
     if family in {"llama", "granite", "smollm3", "qwen3"} and dice.random() < 0.3:
         config["attention_bias"] = True

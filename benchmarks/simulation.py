@@ -25,6 +25,7 @@ from benchmarks.simulated_model import expanding, simulated_model
 from xtune.kernels.heads import base_model
 from xtune.kernels.stream import StreamedLayer, streamed_layers
 from xtune.memory import GIB, ModelShape, Workload, predict
+from xtune.models.fused_attention import share_key_heads
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ def simulate(config: Any, work: Workload, *, block: int = BLOCK, scratch: bool =
         stack.enter_context(cuda_autocast())
         stack.enter_context(expanding())
         stack.enter_context(_all_trained(work.rows, work.tokens))
+        share_key_heads(work.flash)
+        stack.callback(share_key_heads, True)
         stack.enter_context(ledger)
         module = _module(model, work, ledger)
         update = _Update(model, work, ledger)

@@ -3,6 +3,7 @@
 Importing this module is cheap; torch and transformers come with the first verb that needs them.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -304,9 +305,13 @@ def serve_with_vllm(runs: Sequence[str], *, host: str, port: int, api_key: str |
         XtuneError: vLLM is not installed, or the runs cannot be served by it.
     """
     from xtune.serve.names import name_runs  # noqa: PLC0415
-    from xtune.serve.vllm import hand_over, vllm_command  # noqa: PLC0415
+    from xtune.serve.vllm import hand_over, remarks, vllm_command, vllm_environment  # noqa: PLC0415
 
-    hand_over(vllm_command(name_runs(runs), host=host, port=port), api_key=api_key)
+    named = name_runs(runs)
+    command = vllm_command(named, host=host, port=port)
+    for remark in remarks(named, api_key=api_key):
+        logging.getLogger("xtune").warning(remark)
+    hand_over(command, api_key=api_key, environment=vllm_environment(named))
 
 
 def merge(

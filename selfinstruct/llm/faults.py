@@ -124,6 +124,8 @@ def _read_reply(body: bytes) -> Reply | Fault:
 
 
 def _finish_reason(found: Any) -> FinishReason:
+    if not isinstance(found, str):
+        return "stop"
     if found in {"length", "max_tokens"}:
         return "length"
     return "content_filter" if found == "content_filter" else "stop"

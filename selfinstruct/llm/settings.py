@@ -81,16 +81,26 @@ class LLMSettings(BaseModel):
             raise ValueError(
                 "`base_url` is a server's, and `model` runs in this process; name the server's model, or leave `base_url` out"
             )
-        parts = urlsplit(self.base_url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("`base_url` is no web address; write http://127.0.0.1:8000/v1, say")
-        if parts.username or parts.password:
-            raise ValueError(
-                "`base_url` holds a password; give it in the variable that key_variable names"
-            )
+        if problem := what_is_wrong_with(self.base_url):
+            raise ValueError(f"`base_url` {problem}")
         return self
 
     @property
     def is_local(self) -> bool:
         """Whether the model runs in this process."""
         return self.model.startswith(LOCAL)
+
+
+def what_is_wrong_with(url: str) -> str:
+    """Why a text cannot be a server's address, and what to do, to stand behind its name; empty if it can."""
+    no_address = "is no web address; write http://127.0.0.1:8000/v1, say"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # a port above 65,535, half a pair of brackets
+        return no_address
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
+        return no_address
+    if parts.username or parts.password:
+        return "holds a password; give it in the variable that key_variable names"
+    return ""

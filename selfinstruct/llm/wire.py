@@ -22,6 +22,7 @@ CONNECT_S = 15.0
 
 _MOST_HEAD_BYTES = 64 * 2**10
 _MOST_BODY_BYTES = 64 * 2**20
+_LAST_CALL_S = 0.5
 _IDLE_S = 4.0
 """A connection idle for longer is not used again: uvicorn, the commonest server, closes after 5 s."""
 
@@ -197,15 +198,22 @@ class DirectWire:
 
 
 class _Limit:
-    """Breaks a connection off when its time is up; a task of its own for each request would cost more than the request."""
+    """Breaks a connection off when its time is up; a task of its own for each request would cost more than the request.
+
+    The last call is a timer of its own: in a process that was stopped for a while (SIGSTOP, a paused virtual machine)
+    all timers are due before anything is read, and answers that are paid for lie in the sockets.
+    """
 
     def __init__(self, writer: asyncio.StreamWriter, seconds: float) -> None:
         self.expired = False
         self._writer = writer
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._expire)
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._last_call)
 
     def cancel(self) -> None:
         self._timer.cancel()
+
+    def _last_call(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(_LAST_CALL_S, self._expire)
 
     def _expire(self) -> None:
         self.expired = True
@@ -245,7 +253,9 @@ async def _read(reader: asyncio.StreamReader) -> tuple[Answer, bool]:
         status, headers = await _read_head(reader)
     keep = headers.get("connection", "").lower() != "close"
     try:
-        if "chunked" in headers.get("transfer-encoding", "").lower():
+        if status in _WITHOUT_BODY:
+            body = b""
+        elif "chunked" in headers.get("transfer-encoding", "").lower():
             body = await _read_chunks(reader)
         elif "content-length" in headers:
             length = int(headers["content-length"])
@@ -260,6 +270,10 @@ async def _read(reader: asyncio.StreamReader) -> tuple[Answer, bool]:
         raise _BodyCutError from None
     body = _decoded(body, headers.get("content-encoding", ""))
     return Answer(status=status, headers=headers, body=body), keep
+
+
+_WITHOUT_BODY = {204, 304}
+"""RFC 9112, section 6.3."""
 
 
 def _decoded(body: bytes, encoding: str) -> bytes:

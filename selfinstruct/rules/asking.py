@@ -89,6 +89,7 @@ _WORDS: Mapping[str, Words] = {
             r"START(?:please |can you |could you )?(?:turn|switch|dim|brighten|unlock|lock|start|stop|raise|lower)\b(?:GAP){0,14}\b(?:lights?|lamp|heating|thermostat|tv|television|air conditioning|front door|garage|vacuum|alarm|volume|washing machine|oven)\b(?:GAP){0,20}(?:\.|!|$|\?)",
             r"START(?:please |can you |could you )?(?:find|get|search for|book|check|look for)(?: me| us)? (?:an?|the|some)? ?(?:[\w-]+ ){0,2}?(?:flights?|hotels?|train tickets?|concert tickets?|rental car|airfare|uber)\b(?:GAP){0,40}\b(?:to|in|for|near|from)\b",
             r"\b(?:save|export|download|render)\b(?:GAP){0,30}\b(?:as|in|to) (?:an? )?(?:png|jpe?g|svg|mp3|mp4|wav|gif|docx?|xlsx?|pdf|zip|pptx?)\b",
+            r"START(?:please |can you |could you )?(?:e-?mail|send|forward|fax|print|share|deliver) (?:this|the|it|my)\b(?:GAP){0,30}\b(?:to my|to the|as an? (?:pdf|attachment)|by e-?mail)\b",
         ),
     ),
     "es": Words(
@@ -121,6 +122,7 @@ _WORDS: Mapping[str, Words] = {
             r"START(?:por favor,? |puedes )?(?:apag|encend|enciend|sub|baj|cierr|abr|activ|desactiv|atenú)\w* (?:el |la |las |los )(?:luz|luces|lámpara|calefacción|televisi\w+|aire acondicionado|puerta|persianas?|alarma|volumen|horno)\b",
             r"START(?:por favor,? |puedes |podrías )?(?:busc|búsc|encuentr|encuéntr|consig|consíg|mir|localiz)\w*(?:me|nos)? (?:un |una |el |la |los )?(?:\w+ ){0,2}?(?:vuelos?|hotel(?:es)?|billetes?|entradas?|alojamiento|pasajes?)\b(?:GAP){0,30}\b(?:a|en|para|de)\b",
             r"\b(?:guárd|guard|export|descarg)\w*(?:GAP){0,24}\b(?:en|como) (?:formato )?(?:png|jpe?g|svg|mp3|mp4|docx?|pdf|zip)\b",
+            r"START(?:por favor,? |puedes )?(?:env[ií]|mand|reenv[ií]|imprim|comparte)\w* (?:este|esta|el|la|mi)\b(?:GAP){0,30}\b(?:a mi|al|a la|en PDF|por correo)\b|\bqué (?:ponen|echan|hay)\b(?:GAP){0,20}\b(?:esta noche|hoy|este fin de semana)\b(?:GAP){0,10}\ben (?:el cine|la tele)",
         ),
     ),
     "fr": Words(
@@ -153,6 +155,7 @@ _WORDS: Mapping[str, Words] = {
             r"START(?:peux-tu |pouvez-vous )?(?:éteins|éteignez|allume|allumez|baisse|baissez|monte|ferme|ouvre|tamise)\w* (?:la |le |les |l')(?:lumières?|lampe|chauffage|télé\w*|climatisation|porte|volets?|alarme|volume|son|four)\b",
             r"START(?:peux-tu |pouvez-vous )?(?:cherch|trouv|déniche|réserv)\w*(?:-moi|-nous)? (?:un |une |le |la |des |les )?(?:\w+ ){0,2}?(?:vols?|hôtels?|billets?|chambre|location de voiture)\b(?:GAP){0,40}\b(?:pour|à|en|vers)\b",
             r"\b(?:enregistr|export|sauvegard|télécharg)\w*(?:-l[ae])?(?:GAP){0,24}\b(?:en|au format) (?:png|jpe?g|svg|mp3|mp4|docx?|pdf|zip)\b",
+            r"START(?:peux-tu |pouvez-vous )?(?:envoi|envoy|transf|imprim|partag)\w* (?:ce|cet|cette|le|la|mon|ma)\b(?:GAP){0,30}\b(?:à mon|à ma|au|en PDF|par (?:mail|courriel))\b",
         ),
     ),
     "de": Words(
@@ -185,6 +188,7 @@ _WORDS: Mapping[str, Words] = {
             r"START(?:bitte |kannst du )?(?:mach|schalt|dreh|dimm|stell|fahr|schließ)\w*(?: Sie)? (?:das |die |den |alle )(?:Licht(?:er)?|Lampe|Heizung|Fernseher|Klimaanlage|Tür|Rollläden|Alarm|Ton|Ofen|Staubsauger)\b",
             r"START(?:bitte |kannst du |könntest du )?(?:such|find|buch)\w*(?: Sie)?(?: mir| uns)? (?:einen |eine |ein |den |die |das )?(?:\w+ ){0,2}?(?:Flug|Flüge|Hotels?|Zugverbindung|Tickets?|Mietwagen|Fahrkarten?)\b",
             r"\b(?:speicher|exportier|lad)\w*(?:GAP){0,24}\b(?:als|im) (?:png|jpe?g|svg|mp3|mp4|docx?|pdf|zip)\b",
+            r"START(?:bitte |kannst du )?(?:schick|send|leit|druck|teil)\w* (?:diesen|diese|dieses|den|das|die|meinen?)\b(?:GAP){0,30}\b(?:an mein\w*|an den|an die|als PDF|per (?:E-)?Mail|aus)\b",
         ),
     ),
     "pt": Words(
@@ -217,6 +221,7 @@ _WORDS: Mapping[str, Words] = {
             r"START(?:por favor,? |você pode |pode )?(?:apagu|acend|deslig|ligu|aument|diminu|baix|fech|abr|ativ)\w* (?:o |a |as |os )(?:luz|luzes|lâmpada|aquecedor|televisão|TV|ar[- ]condicionado|porta|persianas?|alarme|volume|forno)\b",
             r"START(?:por favor,? |você pode |pode )?(?:encontr|busqu|procur|ach|reserv)\w*(?:-me)? (?:um |uma |o |a |os )?(?:\w+ ){0,2}?(?:voos?|hot(?:el|éis)|passage(?:m|ns)|ingressos?|hospedagem)\b(?:GAP){0,40}\b(?:para|em|no|na|de)\b",
             r"\b(?:salv|export|baix)\w*(?:-o|-a)?(?:GAP){0,24}\b(?:em|como) (?:formato )?(?:png|jpe?g|svg|mp3|mp4|docx?|pdf|zip)\b",
+            r"START(?:por favor,? |você pode |pode )?(?:envi|mand|encaminh|imprim|compartilh)\w* (?:este|esta|o|a|meu|minha)\b(?:GAP){0,30}\b(?:ao meu|à minha|para (?:o|a|meu|minha)|em PDF|por e-?mail)\b",
         ),
     ),
     "id": Words(
@@ -249,6 +254,7 @@ _WORDS: Mapping[str, Words] = {
             r"START(?:tolong |mohon )?(?:matikan|nyalakan|hidupkan|redupkan|kecilkan|besarkan|kunci|tutup)(?:lah)? (?:lampu|AC|televisi|TV|pemanas|alarm|pintu|volume|kipas|kompor)\b",
             r"START(?:tolong |mohon )?(?:cari|carikan|temukan|pesan|pesankan)(?:lah)?(?: saya| aku)? (?:sebuah )?(?:penerbangan|hotel|tiket|penginapan|kereta)\b",
             r"\b(?:simpan|ekspor|unduh)(?:lah|kan)*(?:GAP){0,24}\b(?:sebagai|dalam format|ke) (?:png|jpe?g|svg|mp3|mp4|docx?|pdf|zip)\b",
+            r"START(?:tolong |mohon )?(?:kirim|teruskan|cetak|bagikan)(?:kan|lah)* (?:laporan|dokumen|berkas|surat|pesan|file|email|foto)?\b(?:GAP){0,16}\b(?:ini|saya)\b(?:GAP){0,24}\b(?:ke|kepada|sebagai|dalam bentuk)\b|\bfilm apa\b(?:GAP){0,40}\b(?:malam ini|hari ini|sekarang)\b",
         ),
     ),
     "vi": Words(
@@ -281,6 +287,7 @@ _WORDS: Mapping[str, Words] = {
             r"START(?:hãy |vui lòng |giúp tôi )?(?:tắt|bật|giảm|tăng|khóa|đóng|mở) (?:đèn|tivi|TV|máy lạnh|điều hòa|lò sưởi|báo thức|âm lượng|cửa|quạt|bếp)\b",
             r"START(?:hãy |vui lòng |giúp tôi )?(?:tìm|đặt)(?: cho tôi| giúp tôi)? (?:một )?(?:chuyến bay|khách sạn|vé|phòng|xe)\b(?:GAP){0,30}\b(?:đi|ở|tại|đến|cho)\b",
             r"\b(?:lưu|xuất|tải)(?:GAP){0,24}\b(?:thành|dạng|dưới dạng)(?: tệp| file)? (?:png|jpe?g|svg|mp3|mp4|docx?|pdf|zip)\b|\b(?:bây giờ|lúc này|hiện giờ)\b(?:GAP){0,14}\b(?:có )?(?:mưa|nắng|tuyết)\b",
+            r"START(?:hãy |vui lòng |giúp tôi )?(?:gửi|chuyển tiếp|in|chia sẻ) (?:báo cáo|tài liệu|tệp|email|thư|ảnh|file|tin)?(?:GAP){0,6}(?:này|của tôi)\b(?:GAP){0,24}\b(?:cho|tới|đến|dưới dạng)\b",
         ),
     ),
     "ru": Words(
@@ -313,6 +320,7 @@ _WORDS: Mapping[str, Words] = {
             r"START(?:пожалуйста,? )?(?:выключи|включи|приглуши|убавь|прибавь|закрой|запри|сделай)(?:те)? (?:\w+ )?(?:свет|ламп\w+|отоплени\w+|телевизор|кондиционер|двер\w+|будильник|громкост\w+|духовк\w+|пылесос|сигнализаци\w+)\b",
             r"START(?:пожалуйста,? )?(?:найди|подбери|забронируй|поищи)(?:те)?(?: мне| нам)? (?:\w+ ){0,3}?(?:рейс\w*|отел\w+|гостиниц\w+|билет\w*|перел[её]т|номер) (?:в|на|до|из)\b",
             r"\b(?:сохрани|экспортируй|скачай)(?:те)?(?:GAP){0,24}\b(?:в|как) (?:формат\w* )?(?:png|jpe?g|svg|mp3|mp4|docx?|pdf|zip)\b|\b(?:в тренде|в трендах|трендах)\b(?:GAP){0,16}(?:youtube|ютуб|сегодня)|(?:сегодня|сейчас)(?:GAP){0,12}\bв тренд",
+            r"START(?:пожалуйста,? )?(?:отправь|перешли|распечатай|пошли|вышли)(?:те)? (?:эт\w+|мо\w+)\b(?:GAP){0,40}\b(?:в PDF|моему|моей|по почте|начальник\w*|коллег\w*)",
         ),
     ),
     "ar": Words(
@@ -345,6 +353,7 @@ _WORDS: Mapping[str, Words] = {
             r"START(?:من فضلك،? )?(?:أطفئ|أشعل|شغ[ّ]?ل|أغلق|افتح|اخفض|ارفع|خفّ?ف|اقفل)(?:ي)? (?:ضوء|الضوء|الأضواء|أضواء|التدفئة|التلفاز|المكيف|مكيف|الباب|المنبه|الصوت|الفرن|المصباح)",
             r"START(?:من فضلك،? )?(?:ابحث|اعثر|احجز|جد)(?:ي)?(?: لي)?(?: عن| على)? (?:أرخص |أفضل |أقرب )?(?:رحلة|فندق|تذكرة|تذاكر|رحلات|غرفة)",
             r"(?:احفظ|صدر|نز[ّ]?ل)\S*(?:GAP){0,24}(?:بصيغة|كملف) (?:png|jpe?g|svg|mp3|mp4|docx?|pdf|zip)",
+            r"START(?:من فضلك،? )?(?:أرسل|حوّ?ل|اطبع|شارك)(?:ي)? (?:هذا|هذه)(?:GAP){0,24}(?:إلى|بصيغة|عبر البريد)",
         ),
     ),
     "ja": Words(
@@ -376,6 +385,7 @@ _WORDS: Mapping[str, Words] = {
             r"(?:電気|照明|ライト|明かり|暖房|エアコン|テレビ|音量|鍵|ドア|アラーム|掃除機)を(?:つけ|消し|下げ|上げ|暗く|明るく|閉め|開け|オン|オフ|止め)(?:て|に)",
             r"(?:航空券|便|ホテル|宿|新幹線|チケット|レンタカー)を(?:\S{0,6})?(?:探し|見つけ|調べ|予約し|手配し)て",
             r"(?:PNG|JPE?G|SVG|MP3|MP4|PDF|ZIP|Word|Excel)(?:形式)?(?:で|に)(?:保存|書き出|出力|変換)し|(?:今|現在|いま)(?:GAP){0,14}(?:雨|雪|晴れ)(?:が|で|は)?(?:GAP){0,4}(?:降|すか|る)",
+            r"(?:この|その|私の)(?:報告書|書類|文書|資料|メール|ファイル|写真|レポート)を?(?:GAP){0,14}(?:送って|送信して|転送して|印刷して|共有して)|(?:今夜|今日)(?:GAP){0,10}(?:映画館|テレビ)(?:GAP){0,12}(?:何|上映|やって)",
         ),
     ),
     "ko": Words(
@@ -407,6 +417,7 @@ _WORDS: Mapping[str, Words] = {
             r"(?:불|전등|조명|난방|에어컨|텔레비전|티비|TV|볼륨|소리|문|알람|청소기)(?:을|를)? ?(?:켜|꺼|끄|줄여|높여|낮춰|잠가|닫아) ?(?:줘|주)",
             r"(?:항공권|비행기 ?표|항공편|호텔|숙소|기차표|티켓|렌터카)(?:을|를)? ?(?:\S{0,6} )?(?:찾아|알아봐|예약해|구해) ?(?:줘|주)",
             r"(?:PNG|JPE?G|SVG|MP3|MP4|PDF|ZIP|엑셀|워드)(?: 파일| 형식)?(?:로|으로) ?(?:저장|내보내|변환|출력)|(?:지금|현재)(?:GAP){0,12}(?:비|눈)가? ?(?:와|오|내려|내리)|유튜브에서(?: |GAP){0,6}(?:뜨는|인기)",
+            r"(?:이|그|내|제) (?:보고서|문서|자료|메일|파일|사진|서류)(?:를|을) ?(?:GAP){0,16}(?:보내|전송해|전달해|인쇄해|공유해) ?(?:줘|주)|(?:오늘 밤|오늘)(?:GAP){0,12}(?:영화관|극장|텔레비전)(?:GAP){0,12}(?:뭐|무엇|상영)",
         ),
     ),
     "th": Words(
@@ -439,6 +450,7 @@ _WORDS: Mapping[str, Words] = {
             r"(?:เปิด|ปิด|หรี่|ลด|เพิ่ม|ล็อก)(?:ไฟ|แอร์|ทีวี|โทรทัศน์|เครื่องทำความร้อน|ประตู|เสียง|พัดลม|นาฬิกาปลุก|เตา)(?:ห้อง|ใน|ให้|หน่อย|ที|\s|$)",
             r"(?:หา|ค้นหา|จอง)(?:เที่ยวบิน|โรงแรม|ตั๋ว|ที่พัก|รถเช่า)[^\n]{0,30}(?:ไป|ให้|ใน|ที่)",
             r"(?:บันทึก|ส่งออก|ดาวน์โหลด)[^\n]{0,20}(?:ไฟล์|\s)(?:PNG|JPE?G|SVG|MP3|MP4|PDF|ZIP)|(?:ตอนนี้|ขณะนี้)[^\n]{0,14}(?:ฝน|หิมะ)(?:ตก|กำลัง)",
+            r"(?:ส่ง|พิมพ์|แชร์|ส่งต่อ)(?:รายงาน|เอกสาร|ไฟล์|อีเมล|รูป)?นี้[^\n]{0,20}(?:ให้|ถึง|เป็น|ทาง)",
         ),
     ),
 }

@@ -356,7 +356,7 @@ def test_sigterm_ends_a_chat_that_waits_for_a_question(finished_run: Path) -> No
     )
     assert child.stdout is not None
     assert "Commands" in child.stdout.readline()
-    time.sleep(0.2)
+    time.sleep(0.2)  # it waits for a question then, or is about to: it ends in the same way
     child.terminate()
     _, err = child.communicate(timeout=300)
     assert (child.returncode, err) == (130, "Interrupted.\n")

@@ -367,6 +367,21 @@ def test_a_second_ctrl_c_leaves_what_is_under_way(tmp_path):
     assert "The same command goes on from here." in err
 
 
+def test_a_run_that_was_stopped_for_longer_than_its_timeout_takes_the_answers_that_came(tmp_path):
+    timeout_s = 5
+    with serving(ScriptedLLM(delay_s=1)) as server:
+        arguments = recipe(tmp_path, server, llm__concurrency=8, llm__timeout_s=timeout_s)
+        process = start(arguments)
+        wait_for_requests(server, 8, process)
+        time.sleep(0.3)  # now it waits for the answers and does nothing else
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(timeout_s + 1)
+        process.send_signal(signal.SIGCONT)
+        code, _, err = finish(process)
+    assert code == 0, err
+    assert set(server.paid.values()) == {1}
+
+
 def test_a_second_run_on_the_folder_is_refused(tmp_path):
     with serving(ScriptedLLM(delay_s=60)) as server:
         arguments = recipe(tmp_path, server)

@@ -226,8 +226,9 @@ def test_retry_after_is_read_as_seconds_as_a_date_and_as_openai_writes_it():
         (Say(status=403, body={"error": {"message": "no"}}), "does not let this key use scripted"),
         (Say(status=404, body={"error": {"message": "no such model"}}), "it has scripted"),
         (Say(status=302, body="", headers={"Location": "/"}), "usually ends in /v1"),
+        (Say(status=204, body=None), "usually ends in /v1"),
     ],
-    ids=["401", "402", "quota", "403", "404", "302"],
+    ids=["401", "402", "quota", "403", "404", "302", "204"],
 )
 def test_what_cannot_be_mended_by_asking_stops_at_once_and_says_what_to_do(said, words):
     outcome, server = answered(lambda *_: said)
@@ -423,6 +424,7 @@ def test_a_server_is_asked_once_whether_it_keeps_to_a_schema(said, expected):
         b'{"choices": null}',
         b'{"choices": [null]}',
         b'{"choices": [{"message": {"content": 3}}]}',
+        b'{"choices": [{"message": {"content": ""}, "finish_reason": ["stop"]}], "usage": [1]}',
         b"\xff\xfe",
         b"[" * 5000,
     ],
@@ -437,6 +439,32 @@ def test_a_surrogate_in_an_answer_does_not_break_a_file():
     reply = read_answer(Answer(status=200, body=body))
     assert isinstance(reply, Reply)
     reply.text.encode("utf-8")
+
+
+def test_an_odd_reason_or_count_is_no_more_than_odd():
+    body = completion("4. Instruction: Sing.")
+    body["choices"][0]["finish_reason"] = {"why": "stop"}
+    body |= {"model": ["x"], "usage": {"prompt_tokens": "many", "completion_tokens": -5}}
+    reply = read_answer(Answer(status=200, body=json.dumps(body).encode()))
+    assert reply == Reply(text="4. Instruction: Sing.")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:99999/v1", "http://[::1/v1", "http://x:y/v1", "127.0.0.1:8000/v1"]
+)
+def test_what_cannot_be_an_address_is_one_line_wherever_it_stands(url, monkeypatch):
+    with pytest.raises(ValueError, match="is no web address"):
+        LLMSettings(model="x", base_url=url)
+    monkeypatch.setenv("OPENAI_BASE_URL", url)
+    with pytest.raises(AccountError, match="OPENAI_BASE_URL is no web address"):
+        ServerLLM(LLMSettings(model="x"))
+
+
+def test_a_password_in_the_address_is_refused_and_not_shown(monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://me:hunter2@host/v1")
+    with pytest.raises(AccountError, match="holds a password") as told:
+        ServerLLM(LLMSettings(model="x"))
+    assert "hunter2" not in f"{told.value}"
 
 
 def test_no_key_is_one_line_and_a_server_on_this_machine_needs_none(monkeypatch):

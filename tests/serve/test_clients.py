@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import httpx2
 import jsonschema
 import openai
 import pytest
@@ -143,8 +144,8 @@ def test_an_answer_keeps_to_the_schema_that_is_asked_for(client: OpenAI) -> None
     options: Any = {
         "model": "tasks",
         "messages": [{"role": "user", "content": "The customer is Kubel."}],
-        "max_tokens": 100,
-        "n": 3,
+        "max_tokens": 60,
+        "n": 2,
         "seed": 1,
     }
     form: Any = {"type": "json_schema", "json_schema": {"name": "order", "schema": SCHEMA}}
@@ -153,12 +154,12 @@ def test_an_answer_keeps_to_the_schema_that_is_asked_for(client: OpenAI) -> None
         assert choice.finish_reason == "stop"
         jsonschema.validate(json.loads(choice.message.content or ""), SCHEMA)
     pieces = list(client.chat.completions.create(response_format=form, stream=True, **options))
-    streamed = ["", "", ""]
+    streamed = ["", ""]
     for piece in pieces:
         streamed[piece.choices[0].index] += piece.choices[0].delta.content or ""
     assert streamed == [choice.message.content for choice in reply.choices]
     told = client.chat.completions.create(
-        response_format={"type": "json_object"}, logprobs=True, **options
+        response_format={"type": "json_object"}, logprobs=True, **{**options, "max_tokens": 9}
     )
     assert all((choice.message.content or "").startswith("{") for choice in told.choices)
 
@@ -192,3 +193,30 @@ def test_without_the_package_the_command_that_installs_it_is_told(
             messages=[{"role": "user", "content": "x"}],
             response_format={"type": "json_object"},
         )
+
+
+def test_texts_are_tokenised_and_put_together_again(
+    demo: api.Server, plain: tuple[Any, Any]
+) -> None:
+    _, tokenizer = plain
+    asking = httpx2.Client(base_url=demo.url.removesuffix("/v1"))
+    text = "We put yellow 🙂 duters"
+    told = asking.post("/tokenize", json={"prompt": text, "return_token_strs": True}).json()
+    assert told["tokens"] == tokenizer(text)["input_ids"]
+    assert (told["count"], told["max_model_len"]) == (len(told["tokens"]), 2048)
+    assert told["token_strs"] == tokenizer.convert_ids_to_tokens(told["tokens"])
+    again = asking.post("/detokenize", json={"model": "tasks", "tokens": told["tokens"]}).json()
+    assert again == {"prompt": text}
+    info = asking.get("/tokenizer_info").json()
+    assert info["eos_token"] == tokenizer.eos_token
+    for path, body in (
+        ("/tokenize", {"promt": "x"}),
+        ("/tokenize", {"prompt": 3}),
+        ("/detokenize", {"tokens": [10**9]}),
+        ("/detokenize", {"tokens": [-1]}),
+    ):
+        reply = asking.post(path, json=body)
+        assert reply.status_code == 400
+        assert "\n" not in reply.json()["error"]["message"]
+    assert asking.post("/tokenize", json={"model": "x", "prompt": ""}).status_code == 404
+    asking.close()

@@ -104,7 +104,7 @@ class Say:
 
     status: int = 200
     body: Any = None
-    """Text, bytes, or a value for JSON."""
+    """Text, bytes, or a value for JSON; None: not even its length."""
 
     headers: dict[str, str] = field(default_factory=dict)
     cut_after: int | None = None
@@ -211,6 +211,8 @@ class ScriptedLLM:
 
     @staticmethod
     def _payload(said: Say) -> bytes:
+        if said.body is None:
+            return f"HTTP/1.1 {said.status} X\r\n\r\n".encode()
         text = said.body if isinstance(said.body, str | bytes) else json.dumps(said.body)
         data = text if isinstance(text, bytes) else text.encode()
         headers = {"Content-Type": "application/json", **said.headers}

@@ -15,8 +15,20 @@ from xtune.shown import say
 KEY = "XTUNE_API_KEY"
 """Variable of the environment with the API key."""
 
+OWN = (
+    "base",
+    "max_input_tokens",
+    "max_output_tokens",
+    "max_concurrent",
+    "max_queued",
+    "grace",
+    "fast",
+)
+"""Options that xtune's own engine alone knows."""
+
 
 def serve(
+    context: typer.Context,
     runs: Annotated[
         list[str],
         typer.Argument(
@@ -66,6 +78,7 @@ def serve(
     if api_key is not None and not api_key.strip():
         raise XtuneError("The API key is empty.", advice=f"Set {KEY}, or leave --api-key out.")
     if engine == "vllm":
+        _refuse_own(context)
         api.serve_with_vllm(runs, host=host, port=port, api_key=api_key)
         return
     for package in ("fastapi", "uvicorn"):
@@ -95,6 +108,24 @@ def serve(
     say(server)
     if not server.run(grace_s=grace):
         raise Interrupted("Stopped. Answers that were not finished in time are broken off.")
+
+
+def _refuse_own(context: typer.Context) -> None:
+    """Refuse options that vLLM would not be told of.
+
+    Raises:
+        XtuneError: One was given.
+    """
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in OWN
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    ]
+    if given:
+        raise XtuneError(
+            f"{', '.join(given)}: not with --engine vllm, which has options of its own.",
+            advice="Leave them out; `vllm serve --help=all` names vLLM's.",
+        )
 
 
 def _hide_key(api_key: str | None) -> None:

@@ -2,7 +2,8 @@
 
 from functools import cached_property
 
-from xtune.memory.layer import SCORE_BYTES, Layer, Moment
+from xtune.memory.layer import SCORE_BYTES, Layer
+from xtune.memory.moments import Moment
 from xtune.memory.shape import Linear, ModelShape
 from xtune.memory.workload import Workload
 
@@ -49,10 +50,11 @@ class FrugalLayer(Layer):
 
     def peaks(self) -> tuple[int, ...]:
         """Bytes of the moments, without the layer's input."""
-        n, c, w = self.work.positions, self.c, self.w
+        n, c, w, held = self.work.positions, self.c, self.w, self.work.held_bytes
         turned = max(w, c) if w > c else c  # float32 tables turn queries and keys into float32
-        whole = n * (w * self.h + (turned + c) * (self.q + self.k))
-        without = n * (w * self.h + turned * self.q + (turned + c) * self.k)
+        given = turned if self.work.dora else c  # what attention gave, and values
+        whole = n * (held * self.h + (turned + given) * (self.q + self.k))
+        without = n * (held * self.h + turned * self.q + (turned + given) * self.k)
         finishing = [each.bytes(self.tile) for each in self._finishing()]
         projecting = [each.bytes(self.tile) for each in self._projecting()]
         finished, every = self._sums()
@@ -61,7 +63,7 @@ class FrugalLayer(Layer):
             *(whole + finished + made + each for each in finishing),
             whole + finished + self._group(),
             *(without + every + self._made(self._attention[:-1]) + each for each in projecting),
-            n * w * self.h + every + self._given(),
+            n * held * self.h + every + self._given(),
         )
 
     def _sums(self) -> tuple[int, int]:

@@ -6,32 +6,17 @@ token unless they say otherwise. They follow transformers' layers, PEFT's adapte
 `benchmarks/simulation.py` runs these and holds the formulas to them.
 """
 
-from dataclasses import dataclass
 from functools import cached_property
 
+from xtune.memory.moments import Moment, dora_moments
 from xtune.memory.shape import Linear, ModelShape
 from xtune.memory.workload import ADAPTER_BYTES, Workload
 
 SCORE_BYTES = 2**26
 """float32 scores of a softcapped block that exist at one time (`xtune.kernels.attention.SCORE_BYTES`)."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Moment:
-    """A moment of one layer's backward pass."""
-
-    per_token: int
-    """Bytes for every token that the layer, or its tile, is computed over."""
-
-    fixed: int = 0
-    """Bytes whatever the length."""
-
-    graded: int = 0
-    """Entries of the layer's own matrices that have gradients by then, where they are trained."""
-
-    def bytes(self, positions: int) -> int:
-        """All of it for so many tokens."""
-        return positions * self.per_token + self.fixed
+WIDEST_IN_REGISTERS = 128
+"""Widest head whose gradients of keys and values torch's memory-efficient kernel sums in registers (`kOutputInRF`)."""
 
 
 class Layer:
@@ -122,8 +107,6 @@ class Layer:
             kept += c * (q + k) + c * q
         if self.work.dora:  # what base and adapter gave, each once more
             kept += 2 * c * (q + 2 * k + self.h)
-        if self.work.quantization == "int8":  # what it reads is kept until the layer is done
-            kept += c * (2 * q + self.width + 4 * self.h)
         return kept
 
     @cached_property
@@ -144,7 +127,10 @@ class Layer:
     def repeats_keys(self) -> bool:
         """Whether keys and values are repeated for every query head before attention."""
         grouped = self.shape.heads != self.shape.kv_heads
-        return grouped and (self.has_mask or self.work.attention == "eager")
+        repeats = self.has_mask or not self.work.flash
+        return grouped and (
+            self.work.attention == "eager" or (self.work.attention == "sdpa" and repeats)
+        )
 
     @property
     def has_mask(self) -> bool:
@@ -153,6 +139,11 @@ class Layer:
             return False
         window = self.shape.sliding_window
         return self.work.packing or (window is not None and window <= self.work.tokens)
+
+    @property
+    def aside(self) -> int:
+        """What LLM.int8() has read of the feed-forward block and keeps until the layer is done: c m and c h."""
+        return self.c * (self.width + self.h) if self.work.quantization == "int8" else 0
 
     @property
     def pairs(self) -> int:
@@ -182,7 +173,7 @@ class Layer:
             return 4 * self.e * m + visits + 12 * self.shape.experts
         product = c * m * min(1, self._read(self._feed_forward[-1:]))
         if self.work.dora:  # float32, and what base and adapter gave of gate and up
-            return (16 + 4 * c) * m + product
+            return (12 + 4 * c) * m + product
         return 3 * c * m + product
 
     @cached_property
@@ -275,9 +266,9 @@ class Layer:
             return self._expert_moments(kept)
         down = self._feed_forward[-1].weights
         if self.work.dora:
-            return (Moment(per_token=kept + (20 + 4 * c) * m, fixed=self._matrices),)
-        wide = 7 if self.work.quantization == "int8" else 6
-        two = Moment(per_token=kept + wide * c * m, graded=down)
+            return dora_moments(self.shape, self.work, kept)
+        kept += c * m if self.aside else 0
+        two = Moment(per_token=kept + 6 * c * m, graded=down)
         one = Moment(per_token=kept + 5 * c * m, fixed=self.expanded, graded=0)
         moments = (two, one) if self.expanded else (two,)
         if (
@@ -291,12 +282,6 @@ class Layer:
             moments = (*moments, Moment(per_token=again))
         return moments
 
-    @property
-    def _matrices(self) -> int:
-        """What DoRA makes of one linear layer: a float32 unit matrix of its inputs, and five of the layer's size in the compute type."""
-        linears = (*self._attention, *self._feed_forward)
-        return max(4 * each.inputs**2 + 5 * self.c * each.weights for each in linears)
-
     def _expert_moments(self, kept: int) -> tuple[Moment, ...]:
         """Of a mixture, whose tokens are copied for each expert they visit (s).
 
@@ -306,11 +291,14 @@ class Layer:
         c, h, m, s = self.e, self.h, self.width, self.shape.experts_per_token
         own = 12 * self.shape.experts
         all_experts, factors = self.experts, self.factors
-        wide = 4 if self.shape.model_type == "mixtral" else c
+        mixtral = (
+            self.shape.model_type == "mixtral"
+        )  # sums in float32, and casts what comes of them
+        wide, more = (4, c) if mixtral else (c, 0)
         matrices = self.shape.experts * self.h * self.shape.expert_intermediate
         return (
             Moment(
-                per_token=kept + own + (2 * c + 3 * wide) * h * s + 4 * c * m,
+                per_token=kept + own + (2 * c + 3 * wide + more) * h * s + 4 * c * m,
                 fixed=all_experts + factors,
             ),
             Moment(
@@ -328,7 +316,7 @@ class Layer:
     def _between(self, before: int) -> Moment:
         """The norm before the block goes back: its float32 input, copies of it and the gradient (w h)."""
         scaled = self.w * self.h if self._scales_residual else 0
-        each = before + scaled + (4 + self._back + self.w) * self.h
+        each = before + scaled + (4 + self._back + self.w) * self.h + self.aside
         return Moment(per_token=each, graded=self._block_entries)
 
     @property
@@ -355,6 +343,7 @@ class Layer:
         """
         c, q, k, h = self.c, self.q, self.k, self.h
         kept = self.first_half + self.w * h * (2 if self._scales_residual else 1) + self.low_rank
+        kept += self.aside
         graded = self._block_entries + self._attention[-1].weights
         norms = (4 + self._before_scale) * (q + k) if self.shape.query_key_norm != "none" else 0
         views = c * (q + k) if self.shape.fused else 0
@@ -371,7 +360,8 @@ class Layer:
             gone = (
                 2 * c * h if self.work.casts_inputs else 0
             )  # copies of keys' and values' projections
-            per_token = kept + 2 * h - gone + (24 + self._before_scale) * q + 6 * k
+            out = c * q if self.aside else 0  # what attention gave, which is kept too
+            per_token = kept + out + 2 * h - gone + (24 + self._before_scale) * q + 6 * k
             moments.append(Moment(per_token=per_token, graded=graded))
         return tuple(moments)
 
@@ -392,13 +382,16 @@ class Layer:
         """What the attention kernel has inside, going back.
 
         float32 sums of the queries' gradients and one number a head; where key heads are shared, the gradients of keys and values
-        for every query head.
+        for every query head. The memory-efficient kernel, where flash attention does not run, has the same, and for wide heads
+        float32 sums of the keys' and values' gradients.
         """
         if self.work.attention == "eager":
             return 0
         width = query // heads
         sums = 4 * heads * (-(-width // 32) * 32 + 1)
         shared = 2 * self.c * query if query != key and not self.repeats_keys else 0
+        if not self.work.flash and width > WIDEST_IN_REGISTERS:
+            shared += 8 * query
         return sums + shared
 
     @property

@@ -123,7 +123,7 @@ class _Step:
     @property
     def hidden(self) -> int:
         """The hidden states between two layers."""
-        return self.work.positions * self.shape.hidden * self.work.state_bytes
+        return self.work.positions * self.shape.hidden * self.work.held_bytes
 
     @property
     def _shared(self) -> int:
@@ -207,7 +207,7 @@ class _Step:
         for size, graded in self._layer_peaks:
             given = g * graded if full else 0
             if work.fused_step:
-                sizes.append(last + size + max(self.gradients, head))
+                sizes.append(last + size + head + self._not_stepped(given))
             elif work.accumulation_steps > 1:
                 sizes.append(last + size + self.gradients + given)
             else:
@@ -215,6 +215,18 @@ class _Step:
                 sizes.append(last + size + head + given + adapters)
                 sizes.append(first + size + self.gradients - embedding - own + given)
         return max(sizes)
+
+    def _not_stepped(self, given: int) -> int:
+        """Gradients of a layer that a fused step has not used yet, of those given: the largest, or where a layer gives its own together all.
+
+        A frugal layer counts its own.
+        """
+        if self.work.frugal:
+            return 0
+        if self.work.is_shelved:
+            return given
+        largest = max(linear.weights for _, linear in self.shape.linears)
+        return min(given, self.gradient_bytes * largest)
 
     def _of_embedding(self) -> int:
         """The embedding's gradient, as its hidden states' has come; of one matrix the head's waits beside it, and their sum is a third."""

@@ -110,6 +110,9 @@ class Workload:
 
     packing: bool = False
     attention: str = "sdpa"
+    flash: bool = True
+    """Whether the device's flash attention takes these heads; where it does not, sdpa is given copies of the key heads."""
+
     device: str = "cuda"
     world_size: int = 1
 
@@ -132,6 +135,11 @@ class Workload:
     def state_bytes(self) -> int:
         """Bytes of a number of the hidden states: of a weight, or where DoRA's float32 magnitudes multiply what layers give, 4."""
         return ADAPTER_BYTES if self.dora else self.weight_bytes
+
+    @property
+    def held_bytes(self) -> int:
+        """The same of those that are held for all tokens: frugal layers write them in the type of the embedding's."""
+        return self.weight_bytes if self.frugal else self.state_bytes
 
     @property
     def is_shelved(self) -> bool:

@@ -10,7 +10,7 @@ from xtune.hardware import Hardware, Launch
 from xtune.memory import ModelShape, Workload
 from xtune.plan.checks import check_machine, fused_problem
 from xtune.plan.fit import Fit, Limits, budget_bytes, fit, longest
-from xtune.plan.precision import Precision, decide_attention, decide_precision
+from xtune.plan.precision import Precision, decide_attention, decide_precision, has_flash
 from xtune.plan.techniques import can_be_fused
 from xtune.plan.types import Choice
 from xtune.recipe import LowRank, QLoRA, Recipe
@@ -62,6 +62,7 @@ def ask(
         compute_dtype=formats.compute.value,
         packing=packing.value,
         attention=attention.value,
+        flash=has_flash(hardware, shape, formats.compute.value),
         device=hardware.device,
         world_size=launch.world_size,
         subspace_rank=recipe.train.subspace_rank,

@@ -79,23 +79,29 @@ def _read(path: Path) -> Mapping[str, Any] | None:
 
 def _results(value: Mapping[str, Any]) -> Iterator[TaskResult]:
     how = _how(value)
-    for part in value["tasks"]:
-        measures = part.get("measures") if isinstance(part, Mapping) else None
-        for name, measure in (measures if isinstance(measures, Mapping) else {}).items():
-            sides = [measure.get(key) for key in ("base", "tuned", "difference")] if isinstance(measure, Mapping) else []  # fmt: skip
-            if sides and all(isinstance(side, Mapping) and is_finite(side.get("value")) for side in sides):  # fmt: skip
-                questions = part.get("questions")
+    for part in map(_mapping, value["tasks"]):
+        questions = part.get("questions")
+        for name, measure in _mapping(part.get("measures")).items():
+            base, tuned, difference = (
+                _mapping(_mapping(measure).get(key)) for key in ("base", "tuned", "difference")
+            )
+            if all(is_finite(side.get("value")) for side in (base, tuned, difference)):
                 yield TaskResult(
                     task=str(part.get("task", "?")),
                     language=str(part.get("language", "?")),
                     measure=str(name),
                     how=how,
                     questions=questions if isinstance(questions, int) else 0,
-                    base=sides[0],
-                    tuned=sides[1],
-                    difference=sides[2],
+                    base=base,
+                    tuned=tuned,
+                    difference=difference,
                     verdict=str(measure.get("verdict", "")),
                 )
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    """The object that a file should hold here; empty if it holds something else."""
+    return value if isinstance(value, dict) else {}
 
 
 def _how(value: Mapping[str, Any]) -> str:

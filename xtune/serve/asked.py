@@ -125,7 +125,7 @@ def ask_completion(engine: Engine, body: CompletionRequest) -> Asked:
         for given in body.prompts
     ]
     return Asked(
-        request=Request(served=served, rows=rows, stop=body.stops),
+        request=Request(served=served, rows=rows, stop=body.stops, continues=True),
         prompt_tokens=sum(map(len, prompts)),
         echo=tuple(text for text in texts for _ in range(body.n or 1)) if body.echo else (),
     )
@@ -166,7 +166,7 @@ def _tokens(served: Served, prompt: str | list[int]) -> list[int]:
                 param="prompt",
             )
         return prompt
-    _check_unicode([prompt], "prompt")
+    check_unicode([prompt], "prompt")
     ids: list[int] = served.tokenizer(prompt, verbose=False)["input_ids"]
     # no end-of-text token at the end, which some tokenizers would add
     return ids[:-1] if len(ids) > 1 and ids[-1] == served.tokenizer.eos_token_id else ids
@@ -282,10 +282,15 @@ def _check_json(value: object, param: str) -> None:
         text = json.dumps(value, ensure_ascii=False)
     except RecursionError:
         raise ApiError(400, f"`{param}` is nested too deeply.", param=param) from None
-    _check_unicode([text], param)
+    check_unicode([text], param)
 
 
-def _check_unicode(texts: Sequence[str], param: str) -> None:
+def check_unicode(texts: Sequence[str], param: str) -> None:
+    """Refuse texts that are none in Unicode.
+
+    Raises:
+        ApiError: One holds half of a surrogate pair.
+    """
     try:
         for text in texts:
             text.encode()

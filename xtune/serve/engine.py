@@ -25,6 +25,10 @@ CACHE_SHARE = {"cuda": 0.6, "cpu": 0.25}
 """Share of the memory that is free after loading which keys and values may take; the rest is for activations and for
 other programs. A design choice."""
 
+CONTEXT_TOKENS = 8
+"""Tokens of a prompt that decide how the text behind it begins, with a space or without: more than the bytes of a
+character, which may be a token each."""
+
 FAILED = "The server could not compute this answer; its log says why."
 
 NO_ROOM = "This answer does not fit into the server's memory, not even by itself; ask with a shorter prompt."
@@ -87,6 +91,9 @@ class Request:
 
     loop: asyncio.AbstractEventLoop = field(init=False)
     """Whose task reads the news: the one that submits."""
+
+    continues: bool = False
+    """Whether the answers go on with their prompts' texts, rather than begin their own."""
 
     gone: bool = False
 
@@ -157,7 +164,11 @@ class Engine:
                 request=request,
                 choice=choice,
                 row=row,
-                pieces=Pieces(request.served.tokenizer, keep),
+                pieces=Pieces(
+                    request.served.tokenizer,
+                    keep,
+                    before=row.prompt[-CONTEXT_TOKENS:] if request.continues else (),
+                ),
             )
             for choice, row in enumerate(request.rows)
         ]

@@ -114,9 +114,9 @@ class Reply(ABC):
     def more(self, one: News) -> list[dict[str, Any]]:
         """The pieces of a choice that news make."""
 
-    def token_bytes(self, token: int) -> bytes:
-        """The bytes of a token."""
-        return bytes_of(self.asked.request.served.tokenizer, token)
+    def token_bytes(self, token: int, *, first: bool = False) -> bytes:
+        """The bytes of a token; `first` where a text begins with it."""
+        return bytes_of(self.asked.request.served.tokenizer, token, first=first)
 
 
 class ChatReply(Reply):
@@ -130,6 +130,9 @@ class ChatReply(Reply):
         format = asked.request.served.calls
         self._format = format if asked.tools else None
         self._logprobs = asked.request.rows[0].top_logprobs is not None
+        self._begun: set[int] = set()
+        """Choices of which log probabilities were told."""
+
         self._watches = [
             CallWatch(self._format) if self._format is not None else None
             for _ in asked.request.rows
@@ -152,7 +155,7 @@ class ChatReply(Reply):
         return {
             "index": place,
             "message": message,
-            "logprobs": self._logprobs_of(tokens),
+            "logprobs": self._logprobs_of(place, tokens),
             "finish_reason": finish,
         }
 
@@ -193,24 +196,23 @@ class ChatReply(Reply):
         return {
             "index": place,
             "delta": delta,
-            "logprobs": self._logprobs_of(tokens) if tokens else None,
+            "logprobs": self._logprobs_of(place, tokens) if tokens else None,
             "finish_reason": finish,
         }
 
-    def _logprobs_of(self, tokens: list[Any]) -> dict[str, Any] | None:
+    def _logprobs_of(self, place: int, tokens: list[Any]) -> dict[str, Any] | None:
         if not self._logprobs:
             return None
-        content = [
-            {
-                **self._entry(token, logprob),
-                "top_logprobs": [self._entry(*other) for other in likeliest],
-            }
-            for token, logprob, likeliest in tokens
-        ]
+        content = []
+        for token, logprob, likeliest in tokens:
+            first = place not in self._begun
+            self._begun.add(place)
+            others = [self._entry(*other, first=first) for other in likeliest]
+            content.append({**self._entry(token, logprob, first=first), "top_logprobs": others})
         return {"content": content, "refusal": None}
 
-    def _entry(self, token: int, logprob: float) -> dict[str, Any]:
-        data = self.token_bytes(token)
+    def _entry(self, token: int, logprob: float, *, first: bool) -> dict[str, Any]:
+        data = self.token_bytes(token, first=first)
         return {"token": _named(data), "logprob": logprob, "bytes": list(data)}
 
 
@@ -227,6 +229,9 @@ class CompletionReply(Reply):
         self._decoders = [getincrementaldecoder("utf-8")("replace") for _ in range(rows)]
         self._echoes = dict(enumerate(asked.echo))
         """Prompts that are still to be told, by choice."""
+
+        self._begun = [False] * rows
+        """Whether anything but special tokens of the prompt was told."""
 
     @property
     def piece_object(self) -> str:
@@ -278,7 +283,10 @@ class CompletionReply(Reply):
             within: The prompt that it is of, which may lack special tokens.
         """
         token, logprob, likeliest = told
-        data, decoder = self.token_bytes(token), self._decoders[place]
+        special = token in self.asked.request.served.tokenizer.all_special_ids
+        first = within is not None and not self._begun[place]
+        self._begun[place] |= not special
+        data, decoder = self.token_bytes(token, first=first), self._decoders[place]
         if data and not 0x80 <= data[0] < 0xC0:  # a character that was not finished stays so
             self._offsets[place] += len(decoder.decode(b"", final=True))
         offset = self._offsets[place]
@@ -288,9 +296,11 @@ class CompletionReply(Reply):
         logprobs["top_logprobs"].append(
             None
             if likeliest is None
-            else {_named(self.token_bytes(other), "bytes:"): value for other, value in likeliest}
+            else {
+                _named(self.token_bytes(other, first=first), "bytes:"): value
+                for other, value in likeliest
+            }
         )
-        special = token in self.asked.request.served.tokenizer.all_special_ids
         if within is None or not special or within.startswith(data.decode(), offset):
             self._offsets[place] += len(decoder.decode(data))
 
