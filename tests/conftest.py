@@ -1,11 +1,15 @@
 """Fixtures for all tests: a tiny model folder and rows to train it on, made here from nothing."""
 
 import json
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# what is printed is as wide as a terminal that nobody set: 80 columns
+os.environ.pop("COLUMNS", None)
 
 CHATML = (
     "{% for message in messages %}"

@@ -75,8 +75,13 @@ class LLMSettings(BaseModel):
         """
         if self.model == LOCAL:
             raise ValueError("`model` names no folder; write local:FOLDER or local:bundled:demo")
-        problem = what_is_wrong_with(self.base_url) if self.base_url is not None else ""
-        if problem:
+        if self.base_url is None:
+            return self
+        if self.is_local:
+            raise ValueError(
+                "`base_url` is a server's, and `model` runs in this process; name the server's model, or leave `base_url` out"
+            )
+        if problem := what_is_wrong_with(self.base_url):
             raise ValueError(f"`base_url` {problem}")
         return self
 

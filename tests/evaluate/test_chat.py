@@ -154,7 +154,7 @@ def test_the_base_answers_beside_an_adapter_and_goes_on_from_its_own_answers(
     tokenizer.save_pretrained(run / "adapter")
     opened = open_run(run, device="cpu")
     tuned = Chat(opened, decoding=SHORT)
-    base = base_chat(run, opened, decoding=SHORT)
+    base = base_chat(run, opened, tuned)
     shown: list[str] = []
     lines = iter(["one two", "three", "/reset", "/exit"])
     converse(tuned, base=base, read=lambda _: next(lines), write=shown.append)
@@ -170,8 +170,10 @@ def test_the_base_answers_beside_an_adapter_and_goes_on_from_its_own_answers(
 
 
 def test_a_bare_model_has_no_base_to_talk_to(base_folder: Path) -> None:
+    opened = open_run(base_folder, device="cpu")
+    alone = Chat(opened, decoding=SHORT)
     with pytest.raises(RunError, match="does not say what it was before"):
-        base_chat(base_folder, open_run(base_folder, device="cpu"))
+        base_chat(base_folder, opened, alone)
 
 
 def test_settings_are_changed_shown_and_refused_by_name(chat: Chat) -> None:

@@ -72,6 +72,13 @@ def test_a_key_in_a_recipe_or_on_the_command_line_is_refused_and_not_repeated(tm
         assert "key_variable" in problems[0]
 
 
+def test_a_server_named_beside_a_model_of_this_process_is_refused(tmp_path):
+    """As in `selfinstruct run demo llm.base_url=...`, which would ask the bundled model all the same."""
+    recipe = "languages: [es]\nllm: {model: 'local:bundled:tasks'}\nrun: {folder: out}\n"
+    (problem,) = told(tmp_path, recipe, "llm.base_url=http://127.0.0.1:8000/v1")
+    assert "name the server's model, or leave `base_url` out" in problem
+
+
 def test_what_may_change_in_a_run_that_goes_on():
     old = read_settings("multialpaca").model_dump(mode="json")
     free = [
