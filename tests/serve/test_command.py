@@ -1,8 +1,11 @@
 """`xtune serve` as a person starts and ends it: signals, keys, ports, names, vLLM."""
 
 import json
+import os
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
