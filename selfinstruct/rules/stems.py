@@ -56,15 +56,17 @@ def compile_finds(pattern: str) -> Finds:
     looked_for = tuple(by_stem)
 
     def finding(text: str) -> "Iterator[regex.Match[str]]":
-        folded = text.casefold()
+        has = text.casefold().__contains__
         # a call for each stem is most of the time, so that it is made in C
-        there = list(filter(folded.__contains__, looked_for))
+        there = filter(has, looked_for)
         for number in sorted({number for stem in there for number in by_stem[stem]}):
             others, search = clauses[number]
-            if all(any(map(folded.__contains__, stems)) for stems in others) and (
-                found := search(text)
-            ):
-                yield found
+            for stems in others:
+                if not any(map(has, stems)):
+                    break
+            else:
+                if found := search(text):
+                    yield found
 
     return finding
 

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -225,6 +227,13 @@ def test_nothing_away_names_every_place() -> None:
 
     sizes = {"tile_tokens", "loss_chunk_tokens", "fused_step"}
     assert set(NOTHING_AWAY) == set(MEMORY_CHOICES) - sizes
+
+
+def test_the_benchmarks_own_process_keeps_away_from_torch() -> None:
+    """A context of its own on the device would count among what is in use beside the allocator."""
+    code = "import sys, benchmarks.gpu; print({'torch', 'bitsandbytes'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_results_go_into_the_document_by_one_command_again_and_again(

@@ -42,6 +42,8 @@ def xtune(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 
     def run(*words: object) -> Ended:
         monkeypatch.setattr(sys, "argv", ["xtune", *map(str, words)])
+        # under `python -m pytest` typer would take that for the command's name
+        monkeypatch.setattr(sys.modules["__main__"], "__package__", None)
         capsys.readouterr()
         code = 0
         try:

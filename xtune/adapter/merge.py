@@ -59,8 +59,11 @@ class Merged:
             "dequantised": "its base as quantisation left it, the weights it was trained on",
         }[self.base]
         files = "1 file" if self.files == 1 else f"{self.files} files"
+        size = (
+            f"{self.size / 2**30:.3g} GiB" if self.size >= 2**30 else f"{self.size / 2**20:.3g} MiB"
+        )
         lines = [
-            f"Merged into {onto}: {self.folder} ({files}, {self.size / 2**30:.3g} GiB)",
+            f"Merged into {onto}: {self.folder} ({files}, {size})",
             f"Compared with the adapter beside these weights on {self.compared}: {self.written}",
         ]
         if self.was_quantised and self.base == "unquantised":

@@ -59,7 +59,6 @@ def root(
         raise typer.Exit
 
 
-@app.command(context_settings=SETTINGS)
 def train(
     recipe: RecipeArgument,
     overrides: OverridesArgument = None,
@@ -77,26 +76,28 @@ def train(
         say(api.train(recipe, overrides or (), resume=resume))
 
 
-@app.command(context_settings=SETTINGS)
 def check(recipe: RecipeArgument, overrides: OverridesArgument = None) -> None:
     """Check a recipe and its data without training; exit code 2 if anything is wrong."""
     say(api.check(recipe, overrides or ()))
 
 
-app.add_typer(data_app, name="data")
-app.add_typer(recipes_app, name="recipes")
+# in the order in which they are used, which is that of the help
+app.command()(init)
+app.command(context_settings=SETTINGS)(check)
 app.command(context_settings=SETTINGS)(plan)
 app.command("tune-lr", context_settings=SETTINGS)(tune_lr)
+app.command(context_settings=SETTINGS)(train)
+app.command()(evaluate)
+app.command()(chat)
+app.command()(generate)
 app.command()(report)
 app.command()(runs)
-app.command()(chat)
 app.command()(merge)
 app.command()(export)
-app.command()(generate)
 app.command()(serve)
-app.command()(init)
 app.command()(doctor)
-app.command()(evaluate)
+app.add_typer(data_app, name="data")
+app.add_typer(recipes_app, name="recipes")
 
 
 def main() -> None:
