@@ -165,6 +165,32 @@ def test_an_answer_keeps_to_the_schema_that_is_asked_for(client: OpenAI) -> None
 
 
 @pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ({"$ref": "#"}, "nothing fits it"),
+        ({"anyOf": [{"type": "object"}] * 500}, "too many alternatives"),
+    ],
+)
+def test_a_schema_that_is_too_much_is_refused_and_its_neighbour_not_harmed(
+    client: OpenAI, schema: dict[str, Any], said: str
+) -> None:
+    pytest.importorskip("llguidance", reason="an optional package: pip install 'xtune[guided]'")
+    options: Any = {"model": "bundled:demo", "prompt": "The goods", "max_tokens": 20}
+    options |= {"temperature": 0}
+    alone = client.completions.create(**options).choices[0].text
+    pieces = iter(client.completions.create(stream=True, **options))
+    text = [next(pieces)]
+    with pytest.raises(openai.BadRequestError, match=said):
+        client.chat.completions.create(
+            model="tasks",
+            messages=[{"role": "user", "content": "x"}],
+            max_tokens=20,
+            response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": schema}},
+        )
+    assert "".join(piece.choices[0].text for piece in [*text, *pieces]) == alone
+
+
+@pytest.mark.parametrize(
     ("form", "said"),
     [
         ({"type": "json_schema"}, "needs `json_schema`"),

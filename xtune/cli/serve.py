@@ -23,6 +23,7 @@ OWN = (
     "max_queued",
     "grace",
     "fast",
+    "template_arg",
 )
 """Options that xtune's own engine alone knows."""
 

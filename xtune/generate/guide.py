@@ -65,7 +65,12 @@ class Guides:
         if matcher.is_error():
             reason = " ".join(matcher.get_error().split())
             raise XtuneError(f"The JSON schema cannot be kept to: {reason}.")
-        return JsonGuide(matcher)
+        guide = JsonGuide(matcher)
+        try:
+            guide.allowed()
+        except GuideError:
+            raise XtuneError("The JSON schema cannot be kept to: nothing fits it.") from None
+        return guide
 
     def _read_tokenizer(self) -> Any:
         import llguidance.hf  # noqa: PLC0415

@@ -13,6 +13,7 @@ import psutil
 import torch
 
 from xtune.generate.batcher import Batcher
+from xtune.generate.guide import GuideError
 from xtune.generate.pieces import Pieces
 from xtune.generate.row import Row
 from xtune.kernels.no_room import is_out_of_memory
@@ -30,6 +31,8 @@ CONTEXT_TOKENS = 8
 character, which may be a token each."""
 
 FAILED = "The server could not compute this answer; its log says why."
+
+TOO_COMPLEX = "The JSON schema has too many alternatives for an answer to be kept to it."
 
 NO_ROOM = "This answer does not fit into the server's memory, not even by itself; ask with a shorter prompt."
 
@@ -209,7 +212,9 @@ class Engine:
                 self._batcher.admit([seat.row for seat in fresh])
                 self._batcher.step()
             except Exception as error:
-                if is_out_of_memory(error):
+                if isinstance(error, GuideError):
+                    self._make_room(TOO_COMPLEX, most=1)
+                elif is_out_of_memory(error):
                     traceback.clear_frames(error.__traceback__)  # they hold what took the room
                     self._make_room(NO_ROOM)
                 else:

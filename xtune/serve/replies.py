@@ -11,7 +11,7 @@ from typing import Any
 from xtune.generate.pieces import bytes_of
 from xtune.serve.asked import Asked
 from xtune.serve.calls import Call, CallWatch
-from xtune.serve.engine import NO_ROOM, News
+from xtune.serve.engine import NO_ROOM, TOO_COMPLEX, News
 from xtune.serve.wire import ApiError, now, usage
 
 CALL_ID_LETTERS = 9
@@ -46,7 +46,7 @@ class Reply(ABC):
                 return
             if one.failed is not None:
                 # clients ask again after 5xx, and what does not fit now does not fit then
-                status = 413 if one.failed == NO_ROOM else 500
+                status = {NO_ROOM: 413, TOO_COMPLEX: 400}.get(one.failed, 500)
                 raise ApiError(status, one.failed, kind="server_error")
             self.open -= one.finish is not None
             yield one
