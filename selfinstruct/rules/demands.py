@@ -56,7 +56,7 @@ def refusal(task: Task, language: str, settings: RuleSettings) -> str | None:  #
 
 def _speaks(instruction: str, language: str) -> bool:
     """Whether an instruction gives a text, or asks for one in somebody's voice."""
-    return any(map(instruction.__contains__, _MARKS_OF_SPEECH + ("：", "\n"))) or bool(
+    return any(map(instruction.__contains__, (*_MARKS_OF_SPEECH, "：", "\n"))) or bool(
         _search("IN_A_VOICE", language)(instruction)
     )
 
