@@ -112,7 +112,7 @@ def _labelled(
     # a model mixes languages; its own alone are looked for where every language's words make no sense of the reply
     layout = read_layout(text, None, opened)
     # a reply that the usual labels take apart without a rest has no others
-    unclear = layout is None or layout.incomplete or layout.before
+    unclear = layout is None or layout.incomplete or layout.before or len(layout.blocks) < _FEW
     plain = plain_labels(text) if unclear else None
     if plain is not None:
         usual = read_layout(plain, None, opened)
@@ -134,6 +134,9 @@ def _labelled(
     )
     return [_task(block) for block in layout.blocks], dropped
 
+
+_FEW = 2
+"""Tasks: a single one may be all that a stray label made of a reply in another form."""
 
 _PART_INSIDE_LINE = regex.compile(
     r"(?<=\S)[^\S\n]++(?=(?:"
