@@ -112,7 +112,7 @@ def _labelled(
     # a model mixes languages; its own alone are looked for where every language's words make no sense of the reply
     layout = read_layout(text, None, opened)
     # a reply that the usual labels take apart without a rest has no others
-    unclear = layout is None or layout.incomplete or layout.before or len(layout.blocks) < _FEW
+    unclear = layout is None or layout.before or len(layout.blocks) < _FEW or layout.incomplete
     plain = plain_labels(text) if unclear else None
     if plain is not None:
         usual = read_layout(plain, None, opened)

@@ -15,13 +15,15 @@ from selfinstruct.labels import Part, label_of, without_no_input
 from selfinstruct.types import Dropped, Task
 
 _FENCE = regex.compile(
-    r"(?:^|\n)[^\S\n]*+(?:```|~~~)ya?ml[^\S\n]*+\n(?P<body>.*?)(?:\n[^\S\n]*+(?:```|~~~)|\Z)",
+    r"(?:^|\n)[^\S\n]*+```ya?ml[^\S\n]*+\n(?P<body>.*?)(?:\n[^\S\n]*+```|\Z)",
     flags=regex.DOTALL | regex.IGNORECASE,
 )
-_MARKS = ("```y", "```Y", "~~~y", "~~~Y")
 _BARE = regex.compile(
     r"(?:---[^\S\n]*+\n)?(?:\w+:[^\S\n]*+\n)?[^\S\n]*+-[ ]+[\"']?\p{L}[\p{L}\p{M} _]{0,30}+[\"']?:(?:[ ]|\n)"
 )
+_HEAD = 200
+"""Characters in which a list that is not fenced has begun."""
+
 _KEY = regex.compile(
     r"(?P<indent>[ ]*)(?P<dash>-[ ]+)?(?P<quote>[\"']?)(?P<word>\p{L}[\p{L}\p{M}'’ _]{0,30})(?P=quote):(?:[ ]+(?P<rest>\S.*)?|)"
 )
@@ -42,9 +44,9 @@ class _Key(NamedTuple):
 def read_yaml(text: str) -> tuple[list[Task | Dropped], list[Dropped]] | None:
     """The tasks of a reply that is YAML, fenced as such or a list of mappings; None where it is not."""
     fenced: list[str] = []
-    if any(map(text.__contains__, _MARKS)):
+    if "```" in text:
         fenced = [found["body"] for found in _FENCE.finditer(text)]
-    if not fenced and not _BARE.match(text.lstrip("\n")):
+    if not fenced and not ("- " in text[:_HEAD] and _BARE.match(text.lstrip("\n"))):
         return None
     lines = "\n---\n".join(fenced or [text]).split("\n")
     keys = _keys(lines)
