@@ -63,11 +63,14 @@ def _speaks(instruction: str, language: str) -> bool:
 
 def _plain(text: str) -> str:
     """A text with one kind of apostrophe, and without the marks of vowels that Arabic may leave out."""
-    return text.translate(_PLAIN)
+    # `translate` looks every letter up, which takes longer than to see that there is nothing to do
+    return text.translate(_PLAIN) if any(map(text.__contains__, _NOT_PLAIN)) else text
 
 
-_PLAIN = str.maketrans({"’": "'"} | dict.fromkeys(map(chr, range(0x64B, 0x653)), ""))
+_NOT_PLAIN = ("’", *map(chr, range(0x64B, 0x653)))
 """Apostrophes, and the marks of Arabic vowels."""
+
+_PLAIN = str.maketrans(dict.fromkeys(_NOT_PLAIN, "") | {"’": "'"})
 
 
 def _sentence_end(text: str) -> int:

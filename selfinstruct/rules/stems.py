@@ -64,13 +64,16 @@ def compile_finds(pattern: str) -> Finds:
 
     def finding(text: str) -> "Iterator[regex.Match[str]]":
         folded = text.casefold()
+        has = folded.__contains__
         there = set(beginnings(folded))
         for number in sorted({number for root in there for number in roots[root]}):
             others, search = clauses[number]
-            if all(any(map(folded.__contains__, stems)) for stems in others) and (
-                found := search(text)
-            ):
-                yield found
+            for stems in others:
+                if not any(map(has, stems)):
+                    break
+            else:
+                if found := search(text):
+                    yield found
 
     return finding
 

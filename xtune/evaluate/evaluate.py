@@ -16,7 +16,7 @@ from xtune.errors import DataError, Problem, XtuneError
 from xtune.evaluate.generate import Decoding, generate
 from xtune.evaluate.loss import HeldOutLoss, held_out_loss
 from xtune.evaluate.match import Share, final_answer, is_exact, is_same_json, parse_json, share
-from xtune.models.load import pad_token_id
+from xtune.models.tokenizer import pad_token_id
 from xtune.recipe import Recipe
 from xtune.text import tokenizer_name
 
