@@ -44,11 +44,15 @@ def _keys(body: str) -> Iterator[str]:
     return (match["key"] for match in _KEY.finditer(body))
 
 
+_NUMBERED = regex.compile(r"[*(（]*\p{Nd}{1,6}[.):．）][*]*[^\S\n]*+\{[^\S\n]*+\"")
+"""`4. {"instruction": ...}`, a line for each."""
+
+
 def _json_text(text: str) -> str | None:
     if "{" not in text and "[" not in text:
         return None
     stripped = text.strip()
-    if stripped.startswith(("[", "{")):
+    if stripped.startswith(("[", "{")) or _NUMBERED.match(stripped):
         return stripped
     fenced = _FENCED.search(text)
     if not fenced:

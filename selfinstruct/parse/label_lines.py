@@ -24,7 +24,7 @@ _LABEL_LINE = regex.compile(
     + TASK
     + r""")[^\S\n]*+)?
        (?:\p{Nd}{1,6}[.)][^\S\n]++(?=\p{Nd}))?+  # the number that the prompt had written, again
-       [#№(（]?(?P<number>\p{Nd}{1,6}|[①-⑳])(?:\.\p{Nd})?+[^\S\n]*+\\?(?:[.):．）、。:：،٫・\-–—)\]】][.)]?)?+[^\S\n]*+)?
+       [#№(（]?(?P<number>\p{Nd}{1,6}|[①-⑳])(?:[.-]\p{Nd}|[ ]?[(（]?[a-c](?=[.):）]))?+[^\S\n]*+\\?(?:[.):．）、。:：،٫・\-–—)\]】][.)]?)?+[^\S\n]*+|[(]?[a-c][.)][^\S\n]++)?
     (?P<bold_after>(?:[*_]{1,3}[^\S\n]*+|`)?)
     (?P<bracket_after>[【\[［〔「『〈<]?)
     (?P<word>[\p{L}\p{M}][\p{L}\p{M}'’_]*+(?:[ \u00a0][\p{L}\p{M}'’_]++){0,3}?)
@@ -152,6 +152,7 @@ def _beginnings() -> frozenset[str]:
         for word in words_for(part, language)
     ]
     words += map(folded, TASK.split("|"))
+    words += "abc"  # "4a. Instruction: ..."
     return frozenset(word[:length] for word in words for length in range(len(word) + 1))
 
 

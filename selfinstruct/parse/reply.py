@@ -8,7 +8,9 @@ from selfinstruct.labels import label_of, languages, without_no_input, words_for
 from selfinstruct.parse.document import read_documents
 from selfinstruct.parse.layout import Block, read_layout
 from selfinstruct.parse.listing import read_list
+from selfinstruct.parse.markup import plain_labels
 from selfinstruct.parse.table import read_table
+from selfinstruct.parse.yaml_lines import read_yaml
 from selfinstruct.types import Dropped, Task
 
 _OUTER_FENCE = regex.compile(
@@ -48,7 +50,7 @@ def parse_reply(
     if not text.strip():
         return Parsed(tasks=(), dropped=(Dropped(reason="no_task", detail="the reply is empty"),))
     reasoning, text = _after_reasoning(text)
-    found = read_documents(text)
+    found = read_documents(text) or read_yaml(text)
     if found is None:
         text = _without_closing_tags(text)
         outer = _OUTER_FENCE.fullmatch(text)
@@ -109,6 +111,13 @@ def _labelled(
 ) -> tuple[list[Task | Dropped], list[Dropped]]:
     # a model mixes languages; its own alone are looked for where every language's words make no sense of the reply
     layout = read_layout(text, None, opened)
+    # a reply that the usual labels take apart without a rest has no others
+    unclear = layout is None or layout.before or len(layout.blocks) < _FEW or layout.incomplete
+    plain = plain_labels(text) if unclear else None
+    if plain is not None:
+        usual = read_layout(plain, None, opened)
+        if usual and (layout is None or usual.complete > layout.complete):
+            text, layout = plain, usual
     if layout is not None and layout.incomplete:
         own = read_layout(text, language, opened)
         layout = own if own and own.complete > layout.complete else layout
@@ -125,6 +134,9 @@ def _labelled(
     )
     return [_task(block) for block in layout.blocks], dropped
 
+
+_FEW = 2
+"""Tasks: a single one may be all that a stray label made of a reply in another form."""
 
 _PART_INSIDE_LINE = regex.compile(
     r"(?<=\S)[^\S\n]++(?=(?:"

@@ -23,6 +23,7 @@ _PHONE = regex.compile(
     rf"|(?i:{_PHONE_WORD})\W{{1,12}}(?:\w+\W{{1,3}}){{0,2}}?\(?\+?\d[\d\s().-]{{6,16}}\d"
     rf")(?![{_WORD}])(?!-\d)"
 )
+_ROUND = regex.compile(r"(?:\d+0[-. ]){2}\d+00")
 _LEAST_PHONE_DIGITS = 8
 _MOST_PHONE_DIGITS = 15
 """ITU-T E.164 allows 15 digits; national numbers have 8 at least."""
@@ -77,6 +78,8 @@ def _phone(text: str, settings: RuleSettings) -> str | None:
         digits = "".join(str(unicodedata.decimal(one)) for one in found[0] if one.isdecimal())
         if settings.reserved_contacts and _RESERVED_NUMBER.fullmatch(digits):
             continue
+        if _ROUND.fullmatch(found[0]):
+            continue  # three sums, "350-400-2000"
         if _LEAST_PHONE_DIGITS <= len(digits) <= _MOST_PHONE_DIGITS:
             return str(found[0])
     return None

@@ -1,41 +1,9 @@
-"""What refusals and requests beyond text sound like in each language, as patterns; they are applied elsewhere.
+"""What tasks with refusals and requests beyond text sound like in each language, as patterns beside those built in `refusing` and `asking`.
 
 English holds in every language, because models fall back on it.
 """
 
 from collections.abc import Mapping
-
-IDENTITY: Mapping[str, str] = {
-    "en": r"\bas an? (?:AI|artificial intelligence|(?:large )?language model|(?:virtual|digital) assistant)\b|\bI(?:'m| am) (?:just |only )?an? (?:AI|artificial intelligence|language model)\b",
-    "ar": r"(?:كنموذج|بصفتي نموذج|أنا نموذج|باعتباري نموذج|كوني نموذج|بصفتي ذكاء|باعتباري ذكاء|كذكاء اصطناعي|أنا مجرد نموذج|بصفتي مساعد)",
-    "de": r"\bals (?:eine? )?(?:KI|künstliche Intelligenz|(?:KI-)?Sprachmodell|KI-\w+)\b|\bich bin (?:nur |lediglich )?(?:eine? )?(?:KI|künstliche Intelligenz|Sprachmodell)\b",
-    "es": r"\bcomo (?:un |una )?(?:modelo de (?:lenguaje|idioma)|IA|AI|inteligencia artificial|asistente (?:virtual|de IA)|programa de inteligencia)|\bsoy (?:solo |sólo )?(?:un |una )?(?:modelo de lenguaje|IA\b|inteligencia artificial|asistente virtual)",
-    "fr": r"\ben tant qu['’ ]?(?:e )?(?:IA\b|AI\b|intelligence artificielle|assistant virtuel|modèle (?:de langage|linguistique))|\ben tant que modèle (?:de langage|linguistique|d['’]IA)|\bje suis (?:juste |seulement )?(?:une IA\b|un modèle de langage|une intelligence artificielle)",
-    "id": r"\bsebagai (?:sebuah )?(?:model bahasa|AI\b|kecerdasan buatan|asisten virtual)|\bsaya (?:adalah|hanya(?:lah)?) (?:sebuah )?(?:model bahasa|AI\b|kecerdasan buatan)",
-    "ja": r"(?:AI|人工知能|言語モデル|AIアシスタント)(?:言語モデル|アシスタント)?(?:として|ですので|なので|であるため|ですから|である私)",
-    "ko": r"(?:AI|인공지능|언어 ?모델)(?: ?(?:언어 ?)?모델| 어시스턴트| 비서)?(?:로서|로써|이기 때문|이므로|이라서|라서|입니다)",
-    "pt": r"\bcomo (?:um |uma )?(?:modelo de (?:linguagem|língua|idioma)|IA\b|AI\b|inteligência artificial|assistente virtual)|\bsou (?:apenas |só )?(?:um |uma )?(?:modelo de linguagem|IA\b|inteligência artificial)",
-    "ru": r"(?:как|будучи) (?:языков\w+ модел\w+|ИИ\b|искусственн\w+ интеллект\w*|AI\b|виртуальн\w+ (?:ассистент|помощник)\w*)|\bя (?:всего лишь |просто )?[-—]?\s?(?:языковая модель|искусственный интеллект|ИИ\b)",
-    "th": r"(?:ในฐานะ(?:ที่เป็น)?|เนื่องจาก(?:ฉัน|ผม|ดิฉัน)เป็น|(?:ฉัน|ผม|ดิฉัน)เป็น(?:เพียง|แค่)?)\s?(?:โมเดลภาษา|แบบจำลองภาษา|ปัญญาประดิษฐ์|AI|เอไอ|ระบบ AI)",
-    "vi": r"(?:\blà|\bvới tư cách là|\bvới vai trò là|\btôi (?:chỉ )?là) (?:một )?(?:mô hình ngôn ngữ|AI\b|trí tuệ nhân tạo|trợ lý ảo)",
-}
-"""A model that names itself."""
-
-UNABLE: Mapping[str, str] = {
-    "en": r"(?:sorry|apolog(?:y|ies|i[sz]e)|unfortunately|afraid)\b.{0,40}\b(?:I|we)(?:'m| am)? ?(?:can(?:no|')t|can not|unable to|not able to|won't be able to|do(?:n't| not) have (?:access|the ability|enough)|could not) ?(?:\w+ )?(?:help|assist|provide|fulfil|answer|complete|generate|create|access|translat|comply|process|perform|respond|understand|write|browse|view|see the|information|to|do (?:that|this)\b)|^(?:I |I')(?:cannot|can't|can not|am unable to|m unable to|am not able to) (?:help|assist|provide|fulfil|answer|complete|generate|comply|access|browse|view|see|open|play|perform)|\bI do(?:n't| not) have (?:access to|the ability|enough (?:information|context)|(?:any )?personal (?:experience|opinion|feeling|belief|preference|view)s?|feelings|emotions)|\bI(?:'m| am) not (?:programmed|designed|trained|allowed|permitted) to\b|^I must (?:respectfully |politely )?(?:decline|refuse) to (?:answer|write|provide|help|assist|create|generate|fulfil|complete)",
-    "ar": r"(?:آسف|نأسف|عذر|أعتذر|نعتذر|للأسف|معذرة).{0,40}(?:لا (?:أستطيع|نستطيع|يمكنني|يمكننا|استطيع)|لست قادر|غير قادر|ليس بإمكاني).{0,15}(?:مساعد|تقديم|تنفيذ|إجاب|الإجاب|إنشاء|الوصول|ترجم|تلبية|إكمال|كتابة|عرض|توفير|فهم)|(?:آسف|نأسف|عذر|أعتذر|للأسف).{0,15}(?:لا (?:أملك|تتوفر لدي|توجد لدي)|ليس لدي).{0,15}(?:معلومات|صلاحية|إمكانية)|^لا (?:أستطيع|يمكنني) (?:ال)?(?:مساعد|تقديم|تنفيذ|الإجاب|إنشاء|الوصول|تلبية|عرض|توفير)",
-    "de": r"(?:tut mir leid|entschuldig|leider|bedau).{0,40}\b(?:kann|können|darf|bin) (?:ich|wir)?.{0,60}(?:nicht|keine?n?)\b.{0,50}(?:helfen|beantworten|ausführen|erfüllen|erstellen|bereitstellen|zugreifen|bearbeiten|übersetzen|anzeigen|verarbeiten|weiterhelfen|geben|anbieten|in der Lage)|(?:tut mir leid|entschuldig|leider|bedau).{0,40}\bhabe ich (?:\w+ )?keinen? (?:\w+ )?(?:Informationen|Zugriff|Zugang|Angaben|Daten)|^ich habe (?:leider )?keinen? (?:(?:Zugriff|Zugang|Informationen) (?:auf|zu|über)|(?:eigene|persönliche)n? (?:Meinung|Gefühle|Erfahrung))|^ich (?:kann|bin) .{0,50}(?:nicht|keine?n?)\b.{0,30}(?:helfen|beantworten|ausführen|erfüllen|bereitstellen|zugreifen|in der Lage)",
-    "es": r"(?:lo siento|lamento|lamentablemente|disculp|perd[oó]n|me temo|desafortunadamente|desgraciadamente).{0,50}\bno (?:puedo|podemos|soy capaz|tengo (?:acceso|la capacidad|suficiente|información)|me es posible|es posible|estoy program|dispongo de)\w*.{0,25}(?:ayudar|proporcionar|cumplir|responder|complet|gener|crear|acceder|acceso|traduc|realizar|ofrecer|procesar|ver|mostrar|escribir|capacidad|información|contexto|para|sin|brindar|hacer e)|^no (?:puedo|soy capaz de|tengo (?:acceso|la capacidad)|es posible) (?:ayudar|proporcionar|cumplir|responder|completar|generar|acceder|traducir|realizar|ver|mostrar|de |a |para )",
-    "fr": r"(?:désolée?|navrée?|regrette|malheureusement|excuse|pardon|crains).{0,50}\b(?:je|nous) ne (?:peux|pouvons|suis|dispose|puis|sais)\b.{0,20}(?:pas|capable|mesure).{0,25}(?:aider|fournir|répondre|accomplir|générer|créer|accéder|traduire|réaliser|traiter|satisfaire|afficher|voir|effectuer|en mesure|accès|capacité|informations?|de )|(?:désolée?|navrée?|regrette|malheureusement).{0,30}\bil m['’]est impossible (?:de |d['’])(?:vous |t['’]|y )?(?:aider|fournir|répondre|accomplir|générer|créer|accéder|traduire|réaliser|traiter|afficher)|^je ne (?:peux|suis) pas (?:vous )?(?:aider|fournir|répondre|accéder|générer|en mesure|capable)",
-    "id": r"(?:maaf|sayangnya|mohon maaf).{0,40}\b(?:saya|kami|aku) (?:tidak|belum) (?:dapat|bisa|mampu|memiliki|diizinkan|mempunyai).{0,25}(?:membantu|memberikan|menjawab|memenuhi|menyelesaikan|membuat|mengakses|menerjemahkan|melakukan|menyediakan|akses|kemampuan|informasi|memproses|menampilkan)|(?:maaf|sayangnya).{0,50}\btidak (?:dapat|bisa) saya (?:penuhi|bantu|berikan|jawab|kerjakan|proses|lakukan)|^saya tidak (?:dapat|bisa|mampu) (?:membantu|memberikan|menjawab|memenuhi|mengakses|menyediakan)",
-    "ja": r"(?:申し訳|すみません|すいません|残念ながら|ごめんなさい|恐れ入りますが|恐縮ですが).{0,60}(?:お答え|回答|対応|提供|生成|作成|お手伝い|お役|アクセス|翻訳|応え|実行|情報|表示|処理).{0,15}(?:できません|できかねます|出来ません|いたしかね|致しかね|ありません|立てません|ことができ|ございません)|(?:申し訳|すみません|残念ながら|ごめんなさい).{0,12}(?:それ|その(?:よう|こと|件|依頼|質問|要望)|ご依頼|ご要望|ご質問).{0,8}(?:できません|出来ません|いたしかねます)|^(?:その|この|ご)?.{0,12}(?:お答え|ご提供|提供|お手伝い|対応)(?:は|することは|することが)?(?:できません|できかねます|いたしかねます)",
-    "ko": r"(?:죄송|미안|유감|아쉽게도|안타깝게도).{0,60}(?:도와|제공|답변|대답|수행|생성|작성|접근|번역|처리|이해|실행|도움|답할|응답|정보|표시).{0,20}(?:수 없|못 ?[합하]|불가|없습니다|없어요|어렵습니다|못합니다)|(?:죄송|미안).{0,12}(?:그건|그것은|이건|해당 |그런 |이 요청|그 요청).{0,12}(?:수 없|불가)|^(?:저는 )?.{0,20}(?:도와드릴|제공할|답변할|대답할|수행할|답변드릴|제공해 드릴) 수 없",
-    "pt": r"(?:desculp|lamento|sinto muito|infelizmente|perdão).{0,50}\bnão (?:posso|consigo|podemos|sou capaz|tenho (?:acesso|a capacidade|informaç|como)|é possível|estou program|me é possível|disponho de)\w*.{0,25}(?:ajudar|fornecer|cumprir|responder|atender (?:a |ao |à )?(?:ess|est|seu|sua|pedid|solicit)|complet|gerar|criar|acess|traduz|realizar|oferecer|processar|ver|mostrar|escrever|capacidade|informaç|de |para|lo|la|prestar)|^não (?:posso|consigo|sou capaz de|tenho acesso|é possível) (?:ajudar|fornecer|responder|completar|gerar|acessar|traduzir|a )",
-    "ru": r"(?:извин|сожале|прошу прощения|простите|жаль).{0,60}\b(?:не (?:могу|можем|в состоянии|способ\w+|имею)|у меня нет).{0,25}(?:помочь|предостав|ответить|выполн|создать|получить|перевести|сгенер|обработ|доступ|информац|возможност|показать|написать|понять)|(?:извин|сожале).{0,30}недостаточно (?:информации|данных)|(?:извин|сожале|прошу прощения|простите).{0,40}(?:помочь|ответить|выполнить|предоставить|создать|сгенерировать|написать).{0,25}не (?:могу|можем|сумею)|^(?:к сожалению, )?я не (?:могу|способ\w+|в состоянии) (?:помочь|предостав|ответить|выполн|сгенер|получить доступ|показать)",
-    "th": r"(?:ขออภัย|ขอโทษ|เสียใจ|น่าเสียดาย).{0,60}(?:ไม่สามารถ(?!เข้าประชุม|เข้าร่วม|เข้างาน|ไป|มา|ร่วม|อยู่)|ไม่อาจ(?!ไป|มา|ร่วม)|ไม่มีข้อมูล|ไม่มีความสามารถ)|(?:ขออภัย|ขอโทษ|เสียใจ).{0,20}(?:ทำ|ช่วย|ตอบ|ให้ข้อมูล)ไม่ได้|(?:ขออภัย|ขอโทษ|เสียใจ).{0,12}ข้อมูล(?:มี)?ไม่เพียงพอ|^(?:ฉัน|ผม|ดิฉัน|เรา)ไม่สามารถ(?:ช่วย|ให้|ตอบ|เข้าถึง|สร้าง|ทำ|แปล|แสดง)",
-    "vi": r"(?:xin lỗi|rất tiếc|tiếc là|đáng tiếc|thành thật xin lỗi).{0,50}\b(?:tôi|chúng tôi|mình|em) (?:(?:không thể|chưa thể).{0,25}(?:giúp|cung cấp|trả lời|thực hiện|hoàn thành|tạo|truy cập|dịch|đáp ứng|hỗ trợ|viết|hiển thị|xử lý|làm (?:được )?(?:việc|điều))|không có khả năng|không có quyền|không được phép|không có (?:đủ )?thông tin)|^tôi không (?:thể|có khả năng) (?:giúp|cung cấp|trả lời|thực hiện|truy cập|đáp ứng|hỗ trợ)",
-}
-"""Regret and inability of the one who answers, with a verb of service: a letter that declines an invitation has none."""
 
 ABOUT_REFUSAL: Mapping[str, str] = {
     "en": r"\b(?:refus|declin|apolog|chatbot|AI\b|artificial intelligence|assistant|language model|robot|reject|dialog|sorry|customer)",
@@ -44,8 +12,8 @@ ABOUT_REFUSAL: Mapping[str, str] = {
     "es": r"rechaz|disculp|\bIA\b|inteligencia artificial|chatbot|asistente|modelo de lenguaje|robot|diálogo|conversación|cliente",
     "fr": r"refus|excus|\bIA\b|intelligence artificielle|chatbot|assistant|modèle de langage|robot|dialogue|conversation|client",
     "id": r"tolak|maaf|\bAI\b|kecerdasan buatan|chatbot|asisten|model bahasa|robot|dialog|percakapan|pelanggan",
-    "ja": "断|謝|お詫び|AI|人工知能|チャットボット|アシスタント|言語モデル|ロボット|会話|対話|顧客|客",
-    "ko": "거절|사과|AI|인공지능|챗봇|어시스턴트|비서|언어 ?모델|로봇|대화|고객",
+    "ja": "断(?:る|り|っ|わ)|謝(?:る|り|罪|っ)|お詫び|AI|人工知能|チャットボット|アシスタント|言語モデル|ロボット|会話|対話|顧客|客",
+    "ko": "거절|사과(?:하|문|편지|드|의|를 전)|AI|인공지능|챗봇|어시스턴트|비서|언어 ?모델|로봇|대화|고객",
     "pt": r"recus|desculp|\bIA\b|inteligência artificial|chatbot|assistente|modelo de linguagem|robô|diálogo|conversa|cliente",
     "ru": r"отказ|извин|\bИИ\b|искусственн|чат-?бот|ассистент|помощник|языков\w+ модел|робот|диалог|разговор|клиент",
     "th": "ปฏิเสธ|ขอโทษ|ขออภัย|AI|ปัญญาประดิษฐ์|แชทบอท|แชตบอต|ผู้ช่วย|โมเดลภาษา|หุ่นยนต์|สนทนา|ลูกค้า",

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from selfinstruct.rules import Rules, RuleSettings, phrases
-from selfinstruct.rules.stems import compile_search, stems_of
+from selfinstruct.rules.asking import asking
+from selfinstruct.rules.refusing import refusing
+from selfinstruct.rules.stems import (
+    alternatives_of,
+    compile_finds,
+    compile_search,
+    needs_of,
+    stems_of,
+)
 from selfinstruct.seeds import read_seeds
 from selfinstruct.types import Task
 from xtune.errors import XtuneError
@@ -258,7 +266,7 @@ def test_personal_data(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["card 4111 1111 1111 1112", "GB82 WEST 1234 5698 7654 33", "From 1914-1918 and 1939-1945.", "299,792,458 metres", "1.403.500.365 people", "3.14159265358979", "ISBN 978-3-16-148410-0", "2024-11-24 10:30:00", "@home and user@", "1, 2, 3, 4, 5, 6, 7, 8, 9, 10", "120-45-30 = 45", "12345678901234567890", "phone number of 9 digits", "0000 0000 0000 0000", "4 8 1 5 1 6 2 3 4 2 1 0 8 7 6 3 2 9 0 1"],
+    ["card 4111 1111 1111 1112", "GB82 WEST 1234 5698 7654 33", "From 1914-1918 and 1939-1945.", "299,792,458 metres", "1.403.500.365 people", "3.14159265358979", "ISBN 978-3-16-148410-0", "2024-11-24 10:30:00", "@home and user@", "1, 2, 3, 4, 5, 6, 7, 8, 9, 10", "120-45-30 = 45", "Calories: 350-400-2000", "12345678901234567890", "phone number of 9 digits", "0000 0000 0000 0000", "4 8 1 5 1 6 2 3 4 2 1 0 8 7 6 3 2 9 0 1"],
 )  # fmt: skip
 def test_dates_numbers_and_wrong_checksums_are_no_personal_data(text):
     assert reason(output=text, wrong_language=False) is None
@@ -434,7 +442,32 @@ def test_a_pattern_that_the_stems_cannot_be_read_off_is_refused_with_the_place()
             stems_of(pattern)
 
 
-@pytest.mark.parametrize("table", ["IDENTITY", "UNABLE", "ABOUT_REFUSAL", "BEYOND"])
+@pytest.mark.parametrize("build", [refusing, asking], ids=["refusing", "asking"])
+@pytest.mark.parametrize("language", ["ar", "de", "en", "es", "ja", "ru", "th", "vi"])
+def test_alternatives_are_found_together_as_each_is_found_alone(build, language):
+    alternatives = alternatives_of(build(language))
+    assert len(alternatives) > 10
+    alone = [regex.compile(one, flags=regex.IGNORECASE).search for one in alternatives]
+    together = compile_finds(build(language))
+    for seed in read_seeds(language):
+        text = f"{seed.task.instruction} {seed.task.output}"
+        assert [found[0] for found in together(text)] == [
+            found[0] for search in alone if (found := search(text))
+        ]
+
+
+def test_alternatives_of_groups_are_not_cut():
+    assert alternatives_of(r"a(?:b|c)|\(d|[|]e") == [r"a(?:b|c)", r"\(d", "[|]e"]
+    assert needs_of(r"(?:see|watch) (?:the|a) film") == (
+        (" film",),
+        ("see", "watch"),
+        (" ",),
+        ("a", "the"),
+    )
+    assert list(compile_finds("")("text")) == []
+
+
+@pytest.mark.parametrize("table", ["ABOUT_REFUSAL", "IN_A_VOICE", "BEYOND"])
 def test_patterns_find_with_their_stems_what_they_find_without(table):
     for pattern in getattr(phrases, table).values():
         assert stems_of(pattern)
