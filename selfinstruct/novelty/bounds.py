@@ -25,6 +25,15 @@ def f_measure(common, m, n):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def left(limit, score):  # type: ignore[no-untyped-def]
+    """The limit for texts that are at least as near as the nearest known, whose F is `score`; `limit` if none is known.
+
+    It is `search.limit_of(score)` as soon as that is the smaller one: whatever reaches the score stays within it.
+    """
+    return min(limit, 1 - score + 1e-9)
+
+
+@inlined
 def half(limit):  # type: ignore[no-untyped-def]
     """Least c for each token of the two texts."""
     return max(1 - limit, 1e-9) / 2

@@ -2,9 +2,12 @@
 
 import numpy as np
 
-from selfinstruct.novelty.bounds import differing, f_measure, half, longest
+from selfinstruct.novelty.bounds import differing, f_measure, half, left, longest
 from selfinstruct.novelty.compiling import compiled, inlined, lowest_bit, popcount
 from selfinstruct.novelty.lists import PADDING, near_among, sketches_differ
+
+_READ_TOGETHER = 8
+"""Texts whose first tokens are read together."""
 
 
 @inlined
@@ -52,7 +55,7 @@ def _common(query, tokens, start, end, masks, carries):  # type: ignore[no-untyp
 
 @inlined
 def _better(query, index, best, rule, tokens, starts, masks, carries):  # type: ignore[no-untyped-def] # noqa: PLR0913
-    """The better of `best`, an index and its F, and the text of this higher index; a short query is marked."""
+    """The better of `best`, an index and its F, and the text of this index; a short query is marked."""
     threshold, limit = rule
     start, end = starts[index], starts[index + 1]
     m, n = len(query), end - start
@@ -62,32 +65,38 @@ def _better(query, index, best, rule, tokens, starts, masks, carries):  # type: 
         common = _common_with_marked(tokens, start, end, masks)
     for _ in range(np.int64(m > 64)):
         common = _common(query, tokens, start, end, masks, carries)
-    if common >= half(limit) * (m + n):  # else three divisions are saved
+    if common >= half(left(limit, best[1])) * (m + n):  # else three divisions are saved
         score = f_measure(common, m, n)
-        if score >= threshold and score > best[1]:
+        if score >= threshold and (score > best[1] or (score == best[1] and index < best[0])):
             best = np.int64(index), score
     return best
 
 
 @inlined
 def _best_of(near, at, number, query, best, rule, tokens, starts, masks, carries):  # type: ignore[no-untyped-def] # noqa: PLR0913
-    """The better of `best` and the texts near the query, which stand in `near` from `at` on.
+    """The better of `best` and the texts near the query, which stand in `near` from `at` on, those that may be nearest first.
 
     Returns: where those of the next query stand, and the best.
     """
-    # the texts lie all over the memory; read together, the processor does not wait for each (a third of the time)
-    ahead, read = at, np.int64(0)
-    while ahead < len(near) and near[ahead] >> 32 == number:
-        read += tokens[starts[near[ahead] & 0xFFFFFFFF]]
-        ahead += 1
+    index, read = np.int64(-1), np.int64(0)
+    while at < len(near) and near[at] >> 40 == number:
+        # the texts lie all over the memory; read together, the processor does not wait for each
+        ahead = at
+        while ahead < min(at + _READ_TOGETHER, len(near)):
+            read += tokens[starts[near[ahead] & 0xFFFFFFFF]]
+            ahead += 1
+        while at < ahead and near[at] >> 40 == number:
+            if (near[at] >> 32 & 0xFF) > 256 * left(rule[1], best[1]):
+                # neither this text nor any after it can reach the best
+                while at < len(near) and near[at] >> 40 == number:
+                    at += 1
+                break
+            if near[at] & 0xFFFFFFFF != index:
+                index = near[at] & 0xFFFFFFFF
+                best = _better(query, index, best, rule, tokens, starts, masks, carries)
+            at += 1
     if read < 0:  # never, but the compiler leaves out what is not used
         best = best[0], 0.0
-    index = np.int64(-1)
-    while at < ahead:
-        if near[at] & 0xFFFFFFFF != index:
-            index = near[at] & 0xFFFFFFFF
-            best = _better(query, index, best, rule, tokens, starts, masks, carries)
-        at += 1
     return at, best
 
 
@@ -104,7 +113,7 @@ def best_among(chunk, near, settings, pool, scratch, found):  # type: ignore[no-
     query_tokens, query_starts = chunk.texts
     at = 0
     while at < len(near):
-        number = near[at] >> 32
+        number = near[at] >> 40
         query = query_tokens[query_starts[number] : query_starts[number + 1]]
         best = nearest[number], scores[number]
         short = len(query) <= 64
@@ -142,13 +151,14 @@ def decide(chunk, near, settings, pool, tail, sealed, size, scratch, found):  # 
         at, best = _best_of(near, at, number, query, best, rule, tokens, starts, masks, carries)
         m = len(query)
         sketch = query_firsts[number], query_seconds[number]
-        bound = differing(m, longest(m, 0, settings.limit), settings.limit)
+        limit = left(settings.limit, best[1])
+        bound = differing(m, longest(m, 0, limit), limit)
         for block in range(0, size - sealed, 64):
             mask = near_among(tail, block, min(64, size - sealed - block), places, sketch, bound)
             while mask:
                 place = block + lowest_bit(mask)
                 mask &= mask - np.uint64(1)
-                allowed = differing(m, np.int64(tail[2 * places + place]), settings.limit)
+                allowed = differing(m, np.int64(tail[2 * places + place]), limit)
                 if sketches_differ(tail, place, places, sketch) <= allowed:
                     best = _better(
                         query, sealed + place, best, rule, tokens, starts, masks, carries

@@ -40,6 +40,8 @@ from selfinstruct.novelty.lists import (
 from selfinstruct.novelty.search import Found, Ints, Longs, limit_of
 from xtune.hardware import core_count
 
+from collections import namedtuple
+Probes=namedtuple("Probes","sorted details")
 _TAIL_TEXTS = 2048
 """Texts that are compared one by one before they are put into posting lists, and texts that are offered to these
 together. From 1,024 to 4,096 the whole search takes the same, within 5 %
@@ -130,7 +132,7 @@ class CompiledNearest:
             part = _part(chunk, start, end)
             self._size = decide(
                 part,
-                self._near_in(young, part, self._rooms[0]),
+                self._near_in(young, self._probes(part), part, self._rooms[0], _found(found, start, end)[2]) if young else self._rooms[0].near[:0],
                 self._settings,
                 self._texts,
                 self._tail,
@@ -175,27 +177,32 @@ class CompiledNearest:
         Returns: the texts as a chunk, and how many pairs the sketches did not rule out.
         """
         chunk = Chunk(texts, rarest_first(*texts), *sketches_of(texts, room.scratch.seen))
-        near = self._near_in(self._segments, chunk, room)
-        if len(near):
+        if not self._segments:
+            return chunk, 0
+        pairs = 0
+        probes = self._probes(chunk)
+        for some in np.split(probes.sorted, np.searchsorted(probes.sorted, [self._settings.common << 32]))[::-1]:
+            near = self._near_in(self._segments, probes._replace(sorted=some), chunk, room, found[2])
             best_among(chunk, near, self._settings, self._texts, room.scratch, found)
-        return chunk, len(near)
+            pairs += len(near)
+        return chunk, pairs
 
-    def _near_in(self, segments: list[Segment], chunk: Chunk, room: _Room) -> Longs:
-        """Query << 32 | text, sorted, for each pair in the segments that the sketches do not rule out."""
-        if not segments:
-            return room.near[:0]
-        starts = chunk.texts.starts
-        by_length = np.argsort(np.diff(starts), kind="stable")
+    def _probes(self, chunk: Chunk) -> Any:
+        by_length = np.argsort(np.diff(chunk.texts.starts), kind="stable")
         limit = self._settings.limit
         probes, details = rare_tokens_of(chunk.texts, chunk.ordered, by_length, limit, 0)
         sort(probes, 32)
+        return Probes(probes, details)
+
+    def _near_in(self, segments: list[Segment], probes: Any, chunk: Chunk, room: _Room, scores: Any) -> Longs:
+        """Query << 32 | text, sorted, for each pair in the segments that the sketches do not rule out."""
         size = 0
         for segment in segments:
             room.near, size = near_in(
-                segment, probes, details, chunk, self._settings, room.near, size
+                segment, probes.sorted, probes.details, chunk, self._settings, scores, room.near, size
             )
         near = room.near[:size].copy()
-        sort(near, 0)
+        sort(near, 32)
         return near
 
     def _seal(self, segments: list[Segment]) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from selfinstruct.novelty.bounds import LONGEST, differing, half, longest, prefix, shortest
+from selfinstruct.novelty.bounds import LONGEST, differing, left, longest, prefix, shortest
 from selfinstruct.novelty.compiling import compiled, inlined, lowest_bit, near_eight, popcount
 from selfinstruct.novelty.layout import Segment
 
@@ -241,6 +241,20 @@ def sketches_differ(words, at, offset, sketch):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def share_of(apart, m, n):  # type: ignore[no-untyped-def]
+    """256ths, rounded down, of two texts' tokens that are not in common; at most 255, and 0 for a length that may be cut."""
+    if n >= LONGEST:
+        return np.int64(0)
+    return np.int64(min(np.uint64(256 * apart) // np.uint64(m + n), np.uint64(255)))
+
+
+@inlined
+def pair_of(query, share, text):  # type: ignore[no-untyped-def]
+    """A query and a text near it as one number; sorted, a query's texts are in the order of what they can reach."""
+    return query << 40 | share << 32 | text
+
+
+@inlined
 def _read(words, begin, size, lengths, query, limit, near, found):  # type: ignore[no-untyped-def] # noqa: PLR0913
     """Append to `near` what is near a query in a list, 64 sketches at a time.
 
@@ -262,23 +276,25 @@ def _read(words, begin, size, lengths, query, limit, near, found):  # type: igno
             mask &= mask - np.uint64(1)
             posting = np.int64(words[at + 2 * size])
             n = posting >> 48 & 0xFFFF
-            near[found] = number << 32 | posting & 0xFFFFFFFF
             common = min(before, posting >> 40 & 0xFF) + min(after, posting >> 32 & 0xFF) + 1
-            alike = sketches_differ(words, at, size, sketch) <= differing(m, n, limit)
-            found += alike & ((common >= half(limit) * (m + n)) | (n >= _SIDES_UP_TO))
+            apart = sketches_differ(words, at, size, sketch)
+            if n < _SIDES_UP_TO:
+                apart = max(apart, m + n - 2 * common)
+            near[found] = pair_of(number, share_of(apart, m, n), posting & 0xFFFFFFFF)
+            found += apart <= differing(m, n, limit)
         block += 64
     return found
 
 
 @compiled
-def near_in(segment, probes, details, chunk, settings, near, found):  # type: ignore[no-untyped-def] # noqa: PLR0913
+def near_in(segment, probes, details, chunk, settings, scores, near, found):  # type: ignore[no-untyped-def] # noqa: PLR0913
     """Append query << 32 | text for each pair that no bound rules out to the first `found` of `near`.
 
     Sorted probes go through the lists in the order in which these lie in memory, and read each for all its queries.
 
     Returns: near, grown if need be, and its new size.
     """
-    limit, common = settings.limit, settings.common
+    common = settings.common
     starts, words = segment
     query_starts, query_firsts, query_seconds = chunk.texts.starts, chunk.first, chunk.second
     for probe in probes:
@@ -288,6 +304,7 @@ def near_in(segment, probes, details, chunk, settings, near, found):  # type: ig
         m = query_starts[number + 1] - query_starts[number]
         sketch = query_firsts[number], query_seconds[number]
         query = number, m, sketch, np.int64(detail[2]), np.int64(detail[3])
+        limit = left(settings.limit, scores[number])
         most = longest(m, place, limit)
         first_list = list_of(token, 0, common)
         for other_place in range(PLACES if token < common else 1):
