@@ -25,10 +25,10 @@ def f_measure(common, m, n):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def left(limit, score):  # type: ignore[no-untyped-def]
-    """The limit for texts that are at least as near as the nearest known, whose F is `score`; `limit` if none is known.
+def tightened(limit, score):  # type: ignore[no-untyped-def]
+    """The limit for texts that reach the threshold and are at least as near as one already found, whose F is `score`.
 
-    It is `search.limit_of(score)` as soon as that is the smaller one: whatever reaches the score stays within it.
+    They must reach F >= score, so `search.limit_of(score)` holds for them. Where none was found, `score` is 0 and nothing is tightened.
     """
     return min(limit, 1 - score + 1e-9)
 
@@ -67,3 +67,14 @@ def differing(m, n, limit):  # type: ignore[no-untyped-def]
     if n >= LONGEST:  # it may have been cut
         return np.int64(128)
     return np.int64(min(limit * (m + n), 128.0))
+
+
+@inlined
+def share_of(apart, m, n):  # type: ignore[no-untyped-def]
+    """256ths of all tokens of two texts in which they differ, if at least `apart` tokens do; rounded down, at most 255.
+
+    With F comes c, and m + n - 2c <= limit (m + n): a share above 256 limit rules a pair out. 0 for a length that may have been cut.
+    """
+    if n >= LONGEST:
+        return np.int64(0)
+    return np.int64(min(np.uint64(256 * apart) // np.uint64(m + n), np.uint64(255)))

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from selfinstruct.novelty.bounds import differing, f_measure, half, left, longest
+from selfinstruct.novelty.bounds import differing, f_measure, half, longest, tightened
 from selfinstruct.novelty.compiling import compiled, inlined, lowest_bit, popcount
-from selfinstruct.novelty.lists import PADDING, near_among, sketches_differ
+from selfinstruct.novelty.lists import PADDING, near_among, sketches_differ, sort
 
 _READ_TOGETHER = 8
 """Texts whose first tokens are read together."""
@@ -65,7 +65,7 @@ def _better(query, index, best, rule, tokens, starts, masks, carries):  # type: 
         common = _common_with_marked(tokens, start, end, masks)
     for _ in range(np.int64(m > 64)):
         common = _common(query, tokens, start, end, masks, carries)
-    if common >= half(left(limit, best[1])) * (m + n):  # else three divisions are saved
+    if common >= half(tightened(limit, best[1])) * (m + n):  # else three divisions are saved
         score = f_measure(common, m, n)
         if score >= threshold and (score > best[1] or (score == best[1] and index < best[0])):
             best = np.int64(index), score
@@ -74,38 +74,37 @@ def _better(query, index, best, rule, tokens, starts, masks, carries):  # type: 
 
 @inlined
 def _best_of(near, at, number, query, best, rule, tokens, starts, masks, carries):  # type: ignore[no-untyped-def] # noqa: PLR0913
-    """The better of `best` and the texts near the query, which stand in `near` from `at` on, those that may be nearest first.
+    """The better of `best` and the texts near the query, which stand in `near` from `at` on.
+
+    Those that may be the nearest come first; when one cannot reach the best, none after it can.
 
     Returns: where those of the next query stand, and the best.
     """
-    index, read = np.int64(-1), np.int64(0)
-    while at < len(near) and near[at] >> 40 == number:
-        # the texts lie all over the memory; read together, the processor does not wait for each
-        ahead = at
-        while ahead < min(at + _READ_TOGETHER, len(near)):
-            read += tokens[starts[near[ahead] & 0xFFFFFFFF]]
-            ahead += 1
-        while at < ahead and near[at] >> 40 == number:
-            if (near[at] >> 32 & 0xFF) > 256 * left(rule[1], best[1]):
-                # neither this text nor any after it can reach the best
-                while at < len(near) and near[at] >> 40 == number:
-                    at += 1
-                break
-            if near[at] & 0xFFFFFFFF != index:
-                index = near[at] & 0xFFFFFFFF
-                best = _better(query, index, best, rule, tokens, starts, masks, carries)
-            at += 1
+    _, limit = rule
+    read, end = np.int64(0), at
+    while end < len(near) and near[end] >> 40 == number:
+        end += 1
+    while at < end and (near[at] >> 32 & 0xFF) <= 256 * tightened(limit, best[1]):
+        # texts lie all over the memory; where several are read together, the processor does not wait for each
+        ahead = min(at + _READ_TOGETHER, end)
+        for pair in near[at:ahead]:
+            read += tokens[starts[pair & 0xFFFFFFFF]]
+        for pair in near[at:ahead]:
+            index = pair & 0xFFFFFFFF
+            best = _better(query, index, best, rule, tokens, starts, masks, carries)
+        at = ahead
     if read < 0:  # never, but the compiler leaves out what is not used
         best = best[0], 0.0
-    return at, best
+    return end, best
 
 
 @compiled
 def best_among(chunk, near, settings, pool, scratch, found):  # type: ignore[no-untyped-def]
     """Write the index of the nearest text of each query, and its F, into `found`.
 
-    `near` holds query << 32 | text, sorted. Queries without a near text keep what they have.
+    `near` holds a `lists.pair_of` each query and text near it, and is sorted here. Queries without one keep what they have.
     """
+    sort(near, 32)
     _, nearest, scores = found
     tokens, starts = pool
     masks, carries = scratch.masks, scratch.carries
@@ -129,11 +128,12 @@ def best_among(chunk, near, settings, pool, scratch, found):  # type: ignore[no-
 def decide(chunk, near, settings, pool, tail, sealed, size, scratch, found):  # type: ignore[no-untyped-def] # noqa: PLR0913
     """Decide on each text of a chunk in turn and add to the pool and the tail what is kept.
 
-    What is nearest among the older texts stands in `found`. `near` holds query << 32 | text, sorted, for younger ones
-    among the first `sealed` of the `size` texts of the pool; the others are in the tail.
+    What is nearest among the older texts stands in `found`. `near` holds a `lists.pair_of` each query and a younger text
+    near it among the first `sealed` of the `size` texts of the pool, and is sorted here; the others are in the tail.
 
     Returns: the new size.
     """
+    sort(near, 32)
     kept, nearest, scores = found
     tokens, starts = pool
     places = (len(tail) - PADDING) // 3
@@ -151,7 +151,7 @@ def decide(chunk, near, settings, pool, tail, sealed, size, scratch, found):  # 
         at, best = _best_of(near, at, number, query, best, rule, tokens, starts, masks, carries)
         m = len(query)
         sketch = query_firsts[number], query_seconds[number]
-        limit = left(settings.limit, best[1])
+        limit = tightened(settings.limit, best[1])
         bound = differing(m, longest(m, 0, limit), limit)
         for block in range(0, size - sealed, 64):
             mask = near_among(tail, block, min(64, size - sealed - block), places, sketch, bound)

@@ -25,23 +25,20 @@ from typing import Any
 import numpy as np
 
 from selfinstruct.novelty.compare import best_among, decide
-from selfinstruct.novelty.layout import Chunk, Scratch, Segment, Settings, Texts
+from selfinstruct.novelty.layout import Chunk, Probes, Scratch, Segment, Settings, Texts
 from selfinstruct.novelty.lists import (
     PADDING,
     PLACES,
     merged,
     near_in,
+    prepared,
     rare_tokens_of,
-    rarest_first,
     segment_of,
     sketches_of,
-    sort,
 )
 from selfinstruct.novelty.search import Found, Ints, Longs, limit_of
 from xtune.hardware import core_count
 
-from collections import namedtuple
-Probes=namedtuple("Probes","sorted details")
 _TAIL_TEXTS = 2048
 """Texts that are compared one by one before they are put into posting lists, and texts that are offered to these
 together. From 1,024 to 4,096 the whole search takes the same, within 5 %
@@ -129,17 +126,17 @@ class CompiledNearest:
         young: list[Segment] = []
         while start < size:
             end = min(start + self.tail_texts, size)
-            part = _part(chunk, start, end)
+            part, part_found = _part(chunk, start, end), _found(found, start, end)
             self._size = decide(
                 part,
-                self._near_in(young, self._probes(part), part, self._rooms[0], _found(found, start, end)[2]) if young else self._rooms[0].near[:0],
+                self._near_young(young, part, part_found),
                 self._settings,
                 self._texts,
                 self._tail,
                 self._sealed,
                 self._size,
                 self._rooms[0].scratch,
-                _found(found, start, end),
+                part_found,
             )
             if self._size - self._sealed >= self.tail_texts:
                 self._seal(young)
@@ -176,34 +173,41 @@ class CompiledNearest:
 
         Returns: the texts as a chunk, and how many pairs the sketches did not rule out.
         """
-        chunk = Chunk(texts, rarest_first(*texts), *sketches_of(texts, room.scratch.seen))
-        if not self._segments:
-            return chunk, 0
+        chunk, probes = prepared(texts, room.scratch.seen, self._settings.limit)
         pairs = 0
-        probes = self._probes(chunk)
-        for some in np.split(probes.sorted, np.searchsorted(probes.sorted, [self._settings.common << 32]))[::-1]:
-            near = self._near_in(self._segments, probes._replace(sorted=some), chunk, room, found[2])
-            best_among(chunk, near, self._settings, self._texts, room.scratch, found)
-            pairs += len(near)
+        if self._segments:
+            for some in self._rare_then_common(probes):
+                near = self._near_in(self._segments, some, chunk, found, room)
+                best_among(chunk, near, self._settings, self._texts, room.scratch, found)
+                pairs += len(near)
         return chunk, pairs
 
-    def _probes(self, chunk: Chunk) -> Any:
-        by_length = np.argsort(np.diff(chunk.texts.starts), kind="stable")
-        limit = self._settings.limit
-        probes, details = rare_tokens_of(chunk.texts, chunk.ordered, by_length, limit, 0)
-        sort(probes, 32)
-        return Probes(probes, details)
+    def _rare_then_common(self, probes: Probes) -> tuple[Probes, Probes]:
+        """A near text mostly shares a rare token; once it is known, the long lists of common ones are read for nearer texts only."""
+        first_rare = np.searchsorted(probes.entries, self._settings.common << 32)
+        return (
+            probes._replace(entries=probes.entries[first_rare:]),
+            probes._replace(entries=probes.entries[:first_rare]),
+        )
 
-    def _near_in(self, segments: list[Segment], probes: Any, chunk: Chunk, room: _Room, scores: Any) -> Longs:
-        """Query << 32 | text, sorted, for each pair in the segments that the sketches do not rule out."""
+    def _near_in(
+        self, segments: list[Segment], probes: Probes, chunk: Chunk, found: Found, room: _Room
+    ) -> Longs:
+        """A `lists.pair_of` each query and text in the segments that no bound rules out."""
         size = 0
         for segment in segments:
             room.near, size = near_in(
-                segment, probes.sorted, probes.details, chunk, self._settings, scores, room.near, size
+                segment, probes, chunk, self._settings, found[2], room.near, size
             )
-        near = room.near[:size].copy()
-        sort(near, 32)
-        return near
+        return room.near[:size]
+
+    def _near_young(self, young: list[Segment], chunk: Chunk, found: Found) -> Longs:
+        """The same for all tokens of the texts and the segments made since these were looked up."""
+        room = self._rooms[0]
+        if not young:
+            return room.near[:0]
+        probes = rare_tokens_of(chunk.texts, chunk.ordered, self._settings.limit, 0)
+        return self._near_in(young, probes, chunk, found, room)
 
     def _seal(self, segments: list[Segment]) -> None:
         """Put the texts of the tail into a segment, which joins those given."""
@@ -218,12 +222,8 @@ class CompiledNearest:
             texts.tokens[:] = self._renumbered(texts.tokens)
             rows = self._tail[:-PADDING].reshape(3, -1)
             rows[:2, :size] = sketches_of(texts, self._rooms[0].scratch.seen)
-        limit, common = self._settings.limit, self._settings.common
-        by_length = np.argsort(np.diff(texts.starts), kind="stable")
-        entries, details = rare_tokens_of(texts, rarest_first(*texts), by_length, limit, common)
-        sort(entries, 32)
-        lists = self._vocabulary + common * (PLACES - 1)
-        _append(segments, segment_of(entries, details, lists, self._tail, self._sealed))
+        lists = self._vocabulary + self._settings.common * (PLACES - 1)
+        _append(segments, segment_of(texts, self._settings, lists, self._tail, self._sealed))
         self._sealed = self._size
 
     def _renumbered(self, tokens: Ints) -> Ints:

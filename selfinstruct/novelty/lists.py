@@ -2,9 +2,17 @@
 
 import numpy as np
 
-from selfinstruct.novelty.bounds import LONGEST, differing, left, longest, prefix, shortest
+from selfinstruct.novelty.bounds import (
+    LONGEST,
+    differing,
+    longest,
+    prefix,
+    share_of,
+    shortest,
+    tightened,
+)
 from selfinstruct.novelty.compiling import compiled, inlined, lowest_bit, near_eight, popcount
-from selfinstruct.novelty.layout import Segment
+from selfinstruct.novelty.layout import Chunk, Probes, Segment
 
 PLACES = 8
 """Lists of a common token, by its place among the rarest of a text; the last is for all further places."""
@@ -118,18 +126,26 @@ def _sides(tokens, start, end, token):  # type: ignore[no-untyped-def]
     return before, after
 
 
-@compiled
-def rare_tokens_of(texts, ordered, by_length, limit, common):  # type: ignore[no-untyped-def]
-    """For each text, the shortest first, and each of its rarest tokens, list << 32 | number; to be sorted.
+@inlined
+def _by_length(starts):  # type: ignore[no-untyped-def]
+    """The texts' numbers in their lowest 32 bits, the shortest first."""
+    size = len(starts) - 1
+    numbers = np.empty(size, np.int64)
+    for text in range(size):
+        numbers[text] = (starts[text + 1] - starts[text]) << 32 | text
+    sort(numbers, 32)
+    return numbers
 
-    Returns: these, and (numbers, 4) for each number the text, the place of the token among its rarest, and how many
-    commoner tokens stand before and after it, which is at most all of them where it stands twice or the text is long.
-    """
+
+@compiled
+def rare_tokens_of(texts, ordered, limit, common):  # type: ignore[no-untyped-def]
+    """The rarest tokens of texts, which are given as they stand and the rarest first, and the lists these are in."""
     tokens, starts = texts
     entries = np.empty(len(ordered), np.int64)
     details = np.empty((len(ordered), 4), np.int32)
     size = 0
-    for text in by_length:
+    for number in _by_length(starts):
+        text = number & 0xFFFFFFFF
         start, end = starts[text], starts[text + 1]
         for at in range(start, start + prefix(end - start, limit)):
             token = ordered[at]
@@ -142,12 +158,26 @@ def rare_tokens_of(texts, ordered, by_length, limit, common):  # type: ignore[no
                 details[size, 0], details[size, 1] = text, place
                 details[size, 2], details[size, 3] = before, after
                 size += 1
-    return entries[:size], details
+    entries = entries[:size]
+    sort(entries, 32)
+    return Probes(entries, details)
 
 
 @compiled
-def segment_of(entries, details, lists, tail, first_text):  # type: ignore[no-untyped-def]
-    """The texts of the tail, from `first_text` of the pool on, as a segment; from their sorted rare tokens."""
+def prepared(texts, seen, limit):  # type: ignore[no-untyped-def]
+    """Texts as a chunk, and what they are looked up by, where each token has one list."""
+    tokens, starts = texts
+    ordered = rarest_first(tokens, starts)
+    first, second = sketches_of(texts, seen)
+    return Chunk(texts, ordered, first, second), rare_tokens_of(texts, ordered, limit, 0)
+
+
+@compiled
+def segment_of(texts, settings, lists, tail, first_text):  # type: ignore[no-untyped-def]
+    """The texts of the tail, from `first_text` of the pool on, as a segment of so many lists."""
+    tokens, text_starts = texts
+    ordered = rarest_first(tokens, text_starts)
+    entries, details = rare_tokens_of(texts, ordered, settings.limit, settings.common)
     starts = np.zeros(lists + 1, np.int32)
     words = np.empty(3 * len(entries) + PADDING, np.uint64)
     for entry in entries:
@@ -241,14 +271,6 @@ def sketches_differ(words, at, offset, sketch):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def share_of(apart, m, n):  # type: ignore[no-untyped-def]
-    """256ths, rounded down, of two texts' tokens that are not in common; at most 255, and 0 for a length that may be cut."""
-    if n >= LONGEST:
-        return np.int64(0)
-    return np.int64(min(np.uint64(256 * apart) // np.uint64(m + n), np.uint64(255)))
-
-
-@inlined
 def pair_of(query, share, text):  # type: ignore[no-untyped-def]
     """A query and a text near it as one number; sorted, a query's texts are in the order of what they can reach."""
     return query << 40 | share << 32 | text
@@ -287,24 +309,25 @@ def _read(words, begin, size, lengths, query, limit, near, found):  # type: igno
 
 
 @compiled
-def near_in(segment, probes, details, chunk, settings, scores, near, found):  # type: ignore[no-untyped-def] # noqa: PLR0913
-    """Append query << 32 | text for each pair that no bound rules out to the first `found` of `near`.
+def near_in(segment, probes, chunk, settings, scores, near, found):  # type: ignore[no-untyped-def] # noqa: PLR0913
+    """Append a `pair_of` each query and text that no bound rules out to the first `found` of `near`.
 
     Sorted probes go through the lists in the order in which these lie in memory, and read each for all its queries.
+    `scores` holds F with the nearest that is known of each query, or 0: texts that cannot reach it are not looked for.
 
     Returns: near, grown if need be, and its new size.
     """
     common = settings.common
     starts, words = segment
     query_starts, query_firsts, query_seconds = chunk.texts.starts, chunk.first, chunk.second
-    for probe in probes:
+    for probe in probes.entries:
         token = probe >> 32
-        detail = details[probe & 0xFFFFFFFF]
+        detail = probes.details[probe & 0xFFFFFFFF]
         number, place = np.int64(detail[0]), np.int64(detail[1])
         m = query_starts[number + 1] - query_starts[number]
         sketch = query_firsts[number], query_seconds[number]
         query = number, m, sketch, np.int64(detail[2]), np.int64(detail[3])
-        limit = left(settings.limit, scores[number])
+        limit = tightened(settings.limit, scores[number])
         most = longest(m, place, limit)
         first_list = list_of(token, 0, common)
         for other_place in range(PLACES if token < common else 1):
