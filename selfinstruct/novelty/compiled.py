@@ -18,6 +18,7 @@ reads; then each is compared in turn, on one thread, with those of them that wer
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
@@ -37,6 +38,7 @@ from selfinstruct.novelty.lists import (
     sketches_of,
 )
 from selfinstruct.novelty.search import Found, Ints, Longs, limit_of
+from selfinstruct.novelty.words import CompiledVocabulary
 from xtune.hardware import core_count
 
 _TAIL_TEXTS = 2048
@@ -71,6 +73,7 @@ _LEAST_PER_THREAD = 256
 class CompiledNearest:
     """The pool's arrays, grown from outside the compiled code."""
 
+    vocabulary = CompiledVocabulary
     least_per_thread = _LEAST_PER_THREAD
     tail_texts = _TAIL_TEXTS
     most_together = _MOST_TOGETHER
@@ -102,7 +105,13 @@ class CompiledNearest:
     def __len__(self) -> int:
         return self._size
 
-    def offer(self, tokens: Ints, lengths: Longs, vocabulary: int) -> Found:
+    def offer(
+        self,
+        tokens: Ints,
+        lengths: Longs,
+        vocabulary: int,
+        on_one_thread: Callable[[], object] = bool,
+    ) -> Found:
         """Offer texts one after the other; see `Nearest.offer`."""
         size = len(lengths)
         starts = np.zeros(size + 1, np.int64)
@@ -116,13 +125,16 @@ class CompiledNearest:
             together = self._together if len(self._order) else self.tail_texts
             start, end = end, min(end + together, size)
             part, part_starts = _texts(Texts(tokens, starts), start, end)
-            self._offer(Texts(self._renumbered(part), part_starts), _found(found, start, end))
+            part_found = _found(found, start, end)
+            chunk = self._looked_up(Texts(self._renumbered(part), part_starts), part_found)
+            if end == size:
+                on_one_thread()
+            self._decide(chunk, part_found)
         return found
 
-    def _offer(self, texts: Texts, found: Found) -> None:
-        """Look texts up in the segments together, and then in what is added meanwhile, fewer at a time."""
-        size, start = len(texts.starts) - 1, 0
-        chunk = self._looked_up(texts, found)
+    def _decide(self, chunk: Chunk, found: Found) -> None:
+        """Look texts up in what is added meanwhile, fewer at a time, and keep those that are new."""
+        size, start = len(chunk.first), 0
         young: list[Segment] = []
         while start < size:
             end = min(start + self.tail_texts, size)
