@@ -9,30 +9,28 @@ that difference, and a pair above the limit cannot reach t. What survives is dec
 common subsequence and the float formula of `rouge_score`. Bits that collide cost time, never truth.
 """
 
-import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
-from threading import Event, Lock
+from threading import Event
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from selfinstruct.novelty.search import Found, Longs, Nearest, fastest_nearest
+from selfinstruct.novelty.turns import SHORT_TURNS
 from xtune.text import tokenizer
 
 _TEXTS_AT_ONCE = 16_384
 """Texts handed to the compiled search together: enough that calling it costs nothing."""
 
+_TEXTS_FIRST = 2048
+"""The first texts handed over, and so many more each time: the search begins soon, and cutting stays ahead of it."""
+
 _TEXTS_PACKED = 128
 """Texts whose tokens are held as strings at a time: so few that these stay in the cache until they are packed."""
-
-_FIRST_TEXTS = 2048
-
-_SWITCH_S = 1e-4
-"""The search holds the interpreter's lock for moments only, but would wait 5 ms for each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,20 +97,20 @@ class NoveltyPool:
         batches = _growing(texts)
         first = list(islice(batches, 2))
         if len(first) < 2:
-            return [verdict for batch in first for verdict in self._verdicts(self._search(*self._cut(batch)))]
+            return [verdict for batch in first for verdict in self._searched(*self._cut(batch))]
         verdicts: list[Verdict] = []
-        running: deque[_Running] = deque()
-        with ThreadPoolExecutor(1) as executor, _SWITCHING_OFTEN:
+        searches: deque[_Search] = deque()
+        with ThreadPoolExecutor(1) as executor, SHORT_TURNS:
             for batch in chain(first, batches):
-                if len(running) == 2:
-                    running[0].on_one_thread.wait()
-                pieces, lengths = self._cut(batch)
-                on_one_thread = Event()
-                found = executor.submit(self._search, pieces, lengths, on_one_thread)
-                running.append(_Running(found, on_one_thread))
-                if len(running) > 2:
-                    verdicts += self._verdicts(running.popleft().found.result())
-            for search in running:
+                if len(searches) == 2:
+                    # one waits and one runs; until that leaves a core idle, cutting would take one from it
+                    searches[0].on_one_thread.wait()
+                cut, on_one_thread = self._cut(batch), Event()
+                found = executor.submit(self._search, *cut, on_one_thread)
+                searches.append(_Search(found, on_one_thread))
+                if len(searches) == 3:
+                    verdicts += self._verdicts(searches.popleft().found.result())
+            for search in searches:
                 verdicts += self._verdicts(search.found.result())
         return verdicts
 
@@ -121,7 +119,7 @@ class NoveltyPool:
         verdicts: list[Verdict] = []
         for start in range(0, len(texts), _TEXTS_AT_ONCE):
             piece, lengths = self._packed(texts[start : start + _TEXTS_AT_ONCE])
-            verdicts += self._verdicts(self._search([piece], lengths))
+            verdicts += self._searched([piece], lengths)
         return verdicts
 
     def _cut(self, batch: Sequence[str]) -> tuple[list[Any], Longs]:
@@ -136,13 +134,14 @@ class NoveltyPool:
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         return self._vocabulary.packed(texts, int(lengths.sum())), lengths
 
-    def _search(
-        self, pieces: Sequence[Any], lengths: Longs, on_one_thread: Event | None = None
-    ) -> Found:
-        on_one_thread = on_one_thread or Event()
+    def _searched(self, pieces: Sequence[Any], lengths: Longs) -> list[Verdict]:
+        return self._verdicts(self._search(pieces, lengths, Event()))
+
+    def _search(self, pieces: Sequence[Any], lengths: Longs, on_one_thread: Event) -> Found:
+        """Search for texts as `_cut` gives them; see `Nearest.offer`."""
         try:
             tokens = self._vocabulary.numbers_of(pieces, int(lengths.sum()))
-            return self._pool.offer(tokens, lengths, len(self._vocabulary), on_one_thread.set)
+            return self._pool.offer(tokens, lengths, len(self._vocabulary), on_one_thread)
         finally:
             on_one_thread.set()
 
@@ -155,40 +154,17 @@ class NoveltyPool:
         return verdicts
 
 
-class _Running(NamedTuple):
-    """A search on another thread."""
+class _Search(NamedTuple):
+    """A search on the other thread, or one that waits for it."""
 
     found: Future[Found]
     on_one_thread: Event
-    """Set once it needs one thread only."""
+    """Set once the search takes one thread only, however many it may use."""
 
 
 def _growing(texts: Iterable[str]) -> Iterator[list[str]]:
-    """The texts in batches, the first of them smaller, so that the search can begin early."""
-    remaining, size = iter(texts), _FIRST_TEXTS
+    """The texts in batches, each twice as large as the one before up to the largest."""
+    remaining, size = iter(texts), _TEXTS_FIRST
     while batch := list(islice(remaining, size)):
         yield batch
         size = min(2 * size, _TEXTS_AT_ONCE)
-
-
-class _SwitchingOften:
-    """Lets a thread that waits for the interpreter's lock have it soon, while any thread is in here."""
-
-    def __init__(self) -> None:
-        self._lock, self._inside, self._before = Lock(), 0, 0.0
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._inside == 0:
-                self._before = sys.getswitchinterval()
-                sys.setswitchinterval(min(self._before, _SWITCH_S))
-            self._inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                sys.setswitchinterval(self._before)
-
-
-_SWITCHING_OFTEN = _SwitchingOften()

@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Callable
+from threading import Event
 from typing import ClassVar, Protocol, TypeAlias
 
 import numpy as np
@@ -34,11 +35,7 @@ class Nearest(Protocol):
     def __len__(self) -> int: ...
 
     def offer(
-        self,
-        tokens: Ints,
-        lengths: Longs,
-        vocabulary: int,
-        on_one_thread: Callable[[], object] = bool,
+        self, tokens: Ints, lengths: Longs, vocabulary: int, on_one_thread: Event
     ) -> Found:
         """Offer texts one after the other, each to all kept before it.
 
@@ -46,7 +43,7 @@ class Nearest(Protocol):
             tokens: (sum of lengths,) all texts' tokens, one text behind the other.
             lengths: (texts,) tokens of each.
             vocabulary: Number above every token.
-            on_one_thread: Called once what is left to do takes one thread.
+            on_one_thread: Set once what is left to do takes one thread only.
         """
         ...
 
@@ -92,15 +89,11 @@ class NumpyNearest:
         return len(self._texts)
 
     def offer(
-        self,
-        tokens: Ints,
-        lengths: Longs,
-        vocabulary: int,
-        on_one_thread: Callable[[], object] = bool,
+        self, tokens: Ints, lengths: Longs, vocabulary: int, on_one_thread: Event
     ) -> Found:
         """Offer texts one after the other; see `Nearest.offer`."""
         del vocabulary
-        on_one_thread()
+        on_one_thread.set()
         ends = np.cumsum(lengths)
         verdicts = [self._offer(text.tolist()) for text in np.split(tokens, ends[:-1])]
         kept, nearest, scores = zip(*verdicts, strict=True)

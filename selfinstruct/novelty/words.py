@@ -19,7 +19,10 @@ _END = 10
 _INSIDE = b"\xff"
 """Stands for a line feed within a token; no byte of UTF-8 is this one."""
 
-_LEAST_SLOTS, _LEAST_LETTERS = 1 << 12, 1 << 14
+LEAST_SLOTS = 1 << 12
+"""Slots of an empty table."""
+
+_LEAST_LETTERS = 1 << 14
 
 
 class Table(NamedTuple):
@@ -40,8 +43,8 @@ class CompiledVocabulary:
     def __init__(self) -> None:
         self._size = 0
         self._table = Table(
-            slots=np.zeros(_LEAST_SLOTS, np.uint64),
-            ends=np.zeros(_LEAST_SLOTS // 2 + 1, np.int64),
+            slots=np.zeros(LEAST_SLOTS, np.uint64),
+            ends=np.zeros(LEAST_SLOTS // 2 + 1, np.int64),
             letters=np.zeros(_LEAST_LETTERS, np.uint8),
         )
 
