@@ -76,12 +76,13 @@ def _better(query, index, best, rule, tokens, starts, masks, carries):  # type: 
 def _best_of(near, at, number, query, best, rule, tokens, starts, masks, carries):  # type: ignore[no-untyped-def] # noqa: PLR0913
     """The better of `best` and the texts near the query, which stand in `near` from `at` on.
 
-    Those that may be the nearest come first; when one cannot reach the best, none after it can.
+    Those that may be the nearest come first; when one cannot reach the best, none after it can. One that shares several rare
+    tokens with the query stands there several times, mostly side by side.
 
     Returns: where those of the next query stand, and the best.
     """
     _, limit = rule
-    read, end = np.int64(0), at
+    read, end, compared = np.int64(0), at, np.int64(-1)
     while end < len(near) and near[end] >> 40 == number:
         end += 1
     while at < end and (near[at] >> 32 & 0xFF) <= 256 * tightened(limit, best[1]):
@@ -90,8 +91,10 @@ def _best_of(near, at, number, query, best, rule, tokens, starts, masks, carries
         for pair in near[at:ahead]:
             read += tokens[starts[pair & 0xFFFFFFFF]]
         for pair in near[at:ahead]:
-            index = pair & 0xFFFFFFFF
-            best = _better(query, index, best, rule, tokens, starts, masks, carries)
+            if pair != compared:
+                index = pair & 0xFFFFFFFF
+                best = _better(query, index, best, rule, tokens, starts, masks, carries)
+                compared = pair
         at = ahead
     if read < 0:  # never, but the compiler leaves out what is not used
         best = best[0], 0.0
@@ -104,7 +107,7 @@ def best_among(chunk, near, settings, pool, scratch, found):  # type: ignore[no-
 
     `near` holds a `lists.pair_of` each query and text near it, and is sorted here. Queries without one keep what they have.
     """
-    sort(near, 32)
+    sort(near, 0)
     _, nearest, scores = found
     tokens, starts = pool
     masks, carries = scratch.masks, scratch.carries
@@ -133,7 +136,7 @@ def decide(chunk, near, settings, pool, tail, sealed, size, scratch, found):  # 
 
     Returns: the new size.
     """
-    sort(near, 32)
+    sort(near, 0)
     kept, nearest, scores = found
     tokens, starts = pool
     places = (len(tail) - PADDING) // 3
