@@ -62,7 +62,9 @@ def prepare() -> None:
     wrong = _fill_elsewhere()
     if _said(folder) == (wanted, _FILLED):
         return
-    log.warning("Another process could not compile it (%s), so this one does.", wrong.rpartition("\n")[2])
+    log.warning(
+        "Another process could not compile it (%s), so this one does.", wrong.rpartition("\n")[2]
+    )
     with contextlib.suppress(OSError):
         _say(folder, wanted, _FAILED, ", ".join(_versions()), wrong)
 

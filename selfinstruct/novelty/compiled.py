@@ -7,7 +7,8 @@ n - c + 1 of the other, so only these are indexed; a common token has a list for
 list is sorted by length, so that a query reads those lengths only that can reach the threshold.
 The second is the sketch of `selfinstruct.novelty.pool`, held in the lists themselves and read eight at a time. The third
 is how many commoner tokens stand before and after the shared one in both. What is left is decided by bit-parallel
-arithmetic, 64 tokens a word (`compare`).
+arithmetic, 64 tokens a word (`compare`), in the order of what it can reach at most: the score of the nearest text found so
+far takes the threshold's place in all bounds, here as there.
 
 The index is a few sealed segments, each at least eight times as large as the next, as in a log-structured merge tree
 (O'Neil et al. 1996); the newest texts are compared one by one until there are enough for another.
@@ -109,9 +110,7 @@ class CompiledNearest:
     def __len__(self) -> int:
         return self._size
 
-    def offer(
-        self, tokens: Ints, lengths: Longs, vocabulary: int, on_one_thread: Event
-    ) -> Found:
+    def offer(self, tokens: Ints, lengths: Longs, vocabulary: int, on_one_thread: Event) -> Found:
         """Offer texts one after the other; see `Nearest.offer`."""
         size = len(lengths)
         starts = np.zeros(size + 1, np.int64)

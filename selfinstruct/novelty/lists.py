@@ -272,13 +272,18 @@ def sketches_differ(words, at, offset, sketch):  # type: ignore[no-untyped-def]
 
 @inlined
 def pair_of(query, share, text):  # type: ignore[no-untyped-def]
-    """A query and a text near it as one number; sorted, a query's texts are in the order of what they can reach."""
+    """A query and a text near it as one number: 23 bits, 8 and 32; sorted, a query's texts are in the order of what they can reach."""
     return query << 40 | share << 32 | text
 
 
 @inlined
 def _read(words, begin, size, lengths, query, limit, near, found):  # type: ignore[no-untyped-def] # noqa: PLR0913
     """Append to `near` what is near a query in a list, 64 sketches at a time.
+
+    If the list's token is the rarest in common, the others are commoner, and stand before it in both texts or after it in both.
+    So c is at most 1, the fewer before and the fewer after: `common`. At least m + n - 2 `common` tokens are then not in common, and
+    at least as many as bits of the sketches differ. By a token that is not the rarest in common a pair may be ruled out or put too
+    far behind; by the rarest it is found, and in its place.
 
     Returns: its new size.
     """
@@ -299,7 +304,7 @@ def _read(words, begin, size, lengths, query, limit, near, found):  # type: igno
             posting = np.int64(words[at + 2 * size])
             n = posting >> 48 & 0xFFFF
             common = min(before, posting >> 40 & 0xFF) + min(after, posting >> 32 & 0xFF) + 1
-            apart = sketches_differ(words, at, size, sketch)
+            apart = sketches_differ(words, at, size, sketch)  # tokens not in common, at least
             if n < _SIDES_UP_TO:
                 apart = max(apart, m + n - 2 * common)
             near[found] = pair_of(number, share_of(apart, m, n), posting & 0xFFFFFFFF)

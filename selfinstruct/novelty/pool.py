@@ -126,7 +126,9 @@ class NoveltyPool:
         """The texts as the vocabulary packs them, some at a time, and how many tokens each has."""
         parts = []
         for start in range(0, len(batch), _TEXTS_PACKED):
-            parts.append(self._packed(list(map(self._tokenize, batch[start : start + _TEXTS_PACKED]))))
+            parts.append(
+                self._packed(list(map(self._tokenize, batch[start : start + _TEXTS_PACKED])))
+            )
         pieces, lengths = zip(*parts, strict=True)
         return list(pieces), np.concatenate(lengths)
 

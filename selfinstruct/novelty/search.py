@@ -34,9 +34,7 @@ class Nearest(Protocol):
 
     def __len__(self) -> int: ...
 
-    def offer(
-        self, tokens: Ints, lengths: Longs, vocabulary: int, on_one_thread: Event
-    ) -> Found:
+    def offer(self, tokens: Ints, lengths: Longs, vocabulary: int, on_one_thread: Event) -> Found:
         """Offer texts one after the other, each to all kept before it.
 
         Args:
@@ -88,9 +86,7 @@ class NumpyNearest:
     def __len__(self) -> int:
         return len(self._texts)
 
-    def offer(
-        self, tokens: Ints, lengths: Longs, vocabulary: int, on_one_thread: Event
-    ) -> Found:
+    def offer(self, tokens: Ints, lengths: Longs, vocabulary: int, on_one_thread: Event) -> Found:
         """Offer texts one after the other; see `Nearest.offer`."""
         del vocabulary
         on_one_thread.set()

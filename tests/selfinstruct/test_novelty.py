@@ -249,10 +249,11 @@ def long_near_duplicates(count: int, seed: int) -> list[str]:
 
 @pytest.mark.parametrize("threshold", [0.5, 0.6, 2 / 3, 0.7, 0.8, 0.9, 1.0])
 def test_no_bound_rules_out_what_reaches_the_threshold(threshold: float) -> None:
-    """Every pair of lengths up to 80 with the fewest common tokens that do, counted by the formula of rouge_score."""
+    """Every pair of lengths up to 80, and longer ones, with the fewest common tokens that do, counted by the formula of rouge_score."""
     limit = limit_of(threshold)
-    for m in range(1, 81):
-        for n in range(1, 81):
+    lengths = [*range(1, 81), 254, 300]
+    for m in lengths:
+        for n in lengths:
             reaching = [c for c in range(min(m, n) + 1) if f_measure(c, m, n) >= threshold]
             if not reaching:
                 continue
@@ -270,7 +271,9 @@ def test_no_bound_rules_out_what_reaches_the_threshold(threshold: float) -> None
                 tight = bounds.tightened(limit, f_measure(more, m, n))
                 assert tight <= limit
                 assert m - more < bounds.prefix(m, tight)
-                assert bounds.shortest(m, n - more, tight) <= n <= bounds.longest(m, m - more, tight)
+                assert (
+                    bounds.shortest(m, n - more, tight) <= n <= bounds.longest(m, m - more, tight)
+                )
                 assert m + n - 2 * more <= bounds.differing(m, n, tight)
                 assert more >= bounds.half(tight) * (m + n)
                 assert bounds.share_of(m + n - 2 * more, m, n) <= 256 * tight
@@ -339,6 +342,19 @@ def test_long_texts_are_compared_beyond_one_word_of_bits(
         " ".join(words[: length // 2]),
     ]
     assert NoveltyPool("es", nearest=search).offer_many(texts) == verdicts_of_rouge_score(texts)
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_long_texts_may_differ_in_more_tokens_than_a_sketch_has_bits(search: type[Nearest]) -> None:
+    """180 words in common of 250 each; those that are not are rarer than all others."""
+    shared = [f"s{number}" for number in range(180)]
+    texts = [" ".join(shared[::-1])]
+    for name in "ab":
+        others = [f"{name}{number}" for number in range(70)]
+        texts.append(" ".join([*shared[:90], *others, *shared[90:]]))
+    verdicts = NoveltyPool("es", nearest=search).offer_many(texts)
+    assert verdicts == verdicts_of_rouge_score(texts)
+    assert verdicts[2] == Verdict(kept=False, nearest=1, score=f_measure(180, 250, 250))
 
 
 @pytest.mark.parametrize("search", SEARCHES)
