@@ -22,7 +22,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from threading import Event
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -39,6 +39,7 @@ from selfinstruct.novelty.lists import (
     sketches_of,
 )
 from selfinstruct.novelty.search import Found, Ints, Longs, limit_of
+from selfinstruct.novelty.vocabulary import Vocabulary
 from selfinstruct.novelty.words import CompiledVocabulary
 from xtune.hardware import core_count
 
@@ -77,7 +78,7 @@ _LEAST_PER_THREAD = 256
 class CompiledNearest:
     """The pool's arrays, grown from outside the compiled code."""
 
-    vocabulary = CompiledVocabulary
+    vocabulary: ClassVar[type[Vocabulary]] = CompiledVocabulary
     least_in_parts = _LEAST_IN_PARTS
     least_per_thread = _LEAST_PER_THREAD
     tail_texts = _TAIL_TEXTS

@@ -124,11 +124,9 @@ class NoveltyPool:
 
     def _cut(self, batch: Sequence[str]) -> tuple[list[Any], Longs]:
         """The texts as the vocabulary packs them, some at a time, and how many tokens each has."""
-        parts = []
-        for start in range(0, len(batch), _TEXTS_PACKED):
-            parts.append(
-                self._packed(list(map(self._tokenize, batch[start : start + _TEXTS_PACKED])))
-            )
+        starts = range(0, len(batch), _TEXTS_PACKED)
+        some = (batch[start : start + _TEXTS_PACKED] for start in starts)
+        parts = [self._packed([self._tokenize(text) for text in texts]) for texts in some]
         pieces, lengths = zip(*parts, strict=True)
         return list(pieces), np.concatenate(lengths)
 

@@ -1,7 +1,6 @@
 """Searches a growing pool of token sequences for the nearest by ROUGE-L, in NumPy or compiled by numba; it knows no text."""
 
 import importlib.util
-from collections.abc import Callable
 from threading import Event
 from typing import ClassVar, Protocol, TypeAlias
 
@@ -27,7 +26,7 @@ SKETCH_WORDS = 2
 class Nearest(Protocol):
     """A pool that is offered batches of token sequences."""
 
-    vocabulary: ClassVar[Callable[[], Vocabulary]]
+    vocabulary: ClassVar[type[Vocabulary]]
     """What numbers its tokens fastest."""
 
     def __init__(self, threshold: float, keep_ties: bool) -> None: ...
@@ -73,7 +72,7 @@ def mixed(token: int, occurrence: int) -> int:
 class NumpyNearest:
     """The search without a compiler: popcounts of the whole pool at once, then rapidfuzz for what is left."""
 
-    vocabulary = DictVocabulary
+    vocabulary: ClassVar[type[Vocabulary]] = DictVocabulary
 
     def __init__(self, threshold: float, keep_ties: bool) -> None:
         self._threshold, self._keep_ties = threshold, keep_ties

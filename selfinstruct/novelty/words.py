@@ -102,7 +102,7 @@ def _same(text, start, length, table, known):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def number(text, at, table, size, numbers, done):  # type: ignore[no-untyped-def] # noqa: PLR0913
+def number(text, at, table, size, numbers, done):  # type: ignore[no-untyped-def]
     """Number the tokens of a text from byte `at` on, the `done`-th, until all are numbered or the table has no room.
 
     Returns: how many are, where the next begins, and how many tokens the table holds.
