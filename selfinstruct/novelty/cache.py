@@ -1,6 +1,6 @@
 """Fills numba's cache from a process of its own, so that compiling leaves nothing in the memory of the one that searches.
 
-Compiling takes some ten seconds and 80 MB, which a process keeps; loading what was compiled takes half a second. A note
+Compiling takes ten to twenty seconds and 80 MB, which a process keeps; loading what was compiled takes half a second. A note
 beside numba's files says for which source, versions and processor the cache was filled, or what kept another process from
 filling it: then no start tries that again, until one of these changes. Where no process can fill it, numba compiles where it
 is called, as it would without this file, and keeps that too where it can write.
@@ -53,7 +53,7 @@ def prepare() -> None:
     if known == wanted and went in {_FILLED, _FAILED}:
         return
     log.warning(
-        "The novelty filter is compiled for this processor, once; it takes some ten seconds."
+        "The novelty filter is compiled for this processor, once; it takes ten to twenty seconds."
     )
     with contextlib.suppress(OSError):
         if known != wanted:

@@ -107,7 +107,7 @@ def best_among(chunk, near, settings, pool, scratch, found):  # type: ignore[no-
 
     `near` holds a `lists.pair_of` each query and text near it, and is sorted here. Queries without one keep what they have.
     """
-    sort(near, 0)
+    sort(near, np.int64(0))
     _, nearest, scores = found
     tokens, starts = pool
     masks, carries = scratch.masks, scratch.carries
@@ -136,7 +136,7 @@ def decide(chunk, near, settings, pool, tail, sealed, size, scratch, found):  # 
 
     Returns: the new size.
     """
-    sort(near, 0)
+    sort(near, np.int64(0))
     kept, nearest, scores = found
     tokens, starts = pool
     places = (len(tail) - PADDING) // 3
