@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.simulation import CONFIGS, at_depth
 from xtune.memory import GIB, ModelShape
 from xtune.plan.cards import machine
 from xtune.plan.resolve import decide
@@ -62,7 +61,12 @@ class Goal:
 
     def config(self) -> dict[str, Any]:
         """The model's config.json."""
-        return dict(MORE_CONFIGS.get(self.model) or CONFIGS[self.model])
+        if self.model in MORE_CONFIGS:
+            return dict(MORE_CONFIGS[self.model])
+        # with torch behind it, which `benchmarks.gpu` keeps out of its own process
+        from benchmarks.simulation import CONFIGS
+
+        return dict(CONFIGS[self.model])
 
     def recipe(self) -> Recipe:
         """What would be asked of xtune."""
@@ -121,6 +125,8 @@ def judge(goal: Goal, *, simulate: bool = True) -> Outcome:
     items = found.predicted.items
     simulated = None
     if simulate:
+        from benchmarks.simulation import at_depth
+
         simulated = at_depth(AutoConfig.for_model(**fields), found.work, shape.layers)
     names = (
         "frugal_layers",

@@ -1,4 +1,4 @@
-"""xtune's own training step on a model with random weights: a plan carried out as `xtune.train.session` does. No timing here.
+"""xtune's own training step on a model with random weights: a plan carried out as `xtune.train.setup` does. No timing here.
 
 The weights are drawn a decoder layer at a time, quantised, and handed on before the next is drawn, as the loader hands on
 what it reads; what follows (ends, adapter, techniques, loss, update) is the code that trains.

@@ -1,6 +1,14 @@
-"""The GPU benchmark's results as a line for each cell and as a Markdown page. Measures nothing."""
+"""The GPU benchmark's results as a line for each cell and as a Markdown page. Measures nothing.
 
+python -m benchmarks.gpu_page FOLDER                            # the page again, from FOLDER/gpu.json
+python -m benchmarks.gpu_page FOLDER --into docs/measured.md    # between the two marks of that document
+"""
+
+import argparse
+import json
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 GIB = 2**30
@@ -12,6 +20,9 @@ ALLOCATED_WITHIN = 0.05
 HELD_WITHIN = 0.10
 """How near it shall be, context and reserve included, to what the allocator held and the context."""
 
+BEGIN, END = "<!-- benchmarks.gpu: begin -->", "<!-- benchmarks.gpu: end -->"
+"""What stands between them in a document is what was measured last."""
+
 TITLES: Mapping[str, str] = {
     "goals": "Under the memory of an 8 GB card, as xtune plans it",
     "speed": "Nothing offloaded, no limit",
@@ -19,6 +30,42 @@ TITLES: Mapping[str, str] = {
     "techniques": "Each technique beside none of them",
     "loading": "Loading, quantised on the way",
 }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the page of a folder's results, or put it into a document; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gpu_page", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("folder", type=Path, help="with gpu.json in it")
+    parser.add_argument("--into", type=Path, help="a document with the two marks")
+    options = parser.parse_args(arguments)
+    try:
+        text = page(json.loads((options.folder / "gpu.json").read_text(encoding="utf-8")))
+        if options.into is None:
+            print(text)
+            return 0
+        document = filled(options.into.read_text(encoding="utf-8"), text)
+        options.into.write_text(document, encoding="utf-8")
+    except (OSError, ValueError) as error:
+        print(f"benchmarks.gpu_page: {error}", file=sys.stderr)
+        return 2
+    print(f"Written: {options.into}")
+    return 0
+
+
+def filled(document: str, page: str) -> str:
+    """A document with a page between its marks, the page's headings three levels down.
+
+    Raises:
+        ValueError: It has not both marks, once each and in order.
+    """
+    before, begin, rest = document.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end or BEGIN in after or END in before + after:
+        raise ValueError(f"the document needs the lines {BEGIN} and {END}, once each")
+    lines = [f"###{each}" if each.startswith("#") else each for each in page.strip().splitlines()]
+    return "\n".join([f"{before}{BEGIN}", "", *lines, "", f"{END}{after}"])
 
 
 def line(result: Result) -> str:
@@ -203,3 +250,7 @@ _TABLES: Mapping[str, Callable[[list[Result]], Iterator[str]]] = {
     "techniques": _techniques,
     "loading": _loading,
 }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

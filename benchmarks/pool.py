@@ -109,7 +109,7 @@ async def grow(folder: Path, tasks: int, words: int) -> None:
             ]
             reply = Reply(text=json.dumps([piece.instruction for piece in pieces]), model="none")
             read = Read(request=request, reply=reply, pieces=pieces)
-            waiting.append(asyncio.ensure_future(journal.append(request, reply, appender)))
+            waiting.append(journal.append(request, reply, appender))
             waiting.append(pool.append(events_of([read], pool), appender))
         await asyncio.gather(*waiting)
     appender.close()

@@ -25,6 +25,7 @@ from benchmarks.simulated_model import expanding, simulated_model
 from xtune.kernels.heads import base_model
 from xtune.kernels.stream import StreamedLayer, streamed_layers
 from xtune.memory import GIB, ModelShape, Workload, predict
+from xtune.models.fused_attention import share_key_heads
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Simulated:
 
 
 def simulate(config: Any, work: Workload, *, block: int = BLOCK, scratch: bool = True) -> Simulated:
-    """Peak bytes of one step of a transformers config; the second step, when the optimizer has its states.
+    """Peak bytes of one step of a transformers config, the optimizer's states there from the beginning.
 
     Args:
         config: A transformers config; its depth is what is simulated.
@@ -60,16 +61,16 @@ def simulate(config: Any, work: Workload, *, block: int = BLOCK, scratch: bool =
         stack.enter_context(cuda_autocast())
         stack.enter_context(expanding())
         stack.enter_context(_all_trained(work.rows, work.tokens))
+        share_key_heads(work.flash)
+        stack.callback(share_key_heads, True)
         stack.enter_context(ledger)
         module = _module(model, work, ledger)
         update = _Update(model, work, ledger)
-        resident = 0
-        for _ in range(2):
-            ledger.reset()
-            resident = ledger.bytes
-            for _ in range(min(2, work.accumulation_steps)):
-                run_step(module, work)
-            update.step()
+        ledger.reset()
+        resident = ledger.bytes
+        for _ in range(min(2, work.accumulation_steps)):
+            run_step(module, work)
+        update.step()
         return Simulated(
             resident, ledger.peak, ledger.peak_at, dict(ledger.at_peak.most_common(60))
         )
@@ -77,8 +78,7 @@ def simulate(config: Any, work: Workload, *, block: int = BLOCK, scratch: bool =
 
 def _model(config: Any, work: Workload) -> nn.Module:
     model = simulated_model(config, work)
-    elsewhere = work.checkpoint_place != "device" or work.base_place != "device"
-    if work.gradient_checkpointing and not work.frugal and not elsewhere:
+    if work.gradient_checkpointing and not work.frugal and not work.is_shelved:
         untyped: Any = base_model(model)
         untyped.gradient_checkpointing_enable({"use_reentrant": False})
     return model
@@ -109,7 +109,7 @@ def _module(model: nn.Module, work: Workload, ledger: Ledger) -> nn.Module:
     )
     if work.frugal:
         make_frugal(model, FrugalSettings(tile_tokens=work.tile_tokens), shelf, prove=False)
-    elif work.checkpoint_place != "device" or work.base_place != "device":
+    elif work.is_shelved:
         make_shelved(model, shelf)
     return LossModule(model, work.loss_chunk_tokens, work.tile_tokens if work.frugal else 0)
 
@@ -205,7 +205,9 @@ class _Update:
     def __init__(self, model: nn.Module, work: Workload, ledger: Ledger) -> None:
         self._trained = [each for each in model.parameters() if each.requires_grad]
         self._work, self._ledger = work, ledger
-        self._states: dict[nn.Parameter, list[torch.Tensor]] = {}
+        self._states = (
+            [] if work.states_place == "host" else [_states(each, work) for each in self._trained]
+        )
         self._leaving: deque[torch.Tensor] = deque(maxlen=2)
         """Gradients that are being copied to the host (`xtune.train.piecewise.BUFFERS`)."""
 
@@ -226,25 +228,23 @@ class _Update:
     def _use(self, parameter: nn.Parameter) -> None:
         gradient, parameter.grad = parameter.grad, None
         assert gradient is not None
-        self._take(parameter, gradient)
+        self._take(gradient)
 
     def _use_layer(
         self,
         _layer: StreamedLayer,
-        parameters: Sequence[nn.Parameter],
+        _parameters: Sequence[nn.Parameter],
         gradients: Sequence[torch.Tensor | None],
     ) -> None:
-        for parameter, gradient in zip(parameters, gradients, strict=True):
+        for gradient in gradients:
             if gradient is not None:
-                self._take(parameter, gradient)
+                self._take(gradient)
 
-    def _take(self, parameter: nn.Parameter, gradient: torch.Tensor) -> None:
+    def _take(self, gradient: torch.Tensor) -> None:
         if self._work.clipped:
             torch.linalg.vector_norm(gradient)
         if self._work.states_place == "host":
             self._leaving.append(gradient)
-        elif parameter not in self._states:
-            self._states[parameter] = _states(parameter, self._work)
 
 
 def _states(parameter: torch.Tensor, work: Workload) -> list[torch.Tensor]:

@@ -3,7 +3,7 @@
 seeds --translate--> seeds/<lang> --prompt--> Request --llm--> Reply --parse--> Task --rules, novelty--> pool --export--> data set
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -88,6 +88,14 @@ class Reply:
     finish_reason: FinishReason = "stop"
     usage: Usage = field(default_factory=Usage)
     model: str = ""
+
+
+Keep = Callable[[Reply], None]
+"""Puts a reply where no kill can take it away; whoever asked holds the request's slot until this is done."""
+
+
+def keep_nothing(_: Reply) -> None:
+    """What `Keep` is where replies are not written down."""
 
 
 class LLM(Protocol):

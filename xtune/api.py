@@ -3,9 +3,10 @@
 Importing this module is cheap; torch and transformers come with the first verb that needs them.
 """
 
-import sys
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,11 +17,10 @@ from xtune.hardware import prepare_allocator
 from xtune.recipe import Recipe
 from xtune.recipe.read import dump_recipe, read_recipe
 from xtune.recipe.words import Overrides, as_words
-from xtune.shown import Shown
+from xtune.serve.ready import Server
+from xtune.shown import Shown, say
 
 if TYPE_CHECKING:
-    from socket import socket
-
     from xtune.adapter.merge import Merged
     from xtune.data.report import DataReport
     from xtune.evaluate.compare import Comparison
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from xtune.notebook.run import Run
     from xtune.plan import Plan
     from xtune.run.observer import Observer
-    from xtune.serve.engine import Engine, Limits
-    from xtune.serve.server import Server as RunningServer
+    from xtune.serve.engine import Limits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +173,7 @@ def chat(
     system: str | None = None,
     compare: bool = False,
     decoding: "Decoding | None" = None,
+    template: Mapping[str, Any] | None = None,
 ) -> None:
     """Talk to a fine-tuned model on the terminal, with the template it was trained with.
 
@@ -183,6 +183,7 @@ def chat(
         system: The system prompt.
         compare: Show the base model's answer before each.
         decoding: How tokens are chosen; greedy when left out.
+        template: Values of the chat template's own variables: `{"enable_thinking": False}`.
 
     Raises:
         XtuneError: The run cannot be opened.
@@ -192,13 +193,9 @@ def chat(
 
     folder = folder_of(run)
     opened = open_run(folder)
-    conversation = Chat(opened, decoding=decoding, system=system)
-    base = base_chat(folder, opened, decoding=decoding, system=system) if compare else None
-
-    def write(text: str) -> None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-
+    conversation = Chat(opened, decoding=decoding, system=system, arguments=template)
+    base = base_chat(folder, opened, conversation) if compare else None
+    write = partial(say, end="")
     if prompt is None:
         converse(conversation, base=base, write=write)
     else:
@@ -244,7 +241,9 @@ def generate(
         else typed(rows)
     )
     opened = open_run(found.folder, base_only=options.base_only)
-    prompter = Prompter(opened.recipe, opened.tokenizer, system=options.system)
+    prompter = Prompter(
+        opened.recipe, opened.tokenizer, system=options.system, arguments=options.template
+    )
     job = Job(opened.model, opened.tokenizer, prompter, asked, options)
     if out is None:
         return job.answer(progress)
@@ -262,57 +261,7 @@ def folder_of(run: str | PathLike[str]) -> Path:
     return bundled_path(name) if is_bundled(name) else Path(name)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Server:
-    """A server that is ready to run: models in memory, port taken."""
-
-    engine: "Engine"
-    listener: "socket"
-    host: str
-    api_key: str | None = field(default=None, repr=False)
-    _running: "list[RunningServer]" = field(default_factory=list, init=False, repr=False)
-
-    @property
-    def url(self) -> str:
-        """What clients take for `base_url`."""
-        name = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{name}:{self.listener.getsockname()[1]}/v1"
-
-    @property
-    def warning(self) -> str:
-        """What a person should know of who can reach it; mostly empty."""
-        from xtune.serve.address import is_loopback  # noqa: PLC0415
-
-        if self.api_key is not None or is_loopback(self.host):
-            return ""
-        return f"Warning: anyone who reaches {self.host} can use this server; set an API key (XTUNE_API_KEY)."
-
-    def __str__(self) -> str:
-        names = ", ".join(self.engine.models.served)
-        return f"serving {names}\n{self.url}"
-
-    def run(self, *, grace_s: float = 30.0) -> bool:
-        """Serve until SIGTERM or Ctrl-C, then finish the answers at hand.
-
-        Returns:
-            Whether all of them were finished within the grace.
-        """
-        from xtune.serve.server import make_server  # noqa: PLC0415
-
-        server = make_server(self.engine, host=self.host, api_key=self.api_key, grace_s=grace_s)
-        self._running.append(server)
-        server.run(sockets=[self.listener])
-        return not server.cut
-
-    def stop(self) -> None:
-        """End a `run` in another thread as SIGTERM would; of a server that does not run, give the port back."""
-        for server in self._running:
-            server.should_exit = True
-        if not self._running:
-            self.listener.close()
-
-
-def serve(
+def serve(  # noqa: PLR0913 - the choices of `xtune serve`, one by one
     runs: str | PathLike[str] | Sequence[str | PathLike[str]],
     *,
     address: tuple[str, int] = ("127.0.0.1", 8000),
@@ -320,6 +269,7 @@ def serve(
     base: bool = True,
     limits: "Limits | None" = None,
     exact: bool = True,
+    template: Mapping[str, Any] | None = None,
 ) -> Server:
     """An OpenAI-compatible server for one model, or for adapters of one base; `run` it.
 
@@ -330,6 +280,7 @@ def serve(
         base: Serve the base under its own name, too.
         limits: What the server takes on.
         exact: Let no answer depend on those beside it.
+        template: Values of the chat templates' own variables where a request gives none.
 
     Raises:
         XtuneError: The port is taken, or the runs cannot be opened or served together.
@@ -342,7 +293,7 @@ def serve(
     from xtune.serve.engine import Engine, Limits  # noqa: PLC0415 - torch is imported late
     from xtune.serve.models import open_models  # noqa: PLC0415
 
-    models = open_models(named, base=base)
+    models = open_models(named, base=base, template=template)
     engine = Engine(models, limits or Limits(), exact=exact)
     return Server(engine=engine, listener=listener, host=address[0], api_key=api_key)
 
@@ -354,9 +305,13 @@ def serve_with_vllm(runs: Sequence[str], *, host: str, port: int, api_key: str |
         XtuneError: vLLM is not installed, or the runs cannot be served by it.
     """
     from xtune.serve.names import name_runs  # noqa: PLC0415
-    from xtune.serve.vllm import hand_over, vllm_command  # noqa: PLC0415
+    from xtune.serve.vllm import hand_over, remarks, vllm_command, vllm_environment  # noqa: PLC0415
 
-    hand_over(vllm_command(name_runs(runs), host=host, port=port), api_key=api_key)
+    named = name_runs(runs)
+    command = vllm_command(named, host=host, port=port)
+    for remark in remarks(named, api_key=api_key):
+        logging.getLogger("xtune").warning(remark)
+    hand_over(command, api_key=api_key, environment=vllm_environment(named))
 
 
 def merge(

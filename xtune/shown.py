@@ -1,10 +1,19 @@
 """How results show themselves in a notebook that have nothing better than their text, and how texts of others are shown."""
 
+import json
+import re
+import sys
 from html import escape
+from typing import IO, Any
 
 _SIGNS = {"\n": "↵", "\t": "→", "\r": "␍", "\x7f": "␡"}
 _JOINERS = frozenset("\u200c\u200d")
 """Parts of words in Persian, in Indic scripts and of emoji: letters in all but their category."""
+
+
+_ACTING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""What a terminal obeys or may take for a line end, and what turns the order of letters round: all control characters of
+Unicode's category Cc but line end and tab, the two separators of lines, embeddings, overrides and isolates."""
 
 
 class Shown:
@@ -22,6 +31,34 @@ def visible(text: str, *, space: str = " ") -> str:
         space: The sign for a space.
     """
     return "".join(_sign(character, space) for character in text)
+
+
+def harmless(text: str) -> str:
+    """A text that a terminal shows and does not obey: its control characters as signs, all else as it is.
+
+    Unlike `visible` it keeps line ends, tabs and every kind of space, so that an answer can be read.
+    """
+    return _ACTING.sub(lambda found: _sign(found[0], " "), text)
+
+
+def for_stream(text: str, stream: IO[str]) -> str:
+    """A text of anyone as it may go into a stream: harmless to a terminal, unchanged into files and pipes."""
+    return harmless(text) if stream.isatty() else text
+
+
+def say(text: object, *, end: str = "\n", stream: IO[str] | None = None) -> None:
+    """Print at once what may hold a model's answer, data or a name of somebody's."""
+    stream = sys.stdout if stream is None else stream
+    stream.write(for_stream(f"{text}{end}", stream))
+    stream.flush()
+
+
+def say_json(value: Any, *, indent: int | None = None) -> None:
+    """Print JSON, with what a terminal would obey in the way that JSON has for it."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    if sys.stdout.isatty():
+        text = _ACTING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    sys.stdout.write(f"{text}\n")
 
 
 def _sign(character: str, space: str) -> str:

@@ -107,12 +107,28 @@ def translate(
     to: Annotated[str, typer.Option(help="Languages: `ar,de,es`; there is no default.")] = "",
     out: Annotated[str, typer.Option(help="Folder of the translated files.")] = "seeds",
     seeds: Annotated[str, typer.Option(help="The English seeds; default: those that ship.")] = "en",
+    give_up_after: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Leave a language where its first N tasks all fail, four answers each; 0: never.",
+        ),
+    ] = 8,
 ) -> None:
     """Translate the seeds; checked, resumable, never over a task that was edited by hand."""
     from selfinstruct.run import verbs
 
     languages = [name.strip() for name in to.split(",") if name.strip()]
-    print(verbs.translate_seeds(recipe, languages, overrides or (), out=out, seeds=seeds))
+    print(
+        verbs.translate_seeds(
+            recipe,
+            languages,
+            overrides or (),
+            out=out,
+            seeds=seeds,
+            give_up_after=give_up_after,
+        )
+    )
 
 
 @seeds_app.command("check")

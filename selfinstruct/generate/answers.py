@@ -52,8 +52,7 @@ class Reader:
         """What a reply is made of: what the parser dropped, then its tasks in order."""
         parsed = parse_reply(text, finish_reason, self.language)
         pieces: list[Piece] = [_rejected(drop) for drop in parsed.dropped]
-        for task in parsed.tasks:
-            judged = self.rules.judge(task)
+        for judged in self.rules.judge_all(parsed.tasks):
             if judged.dropped is not None:
                 pieces.append(_rejected(judged.dropped))
                 continue

@@ -114,12 +114,15 @@ class Loop:
                 if not reads:
                     return
                 written = pool.append(events_of(reads, pool), self._llm.appender)
+                written.add_done_callback(self._on_written)
                 for read in reads:
                     self._llm.journal.forget(read.request.id)
                 index += len(reads)
                 self._count(language)
                 self._tell()
                 await asyncio.sleep(0)
+        except XtuneError as error:
+            self.halt(error)
         except asyncio.CancelledError:
             for answer in asked.values():
                 answer.cancel()  # a second Ctrl-C leaves what is under way
@@ -127,7 +130,7 @@ class Loop:
         finally:
             await asyncio.gather(*asked.values(), return_exceptions=True)
             if written is not None:
-                await self._written(written)
+                await asyncio.wait([written])  # the next round shows what this one wrote
 
     async def _ask(self, language: Language, request: Request) -> Read | None:
         """The reply to a request and what it is made of, in any order with others; None if the run stops."""
@@ -161,10 +164,9 @@ class Loop:
             index += 1
         return reads
 
-    async def _written(self, written: "asyncio.Future[None]") -> None:
-        try:
-            await written
-        except XtuneError as error:
+    def _on_written(self, written: "asyncio.Future[None]") -> None:
+        error = written.exception()
+        if isinstance(error, XtuneError):
             self.halt(error)
 
     def _most_ahead(self, language: Language) -> int:

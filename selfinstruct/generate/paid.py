@@ -1,15 +1,21 @@
 """An LLM whose replies are written down before anybody sees them, so that none is paid for twice, within the limits."""
 
+import asyncio
 from typing import Protocol
 
 from selfinstruct.llm.meter import Meter
 from selfinstruct.pool.disk import Appender
 from selfinstruct.pool.journal import Journal
-from selfinstruct.types import LLM, Reply, Request
+from selfinstruct.types import Keep, Reply, Request
+from xtune.errors import RunError
 
 
-class StoppableLLM(LLM, Protocol):
-    """An LLM that a run can end in good order."""
+class StoppableLLM(Protocol):
+    """An LLM that a run can end in good order, and whose replies are kept before their slots are free again."""
+
+    async def complete(self, request: Request, keep: Keep) -> Reply:
+        """Answer one request; see `LLM.complete`. It counts as under way until `keep` has the reply."""
+        ...
 
     @property
     def concurrency(self) -> int:
@@ -62,11 +68,20 @@ class PaidLLM:
             return found
         reserved = await self.meter.reserve(request)
         used = None
+        syncs: list[asyncio.Future[None]] = []
+
+        def keep(reply: Reply) -> None:
+            try:
+                syncs.append(self.journal.append(request, reply, self.appender))
+            except RunError:
+                self.stop()  # before the slot is free: another reply could not be written either
+                raise
+
         self.in_flight += 1
         try:
-            reply = await self._llm.complete(request)
+            reply = await self._llm.complete(request, keep)
             used = reply.usage
-            await self.journal.append(request, reply, self.appender)
+            await asyncio.gather(*syncs)  # it is safe from a kill, and not yet from a power cut
         finally:
             self.in_flight -= 1
             self.meter.settle(reserved, used)

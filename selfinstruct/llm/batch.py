@@ -25,7 +25,7 @@ from selfinstruct.llm.tokens import estimate_tokens
 from selfinstruct.llm.wire import Answer
 from selfinstruct.pool.disk import explained, line_of, mend
 from selfinstruct.pool.journal import read_lines
-from selfinstruct.types import Reply, Request
+from selfinstruct.types import Keep, Reply, Request, keep_nothing
 from xtune.errors import RunError
 
 FILE = "batches.jsonl"
@@ -91,8 +91,8 @@ class BatchLLM:
                 await task
         await self._client.close()
 
-    async def complete(self, request: Request) -> Reply:
-        """Answer one request, in a batch with others.
+    async def complete(self, request: Request, keep: Keep = keep_nothing) -> Reply:
+        """Answer one request, in a batch with others; the server has the reply until it is kept, and longer.
 
         Raises:
             LLMError: The batch API cannot be used.
@@ -107,7 +107,9 @@ class BatchLLM:
             batch_id = self._known.get(request.id) or await self._join(request)
             outcome = _outcome((await self._lines(batch_id)).get(request.id))
             if isinstance(outcome, Reply):
-                return replace(outcome, text=self._key.hide(outcome.text))
+                reply = replace(outcome, text=self._key.hide(outcome.text))
+                keep(reply)
+                return reply
             what = self._key.hide(outcome.what)
             if outcome.kind in {"request", "parameter"}:
                 raise RequestRefused("request_refused", what)

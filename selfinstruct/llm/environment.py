@@ -5,7 +5,7 @@ import urllib.request
 from urllib.parse import urlsplit
 
 from selfinstruct.errors import AccountError
-from selfinstruct.llm.settings import LLMSettings
+from selfinstruct.llm.settings import LLMSettings, what_is_wrong_with
 
 OPENAI_URL = "https://api.openai.com/v1"
 _LOOPBACK = ("localhost", "127.", "::1", "0.0.0.0")
@@ -43,12 +43,18 @@ class Key:
 
 
 def address(settings: LLMSettings) -> str:
-    """The server's address: the recipe's, OPENAI_BASE_URL's, or OpenAI's."""
-    return (
-        (settings.base_url or "").rstrip("/")
-        or os.environ.get("OPENAI_BASE_URL", "").rstrip("/")
-        or OPENAI_URL
-    )
+    """The server's address: the recipe's, OPENAI_BASE_URL's, or OpenAI's.
+
+    Raises:
+        AccountError: OPENAI_BASE_URL holds what cannot be one.
+    """
+    if settings.base_url:
+        return settings.base_url.rstrip("/")
+    url = os.environ.get("OPENAI_BASE_URL", "").rstrip("/")
+    problem = what_is_wrong_with(url) if url else ""
+    if problem:
+        raise AccountError(f"The environment variable OPENAI_BASE_URL {problem}.")
+    return url or OPENAI_URL
 
 
 def is_loopback(url: str) -> bool:

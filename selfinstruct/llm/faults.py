@@ -13,6 +13,7 @@ from selfinstruct.types import FinishReason, Reply, Usage
 
 FaultKind = Literal["again", "account", "request", "parameter"]
 
+WEB_PAGE = "the answer is a web page"
 _LONGEST_QUOTE = 200
 _OUT_OF_MONEY = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 _TOO_LONG = {"context_length_exceeded", "string_above_max_length"}
@@ -73,13 +74,21 @@ def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> fl
     seconds = _number(value)
     if seconds is not None or not value:
         return seconds
+    date = _date(value)
+    if date is None:
+        return None
+    # by the server's clock where it tells it: this machine's may be wrong by hours
+    since = _date(headers.get("date", "")) or now or datetime.now(timezone.utc)
+    return max(0.0, (date - since).total_seconds())
+
+
+def _date(text: str) -> datetime | None:
+    """A date of HTTP; None where there is none."""
     try:
-        date = parsedate_to_datetime(value)
+        date = parsedate_to_datetime(text)
     except (ValueError, TypeError):
         return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=timezone.utc)
-    return max(0.0, (date - (now or datetime.now(timezone.utc))).total_seconds())
+    return date if date.tzinfo else date.replace(tzinfo=timezone.utc)
 
 
 def _number(text: str) -> float | None:
@@ -89,7 +98,9 @@ def _number(text: str) -> float | None:
 def _read_reply(body: bytes) -> Reply | Fault:
     value = _json(body)
     if not isinstance(value, dict):
-        return Fault(kind="again", what="the answer is not JSON")
+        is_page = body[:_LONGEST_QUOTE].lstrip().lower().startswith((b"<!doctype", b"<html"))
+        what = WEB_PAGE if is_page else "the answer is not JSON"
+        return Fault(kind="again", what=what)
     if isinstance(value.get("error"), dict) and not value.get("choices"):
         return Fault(kind="again", what=f"the answer is an error: {_quote(value['error'], b'')}")
     choices = value.get("choices")
@@ -113,6 +124,8 @@ def _read_reply(body: bytes) -> Reply | Fault:
 
 
 def _finish_reason(found: Any) -> FinishReason:
+    if not isinstance(found, str):
+        return "stop"
     if found in {"length", "max_tokens"}:
         return "length"
     return "content_filter" if found == "content_filter" else "stop"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from selfinstruct.errors import RequestRefused, Stopped
 from selfinstruct.llm.settings import LOCAL, LLMSettings
-from selfinstruct.types import Reply, Request, Usage
+from selfinstruct.types import Keep, Reply, Request, Usage, keep_nothing
 from xtune.demo.bundled import bundled_path, is_bundled
 from xtune.errors import XtuneError
 
@@ -68,8 +68,8 @@ class LocalLLM:
         """Tokens of a text, exactly."""
         return len(self._tokenizer.encode(text, add_special_tokens=False))
 
-    async def complete(self, request: Request) -> Reply:
-        """Answer one request, in a batch with others.
+    async def complete(self, request: Request, keep: Keep = keep_nothing) -> Reply:
+        """Answer one request, in a batch with others; a reply that is lost before it is kept cost nothing.
 
         Raises:
             Stopped: The run is stopping.
@@ -81,7 +81,9 @@ class LocalLLM:
         self._waiting.append((request, answer))
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work())
-        return await answer
+        reply = await answer
+        keep(reply)
+        return reply
 
     def stop(self) -> None:
         """Begin no further batch."""

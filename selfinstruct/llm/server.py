@@ -9,13 +9,13 @@ from typing import Any
 
 from selfinstruct.errors import AccountError, LLMError, RequestRefused, ServerFailing, Stopped
 from selfinstruct.llm.environment import Key, address, has_proxy, read_key
-from selfinstruct.llm.faults import Fault, read_answer
+from selfinstruct.llm.faults import WEB_PAGE, Fault, read_answer
 from selfinstruct.llm.limiter import Limiter
 from selfinstruct.llm.package import open_client
 from selfinstruct.llm.settings import LLMSettings
 from selfinstruct.llm.tokens import estimate_messages, estimate_tokens, most_tokens
 from selfinstruct.llm.wire import DirectWire, OpenAIWire, Wire, WireError
-from selfinstruct.types import LLM, Reply, Request, Usage
+from selfinstruct.types import LLM, Keep, Reply, Request, Usage, keep_nothing
 
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 60.0
@@ -90,8 +90,10 @@ class ServerLLM:
         """Requests that may be under way now."""
         return int(self.limiter.window)
 
-    async def complete(self, request: Request) -> Reply:
-        """Answer one request.
+    async def complete(self, request: Request, keep: Keep = keep_nothing) -> Reply:
+        """Answer one request, whose slot is free again once `keep` has the reply.
+
+        So no more replies than slots can be lost: each is under way, or answered and not yet kept.
 
         Raises:
             LLMError: No further request makes sense; see `selfinstruct.errors`.
@@ -100,7 +102,7 @@ class ServerLLM:
         failures = busy = 0
         while True:
             without = frozenset(self._without)
-            outcome = await self._try(request, without)
+            outcome = await self._try(request, without, keep)
             if isinstance(outcome, Reply):
                 self._replied = True
                 return outcome
@@ -123,10 +125,13 @@ class ServerLLM:
             await self._wait(fault, failures + busy)
 
     def _tell_silence(self, fault: Fault) -> None:
-        """Say once that nobody answers, since asking again takes a minute or two."""
-        if fault.status == -1 and not self._told_silence:
-            self._told_silence = True
-            self._say(f"Nothing answers at {self.url} ({fault.what}); asking again for a while.")
+        """Say once that nobody answers, or nobody who can, since asking again takes a minute or two."""
+        is_page = fault.what == WEB_PAGE and not self._replied
+        if self._told_silence or not (fault.status == -1 or is_page):
+            return
+        self._told_silence = True
+        who = "Nothing answers" if fault.status == -1 else "No chat-completions server answers"
+        self._say(f"{who} at {self.url} ({fault.what}); asking again for a while.")
 
     def stop(self) -> None:
         """Send nothing any more; what is under way comes to its end."""
@@ -141,43 +146,47 @@ class ServerLLM:
         """Let go of the connections."""
         await self._wire.close()
 
-    async def _try(self, request: Request, without: Collection[str]) -> Reply | Fault:
-        """Ask once.
+    async def _try(self, request: Request, without: Collection[str], keep: Keep) -> Reply | Fault:
+        """Ask once, and have a reply kept before the next request may take its slot.
+
+        Raises:
+            LLMError: The server's certificate is not trusted.
+            XtuneError: The reply could not be kept.
+        """
+        reserved = most_tokens(request)
+        used = None
+        await self.limiter.acquire(reserved)
+        try:
+            outcome = await self._send(request, without)
+            if isinstance(outcome, Fault) and outcome.is_pushback:
+                self.limiter.pushed_back()
+            else:
+                self.limiter.answered()
+            if isinstance(outcome, Reply):
+                outcome = self._finished(outcome, request)
+                used = outcome.usage.prompt_tokens + outcome.usage.completion_tokens
+                keep(outcome)
+        finally:
+            self.limiter.release(reserved=reserved, used=used)
+        return outcome
+
+    async def _send(self, request: Request, without: Collection[str]) -> Reply | Fault:
+        """Send a request and read what comes back.
 
         Raises:
             LLMError: The server's certificate is not trusted.
         """
-        reserved = most_tokens(request)
-        await self.limiter.acquire(reserved)
-        outcome: Reply | Fault | None = None
+        body = request_body(self.settings, request, without)
         try:
-            answer = await self._wire.post(
-                "/chat/completions", request_body(self.settings, request, without)
-            )
-            outcome = read_answer(answer)
+            return read_answer(await self._wire.post("/chat/completions", body))
         except WireError as error:
             if error.is_untrusted:
                 raise LLMError(
                     f"The certificate of {self.url} is not trusted ({error}).",
                     advice="If the server is your own, name its certificate: export SSL_CERT_FILE=FILE.pem",
                 ) from None
-            outcome = Fault(
-                kind="again",
-                what=str(error),
-                is_pushback=True,
-                status=-1 if error.is_refused else 0,
-            )
-        finally:
-            used = None
-            if isinstance(outcome, Reply):
-                outcome = self._finished(outcome, request)
-                used = outcome.usage.prompt_tokens + outcome.usage.completion_tokens
-            self.limiter.release(reserved=reserved, used=used)
-        if isinstance(outcome, Fault) and outcome.is_pushback:
-            self.limiter.pushed_back()
-        else:
-            self.limiter.answered()
-        return outcome
+            status = -1 if error.is_refused else 0
+            return Fault(kind="again", what=str(error), is_pushback=True, status=status)
 
     def _finished(self, reply: Reply, request: Request) -> Reply:
         """The reply without the key, should it hold it, and with its tokens estimated where the server counts none."""
@@ -244,6 +253,11 @@ class ServerLLM:
             return LLMError(
                 f"Nothing answers at {self.url} ({fault.what}).",
                 advice="Start the server, or correct llm.base_url; then run the same command.",
+            )
+        if fault.what == WEB_PAGE and not self._replied:
+            return AccountError(
+                f"{self.url} does not answer as a chat-completions server ({fault.what}).",
+                advice="Check llm.base_url; it usually ends in /v1.",
             )
         if fault.status == 0 and self._replied and fault.what in _EMPTY:
             return RequestRefused("no_answer", fault.what)

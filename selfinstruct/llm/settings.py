@@ -75,18 +75,27 @@ class LLMSettings(BaseModel):
         """
         if self.model == LOCAL:
             raise ValueError("`model` names no folder; write local:FOLDER or local:bundled:demo")
-        if self.base_url is None:
-            return self
-        parts = urlsplit(self.base_url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("`base_url` is no web address; write http://127.0.0.1:8000/v1, say")
-        if parts.username or parts.password:
-            raise ValueError(
-                "`base_url` holds a password; give it in the variable that key_variable names"
-            )
+        problem = what_is_wrong_with(self.base_url) if self.base_url is not None else ""
+        if problem:
+            raise ValueError(f"`base_url` {problem}")
         return self
 
     @property
     def is_local(self) -> bool:
         """Whether the model runs in this process."""
         return self.model.startswith(LOCAL)
+
+
+def what_is_wrong_with(url: str) -> str:
+    """Why a text cannot be a server's address, and what to do, to stand behind its name; empty if it can."""
+    no_address = "is no web address; write http://127.0.0.1:8000/v1, say"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # a port above 65,535, half a pair of brackets
+        return no_address
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
+        return no_address
+    if parts.username or parts.password:
+        return "holds a password; give it in the variable that key_variable names"
+    return ""

@@ -8,6 +8,7 @@ cores, 2026-11-24); it is for proxies, and for whoever trusts it more.
 import asyncio
 import json
 import ssl
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -21,6 +22,7 @@ CONNECT_S = 15.0
 
 _MOST_HEAD_BYTES = 64 * 2**10
 _MOST_BODY_BYTES = 64 * 2**20
+_LAST_CALL_S = 0.5
 _IDLE_S = 4.0
 """A connection idle for longer is not used again: uvicorn, the commonest server, closes after 5 s."""
 
@@ -72,7 +74,18 @@ class Wire(Protocol):
         ...
 
 
-_Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+class _Reader(asyncio.StreamReader):
+    """Also knows whether something came that is not read."""
+
+    _buffer: bytearray
+
+    @property
+    def has_more(self) -> bool:
+        """Whether bytes wait to be read: behind a whole answer nobody asked for them."""
+        return bool(self._buffer)
+
+
+_Connection = tuple[_Reader, asyncio.StreamWriter]
 
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode
@@ -102,7 +115,8 @@ class DirectWire:
         head = (
             f"POST {self._prefix}{path} HTTP/1.1\r\nHost: {self._named}\r\n"
             f"Authorization: {self._key.header()}\r\nContent-Type: application/json\r\n"
-            f"Accept: application/json\r\nUser-Agent: selfinstruct\r\nContent-Length: {len(payload)}\r\n\r\n"
+            "Accept: application/json\r\nAccept-Encoding: identity\r\nUser-Agent: selfinstruct\r\n"
+            f"Content-Length: {len(payload)}\r\n\r\n"
         )
         message = head.encode("ascii") + payload
         kept = self._kept()
@@ -138,8 +152,8 @@ class DirectWire:
             raise WireError("the answer is not HTTP") from None
         finally:
             limit.cancel()
-            # kept only after a whole answer: else the rest of it would meet the next question
-            if keep:
+            # kept only after a whole answer and nothing more: what is left would meet the next question
+            if keep and not reader.has_more:
                 self._idle.append((asyncio.get_running_loop().time(), connection))
             else:
                 writer.close()
@@ -149,17 +163,15 @@ class DirectWire:
         now = asyncio.get_running_loop().time()
         while self._idle:
             since, (reader, writer) = self._idle.pop()
-            if now - since < _IDLE_S and not reader.at_eof() and not writer.is_closing():
+            is_open = not reader.at_eof() and not writer.is_closing()
+            if now - since < _IDLE_S and is_open and not reader.has_more:
                 return reader, writer
             writer.close()
         return None
 
     async def _connect(self) -> _Connection:
-        opening = asyncio.open_connection(
-            self._host, self._port, ssl=self._tls, limit=_MOST_HEAD_BYTES
-        )
         try:
-            return await asyncio.wait_for(opening, CONNECT_S)
+            return await asyncio.wait_for(self._open(), CONNECT_S)
         except asyncio.TimeoutError:
             raise WireError(f"no connection within {CONNECT_S:g} s", is_timeout=True) from None
         except ssl.SSLCertVerificationError as error:
@@ -174,17 +186,34 @@ class DirectWire:
             )
             raise WireError(what, is_refused=True) from None
 
+    async def _open(self) -> _Connection:
+        """`asyncio.open_connection` with a reader of our own."""
+        loop = asyncio.get_running_loop()
+        reader = _Reader(limit=_MOST_HEAD_BYTES, loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        transport, _ = await loop.create_connection(
+            lambda: protocol, self._host, self._port, ssl=self._tls
+        )
+        return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
 
 class _Limit:
-    """Breaks a connection off when its time is up; a task of its own for each request would cost more than the request."""
+    """Breaks a connection off when its time is up; a task of its own for each request would cost more than the request.
+
+    The last call is a timer of its own: in a process that was stopped for a while (SIGSTOP, a paused virtual machine)
+    all timers are due before anything is read, and answers that are paid for lie in the sockets.
+    """
 
     def __init__(self, writer: asyncio.StreamWriter, seconds: float) -> None:
         self.expired = False
         self._writer = writer
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._expire)
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._last_call)
 
     def cancel(self) -> None:
         self._timer.cancel()
+
+    def _last_call(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(_LAST_CALL_S, self._expire)
 
     def _expire(self) -> None:
         self.expired = True
@@ -216,6 +245,7 @@ async def _read(reader: asyncio.StreamReader) -> tuple[Answer, bool]:
         ValueError: It is not HTTP.
         EOFError: It ends too early.
         _BodyCutError: It ends in its body.
+        WireError: It cannot be unpacked.
         OSError: The connection broke.
     """
     status, headers = await _read_head(reader)
@@ -223,7 +253,9 @@ async def _read(reader: asyncio.StreamReader) -> tuple[Answer, bool]:
         status, headers = await _read_head(reader)
     keep = headers.get("connection", "").lower() != "close"
     try:
-        if "chunked" in headers.get("transfer-encoding", "").lower():
+        if status in _WITHOUT_BODY:
+            body = b""
+        elif "chunked" in headers.get("transfer-encoding", "").lower():
             body = await _read_chunks(reader)
         elif "content-length" in headers:
             length = int(headers["content-length"])
@@ -236,7 +268,38 @@ async def _read(reader: asyncio.StreamReader) -> tuple[Answer, bool]:
                 body += part
     except (asyncio.IncompleteReadError, ConnectionError):
         raise _BodyCutError from None
+    body = _decoded(body, headers.get("content-encoding", ""))
     return Answer(status=status, headers=headers, body=body), keep
+
+
+_WITHOUT_BODY = {204, 304}
+"""RFC 9112, section 6.3."""
+
+
+def _decoded(body: bytes, encoding: str) -> bytes:
+    """A body without the compression that a proxy gave it unasked.
+
+    Raises:
+        WireError: It is none that is known here, broken, or too large.
+    """
+    for name in reversed(encoding.lower().split(",")):
+        name = name.strip()
+        if name in {"", "identity"}:
+            continue
+        if name not in {"gzip", "x-gzip", "deflate"}:
+            raise WireError(f"the answer is compressed as {name!r}, which was not asked for")
+        unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | _GZIP_OR_ZLIB)
+        try:
+            body = unpacker.decompress(body, _MOST_BODY_BYTES)
+        except zlib.error:
+            raise WireError("the answer's compression is broken") from None
+        if not unpacker.eof:
+            raise WireError("the answer was cut off")
+    return body
+
+
+_GZIP_OR_ZLIB = 32
+"""Added to `wbits`: zlib looks at the head which of the two it is."""
 
 
 async def _read_head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:

@@ -91,7 +91,10 @@ def _whole_lines(stream: Any, size: int) -> int:
 
 
 class Appender:
-    """One thread that appends to the files of a run; what arrives while it syncs goes out with the next sync."""
+    """Appends to the files of a run: written at once, so that no kill takes it away, and synced by a thread.
+
+    What is written while the thread syncs goes out with its next sync.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -103,13 +106,37 @@ class Appender:
         self._thread.start()
 
     def append(self, path: Path, data: bytes) -> "asyncio.Future[None]":
-        """Append bytes; the future is done once they are on the disk, or fails with a RunError."""
+        """Write bytes; the future is done once they are on the disk, or fails with a RunError.
+
+        Raises:
+            RunError: The disk is full, or refuses; nothing of them is in the file, and nothing is written any more.
+        """
+        if self._failed is not None:
+            raise self._failed
+        descriptor = self._open(path)
+        try:
+            _write(descriptor, data)
+        except OSError as error:
+            self._failed = refused(path, error)
+            raise self._failed from None
         done = self._loop.create_future()
         if not self._new:
             # handed over once a turn of the loop: waking the thread costs more than the rest of this
             self._loop.call_soon(self._hand_over)
-        self._new.append((path, data, done))
+        self._new.append((path, descriptor, done))
         return done
+
+    def _open(self, path: Path) -> int:
+        """The file's descriptor.
+
+        Raises:
+            RunError: It cannot be opened.
+        """
+        if path not in self._files:
+            with explained(path):
+                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+                self._files[path] = os.open(path, flags, 0o644)
+        return self._files[path]
 
     def _hand_over(self) -> None:
         if self._new:
@@ -117,7 +144,7 @@ class Appender:
             self._new = []
 
     def close(self) -> None:
-        """Write what is waiting, and end."""
+        """Sync what is waiting, and end."""
         self._hand_over()
         self._jobs.put(None)
         self._thread.join()
@@ -131,39 +158,39 @@ class Appender:
             while not self._jobs.empty():
                 groups.append(self._jobs.get())
             work = [job for group in groups if group is not None for job in group]
-            by_path: dict[Path, list[_Job]] = {}
-            for job in work:
-                by_path.setdefault(job[0], []).append(job)
-            for path, group in by_path.items():
-                self._write(path, b"".join(data for _, data, _ in group))
+            for path, descriptor in dict.fromkeys(job[:2] for job in work):
+                self._sync(path, descriptor)
             if work and not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(_settle, work, self._failed)
             if None in groups:
                 return
 
-    def _write(self, path: Path, data: bytes) -> None:
-        if self._failed is not None:
-            return
-        size = None
+    def _sync(self, path: Path, descriptor: int) -> None:
         try:
-            descriptor = self._files.get(path)
-            if descriptor is None:
-                descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-                self._files[path] = descriptor
-            size = os.fstat(descriptor).st_size
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
             os.fsync(descriptor)
         except OSError as error:
             self._failed = refused(path, error)
-            if size is not None:
-                # half a group would be mended at the next start; whole lines are better left now
-                with contextlib.suppress(OSError):
-                    os.ftruncate(self._files[path], size)
 
 
-_Job = tuple[Path, bytes, "asyncio.Future[None]"]
+def _write(descriptor: int, data: bytes) -> None:
+    """Write all of it, or nothing.
+
+    Raises:
+        OSError: The system refuses.
+    """
+    size = os.fstat(descriptor).st_size
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[os.write(descriptor, view) :]
+    except OSError:
+        # half a line would be mended at the next start; whole lines are better left now
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, size)
+        raise
+
+
+_Job = tuple[Path, int, "asyncio.Future[None]"]
 
 
 def _settle(jobs: list[_Job], failed: RunError | None) -> None:

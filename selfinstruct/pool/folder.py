@@ -104,5 +104,6 @@ def read_json(path: Path) -> Any:
         return None
     except (OSError, ValueError):
         raise RunError(
-            f"{path} is damaged.", advice="Start a new run with run.folder=..."
+            f"{path} is damaged.",
+            advice="Delete it and run the same command: it is made anew, and the replies are kept.",
         ) from None

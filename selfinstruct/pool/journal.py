@@ -1,5 +1,6 @@
 """The replies of a run as they arrived, each paid for once; read back when the run goes on. It knows no tasks."""
 
+import asyncio
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
@@ -72,8 +73,8 @@ class Journal:
             model=row["model"],
         )
 
-    async def append(self, request: Request, reply: Reply, appender: Appender) -> None:
-        """Write a reply down for good.
+    def append(self, request: Request, reply: Reply, appender: Appender) -> "asyncio.Future[None]":
+        """Write a reply down; the future is done once it is on the disk, or fails with a RunError.
 
         Raises:
             RunError: The disk is full, or refuses.
@@ -88,7 +89,7 @@ class Journal:
             "text": reply.text,
         }
         self.count += 1
-        await appender.append(self.path, line_of(row))
+        return appender.append(self.path, line_of(row))
 
 
 def read_lines(path: Path, *, torn: bool = False) -> Iterator[tuple[Mapping[str, Any], int, int]]:

@@ -7,6 +7,7 @@ POOL/<language>.jsonl holds, for each reply, its dropped and kept tasks and then
 Whatever follows the last reply line is half of a reply: it is cut off, and made again from the journal.
 """
 
+import asyncio
 import json
 from array import array
 from collections import Counter
@@ -81,7 +82,9 @@ class LanguagePool:
             row = json.loads(stream.readline())
         return Task(instruction=row["instruction"], input=row["input"], output=row["output"])
 
-    def append(self, events: Sequence[dict[str, Any]], appender: Appender) -> "Any":
+    def append(
+        self, events: Sequence[dict[str, Any]], appender: Appender
+    ) -> "asyncio.Future[None]":
         """Write the events of one reply, the reply's own last; returns a future that is done when they are safe."""
         lines = []
         for event in events:

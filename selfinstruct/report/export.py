@@ -29,13 +29,10 @@ class Exported:
         for language, (train, held_out) in self.counts.items():
             beside = f", {held_out:,} held out in {language}.test.jsonl" if held_out else ""
             lines.append(f"{self.folder / language}.jsonl: {train:,} rows{beside}")
-        first = next(iter(self.counts), "es")
-        evaluate = (
-            f" data.evaluate={self.folder / first}.test.jsonl"
-            if self.counts.get(first, (0, 0))[1]
-            else ""
-        )
-        lines.append(f"Next: xtune train RECIPE data.train={self.folder / first}.jsonl{evaluate}")
+        held_out = sum(held_out for _, held_out in self.counts.values())
+        # null: whatever the recipe evaluates on, the folder's own held-out rows
+        evaluate = " data.evaluate=null" if held_out else ""
+        lines.append(f"Next: xtune train RECIPE data.train={self.folder}{evaluate}")
         return "\n".join(lines)
 
 

@@ -1,12 +1,15 @@
 """Rules on answers that refuse and on tasks that ask a model of text for more than text; the words lie in `phrases`."""
 
+from collections.abc import Iterator
 from functools import cache
 
 import regex
 
 from selfinstruct.rules import phrases
+from selfinstruct.rules.asking import asking
+from selfinstruct.rules.refusing import LANGUAGES, denying, refusing
 from selfinstruct.rules.settings import RuleSettings
-from selfinstruct.rules.stems import Search, compile_search
+from selfinstruct.rules.stems import Finds, Search, compile_finds, compile_search
 from selfinstruct.types import Task
 
 _OPENING_CHARACTERS = 240
@@ -27,21 +30,47 @@ _MARKS_OF_SPEECH = tuple('"“„«「『:')
 
 
 def refusal(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001 - a rule's signature
-    """An output that opens with the answerer's inability, or with "as an AI language model".
+    """An output that opens with what an assistant cannot do, lacks or was not given, or with "as an AI language model".
 
-    A task about assistants, apologies or refusals may be answered with one.
+    A task about assistants, apologies or refusals may be answered with one. Where neither a text in somebody's voice
+    is asked for nor one is given, any "I cannot" that opens an answer is one.
     """
-    opening = task.output.strip()[:_OPENING_CHARACTERS]
+    opening = _plain(task.output.strip()[:_OPENING_CHARACTERS])
     if _QUOTE.match(opening):
         return None
-    for table in ("IDENTITY", "UNABLE"):
-        found = _search(table, _main(language))(opening)
-        if found and found.start() <= max(_INTERJECTION, _sentence_end(opening)):
-            asked = f"{task.instruction}\n{task.input}"
-            if _search("ABOUT_REFUSAL", _main(language))(asked):
-                return None
-            return f"output opens with {found[0][:80]!r}"
-    return None
+    main = _main(language)
+    end = max(_INTERJECTION, _sentence_end(opening))
+    found = next((one for one in _refusals(opening, main) if one.start() <= end), None)
+    if not found:
+        found = next((one for one in _denying(main)(opening) if one.start() <= end), None)
+        if not found or task.input or _speaks(task.instruction, main):
+            return None
+    asked = _plain(f"{task.instruction}\n{task.input}")
+    # what is to be translated or told in other words may itself refuse
+    if _search("ABOUT_REFUSAL", main)(asked) or any(
+        True for one in LANGUAGES for _ in _refusing(one)(asked)
+    ):
+        return None
+    return f"output opens with {found[0][:80]!r}"
+
+
+def _speaks(instruction: str, language: str) -> bool:
+    """Whether an instruction gives a text, or asks for one in somebody's voice."""
+    return any(map(instruction.__contains__, (*_MARKS_OF_SPEECH, "：", "\n"))) or bool(
+        _search("IN_A_VOICE", language)(instruction)
+    )
+
+
+def _plain(text: str) -> str:
+    """A text with one kind of apostrophe, and without the marks of vowels that Arabic may leave out."""
+    # `translate` looks every letter up, which takes longer than to see that there is nothing to do
+    return text.translate(_PLAIN) if any(map(text.__contains__, _NOT_PLAIN)) else text
+
+
+_NOT_PLAIN = ("’", *map(chr, range(0x64B, 0x653)))
+"""Apostrophes, and the marks of Arabic vowels."""
+
+_PLAIN = str.maketrans(dict.fromkeys(_NOT_PLAIN, "") | {"’": "'"})
 
 
 def _sentence_end(text: str) -> int:
@@ -61,7 +90,7 @@ def beyond_text(task: Task, language: str, settings: RuleSettings) -> str | None
     asked = task.instruction
     if any(map(asked.__contains__, _MARKS_OF_SPEECH)):
         asked = _SPOKEN.sub(" ", asked)
-    found = _search("BEYOND", _main(language))(asked)
+    found = next(_requests(_plain(asked), _main(language)), None)
     if not found or _code_task()(task.instruction) or _how_to()(task.instruction):
         return None
     return f"asks for {found[0][:80]!r}"
@@ -77,6 +106,37 @@ def _search(table: str, language: str) -> Search:
     own = getattr(phrases, table)
     chosen = [own["en"], *([own[language]] if language != "en" and language in own else [])]
     return compile_search("|".join(f"(?:{pattern})" for pattern in chosen))
+
+
+def _refusals(text: str, language: str) -> Iterator["regex.Match[str]"]:
+    """The refusals in a text, of a language and of English, which a text that is not in ASCII hardly is in."""
+    if language != "en":
+        yield from _refusing(language)(text)
+    if text.isascii():
+        yield from _refusing("en")(text)
+
+
+@cache
+def _refusing(language: str) -> Finds:
+    return compile_finds(refusing(language))
+
+
+@cache
+def _denying(language: str) -> Finds:
+    return compile_finds(denying(language))
+
+
+def _requests(text: str, language: str) -> Iterator["regex.Match[str]"]:
+    """The requests beyond text in a text, of a language and of English."""
+    if language != "en":
+        yield from _asking(language)(text)
+    if text.isascii():
+        yield from _asking("en")(text)
+
+
+@cache
+def _asking(language: str) -> Finds:
+    return compile_finds("|".join(filter(None, (phrases.BEYOND.get(language), asking(language)))))
 
 
 @cache

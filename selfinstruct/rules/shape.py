@@ -1,6 +1,7 @@
 """Rules on what a task is made of: its parts, their lengths, loops, an input that says the instruction again."""
 
 import unicodedata
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -60,6 +61,22 @@ def repetition(task: Task, language: str, settings: RuleSettings) -> str | None:
     return None
 
 
+def may_repeat(tasks: Sequence[Task]) -> list[bool]:
+    """In which of some tasks `repetition` may find a loop, by one look at all their letters."""
+    texts = [text for task in tasks for text in (task.instruction, task.input, task.output)]
+    letters = letters_of(_BETWEEN.join(text[:_MOST_LETTERS] for text in texts))
+    if letters.count(_BETWEEN) >= len(texts):
+        return [True] * len(tasks)  # a text has that letter itself
+    found = [False] * len(tasks)
+    for at in _windows_again(letters, _LONGEST_PERIOD):
+        found[letters.count(_BETWEEN, 0, at) // 3] = True
+    return found
+
+
+_BETWEEN = "þ"
+"""A letter, so that it stays between the letters of two texts; hardly any text in our languages has it."""
+
+
 def _loop(text: str) -> str | None:
     if _MOST_FOLDED * len(text) < _FEWEST_LETTERS_OF_A_LOOP:
         return None
@@ -68,16 +85,14 @@ def _loop(text: str) -> str | None:
         return None
     if not _may_loop(letters):
         return None
-    codes = np.frombuffer(
-        letters.encode("utf-32-le", "surrogatepass"), dtype=np.uint32
-    )  # (letters,)
+    # one number a letter
+    codes = np.frombuffer(letters.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     for period in _periods(letters):
         least = max(_TIMES * period, _FEWEST_LETTERS_OF_A_LOOP - period)
         differs = np.flatnonzero(codes[period:] != codes[:-period])
         edges = np.concatenate(([-1], differs, [len(codes) - period]))
-        gaps = (
-            np.diff(edges) - 1
-        )  # lengths of the runs in which each letter equals the one a period before
+        # lengths of the runs in which each letter equals the one a period before
+        gaps = np.diff(edges) - 1
         longest = int(gaps.argmax())
         if gaps[longest] >= least:
             start = int(edges[longest]) + 1
@@ -86,14 +101,18 @@ def _loop(text: str) -> str | None:
 
 
 def _may_loop(letters: str) -> bool:
-    """Whether any of a few windows comes again soon: a loop agrees with itself over 34 letters, which hold one of them."""
+    """Whether there may be a loop in letters."""
     longest = min(_LONGEST_PERIOD, len(letters) // (_TIMES + 1))
+    return any(True for _ in _windows_again(letters, longest))
+
+
+def _windows_again(letters: str, longest: int) -> Iterator[int]:
+    """Where those of some windows begin that come again soon: a loop agrees with itself over 34 letters, which hold one of them."""
     find = letters.find
     for at in range(0, len(letters) - _WINDOW + 1, _WINDOW):
         end = at + _WINDOW
         if find(letters[at:end], at + 1, end + longest) >= 0:
-            return True
-    return False
+            yield at
 
 
 def _periods(letters: str) -> list[int]:

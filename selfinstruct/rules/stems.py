@@ -4,12 +4,14 @@ A pattern of fifty alternatives is tried at every letter of a text, and nearly n
 alternatives turn on. They are read off the pattern itself, so that no second list can fall behind the first.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from itertools import groupby
+from typing import TypeAlias
 
 import regex
 
 Search = Callable[[str], "regex.Match[str] | None"]
+Finds = Callable[[str], Iterator["regex.Match[str]"]]
 
 _PIECES = regex.compile(
     r"""(?P<look>\(\?<?[=!]) | (?P<open>\((?:\?:)?)(?!\?) | (?P<close>\)) | (?P<bar>\|)
@@ -36,6 +38,60 @@ def compile_search(pattern: str) -> Search:
     return searching
 
 
+def compile_finds(pattern: str) -> Finds:
+    """The first match of each alternative in a text, without regard to case; each is tried only where all its stems are there."""
+    by_stem: dict[str, list[int]] = {}
+    clauses = []
+    for number, one in enumerate(alternatives_of(pattern) if pattern else ()):
+        needs = needs_of(one)
+        # what other alternatives look for as well costs nothing; what is too short is everywhere
+        best = min(
+            [stems for stems in needs if _is_rare(stems)] or needs[:1],
+            key=lambda stems: len(set(stems).difference(by_stem)),
+        )
+        for stem in best:
+            by_stem.setdefault(stem, []).append(number)
+        others = [stems for stems in needs if stems != best]
+        clauses.append((others, regex.compile(one, flags=regex.IGNORECASE).search))
+    looked_for = tuple(by_stem)
+
+    def finding(text: str) -> "Iterator[regex.Match[str]]":
+        has = text.casefold().__contains__
+        # a call for each stem is most of the time, so that it is made in C
+        there = filter(has, looked_for)
+        for number in sorted({number for stem in there for number in by_stem[stem]}):
+            others, search = clauses[number]
+            for stems in others:
+                if not any(map(has, stems)):
+                    break
+            else:
+                if found := search(text):
+                    yield found
+
+    return finding
+
+
+def _is_rare(stems: Sequence[str]) -> bool:
+    """Whether no stem is as short as to be in most texts; one sign of Japanese or Thai says more than one letter."""
+    return all(len(stem.encode()) >= _FEWEST_BYTES for stem in stems)
+
+
+_FEWEST_BYTES = 4
+
+
+def alternatives_of(pattern: str) -> list[str]:
+    """The alternatives of a pattern, those of a group around all of it included."""
+    depth = begin = at = 0
+    found = []
+    for name, text in _pieces(pattern):
+        if name == "bar" and not depth:
+            found.append(pattern[begin:at])
+            begin = at + 1
+        depth += (name in {"open", "look"}) - (name == "close")
+        at += len(text) + (name == "escaped")
+    return [*found, pattern[begin:]]
+
+
 def stems_of(pattern: str) -> tuple[str, ...]:
     """Case-folded texts of which every match holds at least one; none where that cannot be said.
 
@@ -43,6 +99,19 @@ def stems_of(pattern: str) -> tuple[str, ...]:
         ValueError: The pattern holds what is not read here (`_PIECES`).
     """
     return tuple(sorted({stem.casefold() for stem in _group(_pieces(pattern))}))
+
+
+def needs_of(pattern: str) -> tuple[tuple[str, ...], ...]:
+    """Sets of case-folded texts, the longest first, of each of which every match of one alternative holds at least one.
+
+    Raises:
+        ValueError: The pattern holds what is not read here, or nothing that every match holds.
+    """
+    (items,) = _branches(_pieces(pattern))
+    sets = sorted(filter(_worth, _sets(items)), key=_worth, reverse=True)
+    if not sets:
+        raise ValueError(f"the pattern {pattern!r} has no text that every match holds")
+    return tuple(tuple(sorted({stem.casefold() for stem in stems})) for stems in sets)
 
 
 def _pieces(pattern: str) -> Iterator[tuple[str, str]]:
@@ -64,9 +133,19 @@ def _pieces(pattern: str) -> Iterator[tuple[str, str]]:
     yield "close", ""
 
 
+Items: TypeAlias = list[tuple[str, Set[str]]]
+"""A sequence: the name of each piece in `_PIECES`, and its stems."""
+
+
 def _group(pieces: Iterator[tuple[str, str]]) -> Set[str]:
     """The stems of what stands up to the next closing bracket: those of all alternatives, if each has some."""
-    branches: list[list[tuple[str, Set[str]]]] = [[]]
+    each = [max(_sets(items), key=_worth, default=_NOTHING) for items in _branches(pieces)]
+    return frozenset().union(*each) if all(map(_worth, each)) else _NOTHING
+
+
+def _branches(pieces: Iterator[tuple[str, str]]) -> list[Items]:
+    """The alternatives up to the next closing bracket."""
+    branches: list[Items] = [[]]
     for name, text in pieces:
         items = branches[-1]
         match name:
@@ -87,19 +166,17 @@ def _group(pieces: Iterator[tuple[str, str]]) -> Set[str]:
                 items.append((name, _NOTHING if may_be_left_out else repeated))
             case _:
                 items.append((name, _NOTHING))
-    each = [_best(items) for items in branches]
-    return frozenset().union(*each) if all(map(_worth, each)) else _NOTHING
+    return branches
 
 
-def _best(items: Iterable[tuple[str, Set[str]]]) -> Set[str]:
-    """The stems of a sequence whose shortest text is longest; letters side by side are one text."""
-    best = _NOTHING
+def _sets(items: Items) -> Iterator[Set[str]]:
+    """The stems of each piece of a sequence; letters side by side are one text."""
     for name, group in groupby(items, key=lambda item: item[0]):
         sets = [stems for _, stems in group]
         if name == "letter":
-            sets = [{"".join(letter for stems in sets for letter in stems)}]
-        best = max(best, *sets, key=_worth)
-    return best
+            yield {"".join(letter for stems in sets for letter in stems)}
+        else:
+            yield from sets
 
 
 def _worth(stems: Set[str]) -> int:

@@ -25,12 +25,12 @@ from selfinstruct.run.session import Outcome, run
 from selfinstruct.seeds import (
     check_file,
     read_seeds,
+    seed_file,
     seed_row,
     shipped_languages,
-    shipped_seeds,
 )
 from selfinstruct.settings import Settings, read_dump, read_settings
-from selfinstruct.translate import TranslationReport, translate
+from selfinstruct.translate import GIVE_UP_AFTER, TranslationReport, translate
 from selfinstruct.types import Seed
 from xtune.errors import XtuneError
 from xtune.run.lock import is_held
@@ -154,7 +154,7 @@ def translate_seeds(
     *,
     out: str = "seeds",
     seeds: str = "en",
-    show: Shower | None = None,
+    give_up_after: int = GIVE_UP_AFTER,
 ) -> str:
     """Translate seeds into languages with a recipe's LLM; returns the report.
 
@@ -164,7 +164,10 @@ def translate_seeds(
     if not to:
         raise XtuneError("`--to` names no language.", advice="Write --to ar,de,es.")
     settings = read_settings(recipe, overrides)
-    report = asyncio.run(_translate(settings, to, Path(out), read_seeds(seeds), show or shower()))
+    read = read_seeds(seeds)
+    report = asyncio.run(
+        _translate(settings, to, Path(out), read, shower(), give_up_after=give_up_after)
+    )
     text = "\n".join(report.lines())
     if not report.ok:
         raise XtuneError(text, advice="The same command tries the failed ones again.")
@@ -176,7 +179,13 @@ _TOLD_EVERY = 40
 
 
 async def _translate(
-    settings: Settings, to: Sequence[str], out: Path, seeds: Sequence[Seed], show: Shower
+    settings: Settings,
+    to: Sequence[str],
+    out: Path,
+    seeds: Sequence[Seed],
+    show: Shower,
+    *,
+    give_up_after: int,
 ) -> TranslationReport:
     llm = open_llm(settings.llm, out, say=show.say)
 
@@ -185,7 +194,9 @@ async def _translate(
             show.say(f"{language}: {done} of {total} tasks")
 
     try:
-        return await translate(seeds, to=to, folder=out, llm=llm, progress=tell)
+        return await translate(
+            seeds, to=to, folder=out, llm=llm, progress=tell, give_up_after=give_up_after
+        )
     finally:
         await llm.close()
 
@@ -196,7 +207,7 @@ def check_seeds(language_or_file: str) -> str:
     Raises:
         XtuneError: The file has problems; the report is the message.
     """
-    report = check_file(shipped_seeds(language_or_file) or language_or_file)
+    report = check_file(seed_file(language_or_file))
     text = "\n".join(report.lines())
     if not report.ok:
         raise XtuneError(text)

@@ -7,6 +7,7 @@ from typing import Any
 
 from selfinstruct.seeds.rows import Tell, seed_of
 from selfinstruct.types import Seed
+from xtune.data.magic import LOOKED_AT, check_kind, check_packing, check_page
 from xtune.errors import DataError, Problem, XtuneError
 
 _FOLDER = Path(__file__).parent
@@ -30,7 +31,7 @@ def read_seeds(language_or_path: str | Path) -> tuple[Seed, ...]:
         DataError: The file is not readable as seeds; all problems together.
         XtuneError: There is no such file, and no seeds in a language of that name.
     """
-    path = _file_of(language_or_path)
+    path = seed_file(language_or_path)
     problems: list[Problem] = []
     seeds: list[Seed] = []
     for _, seed in numbered_seeds(
@@ -68,12 +69,12 @@ def numbered_seeds(path: Path, tell: Tell, *, unique: bool = True) -> Iterator[t
         XtuneError: The file cannot be opened.
     """
     first: dict[str, str] = {}
-    rows = 0
     text = _text(path, tell)
     if text is None:
         return
+    if not text.strip():
+        tell("problem", Problem(what="the file holds no seeds", where=str(path)))
     for where, row in _rows(path, text, tell):
-        rows += 1
         seed = seed_of(row, where, tell)
         if seed is None:
             continue
@@ -82,11 +83,14 @@ def numbered_seeds(path: Path, tell: Tell, *, unique: bool = True) -> Iterator[t
             tell("problem", Problem(what=what, where=where, allowed="each seed has its own"))
         first.setdefault(seed.id, where)
         yield where, seed
-    if not rows:
-        tell("problem", Problem(what="the file holds no seeds", where=str(path)))
 
 
-def _file_of(language_or_path: str | Path) -> Path:
+def seed_file(language_or_path: str | Path) -> Path:
+    """The file of a language that ships, or the file of that name.
+
+    Raises:
+        XtuneError: There is neither.
+    """
     name = str(language_or_path)
     shipped = shipped_seeds(name)
     if shipped is not None:
@@ -107,14 +111,34 @@ def _rows(path: Path, text: str, tell: Tell) -> Iterator[tuple[str, object]]:
         value = _parsed(text, path.name, tell)
         if isinstance(value, list):
             yield from ((f"{path.name}, row {number}", row) for number, row in enumerate(value, 1))
+        if value == []:
+            tell("problem", Problem(what="the file holds no seeds", where=str(path)))
         return
     # not splitlines(): a text may hold U+2028, which JSON need not escape
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            where = f"{path.name}:{number}"
-            value = _parsed(line, where, tell)
-            if value is not _UNREADABLE:
-                yield where, value
+    lines = [
+        (f"{path.name}:{number}", line)
+        for number, line in enumerate(text.split("\n"), start=1)
+        if line.strip()
+    ]
+    if len(lines) > 1 and not any(_may_be_row(line) for _, line in lines):
+        what = f"none of the {len(lines)} lines is a JSON object"
+        tell("problem", Problem(what=what, where=str(path), allowed=_LAYOUT))
+        return
+    for where, line in lines:
+        value = _parsed(line, where, tell)
+        if value is not _UNREADABLE:
+            yield where, value
+
+
+_LAYOUT = "it is one object a line, or all objects in one list"
+
+
+def _may_be_row(line: str) -> bool:
+    """Whether a line is anything in JSON: of a table, or of an object written over many lines, hardly one is."""
+    try:
+        return isinstance(json.loads(line), dict | list)
+    except (RecursionError, ValueError):
+        return False
 
 
 _UNREADABLE = object()
@@ -149,12 +173,19 @@ def _text(path: Path, tell: Tell) -> str | None:
         data = path.read_bytes()
     except OSError as error:
         raise XtuneError(f"{path} cannot be read: {error.strerror or error}.") from None
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        what, advice = "the file is in UTF-16", "Save it as UTF-8."
-        tell(
-            "problem",
-            Problem(what=what, where=str(path), allowed="it must be UTF-8", advice=advice),
-        )
+    beginning = data[:LOOKED_AT]
+    try:
+        check_packing(beginning, Path("unpacked.jsonl"), path.name)
+    except DataError:
+        what, allowed = "the file is packed", "a seed file is read as it is"
+        tell("problem", Problem(what=what, where=str(path), allowed=allowed, advice="Unpack it."))
+        return None
+    try:
+        check_kind(beginning, path.name)
+        check_page(beginning, path.name)
+    except DataError as error:
+        for problem in error.problems:
+            tell("problem", problem)
         return None
     try:
         return data.decode("utf-8-sig")

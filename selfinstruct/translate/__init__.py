@@ -1,6 +1,18 @@
 """Takes the English seeds into other languages through an LLM: checked, resumable, never over a hand-edited task."""
 
 from selfinstruct.translate.languages import Language, language_of
-from selfinstruct.translate.translate import LanguageReport, TranslationReport, translate
+from selfinstruct.translate.translate import (
+    GIVE_UP_AFTER,
+    LanguageReport,
+    TranslationReport,
+    translate,
+)
 
-__all__ = ["Language", "LanguageReport", "TranslationReport", "language_of", "translate"]
+__all__ = [
+    "GIVE_UP_AFTER",
+    "Language",
+    "LanguageReport",
+    "TranslationReport",
+    "language_of",
+    "translate",
+]

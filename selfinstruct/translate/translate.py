@@ -23,6 +23,10 @@ Progress = Callable[[str, int, int], None]
 _TRIES = 4
 """Answers asked for a task, the first included; ours: who fails four times with the reasons told will go on failing."""
 
+GIVE_UP_AFTER = 8
+"""Tasks of a language that fail before any is accepted; ours: a model that gets half of the tasks right fails in eight at first once
+in 256 languages, and a wrong one costs 32 requests of 648."""
+
 _TASKS_AT_ONCE = 64
 """Tasks in the air; the LLM itself knows how many requests a server takes."""
 
@@ -52,6 +56,9 @@ class LanguageReport:
     failed: dict[str, list[str]] = field(default_factory=dict)
     """Why the last answer was not accepted; these tasks are not in the file."""
 
+    given_up: int = 0
+    """Tasks that were not asked for, since all of the first ones had failed."""
+
     torn_bytes: int = 0
     """Cut off the end of the file, where a kill had left half a line."""
 
@@ -64,6 +71,7 @@ class LanguageReport:
             (self.current, "there already"),
             (self.edited, "edited by hand and left alone"),
             (self.failed, "failed"),
+            (range(self.given_up), "not asked for"),
         ]
         told = ", ".join(f"{len(ids)} {name}" for ids, name in counts if ids) or "nothing to do"
         lines = [f"{self.code}: {told}; {self.path}"]
@@ -76,6 +84,11 @@ class LanguageReport:
         if self.outdated:
             lines.append(
                 f"{self.code}: the English seed changed, the edited translation was kept: {', '.join(self.outdated)}"
+            )
+        if self.given_up:
+            lines.append(
+                f"{self.code}: given up, since all of the first {len(self.failed)} tasks failed; a stronger model may do, "
+                "and --give-up-after 0 asks for all tasks"
             )
         lines += [
             f"{self.code}: {seed_id} failed: {'; '.join(reasons)}"
@@ -111,6 +124,7 @@ async def translate(
     folder: str | Path,
     llm: LLM,
     progress: Progress = lambda _language, _done, _total: None,
+    give_up_after: int = GIVE_UP_AFTER,
 ) -> TranslationReport:
     """Translate seeds into each language that has no shipped set, going on where an earlier call stopped.
 
@@ -120,6 +134,8 @@ async def translate(
         folder: Where `<code>.jsonl` is written.
         llm: Who translates; its limits decide how many requests are sent at a time.
         progress: Told after every task.
+        give_up_after: Tasks of a language that are asked for before one is accepted; where all of them fail, so would the
+            others, and none of them is paid for. 0 asks for all.
 
     Raises:
         XtuneError: A language is unknown, another process translates into the folder, a file was edited into something unreadable, the disk is full, or the
@@ -135,6 +151,7 @@ async def translate(
                 report.languages.append(LanguageReport(code=code, path=shipped, shipped=True))
                 continue
             job = _Job(code, languages[code], seeds, TranslatedFile(Path(folder), code), progress)
+            job.give_up_after = give_up_after
             report.languages.append(job.report)
             jobs.append(job)
         await _work(jobs, llm, report)
@@ -191,6 +208,11 @@ class _Job:
         self._file = file
         self._progress = progress
         self.report = LanguageReport(code=code, path=file.path, torn_bytes=file.torn_bytes)
+        self.give_up_after = 0
+        self._begun = 0
+        self._settled = asyncio.Event()
+        """Whether the model can do it at all is known."""
+
         self.waiting: list[Seed] = []
         for seed in seeds:
             if seed.translate == "no":
@@ -209,7 +231,13 @@ class _Job:
     async def translate(
         self, seed: Seed, llm: LLM, room: asyncio.Semaphore, report: TranslationReport
     ) -> None:
-        """Translate one seed, write it or note why not."""
+        """Translate one seed, write it or note why not; all but the first wait until one is accepted."""
+        self._begun += 1
+        if self.give_up_after and self._begun > self.give_up_after:
+            await self._settled.wait()
+            if not self.report.translated:
+                self.report.given_up += 1
+                return
         async with room:
             outcome = await self._ask(seed, llm, report)
         if isinstance(outcome, Seed):
@@ -219,6 +247,8 @@ class _Job:
             self.report.translated.append(seed.id)
         else:
             self.report.failed[seed.id] = outcome
+        if self.report.translated or len(self.report.failed) == self.give_up_after:
+            self._settled.set()
         self._left -= 1
         self._tell()
 

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import gpu, gpu_worker
+from benchmarks import gpu, gpu_page, gpu_worker
 from benchmarks.goals import GOALS, judge
 from benchmarks.gpu_cells import NOTHING_AWAY, Cell, all_cells
 from benchmarks.gpu_page import page
@@ -59,7 +61,7 @@ def test_stacks_train_alike_and_a_crash_between_them_loses_nothing() -> None:
     # one model, one sequence, one arithmetic: the stacks must agree up to bfloat16
     assert ours["losses"][0] == pytest.approx(plain["losses"][0], abs=0.01)
     assert ours["choices"]["checkpoints"] == "device"
-    assert loading["layers"] == 2
+    assert loading["layers"] == 3
 
 
 @pytest.mark.slow
@@ -225,3 +227,40 @@ def test_nothing_away_names_every_place() -> None:
 
     sizes = {"tile_tokens", "loss_chunk_tokens", "fused_step"}
     assert set(NOTHING_AWAY) == set(MEMORY_CHOICES) - sizes
+
+
+def test_the_benchmarks_own_process_keeps_away_from_torch() -> None:
+    """A context of its own on the device would count among what is in use beside the allocator."""
+    code = "import sys, benchmarks.gpu; print({'torch', 'bitsandbytes'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_results_go_into_the_document_by_one_command_again_and_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = tmp_path / "measured.md"
+    real = (Path(gpu_page.__file__).parents[1] / "docs" / "measured.md").read_text(encoding="utf-8")
+    document.write_text(real, encoding="utf-8")
+    outside = [real.partition(gpu_page.BEGIN)[0], real.partition(gpu_page.END)[2]]
+    cells = {
+        "outcome": "not run",
+        "detail": "out of time",
+        "table": "goals",
+        "name": "a",
+        "stack": "ours",
+    }
+    for device in ("first card", "second card"):
+        machine = {"device": device, "date": "2026-11-29", "packages": {}, "python": "3.12"}
+        report = {"machine": machine, "options": vars(options()), "cells": [cells]}
+        (tmp_path / "gpu.json").write_text(json.dumps(report), encoding="utf-8")
+        assert gpu_page.main([str(tmp_path), "--into", str(document)]) == 0
+        found = document.read_text(encoding="utf-8")
+        assert f"#### {device}" in found
+        assert "not run: out of time" in found
+    assert "first card" not in found
+    assert [found.partition(gpu_page.BEGIN)[0], found.partition(gpu_page.END)[2]] == outside
+    document.write_text("no marks", encoding="utf-8")
+    assert gpu_page.main([str(tmp_path), "--into", str(document)]) == 2
+    assert gpu_page.BEGIN in capsys.readouterr().err
+    assert document.read_text(encoding="utf-8") == "no marks"

@@ -42,6 +42,8 @@ def xtune(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 
     def run(*words: object) -> Ended:
         monkeypatch.setattr(sys, "argv", ["xtune", *map(str, words)])
+        # under `python -m pytest` typer would take that for the command's name
+        monkeypatch.setattr(sys.modules["__main__"], "__package__", None)
         capsys.readouterr()
         code = 0
         try:
@@ -271,6 +273,21 @@ def test_the_quick_verbs_import_nothing_heavy(words: tuple[str, ...], tmp_path: 
     assert not set(imported.split(",")) & set(HEAVY)
 
 
+def test_a_check_loads_no_code_of_models_and_adapters(tmp_path: Path) -> None:
+    """That code takes more than half of the start: PEFT brings bitsandbytes, and transformers' models torch's compiler."""
+    code = (
+        "import sys, xtune\n"
+        "assert xtune.check('quickstart', ['data.max_rows=4', 'data.evaluate=null']).plan\n"
+        "late = ('transformers.modeling_utils', 'torch._dynamo', 'peft', 'bitsandbytes', 'accelerate')\n"
+        "print([name for name in late if name in sys.modules])"
+    )
+    environment = {**os.environ, "XTUNE_CACHE": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.stdout.strip() == "[]", done.stderr
+
+
 def test_any_text_can_be_printed_where_the_locale_knows_only_ascii(tmp_path: Path) -> None:
     (tmp_path / "uni.yaml").write_text("model: 日本\n", encoding="utf-8")
     done = subprocess.run(
@@ -339,9 +356,9 @@ def test_sigterm_ends_a_chat_that_waits_for_a_question(finished_run: Path) -> No
     )
     assert child.stdout is not None
     assert "Commands" in child.stdout.readline()
-    time.sleep(0.2)
+    time.sleep(0.2)  # it waits for a question then, or is about to: it ends in the same way
     child.terminate()
-    _, err = child.communicate(timeout=60)
+    _, err = child.communicate(timeout=300)
     assert (child.returncode, err) == (130, "Interrupted.\n")
 
 

@@ -174,6 +174,21 @@ def test_check_counts_by_hand(say: Say, tmp_path: Path, tiny_model: Path, rows: 
         assert words in out
 
 
+def test_check_names_a_few_files_of_a_folder_and_counts_all(say: Say, tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for number in range(100, 130):
+        (folder / f"{number}.txt").write_text("Nine letters", encoding="utf-8")
+    code, out, _ = say("check", "bundled:demo", "--data", folder)
+    assert code == 0
+    assert "11 other files" in out
+    assert re.search(r"11 other files +11 +text +132\b", out)  # 12 bytes each
+    assert "118.txt: 1 row" in out
+    assert "119.txt: 1 row" not in out
+    code, out, _ = say("check", "bundled:demo", "--data", folder, "--json")
+    assert len(json.loads(out)["train"]["files"]) == 30
+
+
 def test_check_prints_the_report_and_then_the_refusal(say: Say, rows: Path) -> None:
     code, out, err = say("check", "bundled:demo", "--data", rows)
     assert code == 2

@@ -235,7 +235,7 @@ def test_a_killed_writer_leaves_no_worker_and_no_entry(
     workers = children_of(child.pid)
     assert len(workers) == 2  # and the process itself
     child.send_signal(how)
-    assert child.wait(timeout=30) != 0
+    assert child.wait(timeout=300) != 0
     child.stdout.close()
     deadline = time.monotonic() + 30
     while any(map(is_running, workers)) and time.monotonic() < deadline:
@@ -260,7 +260,7 @@ def test_a_killed_worker_ends_the_run_with_a_reason(root: Path, tmp_path: Path) 
     assert child.stdout.readline()
     workers = children_of(child.pid)
     os.kill(workers[0], signal.SIGKILL)
-    _, told = child.communicate(timeout=60)
+    _, told = child.communicate(timeout=300)
     assert child.returncode == 1
     assert "A process that encodes rows ended by signal 9" in told
     assert not any(map(is_running, workers))

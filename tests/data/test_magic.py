@@ -69,7 +69,7 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12
         ("a.jsonl", b"<!DOCTYPE html><html>404</html>", "is a web page"),
         ("a.parquet", b"\n<HTML><body>404</body></HTML>", "is a web page"),
         ("a.jsonl", TEXT.replace("\n", "\r").encode(), "end in a carriage return alone"),
-        ("a.csv", b"prompt;completion\nq;a\n", r"header is one column, 'prompt;completion'"),
+        ("a.csv", b"prompt\tcompletion\nq\ta\n", r"header is one column, 'prompt.*completion'"),
         ("a.jsonl", TEXT.encode()[:30] + b"\0" + TEXT.encode()[30:], r"NUL byte: it is binary, or damaged \(.*:1, byte 30\)"),
         ("a.jsonl", JAPANESE.encode("shift_jis"), r"can be read as Shift JIS"),
         ("a.jsonl", JAPANESE.encode("euc_jp"), r"can be read as EUC-JP"),

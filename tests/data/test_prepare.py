@@ -114,6 +114,19 @@ def test_files_of_a_folder_that_are_not_read_are_reported(tmp_path: Path) -> Non
     assert report.left_out == {str(folder): {".pdf": 2, "hidden": 1}}
 
 
+def test_of_a_folder_of_many_files_a_few_are_named(tmp_path: Path) -> None:
+    for number in range(30):
+        (tmp_path / f"{number:02}.txt").write_text(f"Text number {number}, a short one.\n")
+    write(tmp_path / "99.jsonl", [{"text": "One more."}, {"text": "And another."}])
+    report = run({"train": str(tmp_path)}, stage="pretrain").report
+    assert len(report.files) == 31
+    told = [line for line in report.lines() if ", format" in line]
+    assert [line.rpartition("/")[2] for line in told[:-1]] == [
+        f"{number:02}.txt: 1 row, format text" for number in range(7)
+    ]
+    assert told[-1] == "24 other files: 25 rows, format text"
+
+
 def test_replies_that_are_not_taken_from_trees_are_reported(tmp_path: Path) -> None:
     answers = [{"role": "assistant", "text": f"A{n}", "rank": n} for n in range(3)]
     tree = {"message_id": "1", "role": "prompter", "text": "Q", "replies": answers}

@@ -97,6 +97,21 @@ def test_every_kind_of_file_gives_the_same_rows(name: str, tmp_path: Path) -> No
     assert fingerprint(path) == (hashlib.sha256(data).hexdigest(), len(data))
 
 
+def test_a_table_with_semicolons_is_read_as_one_with_commas(tmp_path: Path) -> None:
+    """As spreadsheets write it where the comma is the decimal sign, with a byte order mark."""
+    (tmp_path / "a.csv").write_bytes(
+        b'\xef\xbb\xbf"frage";antwort\r\n"Wie viel; etwa?";"1,5"\r\n'
+        b'"zwei\r\nZeilen";"er sagte ""ja"""\r\n'
+    )
+    assert [record.value for record in records(str(tmp_path / "a.csv"))] == [
+        {"frage": "Wie viel; etwa?", "antwort": "1,5"},
+        {"frage": "zwei\r\nZeilen", "antwort": 'er sagte "ja"'},
+    ]
+    (tmp_path / "b.csv").write_text('"one, two";three\n1;2\n')
+    with pytest.raises(DataError):
+        records(str(tmp_path / "b.csv"))
+
+
 def test_rows_know_their_line(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('\n{"a": 1}\n\n["b"]\n"c"\n')
     (tmp_path / "b.csv").write_text('x,y\n1,"two\nlines"\n\n3,4\n')

@@ -162,7 +162,7 @@ def test_the_process_ends_with_what_reads_from_it(tmp_path: Path) -> None:
     assert process.poll() is None
     del stream, maker
     gc.collect()
-    process.wait(timeout=60)
+    process.wait(timeout=300)
 
 
 READS = """

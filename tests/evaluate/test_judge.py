@@ -104,6 +104,14 @@ def test_choices_of_both_models_are_those_of_plain_transformers(
     for words in ("zero-shot", "colours", "mean", "ROUGE-L"):
         assert words in stream.getvalue()
     assert (run / "tasks.png").read_bytes().startswith(b"\x89PNG")
+    again = TaskOptions(languages=("de",), folder=tmp_path)
+    for _ in range(2):
+        judge_run(run, [str(tmp_path / "own.yaml")], again, device="cpu")
+    first, second = sorted((run / "tasks").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+    assert json.loads(first.read_text()) == written
+    assert json.loads(second.read_text()) == json.loads((run / "tasks.json").read_text())
+    assert ".de.zero-shot." in second.name
+    assert second.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_written_answers_are_those_of_plain_transformers_up_to_the_line_end(

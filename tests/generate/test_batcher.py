@@ -9,8 +9,9 @@ import torch
 import transformers
 from threads import on_one_thread
 
-from xtune.generate.batcher import Batcher, Row
+from xtune.generate.batcher import Batcher
 from xtune.generate.decoding import Decoding
+from xtune.generate.row import Row
 
 SIZES: dict[str, Any] = {
     "vocab_size": 64,
@@ -171,3 +172,41 @@ def test_log_probabilities_are_those_of_the_model() -> None:
         expected = logits[len(row.prompt) + place - 1].log_softmax(-1)
         assert logprob == pytest.approx(float(expected[token]), abs=1e-4)
         assert [one for one, _ in likeliest] == expected.topk(3).indices.tolist()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_prompt_is_scored_as_a_whole_pass_has_it(family: str) -> None:
+    model = make_model(family)
+    batcher = Batcher(model)
+    rows = [
+        Row(
+            prompt=prompt,
+            decoding=Decoding(max_new_tokens=length),
+            top_logprobs=3,
+            scores_prompt=True,
+        )
+        for prompt, length in zip(prompts(3), (1, 1, 2), strict=True)
+    ]
+    rows.append(
+        Row(prompt=[5, 6], decoding=Decoding(), top_logprobs=1, scores_prompt=True, answers=False)
+    )
+    batcher.admit(rows)
+    while batcher.rows:
+        batcher.step()
+    assert [len(row.tokens) for row in rows] == [1, 1, 2, 0]
+    for row in rows:
+        assert row.finish == "length"
+        assert row.tokens == by_hand(model, row.prompt, len(row.tokens))
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([row.prompt]), use_cache=False).logits[0]
+        logprobs = logits.log_softmax(-1)
+        found = row.prompt_logprobs
+        assert found is not None
+        assert [one for one, _ in found] == pytest.approx(
+            [float(logprobs[place, token]) for place, token in enumerate(row.prompt[1:])], abs=1e-4
+        )
+        for place, (_, likeliest) in enumerate(found):
+            best = logprobs[place].topk(len(likeliest))
+            assert [value for _, value in likeliest] == pytest.approx(
+                best.values.tolist(), abs=1e-4
+            )

@@ -92,21 +92,31 @@ def test_rows_that_cannot_be_asked_are_told_before_any_is_answered(
     assert not (tmp_path / "out.jsonl").exists()
 
 
+KILLED = """
+import os, signal, sys
+from xtune import api
+from xtune.generate.decoding import Decoding
+from xtune.generate.job import Options
+def kill(done, total):
+    if done > 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+options = Options(decoding=Decoding(max_new_tokens=60, temperature=1.1, seed=5))
+model, rows, out = sys.argv[1:]
+api.generate(model, rows, out=out, options=options, progress=kill)
+"""
+
+
 def test_a_killed_job_goes_on_and_ends_with_the_same_file(tiny_model: Path, tmp_path: Path) -> None:
     rows = [{"prompt": f"Backwards: red {number} blue", "number": number} for number in range(60)]
     file = write(tmp_path / "rows.jsonl", rows)
-    decoding = ["--max-new-tokens", "60", "--temperature", "1.1", "--seed", "5"]
-    command = ["generate", str(tiny_model), "--file", str(file), *decoding]
     out, part = tmp_path / "out.jsonl", tmp_path / "out.jsonl.part"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "xtune", *command, "--out", str(out)],
-        stderr=subprocess.DEVNULL,
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tiny_model), str(file), str(out)],
+        capture_output=True,
+        check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    while not (part.exists() and part.read_bytes().count(b"\n") > 3):
-        assert process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     with part.open("ab") as stream:
         stream.write(b'{"row": 59, "answ')  # what a kill in the middle of a line leaves
     kept = lines_of_part(part)

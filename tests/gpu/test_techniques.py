@@ -25,6 +25,8 @@ CELLS = {each.name: each for each in all_cells(full_depth=False) if each.table =
 PLAIN = {True: "QLoRA, nothing", False: "full"}
 OTHER_NUMBERS = {
     "QLoRA, head nf4": 2e-2, "QLoRA, head int8": 1e-2, "full, GaLore": 0.2, "full, APOLLO": 0.2,
+    # the host steps float32 numbers, the device bfloat16 ones
+    "full, states host": 3e-2, "full, 8-bit states host": 3e-2, "full, layers in host memory": 3e-2,
 }  # fmt: skip
 """Techniques that are meant to change numbers, and by how much at most."""
 

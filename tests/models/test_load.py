@@ -47,6 +47,21 @@ def test_only_linear_layers_are_quantised_and_the_head_is_not(
     assert model.lm_head.weight is model.model.embed_tokens.weight
 
 
+def test_layer_norms_give_the_type_they_are_given_and_torchs_numbers(tmp_path: Path) -> None:
+    """CUDA's autocast would make them float32, whatever they are given; its kernels add up in float32 anyway."""
+    folder = save_model(tmp_path / "base", "gpt_neox", dtype="bfloat16")
+    model = load(folder, weight_dtype="bfloat16")
+    norm = model.gpt_neox.final_layer_norm
+    hidden = torch.randn(5, norm.normalized_shape[0], dtype=torch.bfloat16, requires_grad=True)
+    exact = torch.nn.functional.layer_norm(
+        hidden.float(), norm.normalized_shape, norm.weight.float(), norm.bias.float(), norm.eps
+    )
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = norm(hidden)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found, exact.bfloat16())
+
+
 def test_int8_products_do_not_speak_of_every_cast(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

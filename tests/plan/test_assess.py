@@ -1,14 +1,17 @@
 """What `xtune plan` answers, held against the plan itself and against hand calculations."""
 
+from typing import Any
+
 import pytest
 from machines import CPU, LLAMA_7B, gpu, make_recipe
 
 from xtune.errors import HardwareError
 from xtune.memory import GIB, Workload
-from xtune.plan.assess import STEP_TOKENS, assess
+from xtune.plan.advice import STEP_TOKENS
+from xtune.plan.assess import assess
 from xtune.plan.cards import Card, cards, find_card, read_size
 from xtune.plan.resolve import decide
-from xtune.plan.speed import EFFICIENCY, tokens_per_second
+from xtune.plan.speed import EFFICIENCY, seconds, tokens_per_second
 
 
 @pytest.mark.parametrize("machine", [gpu(8), gpu(24), CPU], ids=["8", "24", "cpu"])
@@ -16,8 +19,7 @@ def test_the_longest_sequence_fits_and_a_longer_one_does_not(machine: object) ->
     found = assess(make_recipe("qlora"), machine, LLAMA_7B)
 
     def fits(tokens: int) -> bool:
-        fixed = {"data__max_tokens": tokens, "train__batch_size": 1}
-        recipe = make_recipe("qlora", train__micro_batch_size=1, **fixed)
+        recipe = make_recipe("qlora", data__max_tokens=tokens)
         return decide(recipe, machine, LLAMA_7B)[1].fits
 
     assert fits(found.longest_tokens)
@@ -45,6 +47,16 @@ def test_speed_is_products_over_the_cards_products() -> None:
     attention = 2 * 4096 * 32 * (1 + 2.5 + 1)
     products = 6 * weights + 4 * LLAMA_7B.embedding_parameters + attention
     assert tokens_per_second(LLAMA_7B, work, card) == pytest.approx(EFFICIENCY * 1e14 / products)
+
+
+def test_an_8_bit_base_waits_for_the_host_once_a_matrix_and_pass() -> None:
+    """Beside 4 bits on a card whose memory costs nothing: 32 layers of 7 matrices, forward and again, a tenth of a millisecond each."""
+    card = Card(name="test", vram_bytes=0, capability=(8, 6), flops=1e14, bandwidth=1e20, link=1e20)
+    common: dict[str, Any] = {"method": "qlora", "rank": 16, "tokens": 8192}
+    for more, passes in (({}, 2), ({"frugal": True, "tile_tokens": 4096}, 4)):
+        four = seconds(LLAMA_7B, Workload(**common, **more, quantization="nf4"), card)
+        eight = seconds(LLAMA_7B, Workload(**common, **more, quantization="int8"), card)
+        assert eight - four == pytest.approx(32 * 7 * passes * 1e-4)
 
 
 @pytest.mark.parametrize(

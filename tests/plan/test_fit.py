@@ -85,8 +85,8 @@ def test_too_large_a_plan_is_refused_with_bytes_and_a_way_out_that_works() -> No
     message = str(caught.value)
     assert "does not fit" in message
     assert "8.00 GiB" in message
-    assert "`method=qlora`" in message
-    resolve(make_recipe("qlora"), gpu(8), LLAMA_7B)
+    assert "`memory.base=auto`" in message
+    resolve(make_recipe("lora"), gpu(8), LLAMA_7B)
 
 
 def test_advice_is_the_cheapest_single_change_first() -> None:

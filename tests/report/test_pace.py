@@ -67,6 +67,8 @@ def test_durations_read_like_a_clock(seconds: float | None, text: str) -> None:
 
 
 def test_sizes_and_rates_keep_three_digits() -> None:
+    assert bytes_text(0) == "0 MiB"
+    assert bytes_text(3 * 2**17) == "0.4 MiB"
     assert bytes_text(512 * 2**20) == "512 MiB"
     assert bytes_text(6 * 2**30 + 2**27) == "6.1 GiB"
     assert [rate_text(rate) for rate in (12.3, 812, 5_310, 148_000, 2_500_000)] == [

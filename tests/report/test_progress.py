@@ -128,7 +128,7 @@ def test_a_process_whose_reader_leaves_exits_with_code_zero() -> None:
     process.stdout.close()
     error = process.stderr.read().decode()
     process.stderr.close()
-    assert (process.wait(timeout=30), error) == (0, "")
+    assert (process.wait(timeout=300), error) == (0, "")
 
 
 @pytest.fixture

@@ -129,18 +129,23 @@ def test_status_tells_replies_tokens_and_cost(grown):
 
 
 def test_xtune_trains_on_what_comes_out(grown, tmp_path):
-    export(grown, tmp_path / "out", split=0.1)
+    exported = export(grown, tmp_path / "out", split=0.1)
     done = xtune(
         "train",
         "quickstart",
-        f"data.train={tmp_path / 'out' / 'es.jsonl'}",
-        f"data.evaluate={tmp_path / 'out' / 'es.test.jsonl'}",
+        *str(exported).splitlines()[-1].split()[4:],
         "train.max_steps=2",
         "train.batch_size=2",
         f"run.folder={tmp_path / 'trained'}",
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "trained" / "adapter" / "adapter_model.safetensors").is_file()
+    report = json.loads((tmp_path / "trained" / "data.json").read_text(encoding="utf-8"))
+    trained, held_out = map(sum, zip(*exported.counts.values(), strict=True))
+    assert (report["train"]["rows_read"], report["evaluate"]["rows_read"]) == (trained, held_out)
+    assert report["evaluation_rows_also_trained"] == 0
+    evaluated = xtune("evaluate", str(tmp_path / "trained"))
+    assert evaluated.returncode == 0, evaluated.stderr
 
 
 def command(*words):

@@ -50,7 +50,7 @@ def ask(url, count=1, **settings):
     return asyncio.run(all_of_them())
 
 
-_LATE_S = 0.5
+_LATE_S = 1.0
 
 
 class Timed(ScriptedLLM):
@@ -108,7 +108,7 @@ def listening(start: Callable[[], Awaitable[asyncio.Server]]) -> Iterator[asynci
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     try:
         yield servers[0]
     finally:

@@ -1,5 +1,6 @@
 """Seed files are read and checked line by line, and the ones that ship are right: what can be computed is."""
 
+import gzip
 import itertools
 import json
 import re
@@ -256,7 +257,14 @@ def test_twins_are_told_and_look_alikes_are_noted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        (b"\xff\xfe{\x00}\x00", "the file is in UTF-16"),
+        (b"\xff\xfe{\x00}\x00", "The file is in UTF-16 ("),
+        ('{"id": "a"}\n'.encode("utf-16-le"), "UTF-16 without a byte order mark"),
+        ('{"id": "a"}\n'.encode("utf-32"), "The file is in UTF-32 ("),
+        (gzip.compress(b'{"id": "a"}\n'), "the file is packed"),
+        (b"<!DOCTYPE html><html>\n", "The file is a web page"),
+        (b"id,category\na,b\n", "none of the 2 lines is a JSON object"),
+        (json.dumps(GOOD, indent=1).encode(), "lines is a JSON object"),
+        (b"[]", "the file holds no seeds"),
         (b'{"id": "caf\xe9"}\n', "the byte 0xe9 is not UTF-8 (mine.jsonl:1)"),
         (b"", "the file holds no seeds"),
         (b"{]\n", "the row is no JSON"),
@@ -270,8 +278,10 @@ def test_files_that_are_no_seed_files_are_told_in_a_line(
 ) -> None:
     path = tmp_path / "mine.jsonl"
     path.write_bytes(data)
-    assert any(told in line for line in check_file(path).lines())
-    assert not check_file(path).ok
+    problems = check_file(path).problems
+    assert told in str(problems[0])
+    # a second line only where a second thing is wrong
+    assert len(problems) == (4 if b'"id": 2' in data else 1)
 
 
 @pytest.mark.parametrize("data", [b"\xff\xfe{\x00}\x00", b'{"id": "caf\xe9"}\n'])

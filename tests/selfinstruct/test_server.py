@@ -1,8 +1,12 @@
 """The client against a real server on loopback that fails in every way that servers fail."""
 
 import asyncio
+import contextlib
+import gzip
 import json
+import socket
 import time
+import zlib
 from datetime import datetime, timezone
 
 import pytest
@@ -35,7 +39,7 @@ def request(number=0, **more):
 
 def ask(server, count=1, *, requests=None, **settings):
     """Ask `count` requests at once; returns replies or errors, in order."""
-    chosen = {"model": "scripted", "base_url": server.url, "timeout_s": 5, **settings}
+    chosen = {"model": "scripted", "base_url": server.url, "timeout_s": 60, **settings}
 
     async def all_of_them():
         llm = ServerLLM(LLMSettings(**chosen))
@@ -102,7 +106,7 @@ def test_a_slow_stream_is_waited_for_and_one_that_takes_too_long_is_asked_again(
     outcome, _ = answered(first(slow))
     assert outcome.text == "x" * 4000
 
-    outcome, server = answered(first(Say(body=completion("late"), delay_s=3)), timeout_s=0.3)
+    outcome, server = answered(first(Say(body=completion("late"), delay_s=60)), timeout_s=2)
     assert outcome.text.startswith("4. Instruction: ")
     assert len(server.requests) == 2
 
@@ -110,6 +114,65 @@ def test_a_slow_stream_is_waited_for_and_one_that_takes_too_long_is_asked_again(
 def test_a_chunked_answer_with_trailers_is_read():
     outcome, _ = answered(first(Say(body=completion("žluťoučký kůň"), chunked=True)))
     assert outcome.text == "žluťoučký kůň"
+
+
+@pytest.mark.parametrize("client", ["direct", "openai"])
+@pytest.mark.parametrize(
+    ("encoding", "pack"),
+    [("gzip", gzip.compress), ("deflate", zlib.compress), ("identity", bytes)],
+)
+def test_an_answer_that_a_proxy_has_compressed_unasked_is_read(encoding, pack, client):
+    body = pack(json.dumps(completion("žluťoučký kůň")).encode())
+    outcome, server = answered(
+        first(Say(body=body, headers={"Content-Encoding": encoding})), client=client
+    )
+    assert outcome.text == "žluťoučký kůň"
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("br", b"\x8b\x02\x80abc\x03"),
+        ("gzip", b"no gzip"),
+        ("gzip", gzip.compress(b"x" * 999)[:-9]),
+    ],
+    ids=["unknown", "broken", "cut"],
+)
+def test_an_answer_that_cannot_be_unpacked_is_asked_again(encoding, body):
+    outcome, server = answered(first(Say(body=body, headers={"Content-Encoding": encoding})))
+    assert isinstance(outcome, Reply)
+    assert len(server.requests) == 2
+
+
+def test_an_answer_that_comes_twice_is_not_taken_for_the_next_one():
+    def echo(_, body):
+        return Say(body=completion(body["messages"][0]["content"]), times=2)
+
+    with serving(ScriptedLLM(echo)) as server:
+        outcomes = ask(server, 12, concurrency=3)
+    assert [outcome.text for outcome in outcomes] == [f"prompt {number} ü" for number in range(12)]
+
+
+def test_a_web_page_at_the_address_is_said_at_once_and_what_to_check():
+    said = []
+    page = Say(body="<!DOCTYPE html><html><body>Welcome</body></html>")
+
+    async def ask_page(url):
+        llm = ServerLLM(LLMSettings(model="x", base_url=url, retries=1), say=said.append)
+        try:
+            await llm.complete(request())
+        finally:
+            await llm.close()
+
+    with (
+        serving(ScriptedLLM(lambda *_: page)) as server,
+        pytest.raises(AccountError, match="it usually ends in /v1"),
+    ):
+        asyncio.run(ask_page(server.url))
+    assert said == [
+        f"No chat-completions server answers at {server.url} (the answer is a web page); asking again for a while."
+    ]
 
 
 def test_retry_after_holds_back_everybody():
@@ -129,6 +192,13 @@ def test_retry_after_is_read_as_seconds_as_a_date_and_as_openai_writes_it():
     assert retry_after_s({"retry-after": "Tue, 24 Nov 2026 12:01:30 GMT"}, now) == 90
     assert retry_after_s({"retry-after": "Tue, 24 Nov 2026 11:00:00 GMT"}, now) == 0
     assert retry_after_s({"retry-after": "7", "retry-after-ms": "250"}, now) == 0.25
+    # by the server's own clock, if it says what time it has: ours may be wrong
+    by_the_server = {
+        "retry-after": "Tue, 24 Nov 2026 18:00:30 GMT",
+        "date": "Tue, 24 Nov 2026 18:00:00 GMT",
+    }
+    assert retry_after_s(by_the_server, now) == 30
+    assert retry_after_s({**by_the_server, "date": "noon"}, now) == 6 * 3600 + 30
     assert retry_after_s({"retry-after": "soon"}, now) is None
     assert retry_after_s({}, now) is None
 
@@ -156,8 +226,9 @@ def test_retry_after_is_read_as_seconds_as_a_date_and_as_openai_writes_it():
         (Say(status=403, body={"error": {"message": "no"}}), "does not let this key use scripted"),
         (Say(status=404, body={"error": {"message": "no such model"}}), "it has scripted"),
         (Say(status=302, body="", headers={"Location": "/"}), "usually ends in /v1"),
+        (Say(status=204, body=None), "usually ends in /v1"),
     ],
-    ids=["401", "402", "quota", "403", "404", "302"],
+    ids=["401", "402", "quota", "403", "404", "302", "204"],
 )
 def test_what_cannot_be_mended_by_asking_stops_at_once_and_says_what_to_do(said, words):
     outcome, server = answered(lambda *_: said)
@@ -177,11 +248,19 @@ def test_a_server_that_goes_on_failing_ends_the_run_after_a_bound():
     assert "HTTP 500" in f"{outcome}"
 
 
+@contextlib.contextmanager
+def nobody():
+    """An address at which nobody listens, nor can meanwhile."""
+    server = ScriptedLLM()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        server.port = taken.getsockname()[1]
+        yield server
+
+
 def test_nobody_at_the_address_is_said_so():
-    with serving(ScriptedLLM()) as server:
-        url = server.url
-    server.port = int(url.split(":")[2].partition("/")[0])
-    (outcome,) = ask(server, retries=1)
+    with nobody() as server:
+        (outcome,) = ask(server, retries=1)
 
     assert isinstance(outcome, LLMError)
     assert "Nothing answers at" in f"{outcome}"
@@ -190,15 +269,14 @@ def test_nobody_at_the_address_is_said_so():
 def test_it_is_said_once_that_nobody_answers_while_asking_again():
     said = []
 
-    async def ask_nobody():
-        settings = LLMSettings(model="x", base_url="http://127.0.0.1:9/v1", retries=2)
-        llm = ServerLLM(settings, say=said.append)
+    async def ask_nobody(url):
+        llm = ServerLLM(LLMSettings(model="x", base_url=url, retries=2), say=said.append)
         await asyncio.gather(llm.complete(request(1)), llm.complete(request(2)))
 
-    with pytest.raises(LLMError):
-        asyncio.run(ask_nobody())
+    with nobody() as server, pytest.raises(LLMError):
+        asyncio.run(ask_nobody(server.url))
     assert said == [
-        "Nothing answers at http://127.0.0.1:9/v1 (connection refused); asking again for a while."
+        f"Nothing answers at {server.url} (connection refused); asking again for a while."
     ]
 
 
@@ -256,8 +334,8 @@ def test_a_key_that_the_server_echoes_is_hidden():
 
 
 def test_concurrency_keeps_its_ceiling_and_falls_when_pushed_back():
-    with serving(ScriptedLLM(delay_s=0.02, tasks=1)) as server:
-        ask(server, 60, concurrency=8)
+    with serving(ScriptedLLM(delay_s=0.5, tasks=1)) as server:
+        ask(server, 20, concurrency=8)
         assert server.most_at_once == 8
 
     def crowded(*_):
@@ -270,6 +348,29 @@ def test_concurrency_keeps_its_ceiling_and_falls_when_pushed_back():
     assert (
         len({body["messages"][0]["content"] for body in late}) > 25
     )  # half of them at least were answered at once
+
+
+def test_no_more_than_the_slots_are_under_way_or_answered_and_not_yet_kept():
+    kept, counts = [], []
+
+    async def ask_and_keep_slowly(server):
+        llm = ServerLLM(LLMSettings(model="scripted", base_url=server.url, concurrency=4))
+
+        def keep(reply):
+            time.sleep(0.02)  # whatever was sent has time to arrive
+            # so many would be lost now
+            counts.append(len(server.requests) - len(kept))
+            kept.append(reply)
+
+        replies = await asyncio.gather(*(llm.complete(request(n), keep) for n in range(40)))
+        await llm.close()
+        return replies
+
+    with serving(ScriptedLLM(tasks=1)) as server:
+        replies = asyncio.run(ask_and_keep_slowly(server))
+    assert max(counts) <= 4
+    assert sorted(reply.text for reply in replies) == sorted(reply.text for reply in kept)
+    assert len(server.requests) == len(kept) == 40
 
 
 def test_requests_per_minute_are_spread():
@@ -323,6 +424,7 @@ def test_a_server_is_asked_once_whether_it_keeps_to_a_schema(said, expected):
         b'{"choices": null}',
         b'{"choices": [null]}',
         b'{"choices": [{"message": {"content": 3}}]}',
+        b'{"choices": [{"message": {"content": ""}, "finish_reason": ["stop"]}], "usage": [1]}',
         b"\xff\xfe",
         b"[" * 5000,
     ],
@@ -337,6 +439,32 @@ def test_a_surrogate_in_an_answer_does_not_break_a_file():
     reply = read_answer(Answer(status=200, body=body))
     assert isinstance(reply, Reply)
     reply.text.encode("utf-8")
+
+
+def test_an_odd_reason_or_count_is_no_more_than_odd():
+    body = completion("4. Instruction: Sing.")
+    body["choices"][0]["finish_reason"] = {"why": "stop"}
+    body |= {"model": ["x"], "usage": {"prompt_tokens": "many", "completion_tokens": -5}}
+    reply = read_answer(Answer(status=200, body=json.dumps(body).encode()))
+    assert reply == Reply(text="4. Instruction: Sing.")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:99999/v1", "http://[::1/v1", "http://x:y/v1", "127.0.0.1:8000/v1"]
+)
+def test_what_cannot_be_an_address_is_one_line_wherever_it_stands(url, monkeypatch):
+    with pytest.raises(ValueError, match="is no web address"):
+        LLMSettings(model="x", base_url=url)
+    monkeypatch.setenv("OPENAI_BASE_URL", url)
+    with pytest.raises(AccountError, match="OPENAI_BASE_URL is no web address"):
+        ServerLLM(LLMSettings(model="x"))
+
+
+def test_a_password_in_the_address_is_refused_and_not_shown(monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://me:hunter2@host/v1")
+    with pytest.raises(AccountError, match="holds a password") as told:
+        ServerLLM(LLMSettings(model="x"))
+    assert "hunter2" not in f"{told.value}"
 
 
 def test_no_key_is_one_line_and_a_server_on_this_machine_needs_none(monkeypatch):

@@ -207,6 +207,48 @@ def test_a_good_translation_in_native_digits_is_accepted() -> None:
     assert reasons_against(SEED, fields, language_of("ar")) == []
 
 
+def test_a_language_whose_first_tasks_all_fail_is_left_and_the_others_go_on(tmp_path: Path) -> None:
+    english = {"instruction": "I cannot.", "input": "", "output": "I cannot."}
+    llm = Translator(lambda _seed, _attempt: english)
+    report = run(tmp_path, llm)
+    (georgian,) = report.languages
+    assert len(llm.asked) == 8 * 4
+    assert (len(georgian.failed), georgian.given_up) == (8, 162 - 8)
+    assert not report.ok
+    assert any("given up, since all of the first 8 tasks failed" in line for line in report.lines())
+
+    def wrong_in_dutch(request: Request) -> Any:
+        return english if "/nl/" in request.id else None
+
+    class ByLanguage(Translator):
+        async def complete(self, request: Request) -> Reply:
+            self.script = lambda _seed, _attempt: wrong_in_dutch(request)
+            return await super().complete(request)
+
+    both = run(tmp_path / "both", ByLanguage(), to=["nl", "ka"])
+    assert [len(one.translated) for one in both.languages] == [0, 162]
+    assert [one.given_up for one in both.languages] == [154, 0]
+
+
+@pytest.mark.parametrize("right", [0, 7])
+def test_one_accepted_task_among_the_first_lets_all_be_asked_for(
+    right: int, tmp_path: Path
+) -> None:
+    english = {"instruction": "I cannot.", "input": "", "output": "I cannot."}
+    llm = Translator(lambda seed, _attempt: None if seed == SEEDS[right].id else english)
+    (georgian,) = run(tmp_path, llm, SEEDS[:20]).languages
+    assert (georgian.translated, len(georgian.failed)) == ([SEEDS[right].id], 19)
+    assert georgian.given_up == 0
+
+
+def test_nothing_is_given_up_where_that_is_asked_for(tmp_path: Path) -> None:
+    llm = Translator(lambda _seed, _attempt: RequestRefused("request_refused", "no"))
+    report = asyncio.run(
+        translate(SEEDS[:20], to=["ka"], folder=tmp_path, llm=llm, give_up_after=0)
+    )
+    assert len(report.languages[0].failed) == len(llm.asked) == 20
+
+
 def test_an_edited_task_is_never_translated_again(tmp_path: Path) -> None:
     run(tmp_path, Translator(), SEEDS[:4])
     path = tmp_path / "ka.jsonl"

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from chat_families import Family, make_tokenizer
 
-from xtune.generate.batcher import Row
 from xtune.generate.decoding import Decoding
+from xtune.generate.guide import Guides
 from xtune.generate.pieces import Pieces
+from xtune.generate.row import Row
 from xtune.serve.asked import Asked
 from xtune.serve.calls import CallFormat, learn_call_format
 from xtune.serve.engine import News, Request
@@ -147,7 +148,7 @@ def answered(way: str, text: str, size: int) -> tuple[dict[str, Any], str]:
 
     async def ask() -> tuple[dict[str, Any], str]:
         served = Served(
-            name="m", adapter=None, tokenizer=tokenizer, prompter=None, stop=(), vocabulary=0, calls=format, parent=None
+            name="m", adapter=None, tokenizer=tokenizer, prompter=None, stop=(), vocabulary=0, guides=Guides(tokenizer, vocabulary=0, stop=()), calls=format, parent=None
         )  # type: ignore[arg-type] # fmt: skip
         request = Request(served=served, rows=[Row(prompt=[1], decoding=Decoding())])
         for piece in pieces:

@@ -9,10 +9,11 @@ from typing import Any
 import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
+from serve_support import START_SECONDS, wait_for
 
 from xtune import api
-from xtune.generate.batcher import Row
 from xtune.generate.decoding import Decoding
+from xtune.generate.row import Row
 from xtune.serve.engine import News, Request
 
 HELLO: Any = [{"role": "user", "content": "hello"}]
@@ -40,7 +41,7 @@ def test_a_row_that_cannot_be_computed_fails_alone(
     assert told is not None
     assert told.failed is not None
     assert "".join(piece.choices[0].delta.content or "" for piece in text) == alone
-    assert demo.engine.load == (0, 0)
+    wait_for(lambda: demo.engine.load == (0, 0))
     capfd.readouterr()
 
 
@@ -70,19 +71,19 @@ def test_the_server_answers_while_a_prompt_is_tokenised(
     served = demo.engine.models.served["tasks"]
     tokenise, begun, answered = served.prompter.ids, threading.Event(), threading.Event()
 
-    def slowly(conversation: Any) -> list[int]:
+    def slowly(*asked: Any) -> list[int]:
         begun.set()
-        answered.wait(10)
-        return tokenise(conversation)
+        answered.wait(START_SECONDS)
+        return tokenise(*asked)
 
     monkeypatch.setattr(served.prompter, "ids", slowly)
     with ThreadPoolExecutor() as pool:
         long = pool.submit(
             client.chat.completions.create, model="tasks", messages=HELLO, max_tokens=1
         )
-        begun.wait()
+        assert begun.wait(START_SECONDS)
         connection = http.client.HTTPConnection(
-            "127.0.0.1", demo.listener.getsockname()[1], timeout=5
+            "127.0.0.1", demo.listener.getsockname()[1], timeout=START_SECONDS / 2
         )
         connection.request("GET", "/health")
         assert connection.getresponse().status == 200

@@ -104,7 +104,7 @@ class Say:
 
     status: int = 200
     body: Any = None
-    """Text, or a value for JSON."""
+    """Text, bytes, or a value for JSON; None: not even its length."""
 
     headers: dict[str, str] = field(default_factory=dict)
     cut_after: int | None = None
@@ -113,6 +113,8 @@ class Say:
     delay_s: float = 0.0
     bytes_per_s: float | None = None
     chunked: bool = False
+    times: int = 1
+    """Send it so often, though it was asked for once."""
 
 
 Script = Callable[[int, dict[str, Any]], "Say | None"]
@@ -209,8 +211,10 @@ class ScriptedLLM:
 
     @staticmethod
     def _payload(said: Say) -> bytes:
-        text = said.body if isinstance(said.body, str) else json.dumps(said.body)
-        data = text.encode()
+        if said.body is None:
+            return f"HTTP/1.1 {said.status} X\r\n\r\n".encode()
+        text = said.body if isinstance(said.body, str | bytes) else json.dumps(said.body)
+        data = text if isinstance(text, bytes) else text.encode()
         headers = {"Content-Type": "application/json", **said.headers}
         if said.chunked:
             headers["Transfer-Encoding"] = "chunked"
@@ -228,7 +232,7 @@ class ScriptedLLM:
     def _send(self, writer: asyncio.StreamWriter, said: Say) -> bool:
         payload = self._payload(said)
         if said.cut_after is None:
-            writer.write(payload)
+            writer.write(payload * said.times)
             return True
         end = payload.index(b"\r\n\r\n") + 4 + said.cut_after if said.cut_after >= 0 else 0
         writer.write(payload[:end])
@@ -253,12 +257,12 @@ def serving(llm: ScriptedLLM) -> Iterator[ScriptedLLM]:
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     try:
         yield llm
     finally:
         ends[0]()
-        thread.join(10)
+        thread.join(60)
 
 
 def main() -> None:

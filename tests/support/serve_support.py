@@ -1,12 +1,19 @@
-"""A server of `xtune serve` in this process, on a free port of loopback."""
+"""A server of `xtune serve` on a free port of loopback, in this process or as the command."""
 
+import os
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from xtune import api
 from xtune.serve.server import make_server
+
+START_SECONDS = 120
+"""Longest time that a server may take to start; a busy machine takes ten."""
 
 
 @contextmanager
@@ -16,10 +23,44 @@ def serving(*runs: str, **options: Any) -> Iterator[api.Server]:
     server = make_server(ready.engine, host=ready.host, api_key=ready.api_key, grace_s=5)
     thread = threading.Thread(target=server.run, args=([ready.listener],))
     thread.start()
-    while not server.started:
-        pass
+    wait_for(lambda: server.started or not thread.is_alive())
+    assert server.started, "the server ended before it began"
     try:
         yield ready
     finally:
         server.should_exit = True
         thread.join()
+
+
+@contextmanager
+def served_command(*words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The command on a free port, and where it listens."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "xtune", "serve", *words, "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert process.stdout is not None
+    try:
+        process.stdout.readline()
+        url = process.stdout.readline().strip()
+        assert url, process.communicate()[1]
+        yield process, url
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(holds: Callable[[], object], seconds: float = START_SECONDS) -> None:
+    """Wait until something holds that another thread or process brings about.
+
+    Raises:
+        AssertionError: It does not within the time.
+    """
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {seconds:.0f} s in vain")
+        time.sleep(0.002)

@@ -14,7 +14,8 @@ from xtune.errors import RunError
 from xtune.hardware import Hardware
 from xtune.plan import Choice
 from xtune.run.folder import RunFolder
-from xtune.train.beginning import as_started, check_disk, has_moved, weakest
+from xtune.train.beginning import check_disk, weakest
+from xtune.train.started import as_started, has_moved
 
 
 def start(folder: Path, **choices: object) -> None:

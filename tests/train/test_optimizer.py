@@ -1,5 +1,6 @@
 """Optimizers: their updates against a formula written out, their states bit for bit."""
 
+import gc
 import io
 from typing import Any
 
@@ -101,6 +102,30 @@ def test_restored_states_are_where_new_ones_are_made(kind: str) -> None:
     run(first, optimizer, range(3, 6))
     run(second, restored, range(3, 6))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_paged_memory_of_an_optimizer_that_is_gone_serves_the_next() -> None:
+    """A plan that needs less, after memory ran out, makes the optimizer anew; on a CPU buffers are told to be paged."""
+    from bitsandbytes import optim
+
+    class Told(optim.AdamW8bit):
+        def get_state_buffer(self, p: torch.Tensor, dtype: torch.dtype = torch.float32) -> Any:
+            made = super().get_state_buffer(p, dtype=dtype)
+            made.is_paged = True
+            return made
+
+    def stepped() -> tuple[list[int], list[torch.Tensor]]:
+        params = parameters(torch.float32)
+        optimizer = stays_paged(Told)(params, lr=1e-2)
+        run(params, optimizer, range(3))
+        states = [optimizer.state[each][name] for each in params for name in ("state1", "state2")]
+        return sorted(each.data_ptr() for each in states), params
+
+    places, first = stepped()
+    gc.collect()
+    again, second = stepped()
+    assert again == places
+    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
 
 
 def test_adamw_is_the_papers_formula() -> None:

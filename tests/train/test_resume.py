@@ -143,7 +143,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
     while child.poll() is None and not (metrics.exists() and metrics.stat().st_size > 0):
         time.sleep(0.005)
     child.send_signal(signal.SIGINT)
-    _, errors = child.communicate(timeout=120)
+    _, errors = child.communicate(timeout=300)
     assert child.returncode == 130
     assert "--resume" in errors
     assert "Traceback" not in errors

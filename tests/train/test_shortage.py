@@ -10,7 +10,7 @@ import pytest
 import torch
 from running import losses
 
-from xtune.train.shortage import is_out_of_memory
+from xtune.kernels.no_room import is_out_of_memory, what_ran_out
 
 SQUEEZED = Path(__file__).parents[1] / "support" / "squeezed.py"
 
@@ -49,3 +49,38 @@ def test_other_errors_are_not_taken_for_a_shortage() -> None:
     with pytest.raises(RuntimeError) as huge:
         torch.empty(2**60)
     assert is_out_of_memory(huge.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "whose"),
+    [
+        ("CUDA error: out of memory\nSearch for `cudaErrorMemoryAllocation' in the docs", "device"),
+        ("CUDA driver error: out of memory", "device"),
+        ("HIP error: out of memory", "device"),
+        ("MPS backend out of memory (MPS allocated: 8.00 GB, max allowed: 9.07 GB).", "device"),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasGemmEx(...)`", "device"),
+        ("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`", "device"),
+        ("cusolver error: CUSOLVER_STATUS_ALLOC_FAILED, when calling `cusolverDnCreate(handle)`", "device"),
+        ("unable to mmap 4096 bytes from file <x>: Cannot allocate memory (12)", "host"),
+        ("CUDA error: an illegal memory access was encountered", None),
+        ("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx(...)`", None),
+    ],
+)  # fmt: skip
+def test_whose_memory_ran_out_is_read_from_the_words_of_libraries(
+    text: str, whose: str | None
+) -> None:
+    assert what_ran_out(RuntimeError(text)) == whose
+    assert what_ran_out(torch.AcceleratorError(text)) == whose
+    assert what_ran_out(ValueError(text)) is None
+
+
+def test_a_run_on_the_processor_asks_cuda_for_nothing() -> None:
+    """Its peaks would be asked for from a device that is started for the question, and has its context's bytes from then on."""
+    code = (
+        "import torch; torch.cuda.is_available = lambda: True\n"
+        "from xtune.train.reserve import held_here, measure_afresh\n"
+        "from xtune.train.shortage import collect\n"
+        "measure_afresh(); collect(); print(held_here())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("None\n", 0), done.stderr

@@ -33,8 +33,6 @@ class Addition:
             source: The base's files.
             quantised: Add to what quantisation left of the weights.
 
-        Raises:
-            ModelError: A kind of layer whose stored form cannot be added to.
         """
         self._skeleton, self._source, self._quantised = skeleton, source, quantised
         self._places = wrapped_tensors(adapted, skeleton.model.state_dict())
@@ -55,7 +53,6 @@ class Addition:
             target: key for key, target in skeleton.targets.items() if key not in skeleton.joined
         }
         self._parts = {name: part for part, names in skeleton.parts().items() for name in names}
-        self._check_joined()
         self.untied = self._untied()
         """Tensors that the base shares with others and the merged model does not: name to the files' tensor."""
 
@@ -81,7 +78,7 @@ class Addition:
     def value(self, key: str) -> torch.Tensor:
         """A files' tensor in the merged model, in float32."""
         if key in self._skeleton.joined:
-            return self.read(key) + self._deltas(self._part_of(key))[key]
+            return self._pieces(self._part_of(key))[key]
         return self.tensor(self._skeleton.targets[key])
 
     def tensor(self, name: str) -> torch.Tensor:
@@ -166,26 +163,28 @@ class Addition:
                 module._parameters[last] = nn.Parameter(empty, requires_grad=False)
         return values
 
-    def _deltas(self, part: str) -> dict[str, torch.Tensor]:
-        """What is added to the files' tensors of which a layer's own are made.
+    def _pieces(self, part: str) -> dict[str, torch.Tensor]:
+        """A layer's tensors that the files hold in another form, with the adapter added, in that form.
 
         Raises:
             ModelError: transformers names them in another way when it takes its tensors apart.
         """
         if self._held[0] == f"{part}*":
             return self._held[1]
-        deltas: dict[str, torch.Tensor] = {}
-        for name, owner in self._parts.items():
-            if owner != part or name in self._single or name in self._skeleton.tied:
-                continue
-            path = self._adapter.get(name)
-            if path is None:
-                deltas[name] = torch.zeros(self._shapes[name])
-            elif name not in deltas:
-                names = [each for each, other in self._adapter.items() if other == path]
-                zeros = {each: torch.zeros(self._shapes[each]) for each in names}
-                deltas |= self._added(path, names, zeros)
-        found = self._skeleton.as_in_files(deltas)
+        self._held = ("", {})
+        give_back_memory()
+        inside = [
+            name
+            for name, owner in self._parts.items()
+            if owner == part and name not in self._single and name not in self._skeleton.tied
+        ]
+        plain = [name for name in inside if name not in self._adapter]
+        values = load_tensors(self._skeleton, self.read, plain)
+        for path in dict.fromkeys(self._adapter[name] for name in inside if name in self._adapter):
+            names = [each for each, other in self._adapter.items() if other == path]
+            base = load_tensors(self._skeleton, self.read, self._lacking(names))
+            values |= self._added(path, names, base)
+        found = self._skeleton.as_in_files({name: values[name] for name in inside})
         keys = [key for key in self._skeleton.joined if self._part_of(key) == part]
         if lost := sorted(set(keys) - set(found)):
             raise ModelError(
@@ -204,21 +203,6 @@ class Addition:
             for name in self._adapter
             if name not in self._single and name not in self._skeleton.tied
         ]
-
-    def _check_joined(self) -> None:
-        """Refuses what is not a sum, where only a sum can be taken apart.
-
-        Raises:
-            ModelError: DoRA or a whole module over tensors that the files hold in another form.
-        """
-        for name in self._joined_and_adapted():
-            wrapper = self._paths[self._adapter[name]]
-            scaled = any(getattr(each, "lora_magnitude_vector", None) for each in wrapper.modules())
-            if scaled or isinstance(wrapper, AuxiliaryTrainingWrapper):
-                raise ModelError(
-                    f"The files of the base hold {name} in pieces, to which only plain LoRA can be added.",
-                    advice="Merge with `merge_and_unload` of PEFT, with the whole model in memory.",
-                )
 
     def _untied(self) -> dict[str, str]:
         """Tied tensors that the adapter changes each in its own way."""

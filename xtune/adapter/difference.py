@@ -46,6 +46,9 @@ class Difference:
     spread: float
     """Root of the mean squared difference, as a fraction of the standard deviation of the logits."""
 
+    typical: float
+    """The same with the median over the positions in the place of the mean: it does not see what is at a few of them alone."""
+
     same_choice: int
     """Positions at which both find the same token likeliest."""
 
@@ -64,21 +67,26 @@ def difference(one: torch.Tensor, other: torch.Tensor) -> Difference:
     one, other = one[:, :width], other[:, :width]
     apart = one - other
     largest = float(apart.abs().max())
+    squares = apart.square().mean(-1)  # (positions,)
+    deviation = max(float(other.std()), 1e-12)
     return Difference(
         largest=largest,
         relative=largest / max(float(other.abs().max()), 1e-12),
-        spread=float(apart.square().mean().sqrt()) / max(float(other.std()), 1e-12),
+        spread=float(squares.mean().sqrt()) / deviation,
+        typical=float(squares.median().sqrt()) / deviation,
         same_choice=int((one.argmax(-1) == other.argmax(-1)).sum()),
         positions=one.shape[0],
     )
 
 
-def check_sound(found: Difference, kinds: set[str]) -> None:
+def check_sound(found: Difference, kinds: set[str], *, routed: bool) -> None:
     """Refuse a merged model that says something else than base and adapter.
 
     Args:
         found: From the adapter beside the weights that it was added to.
         kinds: Types of the merged tensors, in safetensors' words.
+        routed: Whether a router chooses experts for each token. Where two are close, rounding turns its choice, and what
+            comes of it at that position is no small number; then the median position counts.
 
     Raises:
         ModelError: It is further away than rounding can explain.
@@ -86,10 +94,11 @@ def check_sound(found: Difference, kinds: set[str]) -> None:
     types = [DTYPES[kind] for kind in kinds if DTYPES[kind].is_floating_point]
     rounding = max((torch.finfo(dtype).eps for dtype in types), default=0.0)
     allowed = max(ROUNDINGS * rounding, FLOOR)
-    if not found.spread <= allowed:
+    apart = found.typical if routed else found.spread
+    if not apart <= allowed:
         raise ModelError(
             f"The merged model says something else than base and adapter: {found} "
-            f"The root of the mean squared difference is {found.spread:.2%} of the logits' spread; "
+            f"The root of the {'median' if routed else 'mean'} squared difference is {apart:.2%} of the logits' spread; "
             f"rounding explains {allowed:.2%}. It is not kept.",
             advice="Use the adapter as it is.",
         )

@@ -21,23 +21,24 @@ FORMATS: Mapping[str, str] = {"awq": "auto_awq", "gptq": "auto_gptq", "auto-roun
 
 TOOLS: Mapping[str, tuple[str, ...]] = {
     "gguf": (
-        "git clone https://github.com/ggml-org/llama.cpp",
-        "pip install -r llama.cpp/requirements.txt   # in an environment of its own",
+        "git clone --depth 1 https://github.com/ggml-org/llama.cpp",
+        "pip install -r llama.cpp/requirements/requirements-convert_hf_to_gguf.txt   # in an environment of its own: it wants older transformers",
         "python llama.cpp/convert_hf_to_gguf.py {model} --outfile {model}.gguf --outtype bf16",
         "llama-quantize {model}.gguf {model}-Q4_K_M.gguf Q4_K_M   # llama.cpp, built or from its releases",
     ),
     "mlx": (
-        "pip install mlx-lm",
+        "pip install mlx-lm   # in an environment of its own; on Linux 'mlx-lm' 'mlx[cpu]' or 'mlx[cuda]'",
         "mlx_lm.convert --hf-path {model} --mlx-path {model}-mlx -q",
     ),
     "fp8": (
         "pip install llmcompressor   # in an environment of its own: it wants older transformers",
-        "python -c 'from llmcompressor import oneshot; from llmcompressor.modifiers.quantization import QuantizationModifier; "
-        'oneshot(model="{model}", recipe=QuantizationModifier(targets="Linear", scheme="FP8_DYNAMIC", ignore=["lm_head"]), '
-        'output_dir="{model}-fp8")\'',
+        "python -c 'import sys; from llmcompressor import oneshot; "
+        "from llmcompressor.modifiers.quantization import QuantizationModifier; "
+        'oneshot(model=sys.argv[1], recipe=QuantizationModifier(targets="Linear", scheme="FP8_DYNAMIC", ignore=["lm_head"]), '
+        'output_dir=sys.argv[1] + "-fp8")\' {model}',
     ),
 }
-"""What makes the other formats of a merged folder, as the tools' own pages say (2026-11): llama.cpp, mlx-lm, llm-compressor."""
+"""What makes the other formats of a merged folder: llama.cpp, mlx-lm, llm-compressor. What of it was run: docs/merge.md."""
 
 CALIBRATION = 128
 """Texts that AutoRound looks at: its own default."""
@@ -111,9 +112,8 @@ def quantise(
         command = [sys.executable, "-m", "auto_round", "--model", str(merged), "--scheme", "W4A16"]
         command += ["--format", FORMATS[to], "--output_dir", str(work / "out")]
         if detect().device != "cuda":
-            command.append(
-                "--disable_torch_compile"
-            )  # minutes a layer, which a GPU alone wins back
+            # compiling takes minutes a layer, which a GPU alone wins back
+            command.append("--disable_torch_compile")
         if steps is not None:
             command += ["--iters", str(steps)]
         if steps == 0:
@@ -130,7 +130,7 @@ def quantise(
         if done.returncode != 0 or not configs:
             raise RunError(
                 f"AutoRound ended with {done.returncode}; what it said is above.",
-                advice=f"The merged model is whole, in {merged}.",
+                advice=f"The merged model is whole, in {merged}; remove it before you export to {target} again.",
             )
         if target.is_dir():
             target.rmdir()

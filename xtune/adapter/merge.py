@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -11,7 +12,7 @@ from xtune.adapter.difference import Difference, make_probe
 from xtune.adapter.find import find_result
 from xtune.adapter.merging import Merging, Progress
 from xtune.adapter.open import loading_for
-from xtune.errors import RunError
+from xtune.errors import Interrupted, RunError
 from xtune.hardware import detect
 from xtune.models.shards import Shards
 from xtune.models.tokenizer import open_tokenizer
@@ -58,8 +59,11 @@ class Merged:
             "dequantised": "its base as quantisation left it, the weights it was trained on",
         }[self.base]
         files = "1 file" if self.files == 1 else f"{self.files} files"
+        size = (
+            f"{self.size / 2**30:.3g} GiB" if self.size >= 2**30 else f"{self.size / 2**20:.3g} MiB"
+        )
         lines = [
-            f"Merged into {onto}: {self.folder} ({files}, {self.size / 2**30:.3g} GiB)",
+            f"Merged into {onto}: {self.folder} ({files}, {size})",
             f"Compared with the adapter beside these weights on {self.compared}: {self.written}",
         ]
         if self.was_quantised and self.base == "unquantised":
@@ -97,6 +101,7 @@ def merge(
 
     Raises:
         RunError: Nothing to merge, `target` is taken, or the disk is too full.
+        Interrupted: Ctrl-C; nothing is left then.
         ModelError: The base cannot be read, the adapter does not fit it, or the merged model is broken.
     """
     found = find_result(folder)
@@ -119,7 +124,7 @@ def merge(
     aside = _make_aside(target, merging.size)
     lock = take_lock(aside, advice="Wait for it, or name another folder.")
     try:
-        with explained(target, kept=lambda: "Nothing is left of it."):
+        with _told(target, "Nothing is left of it."):
             merging.write(aside, progress)
             written, trained = merging.compare(aside, probe)
             shards = Shards(aside)
@@ -143,6 +148,21 @@ def merge(
     )
 
 
+@contextmanager
+def _told(target: Path, kept: str) -> Iterator[None]:
+    """Turn a refused write, and Ctrl-C, into a line.
+
+    Raises:
+        RunError: The system refused a write.
+        Interrupted: Ctrl-C.
+    """
+    try:
+        with explained(target, kept=lambda: kept, again="merge again", place="folder"):
+            yield
+    except KeyboardInterrupt:
+        raise Interrupted(f"Interrupted: {target} was not made. {kept}") from None
+
+
 def _make_aside(target: Path, size: int) -> Path:
     """The empty folder in which the merged one is written; what a killed merge left in it is removed.
 
@@ -152,7 +172,7 @@ def _make_aside(target: Path, size: int) -> Path:
     aside = target.with_name(f".{target.name}.writing")
     if is_held(aside):
         raise RunError(f"{target} is being written by another process.", advice="Wait for it.")
-    with explained(target, kept=lambda: "Nothing was written."):
+    with _told(target, "Nothing was written."):
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(aside, ignore_errors=True)
         free = shutil.disk_usage(target.parent).free

@@ -20,6 +20,7 @@ from xtune.models.load import Loading, has_weights
 from xtune.models.quiet import quiet
 from xtune.models.shards import NAMES, Entry, Planned, Shards, Writer
 from xtune.models.source import CONFIG, WEIGHTS_INDEX, fetch, read_config
+from xtune.models.tokenizer import save_tokenizer
 from xtune.run.durable import sync_file, write_json
 
 GENERATION = "generation_config.json"
@@ -130,7 +131,9 @@ class Merging:
         source = Source(shards=shards, loading=loading, rounded={})
         merged = streamed_logits(skeleton, lambda key: source.read(key, quantised=False), probe)
         written = difference(merged, beside(quantised=self._dequantises))
-        check_sound(written, {each.kind for each in shards.tensors.values()})
+        kinds = {each.kind for each in shards.tensors.values()}
+        routed = any(part in name for name in shards.tensors for part in (".experts.", "_moe."))
+        check_sound(written, kinds, routed=routed)
         trained_quantised = self._loading.quantization is not None
         if trained_quantised == self._dequantises:
             return written, written
@@ -186,7 +189,7 @@ class Merging:
             if (self._folder / GENERATION).is_file():
                 held.generation_config = GenerationConfig.from_pretrained(self._folder)
             generation_config(held, self._tokenizer).save_pretrained(aside)
-            self._tokenizer.save_pretrained(aside)
+            save_tokenizer(self._tokenizer, aside)
         for path in self._folder.glob("*.py"):
             copyfile(path, aside / path.name)
 

@@ -18,7 +18,7 @@ from xtune.data.stops import model_stops, stop_token_ids
 from xtune.errors import ModelError
 from xtune.models.quiet import quiet
 from xtune.models.source import local_folder, read_config
-from xtune.models.tokenizer import pad_token_id
+from xtune.models.tokenizer import pad_token_id, save_tokenizer
 from xtune.plan import Plan
 from xtune.recipe.models import Model
 
@@ -48,7 +48,7 @@ def save_final(
         save_whole(model, tokenizer, folder, dtype=stored_dtype(read_config(plan.recipe.model)))
     else:
         raise ModelError(f"A {type(model).__name__} cannot be saved.")
-    tokenizer.save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)
 
 
 def save_whole(

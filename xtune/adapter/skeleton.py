@@ -27,7 +27,8 @@ from transformers.core_model_loading import (
 from xtune.adapter.find import ADAPTER_WEIGHTS
 from xtune.adapter.vocabulary import grow_vocabulary
 from xtune.errors import ModelError
-from xtune.models.load import Loading, check_architecture
+from xtune.models.architecture import check_architecture
+from xtune.models.load import Loading
 from xtune.models.quiet import quiet
 from xtune.models.source import read_config
 
@@ -74,6 +75,8 @@ class Skeleton:
 
     def as_in_files(self, values: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Tensors of the model cut, turned and named as the files have them."""
+        # what `revert_weight_conversion` turns round; reading a part of a model leaves that part's rules there
+        vars(self.model)["_weight_conversions"] = list(self.rules)
         found: dict[str, torch.Tensor] = revert_weight_conversion(self.model, dict(values))
         return found
 
@@ -94,7 +97,6 @@ def build_skeleton(loading: Loading, folder: Path, keys: Collection[str]) -> Ske
     _compute_buffers(model)
     nn.Module.train(model.requires_grad_(False), mode=False)
     rules = get_model_conversion_mapping(model)
-    vars(model)["_weight_conversions"] = rules  # what `revert_weight_conversion` turns round
     targets, joined = _targets(model, rules, keys)
     return Skeleton(
         model=model,

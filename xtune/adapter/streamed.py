@@ -150,12 +150,7 @@ def load_tensors(skeleton: Skeleton, read: Read, names: Sequence[str]) -> dict[s
 
 def _join(skeleton: Skeleton, read: Read, names: Sequence[str]) -> dict[str, torch.Tensor]:
     """Tensors that transformers makes of several, or several of one."""
-    owners = {name.rpartition(".")[0] for name in names}
-    keys = [
-        key
-        for key in skeleton.joined
-        if skeleton.targets[key] in names or skeleton.targets[key].rpartition(".")[0] in owners
-    ]
+    keys, beside = _keys_of(skeleton, names)
     if not keys:
         return {}
     model = skeleton.model
@@ -171,13 +166,32 @@ def _join(skeleton: Skeleton, read: Read, names: Sequence[str]) -> dict[str, tor
             ),
         )
     made = {}
-    for name in names:
+    for name in dict.fromkeys([*names, *beside]):
         module, last = _place(model, name)
         parameter = module._parameters.get(last)
         if parameter is not None and not parameter.is_meta:
-            made[name] = parameter.data
+            if name in names:
+                made[name] = parameter.data
             _set(module, last, torch.empty_like(parameter, device="meta"))
     return made
+
+
+def _keys_of(skeleton: Skeleton, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The files' tensors that these are made of, and what else is made of them on the way."""
+    owners = {name.rpartition(".")[0] for name in names}
+    keys = [
+        key
+        for key in skeleton.joined
+        if skeleton.targets[key] in names or skeleton.targets[key].rpartition(".")[0] in owners
+    ]
+    found = {skeleton.targets[key].rpartition(".")[0] for key in keys}
+    if owners <= found:
+        return keys, []
+    # of several that are cut out of one only the first is named: the others are somewhere in its layer
+    parts = [part for part in skeleton.parts().values() if not set(part).isdisjoint(names)]
+    beside = [name for part in parts for name in part if name not in names]
+    both = {*names, *beside}
+    return [key for key in skeleton.joined if skeleton.targets[key] in both], beside
 
 
 def _padded(tensor: torch.Tensor, shape: tuple[int, ...], name: str) -> torch.Tensor:

@@ -19,6 +19,7 @@ from xtune.cli.report import report
 from xtune.cli.runs import runs
 from xtune.cli.serve import serve
 from xtune.cli.tune_lr import tune_lr
+from xtune.shown import say
 
 app = typer.Typer(
     name="xtune",
@@ -54,11 +55,10 @@ def root(
 ) -> None:
     """Fine-tune open language models on the hardware you have."""  # noqa: DOC501 - typer's way to end
     if version:
-        print(f"xtune {__version__}")
+        say(f"xtune {__version__}")
         raise typer.Exit
 
 
-@app.command(context_settings=SETTINGS)
 def train(
     recipe: RecipeArgument,
     overrides: OverridesArgument = None,
@@ -71,31 +71,33 @@ def train(
 ) -> None:
     """Fine-tune a model as a recipe says."""
     if dry_run:
-        print(api.check(recipe, overrides or ()))
+        say(api.check(recipe, overrides or ()))
     else:
-        print(api.train(recipe, overrides or (), resume=resume))
+        say(api.train(recipe, overrides or (), resume=resume))
 
 
-@app.command(context_settings=SETTINGS)
 def check(recipe: RecipeArgument, overrides: OverridesArgument = None) -> None:
     """Check a recipe and its data without training; exit code 2 if anything is wrong."""
-    print(api.check(recipe, overrides or ()))
+    say(api.check(recipe, overrides or ()))
 
 
-app.add_typer(data_app, name="data")
-app.add_typer(recipes_app, name="recipes")
+# in the order in which they are used, which is that of the help
+app.command()(init)
+app.command(context_settings=SETTINGS)(check)
 app.command(context_settings=SETTINGS)(plan)
 app.command("tune-lr", context_settings=SETTINGS)(tune_lr)
+app.command(context_settings=SETTINGS)(train)
+app.command()(evaluate)
+app.command()(chat)
+app.command()(generate)
 app.command()(report)
 app.command()(runs)
-app.command()(chat)
 app.command()(merge)
 app.command()(export)
-app.command()(generate)
 app.command()(serve)
-app.command()(init)
 app.command()(doctor)
-app.command()(evaluate)
+app.add_typer(data_app, name="data")
+app.add_typer(recipes_app, name="recipes")
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from xtune import api
+from xtune.cli.template import TemplateArguments, template_arguments
 
 
 def chat(
@@ -26,6 +27,7 @@ def chat(
     compare: Annotated[
         bool, typer.Option("--compare", help="Show the base model's answer before each.")
     ] = False,
+    template_arg: TemplateArguments = None,
 ) -> None:
     """Talk to a fine-tuned model, with the template it was trained with.
 
@@ -36,4 +38,11 @@ def chat(
     decoding = Decoding(
         temperature=temperature, top_p=top_p, top_k=top_k, seed=seed, max_new_tokens=max_new_tokens
     )
-    api.chat(run, prompt=prompt, system=system, compare=compare, decoding=decoding)
+    api.chat(
+        run,
+        prompt=prompt,
+        system=system,
+        compare=compare,
+        decoding=decoding,
+        template=template_arguments(template_arg),
+    )

@@ -1,6 +1,5 @@
 """`xtune data`: look at what is trained on, check it, compare tokenizers, list known data sets; nothing is trained here."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +7,7 @@ from typing import Annotated
 import typer
 
 from xtune import api_data
+from xtune.shown import say, say_json
 
 data_app = typer.Typer(
     help="Look at the data: what is trained on, what was dropped and why, which tokenizer suits a language.",
@@ -73,10 +73,13 @@ def show(
         evaluate=evaluate,
     )
     if html is not None:
-        print(f"{view.write_html(html)} holds {view.heading}", file=sys.stderr if as_json else None)
+        say(
+            f"{view.write_html(html)} holds {view.heading}",
+            stream=sys.stderr if as_json else None,
+        )
     if as_json:
         for line in view.json_lines():
-            print(line)
+            say(line)
     elif html is None:
         view.print(table=row is not None)
 
@@ -91,7 +94,7 @@ def check(
     """Rows, formats, tokens, lengths, drops, repeats and languages; exit code 2 if training would refuse."""
     found = api_data.data_check(recipe, overrides or (), data=data)
     if as_json:
-        print(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
+        say_json(found.to_json(), indent=2)
     else:
         found.print(reasons=False)
     found.raise_any()
@@ -113,7 +116,7 @@ def tokens(
     """How well a model's tokenizer fits a language: characters a token, byte tokens, unknown tokens."""
     report = api_data.data_tokens([model, *(more or ())], files)
     if as_json:
-        print(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
+        say_json(report.to_json(), indent=2)
     else:
         report.print()
 
@@ -132,7 +135,7 @@ def template(
     """What a chat template can do and what is trained on with it; exit code 2 if nothing can be."""
     view = api_data.data_template(name, model=model)
     if as_json:
-        print(json.dumps(view.to_json(), ensure_ascii=False, indent=2))
+        say_json(view.to_json(), indent=2)
     else:
         view.print()
     view.raise_refused()
@@ -149,6 +152,6 @@ def sets(
     """The data sets that recipes may name as `set:NAME`."""
     found = api_data.data_sets(name, language=language)
     if as_json:
-        print(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
+        say_json(found.to_json(), indent=2)
     else:
         found.print()

@@ -13,9 +13,16 @@ from typer import BadParameter
 from typer.core import TyperGroup
 
 from xtune.errors import EXIT_INTERRUPTED, EXIT_UNREAD, EXIT_USER, Interrupted, XtuneError
+from xtune.shown import say
 
 _UsageError: type[Any] = BadParameter.__mro__[1]
 """What typer raises for a verb, an option or a value that there is not; it has no public name."""
+
+
+NO_ROOM = (
+    "Memory ran out, with the work cut as small as it can be. Close other programs that use the device, or ask for less at a "
+    "time: shorter rows (`--max-new-tokens`, `data.max_tokens`) or a base held in four bits (`method.type: qlora`)."
+)
 
 
 class Verbs(TyperGroup):
@@ -68,6 +75,8 @@ def run_to_end(app: Callable[..., Any]) -> None:
 
     Raises:
         OSError: The system refused something that is not a matter of space: a bug.
+        RuntimeError: A bug.
+        MemoryError: Never; it is told as the rest.
         SystemExit: With the exit code.
     """
     output = _kept_output()
@@ -85,10 +94,23 @@ def run_to_end(app: Callable[..., Any]) -> None:
         if (end.code == 1 and _is_unread(output)) or not _flushed():
             _end_unread()
         raise
+    except (RuntimeError, MemoryError) as error:
+        if not _is_no_room(error):
+            raise
+        _fail(NO_ROOM, EXIT_USER)
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
         _fail("The disk is full. Free some space, then try again.", EXIT_USER)
+
+
+def _is_no_room(error: Exception) -> bool:
+    """Whether memory ran out; torch is not imported for the question."""
+    if "torch" not in sys.modules:
+        return isinstance(error, MemoryError)
+    from xtune.kernels.no_room import is_out_of_memory
+
+    return is_out_of_memory(error)
 
 
 def _open_streams() -> None:
@@ -105,7 +127,7 @@ def _fail(message: str, code: int) -> None:
     with contextlib.suppress(OSError):  # what was to be told is in the message
         sys.stdout.flush()
     try:
-        print(message, file=sys.stderr, flush=True)
+        say(message, stream=sys.stderr)
     except BrokenPipeError:
         _quieten()  # nobody reads it, and the exit code says it, too
     sys.exit(code)

@@ -68,6 +68,7 @@ def evaluate(
     """Loss and answers of the tuned model beside its base's, with intervals, on held-out rows or public tasks."""
     from rich.console import Console
 
+    from xtune.cli.terminal import Harmless
     from xtune.cli.waiting import answers_bar
 
     asked = api_evaluate.Asked(
@@ -85,7 +86,7 @@ def evaluate(
         max_new_tokens=max_new_tokens,
     )
     for part in api_evaluate.judge(run, asked, bar=answers_bar, json_file=json_file):
-        Console().print(part.table())
+        Console().print(Harmless(part.table()))
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from xtune import api_results
+from xtune.shown import say
 
 
 def export(
@@ -40,4 +41,4 @@ def export(
 
     with bar("merging") as progress:
         exported = api_results.export(run, folder, to=to, base=base, steps=steps, progress=progress)
-    print(exported)
+    say(exported)

@@ -1,12 +1,13 @@
 """`xtune generate`: answers to many rows at once; it only parses and prints."""
 
-import json
 from typing import Annotated
 
 import typer
 
 from xtune import api
+from xtune.cli.template import TemplateArguments, template_arguments
 from xtune.errors import XtuneError
+from xtune.shown import say, say_json
 
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="A run folder, an adapter folder or a model folder.")
@@ -49,6 +50,7 @@ def generate(
             "--fast", help="Let rounding turn close choices: an answer may depend on its batch."
         ),
     ] = False,
+    template_arg: TemplateArguments = None,
 ) -> None:
     """Answer prompts or a file of rows in batches; stopped and started again, it goes on."""  # noqa: DOC501 - shown as help
     if (prompt is None) == (file is None):
@@ -65,6 +67,7 @@ def generate(
     options = Options(
         decoding=decoding,
         system=system,
+        template=template_arguments(template_arg),
         max_rows=max_rows,
         column=field,
         exact=not fast,
@@ -79,9 +82,9 @@ def generate(
             progress=progress,
         )
     if len(rows) == 1:
-        print(rows[0][field])
+        say(rows[0][field])
         return
     for row in rows:
-        print(json.dumps(row, ensure_ascii=False))
+        say_json(row)
     if out is not None:
-        print(f"answers  {out}")
+        say(f"answers  {out}")

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from xtune import api
+from xtune.shown import say
 
 
 def merge(
@@ -27,4 +28,4 @@ def merge(
 
     with bar("merging") as progress:
         merged = api.merge(run, folder, base=base, progress=progress)
-    print(merged)
+    say(merged)

@@ -1,11 +1,11 @@
 """`xtune plan`: whether a recipe or a model fits on a machine, before a byte is loaded."""
 
-import json
 from typing import Annotated
 
 import typer
 
 from xtune import api_plan
+from xtune.shown import say, say_json
 
 
 def plan(
@@ -36,6 +36,6 @@ def plan(
     target_machine = api_plan.Target(vram=vram, gpu=gpu, ram=ram)
     answer = api_plan.plan(target, overrides or (), on=target_machine, tokens=tokens)
     if as_json:
-        print(json.dumps(answer.to_json(), indent=2, ensure_ascii=False))
+        say_json(answer.to_json(), indent=2)
     else:
-        print("\n".join(answer.lines()))
+        say("\n".join(answer.lines()))

@@ -1,6 +1,5 @@
 """`xtune recipes` and `xtune init`: look at the shipped recipes, copy one, write the schema; nothing is trained here."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ from rich.table import Table
 
 from xtune.catalog import copy_recipe, find_recipe, list_recipes, read_text
 from xtune.recipe.read import recipe_schema
+from xtune.shown import say, say_json
 
 recipes_app = typer.Typer(help="List the recipes that come with xtune.", no_args_is_help=False)
 
@@ -47,13 +47,13 @@ def show(
     ],
 ) -> None:
     """Print a recipe."""
-    print(read_text(find_recipe(name)), end="")
+    say(read_text(find_recipe(name)), end="")
 
 
 @recipes_app.command()
 def schema() -> None:
     """Print the JSON Schema of recipes, for editors: `xtune recipes schema > schema.json`."""
-    print(json.dumps(recipe_schema(), indent=2, ensure_ascii=False))
+    say_json(recipe_schema(), indent=2)
 
 
 def init(
@@ -71,4 +71,4 @@ def init(
 ) -> None:
     """Copy a recipe to edit; an existing file is never overwritten."""
     copied = copy_recipe(name, file)
-    print(f"{copied} is yours to edit. Then: xtune train {copied}")
+    say(f"{copied} is yours to edit. Then: xtune train {copied}")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from xtune import api_results
+from xtune.shown import say
 
 
 def report(
@@ -15,4 +16,4 @@ def report(
     ] = None,
 ) -> None:
     """Write a run as one HTML page: recipe, plan, curves, answers, evaluation, data, environment."""
-    print(api_results.report(run, out))
+    say(api_results.report(run, out))

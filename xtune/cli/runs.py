@@ -1,11 +1,11 @@
 """`xtune runs`: the runs in a folder side by side."""
 
-import json
 from typing import Annotated
 
 import typer
 
 from xtune import api_results
+from xtune.shown import say_json
 
 
 def runs(
@@ -17,8 +17,10 @@ def runs(
     """Compare runs: how they stand, losses, sizes, speed, and in what their recipes differ."""
     found = api_results.runs(folder)
     if as_json:
-        print(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
+        say_json(found.to_json(), indent=2)
         return
     from rich.console import Console
 
-    Console().print(found.table())
+    from xtune.cli.terminal import Harmless
+
+    Console().print(Harmless(found.table()))

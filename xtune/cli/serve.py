@@ -8,13 +8,27 @@ from typing import Annotated, Literal
 import typer
 
 from xtune import api
+from xtune.cli.template import TemplateArguments, template_arguments
 from xtune.errors import Interrupted, MissingPackageError, XtuneError
+from xtune.shown import say
 
 KEY = "XTUNE_API_KEY"
 """Variable of the environment with the API key."""
 
+OWN = (
+    "base",
+    "max_input_tokens",
+    "max_output_tokens",
+    "max_concurrent",
+    "max_queued",
+    "grace",
+    "fast",
+)
+"""Options that xtune's own engine alone knows."""
+
 
 def serve(
+    context: typer.Context,
     runs: Annotated[
         list[str],
         typer.Argument(
@@ -57,12 +71,14 @@ def serve(
     engine: Annotated[
         Literal["xtune", "vllm"], typer.Option(help="`vllm` hands over to vLLM, where installed.")
     ] = "xtune",
+    template_arg: TemplateArguments = None,
 ) -> None:
     """Serve models to OpenAI clients: /v1/chat/completions, /v1/completions, /v1/models, /health."""  # noqa: DOC501 - shown as help
     _hide_key(api_key)
     if api_key is not None and not api_key.strip():
         raise XtuneError("The API key is empty.", advice=f"Set {KEY}, or leave --api-key out.")
     if engine == "vllm":
+        _refuse_own(context)
         api.serve_with_vllm(runs, host=host, port=port, api_key=api_key)
         return
     for package in ("fastapi", "uvicorn"):
@@ -79,13 +95,37 @@ def serve(
         output_tokens=max_output_tokens,
     )
     server = api.serve(
-        runs, address=(host, port), api_key=api_key, base=base, limits=limits, exact=not fast
+        runs,
+        address=(host, port),
+        api_key=api_key,
+        base=base,
+        limits=limits,
+        exact=not fast,
+        template=template_arguments(template_arg),
     )
     if server.warning:
-        print(server.warning, file=sys.stderr)
-    print(server, flush=True)
+        say(server.warning, stream=sys.stderr)
+    say(server)
     if not server.run(grace_s=grace):
         raise Interrupted("Stopped. Answers that were not finished in time are broken off.")
+
+
+def _refuse_own(context: typer.Context) -> None:
+    """Refuse options that vLLM would not be told of.
+
+    Raises:
+        XtuneError: One was given.
+    """
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in OWN
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    ]
+    if given:
+        raise XtuneError(
+            f"{', '.join(given)}: not with --engine vllm, which has options of its own.",
+            advice="Leave them out; `vllm serve --help=all` names vLLM's.",
+        )
 
 
 def _hide_key(api_key: str | None) -> None:

@@ -1,6 +1,5 @@
 """`xtune tune-lr`: the learning rate below the first spike."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +8,7 @@ import typer
 from xtune import api_results
 from xtune.cli.recipes import recipe_names
 from xtune.errors import XtuneError
+from xtune.shown import say, say_json
 
 
 def tune_lr(
@@ -47,9 +47,9 @@ def tune_lr(
     found = api_results.tune_lr(recipe, overrides or (), first=first, last=last, steps=steps)
     # first what was found: it took many steps
     if as_json:
-        print(json.dumps({**found.to_json(), "picture": str(picture)}, indent=2))
+        say_json({**found.to_json(), "picture": str(picture)}, indent=2)
     else:
-        print(found)
+        say(found)
     found.save(picture)
     if not as_json:
-        print(f"Picture: {picture}")
+        say(f"Picture: {picture}")

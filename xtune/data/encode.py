@@ -1,7 +1,7 @@
 """Turns conversations and documents into token ids, labels and weights; it neither reads files nor makes batches."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -139,8 +139,14 @@ class Encoder:
         """Add a row that is encoded at its full length to the result, or what `over_length` makes of it."""
         self._fitter.fit(_sequence(ids, weights, row.origin), row, result, problems)
 
-    def prompt(self, conversation: Conversation) -> list[int]:
+    def prompt(
+        self, conversation: Conversation, arguments: Mapping[str, Any] | None = None
+    ) -> list[int]:
         """Ids of all that precedes the last assistant message, with the generation prompt, as at inference.
+
+        Args:
+            conversation: The turns.
+            arguments: Values of the template's own variables.
 
         Raises:
             DataError: The template refuses the conversation.
@@ -149,7 +155,10 @@ class Encoder:
         messages = conversation.messages[: last if last is not None else None]
         try:
             text = self.template.render(
-                [message.for_template() for message in messages], conversation.tools, prompt=True
+                [message.for_template() for message in messages],
+                conversation.tools,
+                prompt=True,
+                arguments=arguments,
             )
         except Unrenderable as error:
             refuse(f"{self._named} refuses the row: {error}", where=str(conversation.origin))

@@ -15,6 +15,7 @@ from xtune.data.choosing import TokenizerReport, choose, fast_name, usual_name
 from xtune.data.chunk import Chunk
 from xtune.data.encode import Encoder
 from xtune.data.ending import end_turns
+from xtune.data.folder_splits import evaluation_sources
 from xtune.data.identity import Identified, check_unchanged, identify, identify_by_samples, key_of
 from xtune.data.layout import EpochLayout, Layout, MixedLayout, draws_for, efficiency
 from xtune.data.losses import check_losses, check_shares
@@ -139,8 +140,9 @@ def _parts(work: "_Work", plan: Plan) -> "tuple[_Part, _Part]":
         every = work.sample(data.train)
     else:
         every = work.rows(data.train, None if fraction else data.max_rows)
-    if isinstance(data.evaluate, tuple):
-        return every, work.rows(data.evaluate, None)
+    evaluated = evaluation_sources(data)
+    if isinstance(evaluated, tuple):
+        return every, work.rows(evaluated, None)
     chosen = held_out(every.stored.read, fraction, plan.recipe.run.seed)
     if not fraction:
         return every, every.some(chosen)

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Sequence as Many
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,9 @@ from xtune.recipe import Data
 
 _EXAMPLES = 3
 """Rows named of those that are repeated."""
+
+_FILE_LINES = 8
+"""Files named in a report for people; a folder may hold thousands."""
 
 _PERCENTILES = (0, 50, 90, 99, 100)
 
@@ -149,7 +152,8 @@ class DataReport:
 
     def lines(self) -> list[str]:
         """The report for people."""
-        lines = [line for file in self.files for line in (_file_line(file), *left_out_lines(file))]
+        files = few_files(self.files)
+        lines = [line for file in files for line in (_file_line(file), *left_out_lines(file))]
         if self.streaming:
             lines.append(
                 "streamed while training; what follows is of the first rows of each source"
@@ -281,6 +285,24 @@ def _source_line(source: SourceReport) -> str:
     first, last = source.weight
     weight = f"{first:g}" if first == last else f"{first:g} to {last:g}"
     return f"{line}; weight {weight}: {source.drawn:,} drawn, each {source.repeats:.2f} times"
+
+
+def few_files(files: Many[FileReport], most: int = _FILE_LINES) -> Many[FileReport]:
+    """Files to name to people: all, or the first ones and one that stands for all others together."""
+    if len(files) <= most:
+        return files
+    others = files[most - 1 :]
+    formats = sum((Counter(file.formats) for file in others), Counter[str]())
+    together = replace(
+        others[0],
+        name=f"{len(others):,} other files",
+        format=next(iter(formats), ""),
+        formats=dict(formats),
+        rows=sum(file.rows for file in others),
+        bytes=sum(file.bytes for file in others),
+        left_out=dict(sum((Counter(file.left_out) for file in others), Counter[str]())),
+    )
+    return [*files[: most - 1], together]
 
 
 def _file_line(file: FileReport) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from xtune.data.files import ENDINGS, kind_of
+from xtune.data.folder_splits import split_files
 from xtune.data.folders import files_in
 from xtune.data.formats import check_columns
 from xtune.data.hubs import HUBS, Wanted, fetch_files
@@ -110,18 +111,29 @@ class _Finder:
         except MissingPackageError as error:
             self._problems.add(error.message.rstrip("."), where=_WHERE, advice=error.advice)
             return []
-        of_hubs = [
-            key for key in ("split", "subset", "revision") if key in self._source.model_fields_set
-        ]
+        of_hubs = [key for key in self._given() if key == "revision" or not self._is_folder(name)]
         if of_hubs:
             self._problems.add(
                 f"{listed(of_hubs)} of `{name}` {'is' if len(of_hubs) == 1 else 'are'} given",
                 where=_WHERE,
-                allowed="only data sets of a hub have that",
+                allowed="only data sets of a hub have that; folders have splits and subsets where a card or names of files tell them",
                 advice="leave it out.",
             )
             return []
         return self._bundled(name) if name.startswith("bundled:") else self._local(name)
+
+    def _given(self) -> list[str]:
+        """What the source itself says of a part of a set."""
+        return [
+            key for key in ("split", "subset", "revision") if key in self._source.model_fields_set
+        ]
+
+    @staticmethod
+    def _is_folder(name: str) -> bool:
+        try:
+            return Path(name).expanduser().is_dir()
+        except (OSError, ValueError):
+            return False
 
     def _known_set(self, name: str) -> list[SourceFile]:
         known = find_set(name.removeprefix("set:"))
@@ -185,6 +197,13 @@ class _Finder:
 
     def _folder(self, folder: Path, name: str) -> list[SourceFile]:
         found = files_in(folder, texts=self._file.format == "text")
+        try:
+            found = (
+                split_files(folder, found, source=self._source, given=bool(self._given())) or found
+            )
+        except DataError as error:
+            self._problems.include(error)
+            return []
         self._leave_out(name, found.left_out)
         if not found.files:
             self._problems.add(

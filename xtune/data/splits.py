@@ -57,11 +57,7 @@ def choose(
     """
     if paths:
         return _readable(_matching(names, paths), place, split)
-    config = _config(card, subset, place)
-    if config is None:
-        by_split = _by_name(_inside(names, subset, place))
-    else:
-        by_split = _by_config(names, config)
+    by_split = files_by_split(names, card, place=place, subset=subset)
     if split not in by_split:
         if not by_split:
             refuse(
@@ -76,6 +72,20 @@ def choose(
             advice="say which with `split`.",
         )
     return _readable(by_split[split], place, split)
+
+
+def files_by_split(
+    names: Sequence[str], card: str, *, place: str, subset: str | None = None
+) -> dict[str, list[str]]:
+    """The files of every split, by the card's `configs` or else by their names.
+
+    Raises:
+        DataError: There is no such subset.
+    """
+    config = _config(card, subset, place)
+    if config is None:
+        return _by_name(_inside(names, subset, place))
+    return _by_config(names, config)
 
 
 def _readable(names: Iterable[str], place: str, split: str) -> Chosen:
@@ -124,6 +134,11 @@ def _config(card: str, subset: str | None, place: str) -> Mapping[str, Any] | No
         allowed=f"it has {listed(configs, 20)}",
         advice="say which with `subset`.",
     )
+
+
+def has_configs(card: str) -> bool:
+    """Whether a card says which files are which split."""
+    return any("data_files" in config or "data_dir" in config for config in _configs(card))
 
 
 def _configs(card: str) -> list[Mapping[str, Any]]:

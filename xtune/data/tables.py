@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -33,11 +34,18 @@ def read_separated(
 ) -> Iterator[Record]:
     """The rows of a csv or tsv file with a header; a cell may hold line ends, so skipped rows are parsed, too.
 
+    Columns of a csv file stand apart by semicolons where its header has these and no comma: so spreadsheets write it
+    in countries where the comma is the decimal sign.
+
     Raises:
         DataError: The file as a whole cannot be read.
     """
     csv.field_size_limit(LONGEST_VALUE)  # csv's own limit of 128 KiB is below an ordinary article
-    reader = csv.reader(_kept_lines(path, name, start.into), delimiter=delimiter, strict=True)
+    lines = _kept_lines(path, name, start.into)
+    first = next(lines, "")
+    if delimiter == "," and "," not in first and ";" in first:
+        delimiter = ";"
+    reader = csv.reader(itertools.chain([first], lines), delimiter=delimiter, strict=True)
     header: list[str] | None = None
     row, line = 0, 1
     try:
@@ -87,7 +95,7 @@ def _header(cells: list[str], name: str) -> list[str]:
         refuse(
             f"The header is one column, {cells[0]!r}",
             where=f"{name}:1",
-            allowed="columns stand apart by commas in a .csv file, by tabs in a .tsv file",
+            allowed="columns stand apart by commas or semicolons in a .csv file, by tabs in a .tsv file",
             advice="save it so, or give it the other name.",
         )
     if twice or not all(cells):

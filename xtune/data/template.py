@@ -1,11 +1,12 @@
 """Renders conversations with a chat template, exactly as inference does; it does not know what is trained on."""
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import nodes
+from jinja2 import meta, nodes
 from jinja2.exceptions import TemplateError, TemplateSyntaxError
 from transformers.utils.chat_template_utils import _compile_jinja_template, render_jinja_template
 
@@ -42,6 +43,12 @@ _NAMES = frozenset({
 """Words that templates compare roles, types and keys with; texts hold them by chance."""
 
 
+_GIVEN = frozenset(
+    {"messages", "tools", "add_generation_prompt", "raise_exception", "strftime_now"}
+)
+"""Names that transformers gives templates (`render_jinja_template`, 5.23)."""
+
+
 class Unrenderable(Exception):  # noqa: N818 - becomes a DataError with the row's place where that is known
     """The template refuses a conversation; the text says why."""
 
@@ -76,6 +83,7 @@ class ChatTemplate:
         self._reactions: dict[str, re.Pattern[str]] = {}
         self._quick = QuickTemplates(tokenizer)
         self._wants: dict[str, Wants] = {}
+        self._variables: dict[str, frozenset[str]] = {}
 
     @property
     def tokenizer(self) -> Any:
@@ -148,16 +156,26 @@ class ChatTemplate:
         tools: Sequence[Mapping[str, Any]] = (),
         *,
         prompt: bool = False,
+        arguments: Mapping[str, Any] | None = None,
     ) -> str:
         """The text of a conversation; with `prompt`, followed by what makes the assistant speak.
 
+        Args:
+            messages: As templates take them.
+            tools: Tools that the model is told of.
+            prompt: As said.
+            arguments: Values of the template's own variables: `enable_thinking`, say.
+
         Raises:
-            Unrenderable: The template refuses it.
+            Unrenderable: The template refuses it, or has no such variable.
         """
         how = "prompt" if prompt else "whole"
         shaped = self.wants(tools).shaped(messages)
+        if arguments:
+            self._check_arguments(arguments, tools)
+            how = ""
         try:
-            if (quick := self._quick.find(self._key or "", shaped, tools, how)) is not None:
+            if how and (quick := self._quick.find(self._key or "", shaped, tools, how)) is not None:
                 return quick.render(shaped, prompt=prompt)
             text: str = self._tokenizer.apply_chat_template(
                 shaped,
@@ -165,12 +183,44 @@ class ChatTemplate:
                 chat_template=self._source,
                 tokenize=False,
                 add_generation_prompt=prompt,
+                **(arguments or {}),
             )
         except _RENDER_FAULTS as error:
             raise Unrenderable(_fault(error)) from error
-        if self._key is not None:
+        if how and self._key is not None:
             self._quick.learn(self._key, shaped, tools, how, text)
         return text
+
+    def variables(self, tools: Sequence[Mapping[str, Any]] = ()) -> frozenset[str]:
+        """Names that the template reads and a person may give values for.
+
+        Raises:
+            DataError: There is no template.
+        """
+        text = self.text(tools)
+        if text not in self._variables:
+            try:
+                found = meta.find_undeclared_variables(_compiled(text).environment.parse(text))
+            except TemplateError:
+                found = set()
+            self._variables[text] = frozenset(
+                found - _GIVEN - set(self._tokenizer.special_tokens_map)
+            )
+        return self._variables[text]
+
+    def _check_arguments(
+        self, arguments: Mapping[str, Any], tools: Sequence[Mapping[str, Any]]
+    ) -> None:
+        known = self.variables(tools)
+        strange = next((name for name in arguments if name not in known), None)
+        if strange is None:
+            return
+        near = difflib.get_close_matches(strange, known, n=1)
+        has = (
+            f"it has {', '.join(f'`{name}`' for name in sorted(known))}" if known else "it has none"
+        )
+        hint = f"; did you mean `{near[0]}`?" if near else ""
+        raise Unrenderable(f"there is no variable `{strange}` to set in it ({has}){hint}")
 
     def render_marked(
         self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()

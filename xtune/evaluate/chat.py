@@ -52,6 +52,7 @@ class Chat:
         *,
         decoding: Decoding | None = None,
         system: str | None = None,
+        arguments: Mapping[str, Any] | None = None,
         base: bool = False,
     ) -> None:
         """Begin.
@@ -60,6 +61,7 @@ class Chat:
             opened: The model with its tokenizer and recipe.
             decoding: How answers are chosen; greedy when left out, so that they can be repeated.
             system: The system prompt, if there is to be one.
+            arguments: Values of the chat template's own variables: `{"enable_thinking": False}`.
             base: Talk to the model without its adapter, which stays switched on for others.
         """
         self._model = partial(base_only, opened.model) if base else nullcontext
@@ -68,6 +70,7 @@ class Chat:
         self._continues = opened.recipe.stage == "pretrain"
         self._encoder = make_encoder(opened.recipe, opened.tokenizer)
         self.system = system or None
+        self.arguments = dict(arguments or {})
         self.history: list[Message] = []
         self._answers = 0
 
@@ -139,6 +142,10 @@ class Chat:
 
     def _prompt(self, question: Message) -> list[int]:
         if self._continues:
+            if self.arguments:
+                raise XtuneError(
+                    "The model continues texts; there is no template to set variables of."
+                )
             # no end-of-text token at the end, which some tokenizers would add
             tokenizer = self._opened.tokenizer
             ids: list[int] = tokenizer(question.content)["input_ids"]
@@ -146,7 +153,7 @@ class Chat:
         system = [Message(role="system", content=self.system)] if self.system else []
         # an answer to come: what precedes it is the prompt
         messages = (*system, *self.history, question, Message(role="assistant", content=""))
-        return self._encoder.prompt(Conversation(messages=messages, origin=HERE))
+        return self._encoder.prompt(Conversation(messages=messages, origin=HERE), self.arguments)
 
     def _room(self, prompt_tokens: int) -> int:
         wanted = self.decoding.max_new_tokens
@@ -166,28 +173,30 @@ def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def base_chat(
-    folder: Path, opened: Opened, *, decoding: Decoding | None = None, system: str | None = None
-) -> Chat:
+def base_chat(folder: Path, opened: Opened, chat: Chat) -> Chat:
     """The same talk with the base: the opened model without its adapter, or what a full fine-tune started from.
 
     Args:
         folder: What was opened.
         opened: The tuned model. Of a full fine-tune the base is opened beside it, and both are in memory.
-        decoding: As in `Chat`.
-        system: As in `Chat`.
+        chat: The talk with the tuned model, whose settings it takes over.
 
     Raises:
         RunError: The folder holds a model but does not say what it was before.
     """
+    same: dict[str, Any] = {
+        "decoding": chat.decoding,
+        "system": chat.system,
+        "arguments": chat.arguments,
+    }
     if hasattr(opened.model, "disable_adapter"):
-        return Chat(opened, decoding=decoding, system=system, base=True)
+        return Chat(opened, base=True, **same)
     if not (folder / RECIPE).exists():
         raise RunError(
             f"{folder} holds a model but does not say what it was before.",
             advice=f"Give the run's folder, the one with {RECIPE}.",
         )
-    return Chat(open_run(folder, base_only=True), decoding=decoding, system=system)
+    return Chat(open_run(folder, base_only=True), **same)
 
 
 def answer_both(chat: Chat, base: Chat | None, text: str, write: Callable[[str], object]) -> None:

@@ -50,7 +50,7 @@ from xtune.recipe import Recipe
 from xtune.recipe.models import Full
 from xtune.run.durable import write_json
 from xtune.run.folder import RECIPE
-from xtune.shown import visible
+from xtune.shown import harmless, visible
 from xtune.text import detect_language
 
 EVALUATION = "evaluation.json"
@@ -354,8 +354,7 @@ def _sample(fate: str, before: Answer, after: Answer) -> RenderableType:
         ("before", before.answer),
         ("after", after.answer),
     ):
-        lines = _shortened(text).split("\n")
-        table.add_row(name, Text("\n".join(map(visible, lines))))  # a model may write anything
+        table.add_row(name, Text(harmless(_shortened(text))))  # a model may write anything
     style = "green" if after.exact else "red"
     heading = Text(visible(f"{after.origin}: {fate}"), style=style)
     return Padding(Group(heading, table), (1, 0, 0, 0))

@@ -9,13 +9,14 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from xtune.data.encode import Encoder
+from xtune.data.folder_splits import evaluation_sources
 from xtune.data.reading import read_all, read_held_out
 from xtune.data.types import Conversation, Document, Message
 from xtune.errors import DataError, Problem, XtuneError
 from xtune.evaluate.generate import Decoding, generate
 from xtune.evaluate.loss import HeldOutLoss, held_out_loss
 from xtune.evaluate.match import Share, final_answer, is_exact, is_same_json, parse_json, share
-from xtune.models.load import pad_token_id
+from xtune.models.tokenizer import pad_token_id
 from xtune.recipe import Recipe
 from xtune.text import tokenizer_name
 
@@ -140,7 +141,7 @@ def evaluation_rows(
         DataError: The files are faulty or empty, or the recipe holds nothing out.
     """
     data = recipe.data
-    chosen = sources if sources is not None else data.evaluate
+    chosen = sources if sources is not None else evaluation_sources(data)
     if chosen is None or chosen == 0.0:
         raise DataError(
             [

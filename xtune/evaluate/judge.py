@@ -26,18 +26,13 @@ from xtune.evaluate.numbers import (
     interval_text,
 )
 from xtune.evaluate.suite import Asker, Scored
+from xtune.evaluate.tasks.archive import PICTURE, archive
 from xtune.evaluate.tasks.items import Asked, Drawing, ask
 from xtune.evaluate.tasks.rows import has_files, read_task
 from xtune.evaluate.tasks.table import Task, choose_languages, choose_tasks, shipped
 from xtune.generate.job import fingerprint_of
 from xtune.recipe import Recipe
-from xtune.run.durable import write_json
 from xtune.run.folder import RECIPE
-
-TASKS = "tasks.json"
-"""Where a run keeps the comparison."""
-
-PICTURE = "tasks.png"
 
 KEPT = "tasks.part"
 """Where a run keeps the answers of an evaluation that is not over."""
@@ -149,7 +144,7 @@ def judge_run(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Judgement:
-    """Ask a finished run and its base the questions of tasks, and write RUN/tasks.json.
+    """Ask a finished run and its base the questions of tasks, and keep what comes of it in RUN (`tasks.archive`).
 
     Args:
         run: The run; or an adapter's own folder, into which nothing is written.
@@ -211,8 +206,8 @@ def judge_run(
     notes += few_rows_note(min(rows, default=LEAST_ROWS))
     judgement = Judgement(outcomes=outcomes, options=options, notes=(*notes, *more))
     if has_run:
-        write_json(run / TASKS, judgement.to_json())
         judgement.draw(run / PICTURE)
+        archive(run, judgement.to_json())
         kept.finish()
     return judgement
 

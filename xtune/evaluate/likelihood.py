@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from xtune.evaluate.kept import Part
 from xtune.kernels.loss import Span, span_losses
+from xtune.kernels.no_room import telling_of_no_room
 
 BATCH_TOKENS = 4096
 """Tokens of one forward pass, padding included: enough to fill a GPU, 0.3 GB of activations on an 8B model."""
@@ -104,7 +105,8 @@ def log_likelihoods(
             while waiting:
                 batch = waiting.pop()
                 try:
-                    losses = _judge(model, endings, batch, pad_token_id, device)
+                    with telling_of_no_room():
+                        losses = _judge(model, endings, batch, pad_token_id, device)
                 except torch.OutOfMemoryError:
                     if len(batch) == 1:
                         raise

@@ -11,6 +11,7 @@ import torch
 from xtune.data.batch import collate
 from xtune.data.types import Batch, Sequence
 from xtune.kernels.loss import Span, span_losses, trained_positions
+from xtune.kernels.no_room import telling_of_no_room
 
 ROWS_AT_ONCE = 8
 """Rows of a forward pass. Without gradients a row needs little; where even that is too much, fewer are taken."""
@@ -70,7 +71,8 @@ def held_out_loss(
                     [[sequences[row]] for row in part], pad_token_id=pad_token_id, packed=False
                 )
                 try:
-                    found = _row_losses(model, batch.to(device), chunk_tokens)
+                    with telling_of_no_room():
+                        found = _row_losses(model, batch.to(device), chunk_tokens)
                 except torch.OutOfMemoryError:
                     if rows == 1:
                         raise

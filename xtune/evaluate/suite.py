@@ -16,7 +16,7 @@ from xtune.evaluate.match import final_answer
 from xtune.evaluate.metrics.bootstrap import Measure, mean_measure
 from xtune.evaluate.metrics.texts import Written, measure
 from xtune.evaluate.tasks.items import Asked, Item
-from xtune.models.load import pad_token_id
+from xtune.models.tokenizer import pad_token_id
 
 
 @dataclass(frozen=True, kw_only=True)

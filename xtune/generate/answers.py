@@ -8,8 +8,10 @@ from typing import Any
 import torch
 
 from xtune.errors import XtuneError
-from xtune.generate.batcher import MAX_ROWS, Batcher, Row, inner_model, positions_left
+from xtune.generate.batcher import MAX_ROWS, Batcher, inner_model, positions_left
 from xtune.generate.decoding import Decoding
+from xtune.generate.row import Row
+from xtune.kernels.no_room import telling_of_no_room
 
 
 def make_row(
@@ -71,8 +73,9 @@ def answer_all(
                 fresh.append(waiting.pop())
             running += fresh
             try:
-                batcher.admit(fresh)
-                batcher.step()
+                with telling_of_no_room():
+                    batcher.admit(fresh)
+                    batcher.step()
             except torch.OutOfMemoryError:
                 if len(running) == 1:
                     raise

@@ -7,7 +7,7 @@ tokens are closer than `choose.SLACK`, the row is computed by itself, and that d
 import inspect
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,7 +15,8 @@ from transformers.cache_utils import DynamicCache
 
 from xtune.generate.caches import drop_left, is_joinable, join, keep_rows
 from xtune.generate.choose import SLACK, Want, choose
-from xtune.generate.decoding import Decoding
+from xtune.generate.row import Row, allowed_of
+from xtune.generate.scoring import score_text
 
 CACHE_BYTES = 512 * 2**20
 """Keys and values that the rows of one batch may hold: 4,096 tokens of Llama 3 8B in bfloat16 (2 x 32 layers x 8 heads
@@ -27,44 +28,6 @@ MAX_ROWS = 64
 
 PREFILL_TOKENS = 4096
 """Tokens of prompts that are read together, padding counted; a longer prompt is read by itself. A design choice."""
-
-
-@dataclass(eq=False, kw_only=True)
-class Row:
-    """One prompt and its answer so far."""
-
-    prompt: list[int]
-    """Tokens, at least one."""
-
-    decoding: Decoding
-    stop: frozenset[int] = frozenset()
-    """Tokens that end the answer; they are no part of it."""
-
-    answer: int = 0
-    """Which of the answers with one seed this is: the row of a file, the choice of a request."""
-
-    adapter: str | None = None
-    """The adapter that answers; None is the base."""
-
-    vocabulary: int | None = None
-    """Tokens that may be chosen: the first so many; None: all."""
-
-    top_logprobs: int | None = None
-    """Likeliest tokens whose log probabilities are wanted beside the chosen one's; None: none at all."""
-
-    tokens: list[int] = field(default_factory=list)
-    """The answer."""
-
-    logprobs: list[tuple[float, list[tuple[int, float]]]] = field(default_factory=list)
-    """For every token its log probability at temperature 1, and the likeliest tokens with theirs."""
-
-    finish: str | None = None
-    """Why the answer is over: "stop" or "length"; None while it is not."""
-
-    @property
-    def longest(self) -> int:
-        """Places that the row may come to take."""
-        return len(self.prompt) + self.decoding.max_new_tokens
 
 
 class Batcher:
@@ -135,7 +98,13 @@ class Batcher:
         Raises:
             torch.OutOfMemoryError: There is no room; only `clear` helps, and to admit fewer rows.
         """
-        for group in _groups(rows, joinable=self._joinable):
+        fresh = list(rows)
+        for row in fresh:
+            if row.scores_prompt and row.prompt_logprobs is None:
+                self._score(row)
+            elif not row.answers:
+                row.finish = "length"
+        for group in _groups([row for row in fresh if row.finish is None], joinable=self._joinable):
             self._settle(self._read(group))
 
     @torch.inference_mode()
@@ -171,6 +140,18 @@ class Batcher:
     def clear(self) -> None:
         """Take all rows away."""
         self._lanes.clear()
+
+    def _score(self, row: Row) -> None:
+        """The log probabilities of a row's prompt; an answer of one token, as scoring clients ask for, costs no more."""
+        self._use(row.adapter)
+        row.prompt_logprobs, logits = score_text(
+            self.model, row.prompt, vocabulary=row.vocabulary, count=row.top_logprobs or 0
+        )
+        if not row.answers:
+            row.finish = "length"
+        elif row.decoding.max_new_tokens == 1:
+            logits = _within([row], logits)
+            row.take(self._chosen([row], logits, slack=0.0)[0][0], logits[0])
 
     def _new_cache(self) -> DynamicCache:
         return DynamicCache(config=self.model.config)
@@ -217,15 +198,21 @@ class Batcher:
 
     def _append(self, rows: Sequence[Row], logits: torch.Tensor) -> None:
         logits = _within(rows, logits)
-        wants = [Want(row.decoding, row.answer, len(row.tokens)) for row in rows]
-        tokens, sure = choose(logits, wants, self._slack)
+        tokens, sure = self._chosen(rows, logits, slack=self._slack)
         for place, row in enumerate(rows):
             own = logits[place : place + 1]
             if self._exact and not sure[place]:
                 own = _within([row], self._alone(row))
-                tokens[place] = choose(own, wants[place : place + 1])[0][0]
+                tokens[place] = self._chosen([row], own, slack=0.0)[0][0]
                 self.computed_alone += 1
-            _end_or_add(row, tokens[place], own)
+            row.take(tokens[place], own[0])
+
+    def _chosen(
+        self, rows: Sequence[Row], logits: torch.Tensor, *, slack: float
+    ) -> tuple[list[int], list[bool]]:
+        wants = [Want(row.decoding, row.answer, len(row.tokens)) for row in rows]
+        allowed = allowed_of(rows, logits.shape[-1], logits.device)
+        return choose(logits, wants, slack, allowed)
 
     def _settle(self, lane: "_Lane") -> None:
         """Let a lane that has just been read join the one of its adapter, without the rows that are over."""
@@ -336,23 +323,3 @@ def _within(rows: Sequence[Row], logits: torch.Tensor) -> torch.Tensor:
     place = torch.arange(logits.shape[-1], device=logits.device)
     sizes = torch.tensor([row.vocabulary or logits.shape[-1] for row in rows], device=logits.device)
     return logits.masked_fill(place >= sizes[:, None], torch.finfo(logits.dtype).min)
-
-
-def _end_or_add(row: Row, token: int, logits: torch.Tensor) -> None:
-    if token in row.stop:
-        row.finish = "stop"
-        return
-    row.tokens.append(token)
-    if row.top_logprobs is not None:
-        row.logprobs.append(_logprobs(logits[0], token, row.top_logprobs))
-    if len(row.tokens) >= row.decoding.max_new_tokens:
-        row.finish = "length"
-
-
-def _logprobs(
-    logits: torch.Tensor, token: int, count: int
-) -> tuple[float, list[tuple[int, float]]]:
-    logprobs = logits.log_softmax(-1)
-    likeliest = logprobs.topk(count)
-    pairs = zip(likeliest.indices.tolist(), likeliest.values.tolist(), strict=True)
-    return float(logprobs[token]), list(pairs)

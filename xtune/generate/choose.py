@@ -42,7 +42,10 @@ class Want:
 
 
 def choose(
-    logits: torch.Tensor, wants: Sequence[Want], slack: float = 0.0
+    logits: torch.Tensor,
+    wants: Sequence[Want],
+    slack: float = 0.0,
+    allowed: torch.Tensor | None = None,
 ) -> tuple[list[int], list[bool]]:
     """The next token of each row.
 
@@ -50,6 +53,7 @@ def choose(
         logits: (rows, vocabulary).
         wants: What each row wants.
         slack: `SLACK` of the model's type times its epsilon.
+        allowed: (rows, vocabulary) bool: what each row may choose; None: all.
 
     Returns:
         The tokens, and whether each stays the same if no logit moves by more than half the slack times the
@@ -59,6 +63,10 @@ def choose(
     # what may not be chosen, which models and `Row.vocabulary` mark by the lowest number or -inf, is no size of logits
     shown = logits.masked_fill(logits <= torch.finfo(logits.dtype).min, 0.0)
     reach = slack * shown.abs().amax(-1).nan_to_num(posinf=0.0)  # (rows,)
+    if (
+        allowed is not None
+    ):  # behind the reach: rounding is as large as the logits are, allowed or not
+        logits = logits.masked_fill(~allowed, torch.finfo(logits.dtype).min)
     tokens: list[int] = [0] * len(wants)
     sure: list[bool] = [True] * len(wants)
     greedy = [row for row, want in enumerate(wants) if want.decoding.is_greedy]

@@ -14,10 +14,11 @@ from xtune.data.problems import Problems
 from xtune.data.stops import stop_token_ids
 from xtune.errors import DataError, Interrupted, RunError, XtuneError
 from xtune.generate.answers import answer_all, make_row
-from xtune.generate.batcher import Row, inner_model
+from xtune.generate.batcher import inner_model
 from xtune.generate.decoding import Decoding
 from xtune.generate.journal import ENDING, Journal
 from xtune.generate.pieces import decoded
+from xtune.generate.row import Row
 from xtune.generate.rows import Asked, Prompter
 
 Progress = Callable[[int, int], None]
@@ -31,6 +32,9 @@ class Options:
     decoding: Decoding = field(default_factory=Decoding)
     system: str | None = None
     """A system prompt for rows that have none."""
+
+    template: Mapping[str, Any] = field(default_factory=dict)
+    """Values of the chat template's own variables: `{"enable_thinking": False}`."""
 
     max_rows: int | None = None
     """Only the first so many rows."""

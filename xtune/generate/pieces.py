@@ -20,9 +20,18 @@ def decoded(
     return str(text)
 
 
-def bytes_of(tokenizer: PreTrainedTokenizerBase, token: int) -> bytes:
-    """The bytes that a token stands for, which may be a part of a character."""
+def bytes_of(tokenizer: PreTrainedTokenizerBase, token: int, *, first: bool = False) -> bytes:
+    """The bytes that a token stands for, which may be a part of a character.
+
+    Args:
+        tokenizer: The model's.
+        token: The token.
+        first: Whether a text begins with it: SentencePiece's tokens lose their space there.
+    """
     text = decoded(tokenizer, [token], skip_special_tokens=False)
+    if not first and "\ufffd" not in text:
+        twice = decoded(tokenizer, [token, token], skip_special_tokens=False)
+        text = twice[len(text) :] if twice.startswith(text) else text
     name: Any = tokenizer.convert_ids_to_tokens(token)
     if "\ufffd" not in text or not isinstance(name, str) or "\ufffd" in name:
         return text.encode()
@@ -49,12 +58,19 @@ def _byte_letters() -> dict[str, int]:
 class Pieces:
     """Text from tokens that arrive one by one, where one character may take several tokens."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, keep: Collection[int] = ()) -> None:
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        keep: Collection[int] = (),
+        *,
+        before: Sequence[int] = (),
+    ) -> None:
         """Begin.
 
         Args:
             tokenizer: The model's.
             keep: Special tokens that are part of the text; the others are not.
+            before: Tokens of a text that this one goes on with.
         """
         self._tokenizer = tokenizer
         self._dropped: set[int] = set()
@@ -62,11 +78,11 @@ class Pieces:
             added: Any = tokenizer.added_tokens_decoder
             self._dropped = {token for token, what in added.items() if what.special} - set(keep)
         self._skip = not keep
-        self._ids: list[int] = []
+        self._ids: list[int] = list(before)
         # Tokens before `_start` are out of play; those up to `_given` are given out already but stay
         # in view, as a word's leading space appears only when something stands before it.
         self._start = 0
-        self._given = 0
+        self._given = len(self._ids)
 
     def add(self, token: int) -> str:
         """The text that this token completes; empty in the middle of a character."""

@@ -1,6 +1,6 @@
 """Rows to be answered, in the formats of training; an answer that a row may hold already is not shown to the model."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any
@@ -84,11 +84,24 @@ def typed(prompts: Sequence[str | Mapping[str, Any]]) -> list[Asked]:
 
 def _of_file(file: SourceFile, problems: Problems) -> Iterator[Asked]:
     records = read_records(file.path, file.name, file.kind, problems, Start())
-    yield from _recognised(records, file.name, file.format, file.columns, problems)
+    head = list(islice(records, HEAD))
+    named = chain(head, records), file.name
+    # a mapping made for the training rows says nothing of a file that has none of their columns
+    if file.columns and not any(_has_any(record.value, file.columns.values()) for record in head):
+        yield from _recognised(*named, "auto", {}, problems)
+    else:
+        yield from _recognised(*named, file.format, file.columns, problems)
+
+
+def _has_any(row: Any, columns: Iterable[str]) -> bool:
+    """Whether a row has one of the columns; `sql.query` is `query` in an object `sql`."""
+    return isinstance(row, Mapping) and any(
+        name in row or name.partition(".")[0] in row for name in columns
+    )
 
 
 def _recognised(
-    records: Iterator[Record] | list[Record],
+    records: Iterable[Record],
     name: str,
     format: str,
     columns: Mapping[str, str],
@@ -131,7 +144,12 @@ class Prompter:
     """Makes prompts of rows for one model, with the template of its training."""
 
     def __init__(
-        self, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, *, system: str | None = None
+        self,
+        recipe: Recipe,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        system: str | None = None,
+        arguments: Mapping[str, Any] | None = None,
     ) -> None:
         """Prepare.
 
@@ -139,23 +157,48 @@ class Prompter:
             recipe: The run's.
             tokenizer: The run's; it brings the chat template.
             system: A system prompt for rows that have none.
+            arguments: Values of the template's own variables: `{"enable_thinking": False}`.
         """
         self._tokenizer: Any = tokenizer
         self._encoder = Encoder(tokenizer)
         self._system = system
+        self._arguments = dict(arguments or {})
         self.continues = recipe.stage == "pretrain" or not tokenizer.chat_template
         """Whether the model goes on with a text rather than answers it."""
 
-    def ids(self, row: Conversation | Document) -> list[int]:
+    def settle(self, arguments: Mapping[str, Any]) -> set[str]:
+        """Take values of variables that the template has, for every prompt; the others are left out.
+
+        Returns:
+            The names of those that it has.
+        """
+        known = frozenset[str]() if self.continues else self._encoder.template.variables()
+        taken = {name: value for name, value in arguments.items() if name in known}
+        self._arguments |= taken
+        return set(taken)
+
+    def ids(
+        self, row: Conversation | Document, arguments: Mapping[str, Any] | None = None
+    ) -> list[int]:
         """The tokens of a prompt.
+
+        Args:
+            row: What is asked.
+            arguments: More values of the template's variables, for this row.
 
         Raises:
             DataError: The template refuses the row, or there is none and the row has turns, or it is empty.
         """
+        arguments = {**self._arguments, **(arguments or {})}
         if self.continues:
+            if arguments:
+                refuse(
+                    "There is no chat template whose variables could be set",
+                    where=", ".join(arguments),
+                )
             ids = self._continued(_plain_text(row), row)
         else:
-            ids = self._encoder.prompt(self._conversation(row))
+            ids = self._encoder.prompt(self._conversation(row), arguments)
         if not ids:
             refuse("There is nothing to answer", where=str(row.origin))
         return ids

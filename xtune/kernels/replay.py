@@ -50,24 +50,42 @@ def autocast_dtype(device_type: str) -> torch.dtype | None:
 class RandomState:
     """The global generators as they were when a layer was called: what dropout draws from if nobody sets a seed."""
 
+    kind: str
+    """Of the device: "cuda", "mps" ..."""
+
     host: torch.Tensor
     device: torch.Tensor | None
+    """None: the host computes."""
 
     @classmethod
     def here(cls, device_type: str) -> "RandomState":
         """That of this moment."""
-        on_gpu = device_type == "cuda"
-        return cls(torch.get_rng_state(), torch.cuda.get_rng_state() if on_gpu else None)
+        return cls(device_type, torch.get_rng_state(), _device_state(device_type))
 
     @contextmanager
     def again(self) -> Iterator[None]:
         """Draw the same numbers; afterwards the generators are as they were before."""
-        devices = [] if self.device is None else [torch.cuda.current_device()]
-        with torch.random.fork_rng(devices=devices):
+        before = _device_state(self.kind)
+        with torch.random.fork_rng(devices=[]):
             torch.set_rng_state(self.host)
-            if self.device is not None:
-                torch.cuda.set_rng_state(self.device)
-            yield
+            _set_device_state(self.kind, self.device)
+            try:
+                yield
+            finally:
+                _set_device_state(self.kind, before)
+
+
+def _device_state(kind: str) -> torch.Tensor | None:
+    """Of the current device of a kind."""
+    if kind == "cpu":
+        return None
+    state: torch.Tensor = torch.get_device_module(kind).get_rng_state()
+    return state
+
+
+def _set_device_state(kind: str, state: torch.Tensor | None) -> None:
+    if state is not None:
+        torch.get_device_module(kind).set_rng_state(state)
 
 
 def drops_out(layer: nn.Module) -> bool:

@@ -142,8 +142,15 @@ class HostShelf(Shelf):
 
 
 def pinned(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Host memory that a device copies from, and to, while the host goes on."""
-    return torch.empty(shape, dtype=dtype, device="cpu", pin_memory=device.type == "cuda")
+    """Host memory that a device copies from, and to, while the host goes on.
+
+    Raises:
+        MemoryError: There is no more; CUDA's own words for it are those for a full device.
+    """
+    try:
+        return torch.empty(shape, dtype=dtype, device="cpu", pin_memory=device.type == "cuda")
+    except RuntimeError as error:
+        raise MemoryError(f"no pinned host memory: {error}") from error
 
 
 def disk_shelf(folder: Path, *, ahead: bool = True) -> HostShelf:

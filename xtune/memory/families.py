@@ -64,6 +64,7 @@ FAMILIES: Mapping[str, Family] = {
         query_key_norm="head", window_is_optional=True, expert_width="moe_intermediate_size"
     ),
     "smollm3": Family(tied=True, mlp_bias=None, window_is_optional=True),
+    "internlm3": Family(mlp_bias=None, defaults={"num_key_value_heads": 2, "head_dim": 128}),
     "olmo2": Family(query_key_norm="full"),
     "gemma": Family(tied=True, defaults={"head_dim": 256}),
     "gemma2": Family(
@@ -92,6 +93,16 @@ FAMILIES: Mapping[str, Family] = {
     "phi3": Family(query_bias=False, output_bias=False, fused=True),
 }
 """Model types whose counts the tests compare with transformers, parameter by parameter."""
+
+
+EXPERT_COUNTS = (
+    "num_experts",
+    "num_local_experts",
+    "n_routed_experts",
+    "num_routed_experts",
+    "moe_num_experts",
+)
+"""What configs call the number of a layer's experts."""
 
 
 class Fields:

@@ -1,7 +1,9 @@
 """The frugal layer's backward pass (`xtune.kernels.frugal`): a handful of numbers a token, and one tile or one group. Closed formulas."""
 
-from xtune.memory.layer import SCORE_BYTES, Layer, Moment
-from xtune.memory.resident import layer_entries
+from functools import cached_property
+
+from xtune.memory.layer import SCORE_BYTES, Layer
+from xtune.memory.moments import Moment
 from xtune.memory.shape import Linear, ModelShape
 from xtune.memory.workload import Workload
 
@@ -41,17 +43,18 @@ class FrugalLayer(Layer):
         most = SCORE_BYTES // (4 * self.work.rows * heads * self.work.tokens)
         return min(self.work.tokens, max(128, most))
 
-    @property
+    @cached_property
     def repeats_keys(self) -> bool:
         """Never."""
         return False
 
     def peaks(self) -> tuple[int, ...]:
         """Bytes of the moments, without the layer's input."""
-        n, c, w = self.work.positions, self.c, self.w
+        n, c, w, held = self.work.positions, self.c, self.w, self.work.held_bytes
         turned = max(w, c) if w > c else c  # float32 tables turn queries and keys into float32
-        whole = n * (w * self.h + (turned + c) * (self.q + self.k))
-        without = n * (w * self.h + turned * self.q + (turned + c) * self.k)
+        given = turned if self.work.dora else c  # what attention gave, and values
+        whole = n * (held * self.h + (turned + given) * (self.q + self.k))
+        without = n * (held * self.h + turned * self.q + (turned + given) * self.k)
         finishing = [each.bytes(self.tile) for each in self._finishing()]
         projecting = [each.bytes(self.tile) for each in self._projecting()]
         finished, every = self._sums()
@@ -60,14 +63,14 @@ class FrugalLayer(Layer):
             *(whole + finished + made + each for each in finishing),
             whole + finished + self._group(),
             *(without + every + self._made(self._attention[:-1]) + each for each in projecting),
-            n * w * self.h + every + self._given(),
+            n * held * self.h + every + self._given(),
         )
 
     def _sums(self) -> tuple[int, int]:
         """float32 sums of a full fine-tune's gradients when every tile is finished, and of all of them."""
         if not self.work.is_full:
             return 0, 0
-        entries = layer_entries(self.shape)
+        entries = self.shape.layer_entries
         projections = sum(each.weights for each in self._attention[:-1])
         return 4 * (entries - projections), 4 * entries
 
@@ -83,7 +86,7 @@ class FrugalLayer(Layer):
 
     def _given(self) -> int:
         """The sums once more in the type of the weights, when the layer is done."""
-        return self.w * layer_entries(self.shape) if self.work.is_full and self.w < 4 else 0
+        return self.w * self.shape.layer_entries if self.work.is_full and self.w < 4 else 0
 
     def _finishing(self) -> tuple[Moment, ...]:
         """Output projection, second norm and feed-forward block of a tile."""

@@ -6,32 +6,17 @@ token unless they say otherwise. They follow transformers' layers, PEFT's adapte
 `benchmarks/simulation.py` runs these and holds the formulas to them.
 """
 
-from dataclasses import dataclass, replace
+from functools import cached_property
 
-from xtune.memory.resident import layer_entries
+from xtune.memory.moments import Moment, dora_moments
 from xtune.memory.shape import Linear, ModelShape
 from xtune.memory.workload import ADAPTER_BYTES, Workload
 
 SCORE_BYTES = 2**26
 """float32 scores of a softcapped block that exist at one time (`xtune.kernels.attention.SCORE_BYTES`)."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Moment:
-    """A moment of one layer's backward pass."""
-
-    per_token: int
-    """Bytes for every token that the layer, or its tile, is computed over."""
-
-    fixed: int = 0
-    """Bytes whatever the length."""
-
-    graded: int = 0
-    """Entries of the layer's own matrices that have gradients by then, where they are trained."""
-
-    def bytes(self, positions: int) -> int:
-        """All of it for so many tokens."""
-        return positions * self.per_token + self.fixed
+WIDEST_IN_REGISTERS = 128
+"""Widest head whose gradients of keys and values torch's memory-efficient kernel sums in registers (`kOutputInRF`)."""
 
 
 class Layer:
@@ -40,8 +25,12 @@ class Layer:
     def __init__(self, shape: ModelShape, work: Workload) -> None:
         self.shape, self.work = shape, work
         self.c, self.w = work.compute_bytes, work.state_bytes
+        # of experts' numbers: autocast leaves products by group in the type of the weights
+        self.e = work.weight_bytes if work.is_full else work.compute_bytes
         self.h, self.q, self.k = shape.hidden, shape.query_width, shape.kv_width
         self.sparse = shape.expert_layers > 0
+        self._adapts_all = "all-linear" in work.targets
+        self._adapted = {target.rpartition(".")[2] for target in work.targets}
 
     # what linear layers read
 
@@ -55,28 +44,26 @@ class Layer:
         return len(adapted) if casts else min(1, len(adapted))
 
     def _is_adapted(self, linear: Linear) -> bool:
-        targets = self.work.targets
-        named = {target.rpartition(".")[2] for target in targets}
-        return "all-linear" in targets or linear.name in named
+        return self._adapts_all or linear.name in self._adapted
 
-    @property
+    @cached_property
     def _attention(self) -> tuple[Linear, ...]:
-        return self.shape.attention_linears()
+        return self.shape.attention_linears
 
-    @property
+    @cached_property
     def _feed_forward(self) -> tuple[Linear, ...]:
-        return () if self.sparse else self.shape.mlp_linears()
+        return () if self.sparse else self.shape.mlp_linears
 
     # what the halves of a layer keep
 
-    @property
+    @cached_property
     def _before_scale(self) -> int:
         """Bytes of the normalised input that a trained norm keeps to get its weight's gradient: c, or float32 where it is scaled there."""
         if not self.work.is_full:
             return 0
         return 4 if self.shape.float32_norms else self.w
 
-    @property
+    @cached_property
     def first_half(self) -> int:
         """Kept by the norm before attention and the readers of what it gives.
 
@@ -90,7 +77,7 @@ class Layer:
         norm = h * (4 if self.w < 4 else 0) + h * self._before_scale
         return norm + h * c * reads
 
-    @property
+    @cached_property
     def second_half(self) -> int:
         """The same of the feed-forward block; without a norm before it the state between the halves is kept (c h)."""
         h, c = self.h, self.c
@@ -99,12 +86,12 @@ class Layer:
             return h * c * max(1, reads)
         return h * (4 + self._before_scale) + h * c * reads
 
-    @property
+    @cached_property
     def after(self) -> int:
         """Kept by a norm behind attention or the feed-forward block: its input in float32."""
         return self.h * (4 + self._before_scale) if self.shape.norms_after else 0
 
-    @property
+    @cached_property
     def heads(self) -> int:
         """Kept by attention: queries and what it gave (2 c q), keys and values (2 c k).
 
@@ -120,17 +107,15 @@ class Layer:
             kept += c * (q + k) + c * q
         if self.work.dora:  # what base and adapter gave, each once more
             kept += 2 * c * (q + 2 * k + self.h)
-        if self.work.quantization == "int8":  # what it reads is kept until the layer is done
-            kept += c * (2 * q + self.width + 4 * self.h)
         return kept
 
-    @property
+    @cached_property
     def output_copy(self) -> int:
         """A copy of what attention gave that the output projection keeps for itself."""
         reads = self._read(self._attention[-1:])
         return self.c * self.q * reads if self.work.casts_inputs else 0
 
-    @property
+    @cached_property
     def low_rank(self) -> int:
         """What adapters keep between their factors: c r for each layer that has one."""
         if self.work.is_full:
@@ -138,11 +123,14 @@ class Layer:
         linears = (*self._attention, *self._feed_forward)
         return self.c * self.work.rank * sum(self._is_adapted(each) for each in linears)
 
-    @property
+    @cached_property
     def repeats_keys(self) -> bool:
         """Whether keys and values are repeated for every query head before attention."""
         grouped = self.shape.heads != self.shape.kv_heads
-        return grouped and (self.has_mask or self.work.attention == "eager")
+        repeats = self.has_mask or not self.work.flash
+        return grouped and (
+            self.work.attention == "eager" or (self.work.attention == "sdpa" and repeats)
+        )
 
     @property
     def has_mask(self) -> bool:
@@ -153,13 +141,18 @@ class Layer:
         return self.work.packing or (window is not None and window <= self.work.tokens)
 
     @property
+    def aside(self) -> int:
+        """What LLM.int8() has read of the feed-forward block and keeps until the layer is done: c m and c h."""
+        return self.c * (self.width + self.h) if self.work.quantization == "int8" else 0
+
+    @property
     def pairs(self) -> int:
         """Pairs of tokens, all rows together."""
         return self.work.rows * self.work.tokens**2
 
     # the feed-forward block
 
-    @property
+    @cached_property
     def width(self) -> int:
         """m: of a mixture, the experts that one token visits, side by side."""
         shape = self.shape
@@ -167,7 +160,7 @@ class Layer:
             return shape.intermediate
         return shape.experts_per_token * shape.expert_intermediate
 
-    @property
+    @cached_property
     def feed_forward(self) -> int:
         """Kept by the feed-forward block: gate, its activation and up (3 c m), and their product, which the last layer reads.
 
@@ -176,21 +169,21 @@ class Layer:
         """
         c, m = self.c, self.width
         if self.sparse:
-            visits = 2 * c * self.h * self.shape.experts_per_token
-            return 4 * c * m + visits + 12 * self.shape.experts
+            visits = 2 * self.e * self.h * self.shape.experts_per_token
+            return 4 * self.e * m + visits + 12 * self.shape.experts
         product = c * m * min(1, self._read(self._feed_forward[-1:]))
         if self.work.dora:  # float32, and what base and adapter gave of gate and up
-            return (16 + 4 * c) * m + product
+            return (12 + 4 * c) * m + product
         return 3 * c * m + product
 
-    @property
+    @cached_property
     def expanded(self) -> int:
         """The largest quantised matrix in the compute type: they are expanded one at a time."""
         if self.work.quantization is None:
             return 0
         return self.c * max((each.weights for _, each in self.shape.linears), default=0)
 
-    @property
+    @cached_property
     def experts(self) -> int:
         """One layer's adapted experts with what the adapter adds: three matrices h by m for each, in the compute type."""
         shape = self.shape
@@ -198,7 +191,7 @@ class Layer:
             return 0
         return self.c * shape.experts * 3 * self.h * shape.expert_intermediate
 
-    @property
+    @cached_property
     def factors(self) -> int:
         """Copies of an adapter's factors beside one layer's experts, laid out for a product of all experts at once."""
         return (
@@ -234,7 +227,12 @@ class Layer:
             *self._attention_moments(),
         )
         return tuple(
-            replace(each, fixed=each.fixed + self._mask + self._cast(each.graded)) for each in every
+            Moment(
+                per_token=each.per_token,
+                fixed=each.fixed + self._mask + self._cast(each.graded),
+                graded=each.graded,
+            )
+            for each in every
         )
 
     def _cast(self, graded: int) -> int:
@@ -242,9 +240,8 @@ class Layer:
         if work.compute_dtype == "float32":
             return 0
         if not work.is_full:
-            one = replace(self.shape, layers=1, expert_layers=min(1, self.shape.expert_layers))
-            return self.c * one.lora_parameters(work.rank, work.targets)
-        return self.c * (layer_entries(self.shape) - graded) if self.w == 4 else 0
+            return self.c * self.shape.one_layer.lora_parameters(work.rank, work.targets)
+        return self.c * (self.shape.layer_entries - graded) if self.w == 4 else 0
 
     def _after_feed_forward(self, before: int) -> tuple[Moment, ...]:
         """A norm behind the block goes back while the block still has everything: five float32 copies of its input (20 h)."""
@@ -269,9 +266,9 @@ class Layer:
             return self._expert_moments(kept)
         down = self._feed_forward[-1].weights
         if self.work.dora:
-            return (Moment(per_token=kept + (20 + 4 * c) * m, fixed=self._matrices),)
-        wide = 7 if self.work.quantization == "int8" else 6
-        two = Moment(per_token=kept + wide * c * m, graded=down)
+            return dora_moments(self.shape, self.work, kept)
+        kept += c * m if self.aside else 0
+        two = Moment(per_token=kept + 6 * c * m, graded=down)
         one = Moment(per_token=kept + 5 * c * m, fixed=self.expanded, graded=0)
         moments = (two, one) if self.expanded else (two,)
         if (
@@ -285,26 +282,23 @@ class Layer:
             moments = (*moments, Moment(per_token=again))
         return moments
 
-    @property
-    def _matrices(self) -> int:
-        """What DoRA makes of one linear layer: a float32 unit matrix of its inputs, and five of the layer's size in the compute type."""
-        linears = (*self._attention, *self._feed_forward)
-        return max(4 * each.inputs**2 + 5 * self.c * each.weights for each in linears)
-
     def _expert_moments(self, kept: int) -> tuple[Moment, ...]:
         """Of a mixture, whose tokens are copied for each expert they visit (s).
 
         Laid out again there are five copies (5 c h s) beside what is kept; then the gradients of what was expanded come, first of
         down's third, then of the two thirds of gate and up.
         """
-        c, h, m, s = self.c, self.h, self.width, self.shape.experts_per_token
+        c, h, m, s = self.e, self.h, self.width, self.shape.experts_per_token
         own = 12 * self.shape.experts
         all_experts, factors = self.experts, self.factors
-        wide = 4 if self.shape.model_type == "mixtral" else c
+        mixtral = (
+            self.shape.model_type == "mixtral"
+        )  # sums in float32, and casts what comes of them
+        wide, more = (4, c) if mixtral else (c, 0)
         matrices = self.shape.experts * self.h * self.shape.expert_intermediate
         return (
             Moment(
-                per_token=kept + own + (2 * c + 3 * wide) * h * s + 4 * c * m,
+                per_token=kept + own + (2 * c + 3 * wide + more) * h * s + 4 * c * m,
                 fixed=all_experts + factors,
             ),
             Moment(
@@ -322,7 +316,7 @@ class Layer:
     def _between(self, before: int) -> Moment:
         """The norm before the block goes back: its float32 input, copies of it and the gradient (w h)."""
         scaled = self.w * self.h if self._scales_residual else 0
-        each = before + scaled + (4 + self._back + self.w) * self.h
+        each = before + scaled + (4 + self._back + self.w) * self.h + self.aside
         return Moment(per_token=each, graded=self._block_entries)
 
     @property
@@ -349,6 +343,7 @@ class Layer:
         """
         c, q, k, h = self.c, self.q, self.k, self.h
         kept = self.first_half + self.w * h * (2 if self._scales_residual else 1) + self.low_rank
+        kept += self.aside
         graded = self._block_entries + self._attention[-1].weights
         norms = (4 + self._before_scale) * (q + k) if self.shape.query_key_norm != "none" else 0
         views = c * (q + k) if self.shape.fused else 0
@@ -365,11 +360,12 @@ class Layer:
             gone = (
                 2 * c * h if self.work.casts_inputs else 0
             )  # copies of keys' and values' projections
-            per_token = kept + 2 * h - gone + (24 + self._before_scale) * q + 6 * k
+            out = c * q if self.aside else 0  # what attention gave, which is kept too
+            per_token = kept + out + 2 * h - gone + (24 + self._before_scale) * q + 6 * k
             moments.append(Moment(per_token=per_token, graded=graded))
         return tuple(moments)
 
-    @property
+    @cached_property
     def _mask(self) -> int:
         """A mask's copy in the compute type, made for the kernel and kept for its backward pass."""
         return self.pairs * self.c if self.has_mask else 0
@@ -386,13 +382,16 @@ class Layer:
         """What the attention kernel has inside, going back.
 
         float32 sums of the queries' gradients and one number a head; where key heads are shared, the gradients of keys and values
-        for every query head.
+        for every query head. The memory-efficient kernel, where flash attention does not run, has the same, and for wide heads
+        float32 sums of the keys' and values' gradients.
         """
         if self.work.attention == "eager":
             return 0
         width = query // heads
         sums = 4 * heads * (-(-width // 32) * 32 + 1)
         shared = 2 * self.c * query if query != key and not self.repeats_keys else 0
+        if not self.work.flash and width > WIDEST_IN_REGISTERS:
+            shared += 8 * query
         return sums + shared
 
     @property

@@ -11,7 +11,7 @@ def loss_bytes(shape: ModelShape, work: Workload, casts: int = 0) -> int:
     their gradient (c h). Behind frugal layers there is one hidden state for all, over which its gradient is written, and the
     others for a tile.
     """
-    h, w, c = shape.hidden, work.state_bytes, work.compute_bytes
+    h, w, c = shape.hidden, work.held_bytes, work.compute_bytes
     own = 4 if work.compute_dtype == "float16" else c
     scaled = 0
     if work.is_full:

@@ -6,6 +6,7 @@ together. What they cannot know: fragmentation and library workspaces, for which
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from xtune.memory.frugal import FrugalLayer
 from xtune.memory.layer import Layer
@@ -14,7 +15,6 @@ from xtune.memory.resident import (
     embedding_bytes,
     gradient_bytes,
     head_bytes,
-    layer_entries,
     layer_weight_bytes,
     optimizer_bytes,
     resident_weights,
@@ -123,7 +123,7 @@ class _Step:
     @property
     def hidden(self) -> int:
         """The hidden states between two layers."""
-        return self.work.positions * self.shape.hidden * self.work.state_bytes
+        return self.work.positions * self.shape.hidden * self.work.held_bytes
 
     @property
     def _shared(self) -> int:
@@ -152,20 +152,20 @@ class _Step:
             layers = 1 if work.frugal else min(layers, 2)
         return self._inputs(layers)
 
+    @cached_property
     def _layer_peaks(self) -> list[tuple[int, int]]:
         """Bytes of each moment of a layer, and entries of its own that have gradients by then."""
         if isinstance(self.layer, FrugalLayer):
             return [(each, 0) for each in self.layer.peaks()]
         work, n = self.work, self.work.positions
-        # what runs a layer again that waits elsewhere holds its output meanwhile (`xtune.kernels.shelved`)
-        elsewhere = work.checkpoint_place != "device" or work.base_place != "device"
-        held = self.hidden if elsewhere else 0
+        # what runs a layer again holds its output meanwhile (`xtune.kernels.shelved`)
+        held = self.hidden if work.is_shelved else 0
         return [(each.bytes(n) + held, each.graded) for each in self.layer.moments()]
 
     @property
     def largest_layer(self) -> int:
         """The largest moment of a layer."""
-        return max(size for size, _ in self._layer_peaks())
+        return max(size for size, _ in self._layer_peaks)
 
     @property
     def peak(self) -> int:
@@ -201,13 +201,13 @@ class _Step:
         first = self._inputs(1) if work.gradient_checkpointing else 0
         last = self.waiting if work.gradient_checkpointing else self._inputs(self.shape.layers - 1)
         head = g * table if full and (self.shape.tied or not work.fused_step) else 0
-        own = g * layer_entries(self.shape) if full else 0
+        own = g * self.shape.layer_entries if full else 0
         embedding = g * table if full and not self.shape.tied else 0
         sizes = []
-        for size, graded in self._layer_peaks():
+        for size, graded in self._layer_peaks:
             given = g * graded if full else 0
             if work.fused_step:
-                sizes.append(last + size + max(self.gradients, head))
+                sizes.append(last + size + head + self._not_stepped(given))
             elif work.accumulation_steps > 1:
                 sizes.append(last + size + self.gradients + given)
             else:
@@ -215,6 +215,18 @@ class _Step:
                 sizes.append(last + size + head + given + adapters)
                 sizes.append(first + size + self.gradients - embedding - own + given)
         return max(sizes)
+
+    def _not_stepped(self, given: int) -> int:
+        """Gradients of a layer that a fused step has not used yet, of those given: the largest, or where a layer gives its own together all.
+
+        A frugal layer counts its own.
+        """
+        if self.work.frugal:
+            return 0
+        if self.work.is_shelved:
+            return given
+        largest = max(linear.weights for _, linear in self.shape.linears)
+        return min(given, self.gradient_bytes * largest)
 
     def _of_embedding(self) -> int:
         """The embedding's gradient, as its hidden states' has come; of one matrix the head's waits beside it, and their sum is a third."""

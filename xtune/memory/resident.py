@@ -1,7 +1,5 @@
 """What is on the device from the first step of a run to the last: weights, adapter, states; and the gradients. Closed formulas."""
 
-from dataclasses import replace
-
 from xtune.memory.shape import ModelShape
 from xtune.memory.workload import (
     ADAPTER_BYTES,
@@ -50,14 +48,7 @@ def resident_weights(shape: ModelShape, work: Workload) -> int:
 
 def layer_weight_bytes(shape: ModelShape, work: Workload) -> int:
     """Bytes of one decoder layer, the largest: one with experts where there are any."""
-    one = replace(shape, layers=1, expert_layers=min(1, shape.expert_layers))
-    return weight_bytes(one, work) - shape.hidden * work.weight_bytes
-
-
-def layer_entries(shape: ModelShape) -> int:
-    """Parameters of one decoder layer, the largest."""
-    one = replace(shape, layers=1, expert_layers=min(1, shape.expert_layers))
-    return one.linear_weights + one.expert_parameters + one.small_parameters - shape.hidden
+    return weight_bytes(shape.one_layer, work) - shape.hidden * work.weight_bytes
 
 
 def embedding_bytes(shape: ModelShape, work: Workload) -> int:

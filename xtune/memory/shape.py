@@ -1,11 +1,11 @@
 """The sizes of a decoder-only model, read from its config.json, and exact parameter counts; no weights, no torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import Any
 
-from xtune.memory.families import FAMILIES, Family, Fields, Norms
+from xtune.memory.families import EXPERT_COUNTS, FAMILIES, Family, Fields, Norms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,13 +92,15 @@ class ModelShape:
         layers, vocab = reader.size("num_hidden_layers"), reader.size("vocab_size")
         experts, expert_intermediate, intermediate = _feed_forward(reader, family)
         kv_heads = reader.optional_size("num_key_value_heads") or heads
-        head_dim = reader.optional_size("head_dim") or (hidden // heads if heads else 0)
+        head_dim = _head_dim(reader, hidden, heads)
+        known = model_type in FAMILIES
+        shared = 0 if known or not experts else _shared_experts(reader, expert_intermediate)
         reader.check(
             kv_heads == 0 or heads % kv_heads == 0,
             "`num_attention_heads` is no multiple of `num_key_value_heads`",
         )
         reader.finish()
-        bias = bool(fields.get("attention_bias"))
+        bias = _first(fields, "attention_bias", "qkv_bias")  # InternLM3 has names of its own
         return cls(
             model_type=model_type,
             layers=layers,
@@ -113,11 +115,15 @@ class ModelShape:
             query_key_norm=family.query_key_norm,
             query_bias=bias if family.query_bias is None else family.query_bias,
             output_bias=bias if family.output_bias is None else family.output_bias,
-            mlp_bias=bool(fields.get("mlp_bias")) if family.mlp_bias is None else family.mlp_bias,
+            mlp_bias=_first(fields, "mlp_bias", "bias")
+            if family.mlp_bias is None
+            else family.mlp_bias,
             fused=family.fused,
-            experts=experts,
+            experts=experts + shared,
             expert_intermediate=expert_intermediate,
-            experts_per_token=(reader.optional_size("num_experts_per_tok") or 2) if experts else 0,
+            experts_per_token=(reader.optional_size("num_experts_per_tok") or 2) + shared
+            if experts
+            else 0,
             expert_layers=_expert_layers(fields, family, layers),
             max_positions=reader.optional_size("max_position_embeddings") or None,
             stored_dtype=_dtype(config, fields),
@@ -125,7 +131,7 @@ class ModelShape:
             caps_scores=bool(reader.fields.get("attn_logit_softcapping")),
             caps_logits=bool(reader.fields.get("final_logit_softcapping")),
             scales_logits=(reader.fields.get("logits_scaling") or 1.0) != 1.0,
-            known=model_type in FAMILIES,
+            known=known,
         )
 
     @property
@@ -153,6 +159,18 @@ class ModelShape:
         """Whether what they give is normalised."""
         return self.norms > 2 or self.model_type == "olmo2"
 
+    @cached_property
+    def one_layer(self) -> "ModelShape":
+        """The same with one layer, the largest: one with experts where there are any."""
+        return replace(self, layers=1, expert_layers=min(1, self.expert_layers))
+
+    @cached_property
+    def layer_entries(self) -> int:
+        """Parameters of one decoder layer, the largest."""
+        one = self.one_layer
+        return one.linear_weights + one.expert_parameters + one.small_parameters - self.hidden
+
+    @cached_property
     def attention_linears(self) -> tuple[Linear, ...]:
         """The linear layers of one attention block."""
         output = Linear(
@@ -173,6 +191,7 @@ class ModelShape:
             output,
         )
 
+    @cached_property
     def mlp_linears(self) -> tuple[Linear, ...]:
         """The linear layers of one dense feed-forward block."""
         down = Linear(
@@ -203,8 +222,8 @@ class ModelShape:
         """
         dense = self.layers - self.expert_layers
         return (
-            *((self.layers, linear) for linear in self.attention_linears()),
-            *((dense, linear) for linear in self.mlp_linears() if dense),
+            *((self.layers, linear) for linear in self.attention_linears),
+            *((dense, linear) for linear in self.mlp_linears if dense),
         )
 
     @property
@@ -267,14 +286,7 @@ class ModelShape:
         self, rank: int, targets: tuple[str, ...] = ("all-linear",), *, dora: bool = False
     ) -> int:
         """Entries of A (rank, inputs) and B (outputs, rank) of every target; DoRA adds a norm per output."""
-        low_rank = sum(
-            count * (rank * (linear.inputs + linear.outputs) + (linear.outputs if dora else 0))
-            for count, linear in self.target_linears(targets)
-        )
-        if "all-linear" not in targets:
-            return low_rank
-        router = rank * (self.hidden + self.experts)
-        return low_rank + self.expert_layers * (self.expert_lora_parameters(rank) + router)
+        return _lora_parameters(self, rank, targets, dora)
 
     def expert_lora_parameters(self, rank: int) -> int:
         """What PEFT 0.21 adapts in one layer's experts under `all-linear`, the router not counted.
@@ -283,6 +295,18 @@ class ModelShape:
         """
         width, hidden = self.expert_intermediate, self.hidden
         return self.experts * (2 * rank * (hidden + 2 * width) + rank * (width + hidden))
+
+
+@lru_cache(maxsize=64)
+def _lora_parameters(shape: ModelShape, rank: int, targets: tuple[str, ...], dora: bool) -> int:
+    low_rank = sum(
+        count * (rank * (linear.inputs + linear.outputs) + (linear.outputs if dora else 0))
+        for count, linear in shape.target_linears(targets)
+    )
+    if "all-linear" not in targets:
+        return low_rank
+    router = rank * (shape.hidden + shape.experts)
+    return low_rank + shape.expert_layers * (shape.expert_lora_parameters(rank) + router)
 
 
 def _fields(config: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
@@ -299,7 +323,7 @@ def _fields(config: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
 
 def _unknown_family(fields: Mapping[str, Any]) -> Family:
     """What to take for a model type that is not in the table: a Llama, with experts if the config has any."""
-    has_experts = fields.get("num_experts") or fields.get("num_local_experts")
+    has_experts = any(fields.get(name) for name in EXPERT_COUNTS)
     names = ("moe_intermediate_size", "intermediate_size")
     width = next((name for name in names if fields.get(name)), names[-1])
     return Family(mlp_bias=None, expert_width=width if has_experts else "")
@@ -309,9 +333,29 @@ def _feed_forward(reader: Fields, family: Family) -> tuple[int, int, int]:
     """Experts, the width of one, and the width of a dense block (0 where a mixture model has none)."""
     if not family.expert_width:
         return 0, 0, reader.size("intermediate_size")
-    experts = reader.optional_size("num_experts", "num_local_experts")
+    experts, width = reader.optional_size(*EXPERT_COUNTS), reader.size(family.expert_width)
     reader.check(experts > 0, "`num_experts` is missing")
-    return experts, reader.size(family.expert_width), reader.optional_size("intermediate_size")
+    return experts, width, reader.optional_size("intermediate_size")
+
+
+def _shared_experts(reader: Fields, width: int) -> int:
+    """Experts that every token visits, as so many of the others' width."""
+    shared = reader.optional_size("shared_expert_intermediate_size", "shared_intermediate_size")
+    if reader.fields.get("n_shared_experts"):
+        shared = shared or width * reader.optional_size("n_shared_experts")
+    return -(-shared // width) if width else 0
+
+
+def _head_dim(reader: Fields, hidden: int, heads: int) -> int:
+    """Width of a head; of latent attention (DeepSeek) that of its queries, as if keys and values were as wide."""
+    if reader.fields.get("qk_nope_head_dim") and reader.fields.get("qk_rope_head_dim"):
+        return sum(reader.optional_size(f"qk_{part}_head_dim") for part in ("nope", "rope"))
+    return reader.optional_size("head_dim") or (hidden // heads if heads else 0)
+
+
+def _first(fields: Mapping[str, Any], *names: str) -> bool:
+    """The first of the switches that is there; off if none is."""
+    return bool(next((fields[name] for name in names if fields.get(name) is not None), False))
 
 
 def _tied(config: Mapping[str, Any], fields: Mapping[str, Any], family: Family) -> bool:
@@ -336,11 +380,12 @@ def _window(fields: Mapping[str, Any], family: Family, layers: int) -> int | Non
     if not isinstance(window, int) or isinstance(window, bool) or window < 1:
         return None
     kinds = fields.get("layer_types")
-    if kinds:
-        return window if "sliding_attention" in list(kinds)[:layers] else None
+    if isinstance(kinds, list) and kinds:
+        return window if "sliding_attention" in kinds[:layers] else None
     if family.window_is_optional:
-        first = fields.get("max_window_layers") or 0
-        return window if fields.get("use_sliding_window") and first < layers else None
+        first = fields.get("max_window_layers")
+        some = not isinstance(first, int) or first < layers
+        return window if fields.get("use_sliding_window") and some else None
     return window
 
 
@@ -348,6 +393,12 @@ def _expert_layers(fields: Mapping[str, Any], family: Family, layers: int) -> in
     """Layers with experts: all of Mixtral's, and by the rule of Qwen-MoE's configs elsewhere."""
     if family.expert_width != "moe_intermediate_size":
         return layers if family.expert_width else 0
-    every = fields.get("decoder_sparse_step") or 1
-    dense = set(fields.get("mlp_only_layers") or ())
-    return sum(1 for layer in range(layers) if layer not in dense and (layer + 1) % every == 0)
+    every, named = fields.get("decoder_sparse_step"), fields.get("mlp_only_layers")
+    every = every if isinstance(every, int) and every > 0 else 1
+    dense = {each for each in named if isinstance(each, int)} if isinstance(named, list) else set()
+    first = fields.get("first_k_dense_replace")
+    if isinstance(first, int) and 0 < first < layers:
+        dense |= set(range(first))
+    return layers // every - sum(
+        0 <= layer < layers and (layer + 1) % every == 0 for layer in dense
+    )

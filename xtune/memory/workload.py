@@ -110,6 +110,9 @@ class Workload:
 
     packing: bool = False
     attention: str = "sdpa"
+    flash: bool = True
+    """Whether the device's flash attention takes these heads; where it does not, sdpa is given copies of the key heads."""
+
     device: str = "cuda"
     world_size: int = 1
 
@@ -132,6 +135,22 @@ class Workload:
     def state_bytes(self) -> int:
         """Bytes of a number of the hidden states: of a weight, or where DoRA's float32 magnitudes multiply what layers give, 4."""
         return ADAPTER_BYTES if self.dora else self.weight_bytes
+
+    @property
+    def held_bytes(self) -> int:
+        """The same of those that are held for all tokens: frugal layers write them in the type of the embedding's."""
+        return self.weight_bytes if self.frugal else self.state_bytes
+
+    @property
+    def is_shelved(self) -> bool:
+        """Whether whole layers are computed again by `xtune.kernels.shelved`, not by transformers.
+
+        Where their inputs or they themselves wait elsewhere; and LLM.int8()'s, which keep what they read aside
+        (bitsandbytes 0.50, `ctx.tensors`), where transformers' checkpointing does not let go of it.
+        """
+        away = self.checkpoint_place != "device" or self.base_place != "device"
+        again = self.gradient_checkpointing and not self.frugal
+        return again and (away or self.quantization == "int8")
 
     @property
     def is_full(self) -> bool:

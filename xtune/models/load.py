@@ -12,20 +12,17 @@ import transformers
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import (
-    CONFIG_MAPPING,
     AutoConfig,
     AutoModelForCausalLM,
     BitsAndBytesConfig,
     PreTrainedModel,
 )
-from transformers.models.auto.modeling_auto import (
-    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
-)
 
 from xtune.errors import MissingPackageError, ModelError
+from xtune.models.architecture import check_architecture
 from xtune.models.fused_attention import prefer_fused
 from xtune.models.load_layers import OnLayer, Reading, hand_on, layer_by_layer
+from xtune.models.norms import narrow_layer_norms
 from xtune.models.quiet import quiet
 from xtune.models.source import WEIGHTS, WEIGHTS_INDEX, fetch, read_config, read_json_object
 from xtune.models.tokenizer import load_tokenizer, pad_token_id
@@ -34,6 +31,7 @@ from xtune.recipe.models import Full, Model, QLoRA
 
 __all__ = [
     "Loading",
+    "check_architecture",
     "load_base",
     "load_model",
     "load_tokenizer",
@@ -83,9 +81,8 @@ class Loading:
             attention=plan.attention.value,
             quantization=method if isinstance(method, QLoRA) else None,
             gradient_checkpointing=plan.gradient_checkpointing.value
-            and not plan.frugal_layers.value  # of these `xtune.train.techniques` sees to it
-            and plan.checkpoints.value == "device"
-            and plan.base.value == "device",
+            # of these `xtune.train.techniques` sees to it
+            and not (plan.frugal_layers.value or plan.shelves_layers),
             random_seed=recipe.run.seed if from_scratch else None,
             host_embeddings=plan.embeddings.value != "device",
             host_head=plan.head.value != "device",
@@ -137,54 +134,10 @@ def load_base(loading: Loading, on_layer: OnLayer | None = None) -> PreTrainedMo
             advice="Random weights are made only for `stage: pretrain` with `method: full`.",
         )
     _cure_cpu_repacking(model)
+    narrow_layer_norms(model)
     if loading.gradient_checkpointing:
         _enable_gradient_checkpointing(model, name)
     return model
-
-
-def check_architecture(config: dict[str, Any], model: Model) -> None:
-    """Refuses a model type that cannot be trained here.
-
-    Raises:
-        ModelError: The type is missing, unknown, no causal language model, or needs remote code that is off.
-    """
-    kind = config.get("model_type")
-    if not isinstance(kind, str):
-        raise ModelError(
-            f"The config.json of {model.name} has no `model_type`.",
-            advice="Use a model in transformers' format.",
-        )
-    if "AutoModelForCausalLM" in config.get("auto_map", {}) and model.trust_remote_code:
-        return
-    if _reads_both_ways(config, kind):
-        raise ModelError(
-            f"{model.name} ({kind}) is an encoder: its tokens see those after them, so it cannot write.",
-            advice="Choose a causal language model.",
-        )
-    if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        return
-    if "auto_map" in config:
-        raise ModelError(
-            f"{model.name} ({kind}) needs the Python code that comes with it, and `model.trust_remote_code` is off.",
-            advice="Read that code first; then set `model.trust_remote_code: true`.",
-        )
-    if kind not in CONFIG_MAPPING:
-        raise ModelError(
-            f"transformers {transformers.__version__} does not know the architecture {kind} of {model.name}.",
-            advice="A newer transformers may: pip install --upgrade transformers.",
-        )
-    raise ModelError(
-        f"{model.name} is a {kind} model, which does not write text from left to right.",
-        advice="Choose a causal language model.",
-    )
-
-
-def _reads_both_ways(config: dict[str, Any], kind: str) -> bool:
-    """Whether it is BERT's kind or has an encoder; transformers lists those too as writing from left to right."""
-    if config.get("is_encoder_decoder"):
-        return True
-    causal = config.get("is_decoder") or config.get("causal")  # `causal` is XLM's word
-    return kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not causal
 
 
 def has_weights(folder: Path, model: Model) -> bool:

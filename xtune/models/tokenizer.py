@@ -1,6 +1,9 @@
 """Tokenizers: loaded with their chat template and a padding token that is not the end token; where turns end is `data`'s."""
 
+import json
 import logging
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from xtune.errors import ModelError
 from xtune.models.quiet import quiet
-from xtune.models.source import fetch
+from xtune.models.source import fetch, read_json_object
 from xtune.recipe.models import Model
 
 log = logging.getLogger("xtune")
@@ -27,6 +30,8 @@ PADDING_NAMES = (
 
 UNUSED_MARKS = ("reserved_special_token", "unused", "extra_id_", "placeholder", "reserved")
 """Parts of the names of tokens that a vocabulary reserves and no text contains."""
+
+TOKENIZER_CONFIG = "tokenizer_config.json"
 
 VOCABULARY_FILES = ("tokenizer.json", "*.model", "vocab.*", "*.tiktoken", "*.bpe")
 """Files of which a tokenizer needs one."""
@@ -74,6 +79,35 @@ def open_tokenizer(folder: Path, model: Model) -> PreTrainedTokenizerBase:
             advice="Convert it once: AutoTokenizer.from_pretrained(folder, use_fast=True).save_pretrained(folder).",
         )
     return tokenizer
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Writes a tokenizer in words that transformers 4 knows, too.
+
+    What transformers 5 writes by itself names a class that 4 has not, and special tokens as a list where 4 wants a mapping.
+    llama.cpp's converter still stands on 4.57 (its requirements, 2026-11). 5 reads both alike.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    try:
+        tokenizer.save_pretrained(folder)
+    except Exception as error:
+        # what the system refuses to the library underneath comes as a bare Exception with a number in its text
+        refused = re.search(r"\(os error (\d+)\)", str(error))
+        if type(error) is not Exception or refused is None:
+            raise
+        raise OSError(int(refused[1]), os.strerror(int(refused[1])), str(folder)) from error
+    path = folder / TOKENIZER_CONFIG
+    config = read_json_object(path)
+    if config.get("tokenizer_class") == "TokenizersBackend":
+        config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    if isinstance(config.get("extra_special_tokens"), list):
+        config["additional_special_tokens"] = config.pop("extra_special_tokens")
+    for name in ("is_local", "local_files_only"):  # how it was read here
+        config.pop(name, None)
+    text = json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+    path.write_text(text, encoding="utf-8")
 
 
 def read_template(path: str) -> str:

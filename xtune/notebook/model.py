@@ -1,9 +1,10 @@
 """A model to talk to from Python, with the template it was trained with."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from xtune.adapter.open import Opened, open_run
 from xtune.data.types import Message
@@ -41,7 +42,12 @@ class LoadedModel:
         return tuple(self._chat.history)
 
     def chat(
-        self, prompt: str, *, system: str | None = None, decoding: Decoding | None = None
+        self,
+        prompt: str,
+        *,
+        system: str | None = None,
+        decoding: Decoding | None = None,
+        template: Mapping[str, Any] | None = None,
     ) -> Reply:
         """The answer to the next turn of the conversation.
 
@@ -49,14 +55,22 @@ class LoadedModel:
             prompt: What is said.
             system: A system prompt, from this turn on.
             decoding: How tokens are chosen; greedy when left out.
+            template: Values of the chat template's own variables: `{"enable_thinking": False}`.
 
         Raises:
             XtuneError: The conversation is longer than the model can read, or its template refuses it.
         """
-        return Reply("".join(self.stream(prompt, system=system, decoding=decoding)))
+        return Reply(
+            "".join(self.stream(prompt, system=system, decoding=decoding, template=template))
+        )
 
     def stream(
-        self, prompt: str, *, system: str | None = None, decoding: Decoding | None = None
+        self,
+        prompt: str,
+        *,
+        system: str | None = None,
+        decoding: Decoding | None = None,
+        template: Mapping[str, Any] | None = None,
     ) -> Iterator[str]:
         """As `chat`, piece by piece.
 
@@ -64,8 +78,13 @@ class LoadedModel:
             XtuneError: As `chat`.
         """
         chat = self._chat
-        if system is not None or decoding is not None:
-            chat = Chat(self.opened, decoding=decoding, system=system or self._chat.system)
+        if system is not None or decoding is not None or template is not None:
+            chat = Chat(
+                self.opened,
+                decoding=decoding,
+                system=system or self._chat.system,
+                arguments=template,
+            )
             chat.history = self._chat.history
             if system is not None:
                 self._chat.system = system

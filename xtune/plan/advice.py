@@ -1,24 +1,43 @@
 """What to say of a plan that does not fit: how large it is, and the cheapest change with which it would fit."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
-from xtune.errors import HardwareError
-from xtune.memory import GIB, ModelShape, Workload
-from xtune.plan.fit import Fit, Limits, computed, host_budget_bytes, split
+from pydantic import ValidationError
+
+from xtune.errors import HardwareError, RecipeError
+from xtune.hardware import Hardware, Launch
+from xtune.memory import GIB, ModelShape
+from xtune.plan.fit import Fit, Limits, host_budget_bytes
+from xtune.plan.question import ONE_PROCESS, longest_tokens, planned
+from xtune.recipe import Recipe
+
+STEP_TOKENS = 64
+"""Longest contexts are searched to a multiple of so many tokens."""
 
 SHORTEST_ADVISED_TOKENS = 256
 """Advice goes no lower with `data.max_tokens`."""
 
+HOST_SIZES = (16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048)
+"""GiB of host memory that machines have."""
 
-def require_fit(shape: ModelShape, found: Fit, limits: Limits) -> None:
+
+def require_fit(
+    recipe: Recipe,
+    hardware: Hardware,
+    shape: ModelShape,
+    launch: Launch,
+    planned: tuple[Fit, Limits],
+) -> None:
     """Nothing, if it fits.
 
     Raises:
         HardwareError: It does not; the message gives the computed bytes and the cheapest way out.
     """
+    found, limits = planned
     if not found.fits:
-        advice = cheapest_change(shape, found, limits)
+        advice = cheapest_change(recipe, hardware, shape, launch)
         raise HardwareError(_too_large(found, limits), advice=advice)
 
 
@@ -40,47 +59,113 @@ def _too_large(smallest: Fit, limits: Limits) -> str:
     )
 
 
-def cheapest_change(shape: ModelShape, smallest: Fit, limits: Limits) -> str:
-    """The first change, cheapest first, with which the computed peak fits."""
-    for text, work in _changes(smallest.work, limits):
-        if computed(shape, work).is_within(limits):
-            return f"Cheapest way out: {text}."
-    return "No single change of the recipe makes it fit; take a smaller model or a larger device."
+def cheapest_change(
+    recipe: Recipe, hardware: Hardware, shape: ModelShape, launch: Launch = ONE_PROCESS
+) -> str:
+    """The first change, cheapest first, with which the recipe would be planned to fit: each is planned."""
+    asked = _Asked(recipe=recipe, hardware=hardware, shape=shape, launch=launch)
+    for change in _changes(recipe, launch):
+        if asked.fits_with(change):
+            return _way_out(change)
+    for change in ({}, *_methods(recipe)):
+        if change and asked.fits_with(change):
+            return _way_out(change)
+        tokens = asked.longest_with(change)
+        if SHORTEST_ADVISED_TOKENS <= tokens < recipe.data.max_tokens:
+            return _way_out({**change, "data.max_tokens": tokens})
+    return (
+        asked.more_host_memory()
+        or "No single change of the recipe makes it fit; take a smaller model or a larger device."
+    )
 
 
-def _changes(work: Workload, limits: Limits) -> Iterator[tuple[str, Workload]]:
-    if work.rows > 1:
-        work = split(work, 1, limits.share)
-        yield "`train.micro_batch_size=1`", work
-    if not work.gradient_checkpointing:
-        work = replace(work, gradient_checkpointing=True)
-        yield "`memory.gradient_checkpointing=true`", work
-    if not work.frugal:
-        work = replace(work, frugal=True)
-        yield "`memory.frugal_layers=true`", work
-    if work.checkpoint_place == "device" and limits.hardware.device != "cpu":
-        work = replace(work, checkpoint_place="host")
-        yield "`memory.checkpoints=host`", work
-    if work.loss_chunk_tokens > 64:
-        yield "`memory.loss_chunk_tokens=64`", replace(work, loss_chunk_tokens=64)
-    tokens = work.tokens // 2
-    while tokens >= SHORTEST_ADVISED_TOKENS:
-        yield f"`data.max_tokens={tokens}`", replace(work, tokens=tokens)
-        tokens //= 2
-    if work.method == "full":
-        yield (
-            "`method=lora`",
-            replace(work, method="lora", rank=16, optimizer="adamw", weight_dtype="bfloat16"),
-        )
-    if work.method != "qlora":
-        yield (
-            "`method=qlora`",
-            replace(
-                work,
-                method="qlora",
-                quantization="nf4",
-                rank=work.rank or 16,
-                optimizer="adamw",
-                weight_dtype="bfloat16",
-            ),
-        )
+def _way_out(change: Mapping[str, Any]) -> str:
+    words = " ".join(f"{name}={_word(value)}" for name, value in change.items())
+    return f"Cheapest way out: `{words}`."
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return str(value["type"])
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _changes(recipe: Recipe, launch: Launch) -> Iterator[dict[str, Any]]:
+    """What takes nothing from the result: first one sequence at a time, then what the recipe forbids the plan to choose."""
+    rows, memory = recipe.train.micro_batch_size, recipe.memory
+    if rows != "auto" and rows > 1:
+        yield {"train.micro_batch_size": 1}
+    for name in ("gradient_checkpointing", "frugal_layers"):
+        if getattr(memory, name) is False:
+            yield {f"memory.{name}": True}
+    for name in ("checkpoints", "embeddings", "head", "optimizer_states", "base"):
+        if getattr(memory, name) == "device":
+            yield {f"memory.{name}": "auto"}
+    if memory.loss_chunk_tokens != "auto":
+        yield {"memory.loss_chunk_tokens": "auto"}
+    if recipe.train.optimizer not in {"auto", "adamw_8bit", "paged_adamw_8bit"}:
+        yield {"train.optimizer": "auto"}
+    if recipe.method.type == "full" and recipe.train.batch_size > launch.world_size:
+        yield {"train.batch_size": launch.world_size}
+
+
+def _methods(recipe: Recipe) -> Iterator[dict[str, Any]]:
+    if recipe.method.type == "full":
+        yield {"method": {"type": "lora"}}
+    if recipe.method.type != "qlora":
+        yield {"method": {"type": "qlora"}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    recipe: Recipe
+    hardware: Hardware
+    shape: ModelShape
+    launch: Launch
+
+    def fits_with(self, change: Mapping[str, Any]) -> bool:
+        """Whether the recipe with this change is one, and fits."""
+        changed = _changed(self.recipe, change)
+        if changed is None:
+            return False
+        try:
+            return planned(changed, self.hardware, self.shape, self.launch).fits
+        except RecipeError:
+            return False
+
+    def longest_with(self, change: Mapping[str, Any]) -> int:
+        """Tokens that fit with this change; 0: none."""
+        changed = _changed(self.recipe, change)
+        if changed is None:
+            return 0
+        given, most = (self.hardware, self.shape, self.launch), self.recipe.data.max_tokens
+        try:
+            return longest_tokens(changed, *given, step=STEP_TOKENS, most=most)
+        except RecipeError:
+            return 0
+
+    def more_host_memory(self) -> str:
+        """The usual size of host memory that would do, if that is all that is missing; else nothing."""
+        if self.hardware.device == "cpu":
+            return ""
+        for size in HOST_SIZES:
+            larger = replace(self.hardware, ram_bytes=size * GIB)
+            enough = planned(self.recipe, larger, self.shape, self.launch).fits
+            if enough and larger.ram_bytes > self.hardware.ram_bytes:
+                return f"Cheapest way out: a machine with {size} GiB of host memory."
+        return ""
+
+
+def _changed(recipe: Recipe, change: Mapping[str, Any]) -> Recipe | None:
+    """The recipe with settings changed; None: that is no recipe."""
+    fields = recipe.model_dump()
+    for name, value in change.items():
+        group, _, key = name.partition(".")
+        if key:
+            fields[group][key] = value
+        else:
+            fields[group] = value
+    try:
+        return Recipe.model_validate(fields)
+    except ValidationError:
+        return None

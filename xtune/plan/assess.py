@@ -1,22 +1,20 @@
 """What `xtune plan` answers about a recipe and a machine: whether it fits, how long, how fast, and what would help."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from xtune.hardware import Hardware
 from xtune.memory import GIB, ModelShape, Workload, disk_items
 from xtune.memory.predict import optimizer_bytes, trained_parameters
-from xtune.plan.advice import cheapest_change
+from xtune.plan.advice import STEP_TOKENS, cheapest_change
 from xtune.plan.cards import known_card
+from xtune.plan.question import longest_tokens
 from xtune.plan.resolve import decide
 from xtune.plan.speed import tokens_per_second
 from xtune.plan.types import Plan
 from xtune.recipe import Recipe
 from xtune.shown import Shown
-
-STEP_TOKENS = 64
-"""Longest contexts are searched to a multiple of so many tokens."""
 
 LONGEST_TOKENS = 2**22
 
@@ -34,7 +32,7 @@ class Assessment(Shown):
     """The cheapest change with which it would fit; empty if it does."""
 
     longest_tokens: int
-    """Longest sequence that fits with one in a forward pass, everything else as asked; 0: none."""
+    """Longest sequence that fits, everything else as asked, to a multiple of `STEP_TOKENS`; 0: none."""
 
     host_bytes: int
     disk_bytes: int
@@ -73,7 +71,7 @@ class Assessment(Shown):
         yield ""
         yield from self.plan.lines()
         yield ""
-        yield f"longest sequence  {self.longest_tokens:,} tokens fit, one at a time (computed)"
+        yield f"longest sequence  {self.longest_tokens:,} tokens fit (computed)"
         yield f"host memory       {self.host_bytes / GIB:.1f} GiB (computed)"
         yield f"disk              {self.disk_bytes / GIB:.1f} GiB for weights, checkpoints and result (computed)"
         yield from self._speed()
@@ -109,36 +107,14 @@ def assess(
         fits=found.fits,
         peak_bytes=found.predicted.peak_bytes,
         budget_bytes=limits.budget_bytes,
-        advice="" if found.fits else cheapest_change(shape, found, limits),
-        longest_tokens=_longest(recipe, hardware, shape),
+        advice="" if found.fits else cheapest_change(recipe, hardware, shape),
+        longest_tokens=longest_tokens(
+            recipe, hardware, shape, step=STEP_TOKENS, most=LONGEST_TOKENS
+        ),
         host_bytes=found.host_bytes,
         disk_bytes=_disk_bytes(shape, found.work, recipe),
         tokens_per_s=tokens_per_second(shape, found.work, card) if card else None,
     )
-
-
-def _longest(recipe: Recipe, hardware: Hardware, shape: ModelShape) -> int:
-    """The longest sequence that fits with one row a pass, to a multiple of `STEP_TOKENS`."""
-
-    def fits(steps: int) -> bool:
-        data = recipe.data.model_copy(update={"max_tokens": steps * STEP_TOKENS})
-        train = recipe.train.model_copy(update={"micro_batch_size": 1, "batch_size": 1})
-        changed = recipe.model_copy(update={"data": data, "train": train})
-        return decide(changed, hardware, shape)[1].fits
-
-    return STEP_TOKENS * _largest(fits, LONGEST_TOKENS // STEP_TOKENS)
-
-
-def _largest(holds: Callable[[int], bool], most: int) -> int:
-    """The largest number from 1 to `most` for which it holds, 0 if for none; it holds for all below."""
-    low, high = 0, 1
-    while high <= most and holds(high):
-        low, high = high, high * 2
-    high = min(high, most + 1)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if holds(middle) else (low, middle)
-    return low
 
 
 def _disk_bytes(shape: ModelShape, work: Workload, recipe: Recipe) -> int:

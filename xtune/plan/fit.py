@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
-from typing import Any
+from typing import Any, TypeAlias
 
 from xtune.hardware import Hardware
 from xtune.memory import (
@@ -99,38 +99,80 @@ def budget_bytes(hardware: Hardware, world_size: int) -> int:
     return min(hardware.vram_bytes, hardware.vram_free_bytes + CONTEXT_BYTES[hardware.device])
 
 
+_Failed: TypeAlias = tuple[tuple[int, float], Workload, Techniques]
+"""What does not fit: the least it takes (`_excess`), and what it is."""
+
+
 def fit(shape: ModelShape, works: Iterable[Workload], limits: Limits) -> Fit:
     """The first of `works`, best first, that fits with some split, memory techniques and loss chunk.
 
     If none fits, the smallest of all that were tried, with `fits` false.
     """
-    tried: list[Fit] = []
-    candidates = [
-        replace(
-            work, loss_chunk_tokens=chunk, tile_tokens=limits.tile_tokens or tile_tokens(limits)
-        )
+    failed: list[_Failed] = []
+    candidates = _candidates(shape, works, limits)
+    for sets in ladder(shape, candidates[0], limits.hardware, _asked(limits)):
+        for work in candidates:
+            found = _search(shape, work, sets, limits, failed)
+            if found is not None:
+                return found
+    return replace(_smallest(shape, failed, limits), fits=False)
+
+
+def longest(
+    shape: ModelShape, works: Iterable[Workload], limits: Limits, *, step: int, most: int
+) -> int:
+    """The most tokens of a sequence, a multiple of `step` up to `most`, at which some of `works` fits; 0: none.
+
+    Each workload and set of techniques is asked whether it holds one step more than the best so far, and only if so how much
+    more: what fits at a length fits at every shorter one.
+    """
+    candidates = _candidates(shape, works, limits)
+    ladders = ladder(shape, candidates[0], limits.hardware, _asked(limits))
+    best = 0
+    # the slowest first: they hold the most
+    for techniques in reversed([each for sets in ladders for each in sets]):
+        for work in candidates:
+
+            def holds(steps: int, work: Workload = work, each: Techniques = techniques) -> bool:
+                longer = replace(work, tokens=steps * step)
+                least = _least(shape, longer, each, limits)
+                return least.is_within(limits) and bool(_most_rows(shape, longer, each, limits))
+
+            best = _largest(holds, best, most // step)
+    return step * best
+
+
+def _largest(holds: Callable[[int], bool], known: int, most: int) -> int:
+    """The largest number from `known` to `most` for which it holds, `known` if for none; if it holds it does for all below."""
+    low, stride = known, 1
+    while low + stride <= most and holds(low + stride):
+        low, stride = low + stride, 2 * stride
+    high = min(low + stride, most + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
+
+
+def _candidates(shape: ModelShape, works: Iterable[Workload], limits: Limits) -> list[Workload]:
+    tile = limits.tile_tokens or tile_tokens(limits)
+    return [
+        replace(work, loss_chunk_tokens=chunk, tile_tokens=tile)
         for work in works
         for chunk in _chunks(shape, limits)
     ]
+
+
+def _asked(limits: Limits) -> dict[str, Any]:
     asked = dict(limits.asked)
     if limits.rows is not None and limits.rows < limits.share:
         asked.setdefault("fused_step", False)  # it would be one pass
-    for sets in ladder(shape, candidates[0], limits.hardware, asked):
-        for work in candidates:
-            found = _search(shape, work, sets, limits)
-            if found.is_within(limits):
-                return found
-            tried.append(found)
-    return replace(min(tried, key=_excess(limits)), fits=False)
+    return asked
 
 
-def _excess(limits: Limits) -> Callable[[Fit], tuple[int, float]]:
+def _excess(found: Fit, limits: Limits) -> tuple[int, float]:
     """What is smallest on the device, and of those that fit there, on the host."""
-
-    def excess(found: Fit) -> tuple[int, float]:
-        return max(found.predicted.peak_bytes, limits.budget_bytes), found.host_bytes
-
-    return excess
+    return max(found.predicted.peak_bytes, limits.budget_bytes), found.host_bytes
 
 
 def tile_tokens(limits: Limits) -> int:
@@ -138,29 +180,68 @@ def tile_tokens(limits: Limits) -> int:
     return TILE_TOKENS.get(limits.hardware.device, 4096)
 
 
-def _search(shape: ModelShape, work: Workload, sets: Sequence[Techniques], limits: Limits) -> Fit:
-    """The fastest setting of one workload that fits, or its smallest."""
+def _search(
+    shape: ModelShape,
+    work: Workload,
+    sets: Sequence[Techniques],
+    limits: Limits,
+    failed: list[_Failed],
+) -> Fit | None:
+    """The fastest setting of one workload that fits; what does not is noted in `failed`."""
     fitting: list[Fit] = []
-    others: list[Fit] = []
     for techniques in sets:
-        found = _most_rows(shape, work, techniques, limits)
-        (fitting if found.is_within(limits) else others).append(found)
-        if fitting and _is_enough(fitting[0].work, limits):
+        least = _least(shape, work, techniques, limits)
+        found = _most_rows(shape, work, techniques, limits) if least.is_within(limits) else None
+        if found is None:
+            failed.append((_excess(least, limits), work, techniques))
+            continue
+        fitting.append(found)
+        if _is_enough(fitting[0].work, limits):
             break
-    if fitting:
-        return max(fitting, key=lambda each: each.work.rows)
-    return min(others, key=_peak)
+    return max(fitting, key=lambda each: each.work.rows) if fitting else None
 
 
-def _most_rows(shape: ModelShape, work: Workload, techniques: Techniques, limits: Limits) -> Fit:
-    """The workload with as many rows a pass as fit, or its smallest: fewer rows a pass may need more gradients at once."""
-    tried: list[Fit] = []
-    # a step fused into the backward pass is one pass
-    for rows in (limits.share,) if techniques.fused_step else _row_counts(limits, work.tokens):
-        tried.append(_predict(shape, split(work, rows, limits.share), techniques))
-        if tried[-1].is_within(limits):
-            return tried[-1]
-    return min(tried, key=_peak)
+def _most_rows(
+    shape: ModelShape, work: Workload, techniques: Techniques, limits: Limits
+) -> Fit | None:
+    """The workload with as many rows a pass as fit, if any do."""
+    for each in _splits(work, techniques, limits):
+        found = computed(shape, each)
+        if found.is_within(limits):
+            return found
+    return None
+
+
+def _splits(work: Workload, techniques: Techniques, limits: Limits) -> Iterator[Workload]:
+    """The workload in passes, fewest first; a step fused into the backward pass is one pass."""
+    fused = techniques.fused_step
+    for rows in (limits.share,) if fused else _row_counts(limits, work.tokens):
+        yield techniques.applied(split(work, rows, limits.share))
+
+
+def _least(shape: ModelShape, work: Workload, techniques: Techniques, limits: Limits) -> Fit:
+    """What no split takes less than: one row a pass, and no gradients of an earlier one."""
+    rows = limits.share if techniques.fused_step else 1
+    return computed(shape, techniques.applied(replace(work, rows=rows, accumulation_steps=1)))
+
+
+def _smallest(shape: ModelShape, failed: Sequence[_Failed], limits: Limits) -> Fit:
+    """Of what does not fit the smallest, in the split in which it takes least: fewer rows a pass may need more gradients at once.
+
+    Raises:
+        ValueError: Nothing was tried.
+    """
+    best: Fit | None = None
+    for least, work, techniques in sorted(failed, key=lambda each: each[0]):
+        if best is not None and least >= _excess(best, limits):
+            break
+        splits = _splits(work, techniques, limits)
+        found = min((computed(shape, each) for each in splits), key=_peak)
+        if best is None or _excess(found, limits) < _excess(best, limits):
+            best = found
+    if best is None:
+        raise ValueError("no set of techniques was tried")
+    return best
 
 
 def _peak(found: Fit) -> int:
@@ -199,10 +280,6 @@ def split(work: Workload, most: int, share: int) -> Workload:
     """Cut a share into forward passes of at most `most` rows, as even as they go: 12 at most 8 is 6 + 6."""
     passes = ceil(share / most)
     return replace(work, rows=ceil(share / passes), accumulation_steps=passes)
-
-
-def _predict(shape: ModelShape, work: Workload, techniques: Techniques) -> Fit:
-    return computed(shape, techniques.applied(work))
 
 
 def computed(shape: ModelShape, work: Workload) -> Fit:

@@ -54,14 +54,14 @@ def further_down(
     budget = int(min(LESS, usable) * min(peak, budget_bytes(hardware, launch.world_size)))
     train = plan.recipe.train.model_copy(update={"optimizer": plan.optimizer.value})
     recipe = plan.recipe.model_copy(update={"train": train})
-    smaller, found, limits = decide(
+    smaller, found, _ = decide(
         recipe, _with_memory(hardware, budget, launch), shape, launch=launch, narrower=False
     )
     if not found.fits:
         raise HardwareError(
             f"Memory ran out with a computed peak of {peak / GIB:.2f} GiB, and nothing that the recipe leaves open takes "
             "a tenth less.",
-            advice=cheapest_change(shape, found, limits),
+            advice=cheapest_change(recipe, hardware, shape, launch),
         )
     chosen: dict[str, Any] = {name: getattr(smaller, name) for name in STEP_CHOICES}
     return replace(plan, predicted=smaller.predicted, **chosen)

@@ -144,6 +144,15 @@ def decide_attention(
     return Choice("sdpa", "torch's own fused attention; runs everywhere")
 
 
+def has_flash(hardware: Hardware, shape: ModelShape, compute: str) -> bool:
+    """Whether torch's flash attention takes a model's heads; the kernels of other devices than CUDA's do as well as it."""
+    if hardware.device != "cuda":
+        return True
+    capability = hardware.compute_capability or BFLOAT16_CAPABILITY
+    narrow = shape.head_dim <= FLASH_ATTENTION_HEAD_DIM
+    return capability >= BFLOAT16_CAPABILITY and compute != "float32" and narrow
+
+
 def _attention_problem(
     asked: str, hardware: Hardware, shape: ModelShape, compute: str
 ) -> Problem | None:

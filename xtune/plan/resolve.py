@@ -1,24 +1,15 @@
 """`resolve`: every question that a recipe leaves open is answered, with a reason; nothing is loaded or run."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from math import ceil
-from typing import Any
 
-from xtune.errors import Problem, RecipeError
 from xtune.hardware import Hardware, Launch
-from xtune.memory import GIB, ModelShape, Workload, checkpoint_bytes
+from xtune.memory import GIB, ModelShape, checkpoint_bytes
 from xtune.plan.advice import require_fit
-from xtune.plan.checks import check_machine, fused_problem
-from xtune.plan.fit import Fit, Limits, budget_bytes, fit
-from xtune.plan.precision import decide_attention, decide_precision, follow
-from xtune.plan.techniques import can_be_fused
+from xtune.plan.fit import Fit, Limits, fit
+from xtune.plan.precision import follow
+from xtune.plan.question import ASKED, ONE_PROCESS, SETTINGS, ask
 from xtune.plan.types import Choice, Plan
 from xtune.recipe import LowRank, QLoRA, Recipe
-
-ASKED = "asked for in the recipe"
-
-ONE_PROCESS = Launch()
 
 
 def resolve(
@@ -36,7 +27,7 @@ def resolve(
         HardwareError: The computed memory exceeds the device's; with the cheapest way out.
     """
     plan, found, limits = decide(recipe, hardware, shape, launch=launch, recipe_name=recipe_name)
-    require_fit(shape, found, limits)
+    require_fit(recipe, hardware, shape, launch, (found, limits))
     return plan
 
 
@@ -56,31 +47,10 @@ def decide(
     Raises:
         RecipeError: As in `resolve`.
     """
-    problems: list[Problem] = []
-    formats = decide_precision(recipe, hardware, problems)
-    attention = decide_attention(recipe, hardware, shape, formats.compute.value, problems)
-    problems += check_machine(recipe, hardware, launch)
-    if problems:
-        raise RecipeError(problems)
-    packing = _packing(recipe)
-    work = replace(
-        _method_workload(recipe, shape),
-        tokens=recipe.data.max_tokens,
-        weight_dtype=formats.weight.value,
-        compute_dtype=formats.compute.value,
-        packing=packing.value,
-        attention=attention.value,
-        device=hardware.device,
-        world_size=launch.world_size,
-        subspace_rank=recipe.train.subspace_rank,
-        clipped=recipe.train.max_grad_norm is not None,
-    )
-    setting = "memory.base` is host" if trains_on_host(recipe) else "memory.fused_step` is on"
-    fused = recipe.memory.fused_step is True or trains_on_host(recipe)
-    if fused and not can_be_fused(work):
-        raise RecipeError([fused_problem(work, setting)])
-    limits = _limits(recipe, hardware, launch)
-    found = fit(shape, _candidates(recipe, hardware, work, narrower=narrower), limits)
+    question = ask(recipe, hardware, shape, launch, narrower=narrower)
+    formats, attention, packing = question.formats, question.attention, question.packing
+    limits = question.limits
+    found = fit(shape, question.works, limits)
     if found.work.weight_dtype != formats.weight.value:
         held = Choice(found.work.weight_dtype, "float32 master weights do not fit here")
         formats = follow(recipe, held, formats.compute)
@@ -116,89 +86,6 @@ def decide(
     return plan, found, limits
 
 
-def _method_workload(recipe: Recipe, shape: ModelShape) -> Workload:
-    method = recipe.method
-    work = Workload(method=method.type, tokens=recipe.data.max_tokens)
-    if not isinstance(method, LowRank):
-        return work
-    tables = {"lm_head", "embed_tokens"}
-    saved = sum(name.rpartition(".")[2] in tables for name in method.modules_to_save)
-    work = replace(
-        work,
-        rank=method.rank,
-        targets=method.targets,
-        dora=method.dora,
-        saved_parameters=saved * shape.embedding_parameters,
-        new_tokens=len(method.new_tokens),
-    )
-    if isinstance(method, QLoRA):
-        double = method.double_quantization is not False and method.quantization != "int8"
-        work = replace(work, quantization=method.quantization, double_quantization=double)
-    return work
-
-
-def _limits(recipe: Recipe, hardware: Hardware, launch: Launch) -> Limits:
-    share = ceil(recipe.train.batch_size / launch.world_size)
-    rows, memory = recipe.train.micro_batch_size, recipe.memory
-    return Limits(
-        hardware=hardware,
-        budget_bytes=budget_bytes(hardware, launch.world_size),
-        share=share,
-        rows=None if rows == "auto" else min(rows, share),
-        asked=_asked(recipe),
-        tile_tokens=None if memory.tile_tokens == "auto" else memory.tile_tokens,
-        loss_chunk_tokens=None if memory.loss_chunk_tokens == "auto" else memory.loss_chunk_tokens,
-    )
-
-
-_SETTINGS: Mapping[str, str] = {
-    "gradient_checkpointing": "gradient_checkpointing",
-    "frugal": "frugal_layers",
-    "checkpoint_place": "checkpoints",
-    "base_place": "base",
-    "embeddings_place": "embeddings",
-    "head_form": "head",
-    "states_place": "optimizer_states",
-    "fused_step": "fused_step",
-}
-"""Techniques and what they are called under `memory` in a recipe."""
-
-
-def _asked(recipe: Recipe) -> dict[str, Any]:
-    """The techniques that the recipe fixes; a compiled model's layers are left whole and where they are."""
-    wanted = {name: getattr(recipe.memory, setting) for name, setting in _SETTINGS.items()}
-    if recipe.train.compile:
-        whole = {"frugal": False, "checkpoint_place": "device", "base_place": "device"}
-        wanted.update({name: value for name, value in whole.items() if wanted[name] == "auto"})
-    if trains_on_host(recipe):
-        wanted.update(fused_step=True, states_place="host", gradient_checkpointing=True)
-    return {name: value for name, value in wanted.items() if value != "auto"}
-
-
-def trains_on_host(recipe: Recipe) -> bool:
-    """Whether layers shall be trained where they rest, which takes more with it."""
-    return recipe.method.type == "full" and recipe.memory.base == "host"
-
-
-def _candidates(
-    recipe: Recipe, hardware: Hardware, work: Workload, *, narrower: bool
-) -> Iterator[Workload]:
-    """Weight dtypes and optimizers that the recipe allows, best first."""
-    dtypes = [work.weight_dtype]
-    is_auto_full = recipe.method.type == "full" and recipe.model.dtype == "auto"
-    if narrower and is_auto_full and work.compute_dtype == "bfloat16":
-        dtypes.append("bfloat16")
-    optimizers = [recipe.train.optimizer]
-    if recipe.train.optimizer == "auto":
-        eight_bits = hardware.device == "cuda" and "bitsandbytes" in hardware.packages
-        optimizers = ["adamw_8bit", "paged_adamw_8bit"] if eight_bits else ["adamw"]
-        if recipe.method.type != "full" and eight_bits:
-            optimizers.insert(0, "adamw")
-    for dtype in dtypes:
-        for optimizer in optimizers:
-            yield replace(work, weight_dtype=dtype, optimizer=optimizer)
-
-
 def _optimizer(recipe: Recipe, name: str, hardware: Hardware) -> Choice[str]:
     if recipe.train.optimizer != "auto":
         paged = name.startswith("paged") and hardware.device == "cpu"
@@ -219,14 +106,6 @@ def _alpha(recipe: Recipe) -> Choice[float]:
     if method.alpha is not None:
         return Choice(method.alpha, ASKED)
     return Choice(2.0 * method.rank, f"twice the rank, {method.rank}")
-
-
-def _packing(recipe: Recipe) -> Choice[bool]:
-    if recipe.data.packing != "auto":
-        return Choice(recipe.data.packing, ASKED)
-    if recipe.stage == "pretrain":
-        return Choice(True, "texts fill whole sequences, isolated from one another")
-    return Choice(False, "a step then holds as many conversations as `train.batch_size` says")
 
 
 def _over_length(recipe: Recipe) -> Choice[str]:
@@ -317,7 +196,7 @@ _STATES = {"device": "they are where the step is", "host": "they do not fit on t
 
 def _place(recipe: Recipe, found: Fit, name: str, reasons: Mapping[str, str]) -> Choice[str]:
     value = getattr(found.work, name)
-    asked = getattr(recipe.memory, _SETTINGS[name]) != "auto"
+    asked = getattr(recipe.memory, SETTINGS[name]) != "auto"
     return Choice(value, ASKED if asked else reasons[value])
 
 
@@ -350,7 +229,7 @@ def run_folder(recipe: Recipe, recipe_name: str) -> Choice[str]:
 
 def _notes(recipe: Recipe, hardware: Hardware, shape: ModelShape) -> Iterator[str]:
     if recipe.train.evaluate_every is not None and recipe.data.evaluate is None:
-        yield "`train.evaluate_every` does nothing without held-out rows; set `data.evaluate`."
+        yield "`train.evaluate_every` does nothing without held-out rows; set `data.evaluate`, unless a folder in `data.train` has a split of them."
     limit = shape.max_positions
     if limit is not None and recipe.data.max_tokens > limit:
         yield f"`data.max_tokens` is {recipe.data.max_tokens}, beyond the {limit} positions of this model."

@@ -25,6 +25,13 @@ HOST_CORES = 8
 HOST_STEP_SECONDS = 1e-9
 """Of one core for a weight with states of 16 or 32 bits (measured under load on one AMD EPYC core, 2026-11-29)."""
 
+WAIT_SECONDS = 1e-4
+"""What a forward pass through an 8-bit layer costs beside its arithmetic: bitsandbytes 0.50 asks the device whether an input is an
+outlier, and nothing is queued behind that until it answers; ours, a dozen launches of kernels."""
+
+MATRICES = 7
+"""Linear layers of a decoder layer: four around attention, three in the MLP."""
+
 CROSSING_BYTES = 12
 """Bytes of a weight with states of 8 bits in host memory that cross the link in a step: states and float32 number, both ways."""
 
@@ -40,8 +47,8 @@ def seconds(shape: ModelShape, work: Workload, card: Card) -> float:
     A token costs two operations a weight in every pass through it: forward, the gradient of the input, the gradient of
     the weight where it is trained, and forward again where layers are computed again. Causal attention over n tokens
     costs each 2 n times the width of the queries, and 2.5 times that backward; a frugal layer computes it once more.
-    4-bit weights are expanded in every pass of every micro-batch: read, written and read again. What waits elsewhere
-    crosses the link, or comes from the disk, mostly while the device computes.
+    4-bit weights are expanded in every pass of every micro-batch: read, written and read again; 8-bit layers wait for the
+    host besides. What waits elsewhere crosses the link, or comes from the disk, mostly while the device computes.
     """
     n, again = work.positions, int(work.gradient_checkpointing)
     passes = 2 + again + (work.method == "full")
@@ -54,12 +61,22 @@ def seconds(shape: ModelShape, work: Workload, card: Card) -> float:
     if work.quantization is not None:
         expanded = 0.5 + 2 * work.compute_bytes
         computing += passes * shape.linear_weights * expanded / card.bandwidth
+    computing += _waiting(shape, work)
     crossing, from_disk = _moved_bytes(shape, work)
     if work.fused_step and work.clipped:  # all gradients once for their norm, and once more
         computing, crossing, from_disk = 2 * computing, 2 * crossing, 2 * from_disk
     stepping = _host_step(shape, work, card) / work.accumulation_steps
     copying = max(crossing / card.link, from_disk / DISK_BANDWIDTH)
     return max(computing, copying) + HIDDEN_COST * min(computing, copying) + stepping
+
+
+def _waiting(shape: ModelShape, work: Workload) -> float:
+    """Seconds in which the device of an 8-bit base waits for the host: once for every forward pass of a matrix, or of its tile."""
+    if work.quantization != "int8":
+        return 0.0
+    tiles = ceil(work.tokens / work.tile_tokens) if work.frugal else 1
+    passes = 1 + int(work.gradient_checkpointing)
+    return passes * tiles * MATRICES * shape.layers * WAIT_SECONDS
 
 
 def _moved_bytes(shape: ModelShape, work: Workload) -> tuple[float, float]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from xtune.memory import Prediction
-from xtune.recipe import Recipe
+from xtune.recipe import QLoRA, Recipe
 
 T = TypeVar("T")
 
@@ -85,6 +85,18 @@ class Plan:
 
     notes: tuple[str, ...] = ()
     """What a person should know besides: nothing that stops the run."""
+
+    @property
+    def shelves_layers(self) -> bool:
+        """Whether whole layers are computed again by `xtune.kernels.shelved` and not by transformers (`Workload.is_shelved`).
+
+        A compiled model's are not.
+        """
+        method = self.recipe.method
+        away = self.checkpoints.value != "device" or self.base.value != "device"
+        keeps_aside = isinstance(method, QLoRA) and method.quantization == "int8"
+        again = self.gradient_checkpointing.value and not self.frugal_layers.value
+        return again and (away or (keeps_aside and not self.recipe.train.compile))
 
     def choices(self) -> dict[str, Choice[Any]]:
         """Each decided name with its value and reason, in the order above."""

@@ -63,10 +63,10 @@ class Source(Spec):
     """Our name of a column to the source's; default: as `data.columns` says."""
 
     split: Text = "train"
-    """Split of a hub's data set."""
+    """Split of a hub's data set, or of a folder whose card or file names tell splits."""
 
     subset: Text | None = None
-    """Subset (configuration) of a hub's data set."""
+    """Subset (configuration) of a hub's data set, or of a folder whose card names subsets."""
 
     revision: Text | None = None
     """Branch, tag or commit of a hub's data set."""
@@ -100,7 +100,7 @@ class Data(Spec):
     """Files, folders, globs, `hf:` and `modelscope:` ids, `set:` names; one or a list, each a text or with `source`, `weight` ..."""
 
     evaluate: Sources | Fraction | None = None
-    """Held-out files; or a fraction of the training rows, split off by seed; or nothing."""
+    """Held-out files; or a fraction of the training rows, split off by seed (0: nothing); default: the `validation` or `test` split of folders in `data.train` that have splits, else nothing."""
 
     format: RowFormat = "auto"
     """Shape of the rows; `auto` detects it from each file's columns and says what it found."""

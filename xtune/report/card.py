@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from xtune.data.folder_splits import evaluation_sources
 from xtune.recipe import Recipe
 from xtune.recipe.models import Full, LowRank, QLoRA
 from xtune.recipe.read import read_recipe
@@ -293,7 +294,7 @@ class _Facts:
             "- Whatever limits and licence terms the base model has, this has as well.",
             f"- Sequences above {self.recipe.data.max_tokens} tokens were not trained on.",
         ]
-        if self.recipe.data.evaluate is None:
+        if evaluation_sources(self.recipe.data) is None:
             lines.append(
                 "- No rows were held out, so nothing shows how it does on rows it has not seen."
             )

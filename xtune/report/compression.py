@@ -19,7 +19,7 @@ from xtune.data.problems import Problems, refuse
 from xtune.data.rows import RowReader
 from xtune.data.sources import find_files
 from xtune.data.types import Document
-from xtune.models.load import load_tokenizer
+from xtune.models.tokenizer import load_tokenizer
 from xtune.recipe.models import Model
 from xtune.report.printed import Printed
 from xtune.shown import visible

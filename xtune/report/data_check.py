@@ -1,6 +1,6 @@
 """What is known of a recipe's data as one report, for a terminal, a program and a notebook, with the verdict."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import chain
@@ -9,18 +9,21 @@ from typing import IO, Any
 from rich.console import Console
 from rich.table import Table
 
-from xtune.data.report import Count, DataReport, SetReport, left_out_lines
+from xtune.data.report import Count, DataReport, SetReport, few_files, left_out_lines
 from xtune.errors import XtuneError
 from xtune.plan import Plan
 from xtune.report.opened import OpenedData
 from xtune.report.pieces import Reader
 from xtune.report.printed import Printed
-from xtune.report.survey import UNCLEAR, Survey, survey
+from xtune.report.survey import UNCLEAR, FileShare, Survey, survey
 from xtune.shown import visible
 
 READY = "Ready to train."
 MIN_WIDTH = 60
 """Columns below which bars and tables are not squeezed further."""
+
+_FILES = 20
+"""Files that are named one by one; a folder may hold thousands. The JSON has them all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +103,7 @@ class DataCheck(Printed):
         )
 
     def _lines(self, report: DataReport, width: int) -> Iterator[str]:
-        for line in chain.from_iterable(map(left_out_lines, report.files)):
+        for line in chain.from_iterable(map(left_out_lines, few_files(report.files, _FILES))):
             yield f"\n{visible(line)}"
         yield ""
         if report.streaming:
@@ -155,7 +158,7 @@ def check_data(opened: OpenedData, *, name: str) -> DataCheck:
 
 def _files(report: DataReport) -> Table:
     table = _table("file", "rows", "format", "bytes")
-    for file in report.files:
+    for file in few_files(report.files, _FILES):
         formats = file.formats or {file.format: file.rows}
         words = (
             ", ".join(f"{count:,} {name}" for name, count in formats.items())
@@ -198,7 +201,7 @@ def _set_lines(name: str, part: SetReport, found: Survey, width: int) -> Iterato
         yield from (f"  {line}" for line in found.lengths.lines(width - 2))
     if len(found.files) > 1:
         yield f"\n{name}: what comes from each file"
-        for share in found.files:
+        for share in _few(found.files):
             yield f"  {visible(share.name)}: {_rows(share.rows)}, {share.tokens:,} tokens, {share.trained_tokens:,} trained on"
     if set(found.languages) - {UNCLEAR}:
         of = "" if found.looked_at == part.sequences else f" (of {found.looked_at:,} rows)"
@@ -207,6 +210,20 @@ def _set_lines(name: str, part: SetReport, found: Survey, width: int) -> Iterato
     repeats = {"exact repeats of an earlier row": part.duplicates} if part.duplicates.rows else {}
     for heading, counts in (("dropped", part.dropped), ("note", part.notes | repeats)):
         yield from _counted(f"{name}: {heading}", counts.items())
+
+
+def _few(shares: Sequence[FileShare]) -> Iterator[FileShare]:
+    """The shares of the first files, and one of all others together."""
+    whole = len(shares) if len(shares) <= _FILES else _FILES - 1
+    yield from shares[:whole]
+    if others := shares[whole:]:
+        yield FileShare(
+            name=f"{len(others):,} other files",
+            rows=sum(share.rows for share in others),
+            sequences=sum(share.sequences for share in others),
+            tokens=sum(share.tokens for share in others),
+            trained_tokens=sum(share.trained_tokens for share in others),
+        )
 
 
 def _counted(heading: str, counts: Iterable[tuple[str, Count]]) -> Iterator[str]:

@@ -9,7 +9,8 @@ from xtune.data.prepare import SILENT, Listener, Prepared, prepare
 from xtune.errors import DataError, HardwareError
 from xtune.hardware import Hardware, detect, launch
 from xtune.memory import ModelShape
-from xtune.models.load import load_tokenizer, read_config
+from xtune.models.source import read_config
+from xtune.models.tokenizer import load_tokenizer
 from xtune.plan import Plan, resolve
 from xtune.recipe import Recipe
 from xtune.recipe.read import parse_recipe

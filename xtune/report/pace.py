@@ -95,8 +95,10 @@ def duration_text(seconds: float | None) -> str:
 
 
 def bytes_text(count: int) -> str:
-    """Bytes in binary units: "512 MiB", "6.1 GiB"."""
+    """Bytes in binary units: "0.4 MiB", "512 MiB", "6.1 GiB"."""
     mebibytes = count / 2**20
+    if 0 < mebibytes < 10:  # an adapter of a small model
+        return f"{mebibytes:.1f} MiB"
     return f"{mebibytes:.0f} MiB" if mebibytes < 1024 else f"{mebibytes / 1024:.1f} GiB"
 
 

@@ -14,6 +14,7 @@ from xtune.errors import RunError
 from xtune.report.html import page_html, table_html
 from xtune.report.pace import bytes_text, duration_text, rate_text
 from xtune.report.run_files import RunFiles, is_finite
+from xtune.report.task_results import TaskResult, read_task_results
 from xtune.run.folder import RECIPE
 from xtune.run.lock import is_held
 from xtune.shown import visible
@@ -44,6 +45,9 @@ class ListedRun:
 
     numbers: Mapping[str, Any]
     """Losses in nats per trained token, exact match in 0 to 1, tokens/s, seconds, bytes; None where unknown."""
+
+    tasks: Sequence[TaskResult] = ()
+    """What evaluations on tasks found."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +81,7 @@ class RunList:
                     "steps": run.steps,
                     "problem": run.problem,
                     **run.numbers,
+                    "tasks": [one.to_json() for one in run.tasks],
                     "settings": {name: run.settings.get(name) for name in names},
                 }
                 for run in self.runs
@@ -84,9 +89,9 @@ class RunList:
         }
 
     def table(self) -> RenderableType:
-        """Two tables for a terminal: how the runs did, and in what they differ."""
+        """Tables for a terminal: how the runs did, in what they differ, and what tasks found."""
         tables: list[RenderableType] = []
-        for head, rows in (self._results(), self._settings()):
+        for head, rows in (self._results(), self._settings(), self._tasks()):
             if rows:
                 tables += [_table(head, rows), Text()]
         problems = [f"{run.name}: {run.problem}" for run in self.runs if run.problem]
@@ -116,9 +121,21 @@ class RunList:
         ]
         return ("run", *names), rows if names else []
 
+    def _tasks(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """A row for everything that a run was asked, and the runs beside one another."""
+        asked = [run for run in self.runs if run.tasks]
+        by_run = [{one.name: one for one in run.tasks} for run in asked]
+        names = dict.fromkeys(name for results in by_run for name in results)
+        rows = []
+        for name in names:
+            found = [results.get(name) for results in by_run]
+            rows.append((name, *("-" if one is None else one.change for one in found)))
+        return ("task, base \N{RIGHTWARDS ARROW} tuned", *(run.name for run in asked)), rows
+
     def _repr_html_(self) -> str:
         tables = "<p></p>".join(
-            table_html(*part, css="wide") for part in (self._results(), self._settings())
+            table_html(*part, css="wide")
+            for part in (self._results(), self._settings(), self._tasks())
         )
         problems = "".join(
             f'<p class="bad">{escape(f"{run.name}: {run.problem}")}</p>'
@@ -188,7 +205,9 @@ def _listed(path: Path, folder: Path) -> ListedRun:
         return ListedRun(
             name=name, state="broken", steps="", problem=problem, settings={}, numbers={}
         )
-    problem = f"damaged: {', '.join(files.damaged)}" if files.damaged else ""
+    tasks, unread = read_task_results(path)
+    damaged = [*files.damaged, *unread]
+    problem = f"damaged: {', '.join(damaged)}" if damaged else ""
     state = files.state.replace("_", " ")
     if files.state == "running" and not is_held(path):
         problem = "; ".join(
@@ -202,6 +221,7 @@ def _listed(path: Path, folder: Path) -> ListedRun:
         steps=files.steps_text,
         problem=problem,
         settings=dict(_flat(files.recipe)),
+        tasks=tasks,
         numbers={
             "loss": files.last_loss,
             "held_out_loss": held_out[1] if held_out else None,

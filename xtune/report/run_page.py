@@ -11,6 +11,7 @@ from xtune.report.html import lines_html, page_html, table_html, text_html
 from xtune.report.pace import bytes_text
 from xtune.report.picture import Series
 from xtune.report.run_files import RunFiles, Sample, is_finite
+from xtune.report.task_results import read_task_results
 from xtune.run.durable import write_text
 
 REPORT = "report.html"
@@ -171,15 +172,45 @@ def _evaluation(files: RunFiles) -> str:
         for key, value in after.items()
         if key not in UNSAID and _measure(value)
     ]
+    tasks = _tasks(files)
     if not rows:
-        return _none("It was not evaluated yet. To do so: xtune evaluate RUN")
+        return tasks or _none("It was not evaluated yet. To do so: xtune evaluate RUN")
     table = _intervals(files) + table_html(("measure", "base model", "tuned"), rows)
     fixed, broken = files.evaluation.get("fixed"), files.evaluation.get("broken")
     notes = [str(note) for note in _sequence(files.evaluation.get("notes"))]
     if isinstance(fixed, int) and isinstance(broken, int) and after.get("answers"):
         notes.insert(0, f"Rows that training fixed: {fixed:,}; that it broke: {broken:,}.")
     notes.append("A number behind \N{PLUS-MINUS SIGN} is one standard error.")
-    return table + "".join(f'<p class="note">{text_html(note)}</p>' for note in notes)
+    return table + "".join(f'<p class="note">{text_html(note)}</p>' for note in notes) + tasks
+
+
+def _tasks(files: RunFiles) -> str:
+    """The last result of every task that the run was asked."""
+    found, damaged = read_task_results(files.folder)
+    rows = [
+        (
+            f"{one.task} {one.language}",
+            one.measure,
+            one.how,
+            f"{one.questions:,}",
+            *map(_interval, (one.base, one.tuned, one.difference)),
+            one.verdict,
+        )
+        for one in found
+    ]
+    head = (
+        "task",
+        "measure",
+        "asked",
+        "questions",
+        "base model",
+        "tuned",
+        "difference, 95 % interval",
+        "verdict",
+    )
+    table = f"<h3>Tasks</h3>{table_html(head, rows, css='wide')}" if rows else ""
+    said = f"Damaged and left out: {', '.join(damaged)}."
+    return table + (f'<p class="note">{text_html(said)}</p>' if damaged else "")
 
 
 def _intervals(files: RunFiles) -> str:

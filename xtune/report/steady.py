@@ -7,6 +7,8 @@ from typing import TextIO
 
 from rich.console import Console
 
+from xtune.shown import for_stream
+
 
 class SteadyLines:
     """Lines in a stream, in whatever letters it can take."""
@@ -19,6 +21,7 @@ class SteadyLines:
         if self._stream is None:
             return
         try:
+            line = for_stream(line, self._stream)
             try:
                 self._stream.write(line + "\n")
             except UnicodeEncodeError:

@@ -10,7 +10,7 @@ from rich.console import Console
 from xtune.data.probe import Verdict, probe
 from xtune.data.problems import refuse
 from xtune.data.template import read_template
-from xtune.models.load import load_tokenizer
+from xtune.models.tokenizer import load_tokenizer
 from xtune.recipe.models import Model
 from xtune.report.printed import Printed
 from xtune.shown import visible

@@ -46,12 +46,20 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @contextmanager
-def explained(path: Path, *, kept: Callable[[], str]) -> Iterator[None]:
+def explained(
+    path: Path,
+    *,
+    kept: Callable[[], str],
+    again: str = "continue with --resume",
+    place: str = "run.folder",
+) -> Iterator[None]:
     """Turn the operating system's refusal of a write into what a person should read.
 
     Args:
         path: What is being written.
         kept: Says what is still whole, as a sentence.
+        again: What to do when the cause is gone.
+        place: What names where it is written.
 
     Raises:
         RunError: A write inside was refused: disk full, no permission, or another cause.
@@ -59,16 +67,16 @@ def explained(path: Path, *, kept: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        cause, advice = _explain(error)
+        cause, advice = _explain(error, again, place)
         raise RunError(f"{path} could not be written: {cause}. {kept()}", advice=advice) from error
 
 
-def _explain(error: OSError) -> tuple[str, str]:
+def _explain(error: OSError, again: str, place: str) -> tuple[str, str]:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return "the disk is full", "Free some space, then continue with --resume."
+        return "the disk is full", f"Free some space, then {again}."
     if error.errno == errno.EFBIG:
-        advice = "Raise the limit on file sizes (`ulimit -f`), then continue with --resume."
+        advice = f"Raise the limit on file sizes (`ulimit -f`), then {again}."
         return "the file would be larger than this system allows", advice
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR}:
-        return f"{error.strerror}", "Choose another run.folder."
-    return f"{error.strerror or error}", "Mend the cause, then continue with --resume."
+        return f"{error.strerror}", f"Choose another {place}."
+    return f"{error.strerror or error}", f"Mend the cause, then {again}."

@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
@@ -17,6 +18,7 @@ from xtune.serve.asked import Asked, ask_chat, ask_completion, find_served
 from xtune.serve.engine import Busy, Engine, Stopping
 from xtune.serve.guard import Guard, Receive, Scope, Send
 from xtune.serve.replies import ChatReply, CompletionReply, Reply, event
+from xtune.serve.tokens import DetokenizeRequest, TokenizeRequest, add_tokens
 from xtune.serve.wire import ApiError, Asking, ChatRequest, CompletionRequest, invalid, now
 
 log = logging.getLogger("xtune")
@@ -26,6 +28,14 @@ RETRY_SECONDS = 2
 
 CLIENT_GONE = 499
 """nginx's status of a request whose client left; nobody reads it."""
+
+BODIES: Mapping[str, type[BaseModel]] = {
+    "/v1/chat/completions": ChatRequest,
+    "/v1/completions": CompletionRequest,
+    "/tokenize": TokenizeRequest,
+    "/detokenize": DetokenizeRequest,
+}
+"""What the paths take."""
 
 
 def make_app(
@@ -66,14 +76,15 @@ def make_app(
         asked = await run_in_threadpool(ask_completion, engine, body)
         return await _answer(engine, body, asked, CompletionReply, request)
 
+    add_tokens(app, engine)
+
     @app.exception_handler(ApiError)
     async def told(_: Request, error: ApiError) -> Response:
         return JSONResponse(error.body, error.status, headers=error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> Response:
-        chat = request.url.path.endswith("/chat/completions")
-        known = (ChatRequest if chat else CompletionRequest).model_fields
+        known = BODIES.get(request.url.path, CompletionRequest).model_fields
         return await told(request, invalid(error.errors(), list(known)))
 
     @app.exception_handler(HTTPException)

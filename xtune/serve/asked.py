@@ -8,10 +8,13 @@ from typing import NoReturn
 
 from xtune.data.turns import Misfit, messages_of, tools_of
 from xtune.data.types import Conversation, Message, Origin
-from xtune.errors import DataError
-from xtune.generate.batcher import Row, inner_model, positions_left
+from xtune.errors import DataError, XtuneError
+from xtune.generate.batcher import inner_model, positions_left
 from xtune.generate.decoding import Decoding
-from xtune.serve.engine import Engine, Request, numbered
+from xtune.generate.guide import JsonGuide
+from xtune.generate.pieces import decoded
+from xtune.generate.row import Row
+from xtune.serve.engine import Engine, Request
 from xtune.serve.models import Served
 from xtune.serve.wire import ApiError, Asking, ChatRequest, CompletionRequest
 
@@ -29,6 +32,9 @@ class Asked:
     prompt_tokens: int
     tools: tuple[str, ...] = ()
     """Names of the tools that may be called; none where the model is told of none."""
+
+    echo: tuple[str, ...] = ()
+    """Texts of the prompts, where answers begin with them."""
 
 
 def find_served(engine: Engine, name: str) -> Served:
@@ -71,9 +77,10 @@ def ask_chat(engine: Engine, body: ChatRequest) -> Asked:
             param="model",
         )
     try:
-        ids = served.prompter.ids(conversation)
+        ids = served.prompter.ids(conversation, body.chat_template_kwargs)
     except DataError as error:
-        raise ApiError(400, str(error.problems[0]), param="messages") from None
+        param = "chat_template_kwargs" if "no variable" in str(error) else "messages"
+        raise ApiError(400, str(error.problems[0]), param=param) from None
     top = body.top_logprobs if body.top_logprobs is not None else 0
     if body.top_logprobs is not None and not body.logprobs:
         raise ApiError(400, "`top_logprobs` needs `logprobs`.", param="top_logprobs")
@@ -108,15 +115,26 @@ def ask_completion(engine: Engine, body: CompletionRequest) -> Asked:
     served = find_served(engine, body.model)
     prompts = [_tokens(served, prompt) for prompt in body.prompts]
     rows = _rows(engine, served, prompts, body, longest=body.max_tokens, top_logprobs=body.logprobs)
+    for row in rows:
+        row.scores_prompt = bool(body.echo) and body.logprobs is not None
+        row.answers = body.max_tokens != 0
+    texts = [
+        given
+        if isinstance(given, str)
+        else decoded(served.tokenizer, given, skip_special_tokens=False)
+        for given in body.prompts
+    ]
     return Asked(
-        request=Request(served=served, rows=rows, stop=body.stops),
+        request=Request(served=served, rows=rows, stop=body.stops, continues=True),
         prompt_tokens=sum(map(len, prompts)),
+        echo=tuple(text for text in texts for _ in range(body.n or 1)) if body.echo else (),
     )
 
 
 def _conversation(body: ChatRequest) -> Conversation:
     _check_json(body.messages, "messages")
     _check_json(body.tools, "tools")
+    _check_json(body.chat_template_kwargs, "chat_template_kwargs")
     try:
         messages = messages_of(body.messages, "messages", {})
         tools = () if body.tool_choice == "none" else tools_of(body.tools, "tools")
@@ -148,7 +166,7 @@ def _tokens(served: Served, prompt: str | list[int]) -> list[int]:
                 param="prompt",
             )
         return prompt
-    _check_unicode([prompt], "prompt")
+    check_unicode([prompt], "prompt")
     ids: list[int] = served.tokenizer(prompt, verbose=False)["input_ids"]
     # no end-of-text token at the end, which some tokenizers would add
     return ids[:-1] if len(ids) > 1 and ids[-1] == served.tokenizer.eos_token_id else ids
@@ -177,6 +195,7 @@ def _rows(
         seed=secrets.randbits(SEED_BITS) if body.seed is None else body.seed,
         max_new_tokens=limits.output_tokens,
     )
+    guide = _guide(served, body)
     stop = frozenset([*served.stop, *(body.stop_token_ids or ())])
     rows: list[Row] = []
     for place, prompt in enumerate(prompts):
@@ -188,10 +207,31 @@ def _rows(
             answer=place * count,
             adapter=served.adapter,
             vocabulary=served.vocabulary,
+            guide=guide,
             top_logprobs=top_logprobs,
         )
-        rows += numbered(row, count)
+        rows += row.repeated(count)
     return rows
+
+
+def _guide(served: Served, body: Asking) -> JsonGuide | None:
+    """What keeps the answers to the form that is wanted.
+
+    Raises:
+        ApiError: It cannot be kept to here.
+    """
+    schema = None if body.response_format is None else body.response_format.schema_to_keep
+    if schema is None:
+        return None
+    _check_json(schema, "response_format")
+    if isinstance(body, ChatRequest) and body.tools and body.tool_choice != "none":
+        raise ApiError(
+            400, "`response_format` and `tools` do not go together here.", param="response_format"
+        )
+    try:
+        return served.guides.make(schema)
+    except XtuneError as error:
+        raise ApiError(400, f"{error}", param="response_format") from None
 
 
 def _room(engine: Engine, prompt: list[int], longest: int | None, body: Asking) -> int:
@@ -218,14 +258,14 @@ def _room(engine: Engine, prompt: list[int], longest: int | None, body: Asking) 
             code="invalid_value",
         )
     left = positions_left(inner_model(engine.models.model), len(prompt))
-    wanted = longest or 1
+    wanted = 1 if longest is None else longest
     if left < wanted:
         _refuse_length(
             f"The prompt has {len(prompt)} tokens and the answer {wanted}; "
             f"together the model has {int(left) + len(prompt)}.",
             where,
         )
-    return int(min(left, longest or limits.output_tokens))
+    return max(1, int(min(left, limits.output_tokens if longest is None else longest)))
 
 
 def _refuse_length(message: str, param: str) -> NoReturn:
@@ -242,10 +282,15 @@ def _check_json(value: object, param: str) -> None:
         text = json.dumps(value, ensure_ascii=False)
     except RecursionError:
         raise ApiError(400, f"`{param}` is nested too deeply.", param=param) from None
-    _check_unicode([text], param)
+    check_unicode([text], param)
 
 
-def _check_unicode(texts: Sequence[str], param: str) -> None:
+def check_unicode(texts: Sequence[str], param: str) -> None:
+    """Refuse texts that are none in Unicode.
+
+    Raises:
+        ApiError: One holds half of a surrogate pair.
+    """
     try:
         for text in texts:
             text.encode()

@@ -3,16 +3,19 @@
 import asyncio
 import logging
 import threading
+import traceback
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import psutil
 import torch
 
-from xtune.generate.batcher import Batcher, Row
+from xtune.generate.batcher import Batcher
 from xtune.generate.pieces import Pieces
+from xtune.generate.row import Row
+from xtune.kernels.no_room import is_out_of_memory
 from xtune.serve.calls import overlap
 from xtune.serve.models import Models, Served
 
@@ -22,7 +25,13 @@ CACHE_SHARE = {"cuda": 0.6, "cpu": 0.25}
 """Share of the memory that is free after loading which keys and values may take; the rest is for activations and for
 other programs. A design choice."""
 
+CONTEXT_TOKENS = 8
+"""Tokens of a prompt that decide how the text behind it begins, with a space or without: more than the bytes of a
+character, which may be a token each."""
+
 FAILED = "The server could not compute this answer; its log says why."
+
+NO_ROOM = "This answer does not fit into the server's memory, not even by itself; ask with a shorter prompt."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +91,9 @@ class Request:
 
     loop: asyncio.AbstractEventLoop = field(init=False)
     """Whose task reads the news: the one that submits."""
+
+    continues: bool = False
+    """Whether the answers go on with their prompts' texts, rather than begin their own."""
 
     gone: bool = False
 
@@ -152,7 +164,11 @@ class Engine:
                 request=request,
                 choice=choice,
                 row=row,
-                pieces=Pieces(request.served.tokenizer, keep),
+                pieces=Pieces(
+                    request.served.tokenizer,
+                    keep,
+                    before=row.prompt[-CONTEXT_TOKENS:] if request.continues else (),
+                ),
             )
             for choice, row in enumerate(request.rows)
         ]
@@ -192,11 +208,13 @@ class Engine:
             try:
                 self._batcher.admit([seat.row for seat in fresh])
                 self._batcher.step()
-            except torch.OutOfMemoryError:
-                self._make_room("The answer does not fit into the server's memory.")
-            except Exception:
-                log.exception("An answer failed.")
-                self._make_room(FAILED, most=1)  # whose fault it is shows when each is alone
+            except Exception as error:
+                if is_out_of_memory(error):
+                    traceback.clear_frames(error.__traceback__)  # they hold what took the room
+                    self._make_room(NO_ROOM)
+                else:
+                    log.exception("An answer failed.")
+                    self._make_room(FAILED, most=1)  # whose fault it is shows when each is alone
             self._tell()
 
     def _next(self) -> list[_Seat]:
@@ -214,6 +232,8 @@ class Engine:
             cache_bytes=self._cache_bytes,
         ):
             fresh.append(self._waiting.popleft())
+            if fresh[-1].row.scores_prompt:
+                break  # it takes a pass of its own; one between two steps does not hold the others up
         self._running += fresh
         return fresh
 
@@ -304,8 +324,3 @@ def _cache_bytes(model: Any) -> int:
     kind = model.device.type
     free = torch.cuda.mem_get_info()[0] if kind == "cuda" else psutil.virtual_memory().available
     return int(free * CACHE_SHARE.get(kind, CACHE_SHARE["cpu"]))
-
-
-def numbered(row: Row, count: int) -> list[Row]:
-    """The same prompt so many times, each with draws of its own."""
-    return [replace(row, answer=row.answer + more, tokens=[], logprobs=[]) for more in range(count)]

@@ -1,6 +1,6 @@
 """What is served: one base in memory, its adapters by name, each with its tokenizer and template."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,11 @@ from xtune.adapter.open import add_adapter, head_form, load_held, loading_for
 from xtune.data.stops import stop_token_ids
 from xtune.errors import RunError
 from xtune.generate.batcher import inner_model
+from xtune.generate.guide import Guides
 from xtune.generate.rows import Prompter
 from xtune.hardware import detect
-from xtune.models.load import load_tokenizer
 from xtune.models.source import read_json_object
-from xtune.models.tokenizer import open_tokenizer
+from xtune.models.tokenizer import load_tokenizer, open_tokenizer
 from xtune.serve.calls import CallFormat, learn_call_format
 from xtune.serve.names import Named
 
@@ -35,6 +35,9 @@ class Served:
 
     vocabulary: int
     """Tokens that it may choose."""
+
+    guides: Guides
+    """Keeps its answers to JSON schemas."""
 
     calls: CallFormat | None
     """How it writes tool calls; None if its template knows no tools, or writes calls in another way."""
@@ -64,13 +67,20 @@ class Models:
         self._active = adapter
 
 
-def open_models(named: Sequence[Named], *, device: str = "auto", base: bool = True) -> Models:
+def open_models(
+    named: Sequence[Named],
+    *,
+    device: str = "auto",
+    base: bool = True,
+    template: Mapping[str, Any] | None = None,
+) -> Models:
     """Load the base once and every adapter onto it.
 
     Args:
         named: What to serve.
         device: As in `open_run`.
         base: Serve the base under its own name, too.
+        template: Values of the chat templates' own variables where a request gives none.
 
     Raises:
         RunError: They do not share a base, or cannot be served together.
@@ -110,8 +120,21 @@ def open_models(named: Sequence[Named], *, device: str = "auto", base: bool = Tr
             )
         tokenizer = load_tokenizer(first.found.weights, None)
         served[alone.name] = replace(_served(model, alone, tokenizer), vocabulary=size)
+    _settle([one.prompter for one in served.values()], template or {})
     model.eval()
     return Models(model=model, served=served)
+
+
+def _settle(prompters: Sequence[Prompter], template: Mapping[str, Any]) -> None:
+    """Give every template the values of the variables that it has.
+
+    Raises:
+        RunError: None of them has a variable of that name.
+    """
+    taken = set[str]().union(*(prompter.settle(template) for prompter in prompters))
+    strange = [name for name in template if name not in taken]
+    if strange:
+        raise RunError(f"No chat template here has a variable `{strange[0]}` (--template-arg).")
 
 
 def _check_shareable(one: Named, tokens: int, size: int) -> None:
@@ -146,13 +169,16 @@ def _served(model: Any, one: Named, tokenizer: Any, number: int = 0) -> Served:
     tokenizer(
         ""
     )  # settles its padding and truncation, which must not change while several threads use it
+    stop = tuple(stop_token_ids(tokenizer, inner))
+    size = int(inner.get_input_embeddings().weight.shape[0])
     return Served(
         name=one.name,
         adapter=_in_peft(number) if adapter else None,
         tokenizer=tokenizer,
         prompter=prompter,
-        stop=tuple(stop_token_ids(tokenizer, inner)),
-        vocabulary=int(inner.get_input_embeddings().weight.shape[0]),
+        stop=stop,
+        vocabulary=size,
+        guides=Guides(tokenizer, vocabulary=size, stop=stop),
         calls=None if prompter.continues else learn_call_format(tokenizer),
         parent=_base_of(one).name if adapter else None,
     )

@@ -11,7 +11,7 @@ from typing import Any
 from xtune.generate.pieces import bytes_of
 from xtune.serve.asked import Asked
 from xtune.serve.calls import Call, CallWatch
-from xtune.serve.engine import News
+from xtune.serve.engine import NO_ROOM, News
 from xtune.serve.wire import ApiError, now, usage
 
 CALL_ID_LETTERS = 9
@@ -45,7 +45,9 @@ class Reply(ABC):
             if one is None:
                 return
             if one.failed is not None:
-                raise ApiError(500, one.failed, kind="server_error")
+                # clients ask again after 5xx, and what does not fit now does not fit then
+                status = 413 if one.failed == NO_ROOM else 500
+                raise ApiError(status, one.failed, kind="server_error")
             self.open -= one.finish is not None
             yield one
 
@@ -112,9 +114,9 @@ class Reply(ABC):
     def more(self, one: News) -> list[dict[str, Any]]:
         """The pieces of a choice that news make."""
 
-    def token_bytes(self, token: int) -> bytes:
-        """The bytes of a token."""
-        return bytes_of(self.asked.request.served.tokenizer, token)
+    def token_bytes(self, token: int, *, first: bool = False) -> bytes:
+        """The bytes of a token; `first` where a text begins with it."""
+        return bytes_of(self.asked.request.served.tokenizer, token, first=first)
 
 
 class ChatReply(Reply):
@@ -128,6 +130,9 @@ class ChatReply(Reply):
         format = asked.request.served.calls
         self._format = format if asked.tools else None
         self._logprobs = asked.request.rows[0].top_logprobs is not None
+        self._begun: set[int] = set()
+        """Choices of which log probabilities were told."""
+
         self._watches = [
             CallWatch(self._format) if self._format is not None else None
             for _ in asked.request.rows
@@ -150,7 +155,7 @@ class ChatReply(Reply):
         return {
             "index": place,
             "message": message,
-            "logprobs": self._logprobs_of(tokens),
+            "logprobs": self._logprobs_of(place, tokens),
             "finish_reason": finish,
         }
 
@@ -191,24 +196,23 @@ class ChatReply(Reply):
         return {
             "index": place,
             "delta": delta,
-            "logprobs": self._logprobs_of(tokens) if tokens else None,
+            "logprobs": self._logprobs_of(place, tokens) if tokens else None,
             "finish_reason": finish,
         }
 
-    def _logprobs_of(self, tokens: list[Any]) -> dict[str, Any] | None:
+    def _logprobs_of(self, place: int, tokens: list[Any]) -> dict[str, Any] | None:
         if not self._logprobs:
             return None
-        content = [
-            {
-                **self._entry(token, logprob),
-                "top_logprobs": [self._entry(*other) for other in likeliest],
-            }
-            for token, logprob, likeliest in tokens
-        ]
+        content = []
+        for token, logprob, likeliest in tokens:
+            first = place not in self._begun
+            self._begun.add(place)
+            others = [self._entry(*other, first=first) for other in likeliest]
+            content.append({**self._entry(token, logprob, first=first), "top_logprobs": others})
         return {"content": content, "refusal": None}
 
-    def _entry(self, token: int, logprob: float) -> dict[str, Any]:
-        data = self.token_bytes(token)
+    def _entry(self, token: int, logprob: float, *, first: bool) -> dict[str, Any]:
+        data = self.token_bytes(token, first=first)
         return {"token": _named(data), "logprob": logprob, "bytes": list(data)}
 
 
@@ -223,6 +227,11 @@ class CompletionReply(Reply):
         rows = len(asked.request.rows)
         self._offsets = [0] * rows  # in characters
         self._decoders = [getincrementaldecoder("utf-8")("replace") for _ in range(rows)]
+        self._echoes = dict(enumerate(asked.echo))
+        """Prompts that are still to be told, by choice."""
+
+        self._begun = [False] * rows
+        """Whether anything but special tokens of the prompt was told."""
 
     @property
     def piece_object(self) -> str:
@@ -231,45 +240,69 @@ class CompletionReply(Reply):
 
     def choice(self, place: int, text: str, tokens: list[Any], finish: str) -> dict[str, Any]:
         """A whole choice."""
-        return {
-            "index": place,
-            "text": text,
-            "logprobs": self._logprobs_of(place, tokens),
-            "finish_reason": finish,
-        }
+        return self._told(place, text, tokens, finish)
 
     def more(self, one: News) -> list[dict[str, Any]]:
         """Text, with why it ended at its end."""
         if not (one.text or one.tokens or one.finish):
             return []
-        return [
-            {
-                "index": one.choice,
-                "text": one.text,
-                "logprobs": self._logprobs_of(one.choice, one.tokens),
-                "finish_reason": one.finish,
-            }
-        ]
+        return [self._told(one.choice, one.text, one.tokens, one.finish)]
 
-    def _logprobs_of(self, place: int, tokens: list[Any]) -> dict[str, Any] | None:
-        if self.asked.request.rows[0].top_logprobs is None:
-            return None
-        written = [self.token_bytes(token) for token, _, _ in tokens]
-        offsets, decoder = [], self._decoders[place]
-        for data in written:
-            if data and not 0x80 <= data[0] < 0xC0:  # a character that was not finished stays so
-                self._offsets[place] += len(decoder.decode(b"", final=True))
-            offsets.append(self._offsets[place])
-            self._offsets[place] += len(decoder.decode(data))
+    def _told(self, place: int, text: str, tokens: list[Any], finish: str | None) -> dict[str, Any]:
+        """A choice, or a piece of it; the first begins with the prompt where that is wanted."""
+        prompt = self._echoes.pop(place, None)
+        row = self.asked.request.rows[place]
+        logprobs: dict[str, list[Any]] = {
+            "tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": [],
+        }  # fmt: skip
+        if prompt is not None and row.prompt_logprobs is not None:
+            self._add(logprobs, place, (row.prompt[0], None, None), within=prompt)
+            for token, logprob in zip(row.prompt[1:], row.prompt_logprobs, strict=True):
+                self._add(logprobs, place, (token, *logprob), within=prompt)
+        for token in tokens:
+            self._add(logprobs, place, token)
+        if self.asked.echo and finish is not None and row.ending is not None:
+            # scoring clients ask for one token more than they judge, and count on it
+            self._add(logprobs, place, (row.ending[0], *row.ending[1]))
         return {
-            "tokens": [_named(data, "bytes:") for data in written],
-            "token_logprobs": [logprob for _, logprob, _ in tokens],
-            "top_logprobs": [
-                {_named(self.token_bytes(other), "bytes:"): logprob for other, logprob in likeliest}
-                for _, _, likeliest in tokens
-            ],
-            "text_offset": offsets,
+            "index": place,
+            "text": (prompt or "") + text,
+            "logprobs": None if row.top_logprobs is None else logprobs,
+            "finish_reason": finish,
         }
+
+    def _add(
+        self, logprobs: dict[str, list[Any]], place: int, told: Any, *, within: str | None = None
+    ) -> None:
+        """Tell of a token.
+
+        Args:
+            logprobs: What is told.
+            place: Its choice.
+            told: The token, its log probability and the likeliest ones with theirs, or None for both.
+            within: The prompt that it is of, which may lack special tokens.
+        """
+        token, logprob, likeliest = told
+        special = token in self.asked.request.served.tokenizer.all_special_ids
+        first = within is not None and not self._begun[place]
+        self._begun[place] |= not special
+        data, decoder = self.token_bytes(token, first=first), self._decoders[place]
+        if data and not 0x80 <= data[0] < 0xC0:  # a character that was not finished stays so
+            self._offsets[place] += len(decoder.decode(b"", final=True))
+        offset = self._offsets[place]
+        logprobs["tokens"].append(_named(data, "bytes:"))
+        logprobs["token_logprobs"].append(logprob)
+        logprobs["text_offset"].append(offset)
+        logprobs["top_logprobs"].append(
+            None
+            if likeliest is None
+            else {
+                _named(self.token_bytes(other, first=first), "bytes:"): value
+                for other, value in likeliest
+            }
+        )
+        if within is None or not special or within.startswith(data.decode(), offset):
+            self._offsets[place] += len(decoder.decode(data))
 
 
 def _named(data: bytes, mark: str = "") -> str:

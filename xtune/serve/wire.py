@@ -3,12 +3,16 @@
 import difflib
 import time
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from xtune.generate.guide import ANY_OBJECT
+
 Amount = Annotated[int, Field(ge=1)]
 Token = Annotated[int, Field(ge=0)]
+"""Also any other whole number from 0."""
+
 Penalty = Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)]
 
 MOST_CHOICES = 16
@@ -52,6 +56,44 @@ class StreamOptions(BaseModel):
     include_obfuscation: bool = False
 
 
+class JsonSchema(BaseModel):
+    """`response_format.json_schema`; an answer keeps to it whether `strict` or not."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    form: Annotated[dict[str, Any], Field(alias="schema")]
+    name: str | None = None
+    description: str | None = None
+    strict: bool | None = None
+
+
+class ResponseFormat(BaseModel):
+    """`response_format`."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+    @property
+    def schema_to_keep(self) -> Mapping[str, Any] | None:
+        """The JSON schema of the answer; None where it is free.
+
+        Raises:
+            ApiError: There should be one, or there should be none.
+        """
+        if (self.type == "json_schema") != (self.json_schema is not None):
+            said = "needs" if self.json_schema is None else "takes no"
+            raise ApiError(
+                400,
+                f"`response_format` of type `{self.type}` {said} `json_schema`.",
+                param="response_format",
+            )
+        if self.json_schema is not None:
+            return self.json_schema.form
+        return ANY_OBJECT if self.type == "json_object" else None
+
+
 class Asking(BaseModel):
     """What chat completions and completions have in common; an unknown parameter is refused, not ignored."""
 
@@ -75,6 +117,7 @@ class Asking(BaseModel):
     logit_bias: dict[str, float] | None = None
     user: str | None = None
     metadata: dict[str, Any] | None = None
+    response_format: ResponseFormat | None = None
 
     neutral: ClassVar[dict[str, tuple[Any, ...]]] = {
         "frequency_penalty": (0,),
@@ -121,7 +164,9 @@ class ChatRequest(Asking):
     tools: list[dict[str, Any]] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
-    response_format: dict[str, Any] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    """As vLLM has it: values of the chat template's own variables, `{"enable_thinking": false}`."""
+
     functions: list[Any] | None = None
     function_call: Any = None
     store: bool | None = None
@@ -132,7 +177,6 @@ class ChatRequest(Asking):
     neutral: ClassVar[dict[str, tuple[Any, ...]]] = {
         **Asking.neutral,
         "tool_choice": ("auto", "none"),
-        "response_format": ({"type": "text"},),
         "functions": ([],),
         "function_call": ("none",),
     }
@@ -147,6 +191,9 @@ class CompletionRequest(Asking):
         | Annotated[list[str], Field(min_length=1, max_length=64)]
         | Annotated[list[list[Token]], Field(min_length=1, max_length=64)]
     )
+    max_tokens: Token | None = None
+    """0 is fine: with `echo` and `logprobs` the prompt alone is judged."""
+
     logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = None
     echo: bool | None = None
     suffix: str | None = None
@@ -154,7 +201,6 @@ class CompletionRequest(Asking):
 
     neutral: ClassVar[dict[str, tuple[Any, ...]]] = {
         **Asking.neutral,
-        "echo": (False,),
         "suffix": ("",),
         "best_of": (1,),
     }

@@ -1,11 +1,9 @@
-"""What must hold before the first step: processes, disk, isolated packs, the plan of a run that goes on. Trains nothing."""
+"""What must hold before the first step: processes, disk, isolated packs. Trains nothing."""
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -14,55 +12,23 @@ from xtune.adapter.state import trainable_state
 from xtune.errors import HardwareError, ModelError, RunError
 from xtune.hardware import Hardware, Launch
 from xtune.kernels.packing import isolates_packed_rows
-from xtune.plan import Choice, Plan
-from xtune.run.folder import PLAN, RunFolder
+from xtune.plan import Plan
 
 EIGHT_BIT_STATE_BYTES = {"adamw": 2.25, "lion": 1.125}
 """Bytes of optimizer state for a parameter: one a moment, an eighth more for scales and for what stays in 32 bits."""
-
-
-def as_started(plan: Plan) -> Plan:
-    """The plan with what was decided when the run in its folder was started, so that going on computes the same.
-
-    A device's free memory decides the split of a step and more, and is another one today. On another
-    kind of device, or with another number of processes, the plan of today holds.
-    """
-    old = _started(plan)
-    if old is None or has_moved(plan):
-        return plan
-    known: dict[str, Any] = {name: old[name] for name in plan.choices() if name in old}
-    return replace(plan, **{**known, "folder": plan.folder})
-
-
-def has_moved(plan: Plan) -> bool:
-    """Whether the run in the plan's folder was started on another kind of device or with other processes."""
-    old = _started(plan)
-    if old is None:
-        return False
-    return (old["world_size"].value, old["device"].value) != (plan.world_size, plan.device.value)
-
-
-def _started(plan: Plan) -> dict[str, Choice[Any]] | None:
-    """The choices of the run in the plan's folder, its number of processes as one of them; None without a run."""
-    folder = RunFolder(Path(plan.folder.value))
-    if not folder.holds_run:
-        return None
-    try:
-        old = json.loads((folder.path / PLAN).read_text(encoding="utf-8"))
-        choices = {name: Choice(**choice) for name, choice in old["choices"].items()}
-        return {"device": plan.device, "world_size": Choice(old["world_size"], ""), **choices}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None  # a damaged note decides nothing
 
 
 def weakest(machines: Sequence[Hardware]) -> Hardware:
     """The device for which a plan is made that every one of several can follow: none may decide for itself."""
     smallest = min(machines, key=lambda machine: machine.vram_bytes)
     capabilities = [machine.compute_capability for machine in machines]
+    free = [machine.vram_free_bytes for machine in machines]
     return replace(
         smallest,
         has_bfloat16=all(machine.has_bfloat16 for machine in machines),
         compute_capability=min((each for each in capabilities if each is not None), default=None),
+        # of devices of one size another program may fill one
+        vram_free_bytes=min((each for each in free if each is not None), default=None),
         ram_bytes=min(machine.ram_bytes for machine in machines),
         packages=frozenset.intersection(*(machine.packages for machine in machines)),
     )

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
+from weakref import finalize
 
 import torch
 from torch import nn
@@ -140,10 +141,34 @@ def _bitsandbytes(name: str, groups: Groups, train: Train, device: str) -> Optim
     return optimizer
 
 
+_paged_and_free: list[torch.Tensor] = []
+"""Paged memory of optimizers that are gone; bitsandbytes 0.50 itself never gives any back."""
+
+
 def stays_paged(kind: Any) -> Any:
-    """One of bitsandbytes' paged optimizers, paged after a resume as well: 0.50 itself moves restored states to the device."""
+    """One of bitsandbytes' paged optimizers, paged after a resume as well: 0.50 itself moves restored states to the device.
+
+    What one of them had for a parameter, the next one has for a parameter of that shape.
+    """
 
     class StaysPaged(kind):  # type: ignore[misc]
+        def __init__(self, *given: Any, **options: Any) -> None:
+            super().__init__(*given, **options)
+            self._paged: list[torch.Tensor] = []
+            finalize(self, _paged_and_free.extend, self._paged).atexit = False
+
+        def get_state_buffer(
+            self, p: torch.Tensor, dtype: torch.dtype = torch.float32
+        ) -> torch.Tensor:
+            """Zeros of a parameter's shape; paged if they are many."""
+            made = _zeroed(p, dtype)
+            buffer: torch.Tensor = (
+                super().get_state_buffer(p, dtype=dtype) if made is None else made
+            )
+            if getattr(buffer, "is_paged", False):
+                self._paged.append(buffer)
+            return buffer
+
         def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
             """Restores what `state_dict` returned, each state where a new one would be."""
             super().load_state_dict(state_dict, move_to_device=False)
@@ -156,11 +181,24 @@ def stays_paged(kind: Any) -> Any:
 
         def _restored(self, parameter: nn.Parameter, value: torch.Tensor) -> torch.Tensor:
             buffer: torch.Tensor = self.get_state_buffer(parameter, dtype=value.dtype)
-            if parameter.device.type == "cuda":
-                torch.cuda.synchronize(parameter.device)  # a kernel fills it with zeros
+            _wait_for(parameter.device)  # a kernel fills it with zeros
             return buffer.copy_(value)
 
     return StaysPaged
+
+
+def _zeroed(p: torch.Tensor, dtype: torch.dtype) -> torch.Tensor | None:
+    """Paged memory of a parameter's shape that nobody uses any more; None: there is none."""
+    for number, buffer in enumerate(_paged_and_free):
+        if (buffer.shape, buffer.dtype) == (p.shape, dtype):
+            _wait_for(p.device)  # whoever had it may still be stepped
+            return _paged_and_free.pop(number).zero_()
+    return None
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 class MuonAdamW(Optimizer):

@@ -17,7 +17,7 @@ from xtune.run.spike import first_spike
 from xtune.train.job import Job
 from xtune.train.loop import Loop
 from xtune.train.ready import get_ready
-from xtune.train.session import Session, make_job, start_info
+from xtune.train.setup import Session, make_job, start_info
 
 STEPS_BEYOND = 12
 """Steps after the first spike, so that the picture shows what it came to."""

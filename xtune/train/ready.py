@@ -8,10 +8,12 @@ from xtune.data.prepare import SILENT, Listener, Prepared, prepare
 from xtune.data.report import DataReport
 from xtune.hardware import Hardware, Launch, detect, launch
 from xtune.memory import ModelShape
-from xtune.models.load import check_architecture, load_tokenizer, read_config
+from xtune.models.architecture import check_architecture
+from xtune.models.source import read_config
+from xtune.models.tokenizer import load_tokenizer
 from xtune.plan import Plan, resolve
 from xtune.recipe import Recipe
-from xtune.train.beginning import as_started
+from xtune.train.started import as_started
 
 
 @dataclass(frozen=True, kw_only=True)

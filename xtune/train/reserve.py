@@ -50,8 +50,8 @@ class Held:
 
 
 def held_here() -> Held | None:
-    """What torch measured in this process; None without CUDA."""
-    if not torch.cuda.is_available():
+    """What torch measured in this process; None where it has not used CUDA."""
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # asking would start it, for a run on the processor
         return None
     return Held(torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved())
 

@@ -1,78 +1,31 @@
 """One training run from recipe to result: set up, hand over to the loop, end well. The loop itself is in `loop.py`."""
 
 import contextlib
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, gather_object
-from transformers import PreTrainedTokenizerBase
+from accelerate.utils import gather_object
 
-from xtune.adapter.attach import attach
-from xtune.adapter.save import save_final
-from xtune.adapter.types import said_types
-from xtune.data.batch import Assembly, EvaluationBatches
 from xtune.data.prepare import SILENT, Listener
 from xtune.errors import DivergedError, HardwareError, Interrupted
 from xtune.hardware import detect, environment_facts, launch
-from xtune.kernels.heads import parameter_count
-from xtune.models.load import (
-    load_model,
-    pad_token_id,
-)
+from xtune.kernels.no_room import is_out_of_memory, what_ran_out
 from xtune.plan import Plan, run_folder
 from xtune.plan.further import further_down
 from xtune.recipe import Recipe
 from xtune.recipe.read import dump_recipe, read_recipe
-from xtune.run.checkpoint import Checkpoint, CheckpointStore
-from xtune.run.durable import explained, sync_folder
 from xtune.run.folder import RECIPE, RunFolder
-from xtune.run.metrics import MetricsLog
-from xtune.run.observer import EndInfo, EndStatus, Observer, Observers, StartInfo
-from xtune.train.beginning import (
-    check_disk,
-    check_packing,
-    check_processes,
-    has_moved,
-    weakest,
-)
-from xtune.train.ends import place_ends
-from xtune.train.job import Job
+from xtune.run.observer import EndInfo, EndStatus, Observer, Observers
+from xtune.train.beginning import check_processes, weakest
 from xtune.train.loop import Loop
-from xtune.train.randomness import seed_everything
 from xtune.train.ready import Ready, get_ready
 from xtune.train.reserve import ReserveWatch, measure_afresh
-from xtune.train.shortage import collect, describe, is_out_of_memory, let_go
-from xtune.train.streaming import base_streaming
-from xtune.train.techniques import apply_techniques
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finished:
-    """A run that ended as it should."""
-
-    folder: Path
-    result: Path
-    """The adapter or the model."""
-
-    end: EndInfo
-
-
-@dataclass(frozen=True)
-class Session:
-    """One process's part in a run."""
-
-    ready: Ready
-    path: Path
-    folder: RunFolder | None
-    """The folder, held for writing, on the main process; None elsewhere."""
-
-    observer: Observer
-    accelerator: Accelerator
+from xtune.train.result import Finished, result_folder, save_result
+from xtune.train.setup import Session, broadcast, make_job, start_info
+from xtune.train.shortage import collect, describe, let_go
+from xtune.train.started import has_moved
 
 
 def train_session(
@@ -107,11 +60,11 @@ def train_session(
         hardware = weakest(gather_object([hardware]))
     ready = get_ready(recipe, name=name, resume=resume, hardware=hardware, listener=listener)
     if not accelerator.is_main_process:
-        finished = _broadcast(accelerator, None)
+        finished = broadcast(accelerator, None)
         return finished or _train(Session(ready, path, None, Observers([]), accelerator))
     observer = observe(ready.plan)
     with RunFolder.open(path, resume=resume) as folder:
-        finished = _broadcast(accelerator, _take_up(folder, ready, observer, resume=resume))
+        finished = broadcast(accelerator, _take_up(folder, ready, observer, resume=resume))
         return finished or _train(Session(ready, path, folder, observer, accelerator))
 
 
@@ -152,7 +105,7 @@ def _take_up(
     done = {"finished", "stopped_early"}
     if before.train.max_minutes == now.train.max_minutes:
         done.add("out_of_time")
-    result = _result_folder(folder.path, ready.plan)
+    result = result_folder(folder.path, ready.plan)
     if status is None or status.state not in done or not result.exists():
         return None
     message = f"The run in {folder.path} is already complete; its result is {result}."
@@ -195,7 +148,7 @@ def _train(session: Session) -> Finished:
         raise Interrupted(end.message)
     return Finished(
         folder=session.path,
-        result=_result_folder(session.path, session.ready.plan),
+        result=result_folder(session.path, session.ready.plan),
         end=end,
     )
 
@@ -249,12 +202,19 @@ def _step_down(session: Session, position: Position, error: Exception) -> Sessio
     loop.keep()
     if loop.job.metrics is not None:
         loop.job.metrics.close()
+    kept = max(loop.job.store.steps(), default=0)
+    if what_ran_out(error) == "host" and ready.hardware.device != "cpu":
+        # plans that need less of a device put more on the host
+        raise HardwareError(
+            f"Host memory ran out in step {loop.state.step + 1}; step {kept} is saved.",
+            advice="Close other programs, or keep less in host memory (`memory.base: disk`, `memory.checkpoints: disk`), and go on "
+            "with --resume.",
+        ) from error
     usable = 1.0
     if position.watch:
         position.watch.look()
         usable = position.watch.usable()
     plan = further_down(ready.plan, ready.hardware, ready.shape, ready.launch, usable=usable)
-    kept = max(loop.job.store.steps(), default=0)
     message = describe(loop.state.step + 1, ready.plan, plan, kept)
     plan = replace(plan, notes=(*plan.notes, message))
     if session.folder is not None:
@@ -277,13 +237,13 @@ def _run(session: Session, position: Position) -> EndInfo:
             session.observer.on_start(start_info(session, job, loop))
         position.is_started = True
     ended = loop.run()
-    result = _result_folder(session.path, plan)
+    result = result_folder(session.path, plan)
     if ended.ending == "interrupted":
         message = f"Stopped after step {ended.state.step} of {job.total_steps}, saved; continue with the same command and --resume."
         return EndInfo(status="interrupted", step=ended.state.step, message=message)
     loop.finish()
     if session.folder is not None:
-        _save_result(job.model, ready.tokenizer, result, plan)
+        save_result(job.model, ready.tokenizer, result, plan)
     session.accelerator.wait_for_everyone()
     steps = f"{ended.state.step} step{'' if ended.state.step == 1 else 's'}"
     reason = {
@@ -292,93 +252,6 @@ def _run(session: Session, position: Position) -> EndInfo:
         "out_of_time": f"Stopped after {ended.state.step} of {job.total_steps} steps: train.max_minutes is {plan.recipe.train.max_minutes}",
     }[ended.ending]
     return EndInfo(status=ended.ending, step=ended.state.step, message=f"{reason}.")
-
-
-def make_job(session: Session) -> Job:
-    """Load the model, and put together all that the loop needs."""
-    ready, plan, recipe = session.ready, session.ready.plan, session.ready.plan.recipe
-    seed_everything(recipe.run.seed)
-    streaming = base_streaming(plan)
-    base = load_model(plan, on_layer=None if streaming is None else streaming.shelve)
-    said = [place_ends(base, plan)]
-    if streaming is not None:
-        streaming.start(base)
-    check_packing(base, plan)
-    model = attach(base, plan, ready.tokenizer)
-    said.append(said_types(model, plan))
-    if streaming is not None:
-        streaming.settle()
-        said.append(streaming.said())
-    for sentence in filter(None, said):
-        session.observer.on_message(sentence)
-    loss_tile_tokens = apply_techniques(model, plan, session.path)
-    prepared = ready.prepared
-    assembly = Assembly(
-        micro_batch_size=plan.micro_batch_size.value,
-        pad_token_id=pad_token_id(ready.tokenizer),
-        packed=plan.packing.value,
-        rank=ready.launch.rank,
-        world_size=ready.launch.world_size,
-    )
-    batches = prepared.batches(assembly)
-    evaluation = EvaluationBatches(
-        prepared.evaluate,
-        micro_batch_size=plan.micro_batch_size.value,
-        pad_token_id=pad_token_id(ready.tokenizer),
-        rank=ready.launch.rank,
-        world_size=ready.launch.world_size,
-    )
-    store = CheckpointStore(session.path / "checkpoints", keep=recipe.train.keep_checkpoints)
-    checkpoint = _find_checkpoint(store, session)
-    if session.folder is not None:
-        check_disk(session.path, model, plan)
-    return Job(
-        plan=plan,
-        model=model,
-        batches=batches,
-        evaluation=evaluation,
-        loss_tile_tokens=loss_tile_tokens,
-        total_steps=prepared.total_steps(recipe),
-        store=store,
-        metrics=MetricsLog(session.path, keep_steps=checkpoint.state.step if checkpoint else 0)
-        if session.folder is not None
-        else None,
-        observer=session.observer,
-        resume_from=checkpoint,
-    )
-
-
-def _find_checkpoint(store: CheckpointStore, session: Session) -> Checkpoint | None:
-    """The newest whole checkpoint, the same one on every rank."""
-    if session.folder is None:
-        step = _broadcast(session.accelerator, None)
-        return None if step is None else store.load(step)
-    found = store.newest()
-    for sentence in found.damaged:
-        session.observer.on_message(f"{sentence} It is set aside; the one before it is used.")
-    checkpoint = found.checkpoint
-    _broadcast(session.accelerator, None if checkpoint is None else checkpoint.state.step)
-    if checkpoint is not None:
-        session.observer.on_message(f"Resuming after step {checkpoint.state.step}.")
-    elif session.folder.status() is not None:
-        session.observer.on_message("There is no whole checkpoint; starting from the first step.")
-    return checkpoint
-
-
-def _save_result(
-    model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, result: Path, plan: Plan
-) -> None:
-    """Write the result aside and rename it, so that a folder with its name is always whole."""
-    aside = result.with_name(f".{result.name}.writing")
-    with explained(result, kept=lambda: "The last checkpoint is whole."):
-        try:
-            shutil.rmtree(aside, ignore_errors=True)
-            save_final(model, tokenizer, aside, plan)
-            shutil.rmtree(result, ignore_errors=True)
-            aside.replace(result)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-        sync_folder(result.parent)
 
 
 def _stopped_at_once(session: Session, position: Position) -> EndInfo:
@@ -396,29 +269,3 @@ def _note(end: EndInfo, session: Session, position: Position) -> None:
         with contextlib.suppress(OSError):
             session.folder.write_status(end.status, step=end.step, total_steps=position.total_steps)
     session.observer.on_end(end)
-
-
-def start_info(session: Session, job: Job, loop: Loop) -> StartInfo:
-    """What observers hear before the first step."""
-    parameters = list(job.model.parameters())
-    return StartInfo(
-        folder=session.path,
-        plan=job.plan,
-        total_steps=job.total_steps,
-        first_step=loop.state.step,
-        trainable_parameters=sum(p.numel() for p in parameters if p.requires_grad),
-        total_parameters=parameter_count(job.model),
-        rows=len(session.ready.prepared.train),
-    )
-
-
-def _result_folder(path: Path, plan: Plan) -> Path:
-    return path / ("model" if plan.recipe.method.type == "full" else "adapter")
-
-
-def _broadcast(accelerator: Accelerator, value: Any) -> Any:
-    """The main process's value, on every rank."""
-    box = [value]
-    if accelerator.num_processes > 1:
-        broadcast_object_list(box)
-    return box[0]

@@ -1,4 +1,4 @@
-"""Memory that ran out in spite of the plan: how it is told from other errors, and how its room comes free."""
+"""Memory that ran out in spite of the plan: how its room comes free, and what is said."""
 
 import gc
 import traceback
@@ -9,27 +9,12 @@ from xtune.kernels.attention import forget_masks
 from xtune.memory import GIB
 from xtune.plan import Plan
 from xtune.plan.further import changes
-
-CPU_ALLOCATOR = "DefaultCPUAllocator"
-"""torch's CPU allocator raises a plain RuntimeError; this is in its text (c10/core/impl/alloc_cpu.cpp)."""
-
-NO_ROOM = ("CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory", "Cannot allocate memory")
-"""What is said where torch's own allocator was not asked: by CUDA's libraries, and by the system when a file is mapped."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that a device or the host had no room left."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    text = str(error)
-    return isinstance(error, RuntimeError) and any(
-        each in text for each in (CPU_ALLOCATOR, *NO_ROOM)
-    )
+from xtune.train.reserve import held_here
 
 
 def let_go(error: BaseException) -> None:
     """Free what the frames of an error hold: the activations of the step in which it was raised."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()  # copies from and to what is freed here may be on their way
     cause: BaseException | None = error
     while cause is not None:
@@ -49,9 +34,10 @@ def collect() -> None:
 def describe(step: int, before: Plan, after: Plan, kept: int) -> str:
     """What happened and how it goes on, in a sentence or two."""
     used = ""
-    if torch.cuda.is_available():
-        allocated, reserved = torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
-        used = f" ({allocated / GIB:.2f} GiB in use at most, {reserved / GIB:.2f} GiB held)"
+    if (held := held_here()) is not None:
+        used = (
+            f" ({held.allocated / GIB:.2f} GiB in use at most, {held.reserved / GIB:.2f} GiB held)"
+        )
     return (
         f"Memory ran out in step {step}{used}. The run goes on after step {kept} with: "
         f"{', '.join(changes(before, after))}."

@@ -35,7 +35,7 @@ def apply_techniques(model: nn.Module, plan: Plan, folder: Path) -> int:
             layers = "layer is" if count == 1 else "layers are"
             log.warning("%d %s computed again as a whole: %s.", count, layers, reason)
         return plan.tile_tokens.value if installed.tail else 0
-    if plan.checkpoints.value != "device" or plan.base.value != "device":
+    if plan.shelves_layers:
         make_shelved(model, shelf)
     return 0
 

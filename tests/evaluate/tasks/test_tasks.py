@@ -1,6 +1,7 @@
 """The table of tasks, and rows in the layouts of the public files: small files of the same shape, made up here."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,43 @@ def test_translations_are_lines_beside_one_another(tmp_path: Path) -> None:
     other.write_text("Một.\n", encoding="utf-8")
     with pytest.raises(DataError, match="differ in their lines"):
         one(tmp_path, "flores", "vi")
+
+
+def sgm(path: Path, kind: str, sentences: Sequence[str]) -> Path:
+    """A file as WMT published them up to 2020."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [
+        f'<{kind} setid="newstest2020" srclang="any" trglang="ja">',
+        '<doc sysid="ref" docid="news.1" genre="news" origlang="en">',
+        "<p>",
+        *(f'<seg id="{number}">{text}</seg>' for number, text in enumerate(sentences, start=1)),
+        "</p>",
+        "</doc>",
+        f"</{kind}>",
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_translations_of_wmt_are_those_that_sacrebleu_reads(tmp_path: Path) -> None:
+    pytest.importorskip("sacrebleu")
+    from sacrebleu.dataset.fake_sgml import FakeSGMLDataset
+
+    english = ["  Two  words &amp; <b>more</b>. ", "A < B", "“Yes.”"]
+    source = sgm(tmp_path / "sgm" / "newstest2020-enja-src.en.sgm", "srcset", english)
+    target = sgm(
+        tmp_path / "sgm" / "newstest2020-enja-ref.ja.sgm", "refset", ["二語", "甲", "はい。"]
+    )
+    read = []
+    for path in (source, target):
+        FakeSGMLDataset("wmt20")._convert_format(str(path), str(tmp_path / "text"))
+        read.append((tmp_path / "text").read_text(encoding="utf-8").split("\n")[:-1])
+    items = one(tmp_path, "wmt20", "ja").items
+    assert [item.prompt.splitlines()[1].removeprefix("English: ") for item in items] == read[0]
+    assert [item.references[0] for item in items] == read[1]
+    target.write_text("<refset>\n</refset>\n")
+    with pytest.raises(DataError, match="holds no `<seg"):
+        one(tmp_path, "wmt20", "ja")
 
 
 def test_examples_are_drawn_by_seed_from_the_validation_rows_and_never_scored(

@@ -1,7 +1,9 @@
 """Single rules on texts invented here: what each takes, what it leaves, and what it says."""
 
 import json
+import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -443,3 +445,26 @@ def test_patterns_find_with_their_stems_what_they_find_without(table):
         for seed in read_seeds("de") + read_seeds("vi") + read_seeds("en"):
             text = f"{seed.task.instruction}\n{seed.task.output}".upper()
             assert (plain(text) is None) == (quick(text) is None)
+
+
+@pytest.mark.parametrize("language", ["en", "ja", "th"])
+def test_tasks_that_are_judged_together_are_judged_as_each_alone(language):
+    draw = random.Random(3)
+    tasks = [seed.task for seed in read_seeds(language)[:60]]
+    for number in range(0, 60, 2):
+        unit = "".join(draw.choices("abcdefghij ขคงดทนมアイウカキサ", k=draw.randrange(1, 220)))
+        loop = unit * draw.randrange(2, 9)
+        field = draw.choice(["instruction", "input", "output"])
+        text = getattr(tasks[number], field)
+        at = draw.randrange(len(text) + 1)
+        tasks[number] = replace(tasks[number], **{field: f"{text[:at]}{loop}{text[at:]}"})
+    rules = Rules(language)
+    alone = [rules.judge(task) for task in tasks]
+    reasons = Counter(one.dropped.reason for one in alone if one.dropped)
+    assert reasons["repetition"] > 5
+    for size in (1, 4, 17, 60):
+        groups = [tasks[start : start + size] for start in range(0, 60, size)]
+        assert [one for group in groups for one in rules.judge_all(group)] == alone
+    # a text that has the letter which is put between texts
+    odd = [Task(instruction="Say it in Icelandic.", output="þú " * 40), *tasks[:4]]
+    assert list(rules.judge_all(odd)) == [rules.judge(task) for task in odd]

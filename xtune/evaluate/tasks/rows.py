@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,8 +142,26 @@ def _lines(path: Path) -> list[str]:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError([Problem(what=f"{path} cannot be read: {error}")]) from error
+    if path.suffix == ".sgm":
+        return _segments(lines, path)
     # not splitlines: a sentence may hold U+2028; what follows the last line end is no line
     return [line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])]
+
+
+_SEGMENT = re.compile("<seg[^>]*>(.*)</seg>")
+
+
+def _segments(lines: Sequence[str], path: Path) -> list[str]:
+    """The sentences of a file of WMT's conferences up to 2020, which is SGML in name alone; read as sacrebleu does.
+
+    Raises:
+        DataError: It holds none.
+    """
+    marked = [line for line in lines if line.startswith("<seg ")]
+    found = [" ".join(_SEGMENT.sub(r"\1", line).split()) for line in marked]
+    if not found:
+        raise DataError([Problem(what=f"{path} holds no `<seg ...>` at the beginning of a line")])
+    return found
 
 
 def _from_hub(

@@ -1,0 +1,311 @@
+"""Random models, methods, lengths and techniques, each with its computed and its simulated bytes; chooses nothing that is shipped.
+
+    python -m benchmarks.random_cases [--seeds 0-40] [--apart 0.03]
+
+A case follows from its seed: a family's config.json with odd sizes, full width and two to four layers; a method; a length
+and a batch; and techniques, which the planner chose for a random budget or which were drawn. Computed and simulated bytes are
+those of `xtune.memory` and `benchmarks.simulation`, without context and reserve.
+"""
+
+import argparse
+import os
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from benchmarks.simulation import simulate
+from xtune.memory import GIB, ModelShape, Workload, predict
+from xtune.plan.cards import machine
+from xtune.plan.resolve import decide
+from xtune.plan.techniques import Techniques, can_be_fused, has_frozen_tables
+from xtune.recipe import Recipe
+
+FAMILIES = (
+    "llama", "qwen2", "qwen3", "mistral", "gemma", "gemma2", "gemma3_text", "phi3", "granite", "olmo2", "smollm3",
+    "internlm3",
+    "mixtral", "qwen3_moe",
+)  # fmt: skip
+
+WITHOUT_HEAD_DIM = {"qwen2", "phi3", "olmo2", "smollm3"}
+WITH_HEAD_DIM = {"qwen3", "qwen3_moe", "gemma", "gemma2", "gemma3_text", "mixtral"}
+
+METHODS: Mapping[str, Mapping[str, Any]] = {
+    "qlora nf4": {"type": "qlora"},
+    "qlora int8": {"type": "qlora", "quantization": "int8"},
+    "qlora dora": {"type": "qlora", "dora": True},
+    "lora": {"type": "lora"},
+    "lora dora": {"type": "lora", "dora": True},
+    "full": {"type": "full"},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A model, and what is done with it."""
+
+    config: Mapping[str, Any]
+    work: Workload
+    chosen: str
+    """Who chose the techniques: "planned" or "drawn"."""
+
+    @property
+    def label(self) -> str:
+        """For people: the family, its sizes, the method, and what differs from a plain step."""
+        fields, work = self.config, self.work
+        sizes = "/".join(
+            str(fields.get(name, "-"))
+            for name in ("hidden_size", "num_attention_heads", "num_key_value_heads", "head_dim", "intermediate_size")
+        )  # fmt: skip
+        names = (
+            "quantization", "dora", "weight_dtype", "compute_dtype", "optimizer", "accumulation_steps", "gradient_checkpointing",
+            "frugal", "tile_tokens", "checkpoint_place", "base_place", "embeddings_place", "head_form", "states_place",
+            "fused_step", "clipped", "loss_chunk_tokens", "attention", "sliding_window",
+        )  # fmt: skip
+        plain = Workload(method="full", tokens=1)
+        said = [
+            f"{name}={getattr(work, name)}"
+            for name in names
+            if hasattr(work, name) and getattr(work, name) != getattr(plain, name)
+        ]
+        return (
+            f"{fields['model_type']} {fields['num_hidden_layers']}x {sizes} vocab {fields['vocab_size']} "
+            f"window {fields.get('sliding_window')} tied {fields.get('tie_word_embeddings')}: "
+            f"{work.method} r={work.rank} {work.rows}x{work.tokens} {self.chosen} {' '.join(said)}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """Bytes of a case's step, without context and reserve."""
+
+    computed: int
+    simulated: int
+    items: Mapping[str, int]
+    peak_at: str
+    largest: Mapping[str, int]
+
+    @property
+    def apart(self) -> float:
+        """By how much of the simulated bytes the computed ones are above (or below) them."""
+        return self.computed / self.simulated - 1
+
+
+def draw(seed: int) -> Case:
+    """The case that follows from a seed."""
+    dice = random.Random(seed)
+    config = draw_config(dice)
+    shape = ModelShape.from_config(config)
+    # PEFT has no DoRA for experts
+    names = [name for name in METHODS if not (shape.experts and "dora" in name)]
+    method = dict(METHODS[dice.choice(names)])
+    if method["type"] != "full":
+        method["rank"] = dice.choice((4, 8, 16, 32, 64, 128))
+    if dice.random() < 0.6:
+        return _planned(dice, config, shape, method)
+    return _drawn(dice, config, shape, method)
+
+
+def draw_config(dice: random.Random) -> dict[str, Any]:
+    """A config.json of a family that has its sizes from chance."""
+    family = dice.choice(FAMILIES)
+    wide = family in {"mixtral", "qwen3_moe"}
+    own = family not in WITHOUT_HEAD_DIM and (family in WITH_HEAD_DIM or dice.random() < 0.3)
+    hidden = 0
+    while not 768 <= hidden <= 8192:
+        head_dim, kv_heads = (
+            dice.choice((64, 80, 96, 128, 128, 128, 256)),
+            dice.choice((1, 2, 4, 8)),
+        )
+        heads = kv_heads * dice.choice((1, 2, 4, 5, 7, 8) if kv_heads < 8 else (1, 2, 4, 5))
+        hidden = heads * head_dim
+    if own and family != "internlm3" and dice.random() < 0.6:
+        hidden = 64 * dice.randint(12, 96)
+    layers = dice.choice((2, 3, 3, 4))
+    config: dict[str, Any] = {
+        "model_type": family,
+        "hidden_size": hidden,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "intermediate_size": 64 * round(hidden * dice.uniform(1.0, 6.0) / 64),
+        "num_hidden_layers": layers,
+        "vocab_size": dice.choice((8192, 32000, 32064, 50304, 92544, 128256, 151936, 262208)),
+        "tie_word_embeddings": dice.random() < 0.4,
+        "max_position_embeddings": 131072,
+        "pad_token_id": 0,
+    }
+    if own or family == "internlm3":
+        config["head_dim"] = head_dim
+    if family in {"llama", "granite", "smollm3", "qwen3"} and dice.random() < 0.3:
+        config["attention_bias"] = True
+    if family in {"mistral", "gemma2", "gemma3_text", "phi3", "mixtral"}:
+        config["sliding_window"] = dice.choice((512, 1024, 4096)) if dice.random() < 0.6 else None
+        if family.startswith("gemma"):
+            config["sliding_window"] = dice.choice((512, 1024, 4096))
+    if family == "granite":
+        config |= {"logits_scaling": 8.0, "residual_multiplier": 0.22}
+    if wide:
+        experts = {"num_experts_per_tok": dice.choice((1, 2, 4))}
+        config["intermediate_size"] = 64 * dice.randint(8, 48)
+        if family == "mixtral":
+            experts["num_local_experts"] = dice.choice((4, 8))
+        else:
+            experts |= {
+                "num_experts": dice.choice((8, 16, 32)),
+                "moe_intermediate_size": 64 * dice.randint(6, 24),
+            }
+        config |= {"hidden_size": min(hidden, 3072), "head_dim": head_dim}
+        config |= experts
+    return config
+
+
+def _length(dice: random.Random) -> tuple[int, int]:
+    tokens = dice.choice((512, 1000, 2048, 4096, 6000, 8192))
+    return tokens, dice.choice((1, 1, 1, 2, 4)) if tokens <= 4096 else 1
+
+
+def _planned(
+    dice: random.Random, config: dict[str, Any], shape: ModelShape, method: dict[str, Any]
+) -> Case:
+    """What the planner chooses for a budget, from what everything takes without techniques down to an eighth of it."""
+    tokens, batch = _length(dice)
+    dtype = dice.choice(("auto", "auto", "bfloat16", "float32"))
+    if shape.experts:  # torch has the shapes of products by group for bfloat16 alone
+        dtype = "bfloat16"
+    recipe = Recipe.model_validate(
+        {
+            "model": {"name": "drawn", "dtype": "auto" if method["type"] == "qlora" else dtype},
+            "method": method,
+            "data": {"train": "rows.jsonl", "max_tokens": tokens},
+            "train": {
+                "learning_rate": 1e-4,
+                "batch_size": batch,
+                "max_grad_norm": dice.choice((None, 1.0)),
+            },
+        }
+    )
+    most = decide(recipe, _card(10_000 * GIB), shape)[1].predicted.peak_bytes
+    least = decide(recipe, _card(1), shape)[1].predicted.peak_bytes
+    budget = least + round((most - least) * dice.random() ** 2)
+    return Case(
+        config=config,
+        work=_simulable(decide(recipe, _card(budget), shape)[1].work),
+        chosen="planned",
+    )
+
+
+def _drawn(
+    dice: random.Random, config: dict[str, Any], shape: ModelShape, method: dict[str, Any]
+) -> Case:
+    tokens, rows = _length(dice)
+    full = method["type"] == "full"
+    quantization = method.get("quantization", "nf4") if method["type"] == "qlora" else None
+    work = Workload(
+        method=method["type"],
+        rank=method.get("rank", 0),
+        dora=method.get("dora", False),
+        quantization=quantization,
+        tokens=tokens,
+        rows=rows,
+        weight_dtype=dice.choice(("float32", "bfloat16"))
+        if full and not shape.experts
+        else "bfloat16",
+        attention="eager" if config["model_type"] == "gemma2" else "sdpa",
+        accumulation_steps=dice.choice((1, 2)),
+        loss_chunk_tokens=dice.choice((256, 512, 2048)),
+        optimizer=dice.choice(("adamw", "adamw_8bit", "paged_adamw_8bit")),
+        tile_tokens=dice.choice((1024, 2048, 4096)),
+    )  # fmt: skip
+    while True:
+        each = Techniques(
+            gradient_checkpointing=dice.random() < 0.8,
+            frugal=dice.random() < 0.6,
+            checkpoint_place=dice.choice(("device", "host")),
+            base_place=dice.choice(("device", "host")),
+            embeddings_place=dice.choice(("device", "host")),
+            head_form=dice.choice(("device", "host")),
+            states_place=dice.choice(("device", "host")),
+            fused_step=full and dice.random() < 0.4,
+        )
+        if _is_sound(each, shape, work):
+            break
+    if each.fused_step:
+        work = replace(work, accumulation_steps=1)
+    return Case(config=config, work=_simulable(each.applied(work)), chosen="drawn")
+
+
+def _is_sound(each: Techniques, shape: ModelShape, work: Workload) -> bool:
+    """Whether a set of techniques is one that a recipe may ask for."""
+    ends = each.embeddings_place == "host", each.head_form == "host"
+    if any(ends) and not has_frozen_tables(work):
+        return False
+    if shape.tied and ends[0] != ends[1]:
+        return False
+    if each.base_place == "host" and shape.experts:
+        return False
+    if work.method == "full" and each.base_place == "host":
+        return (
+            each.fused_step
+            and each.states_place == "host"
+            and each.is_possible
+            and can_be_fused(work)
+        )
+    return each.is_possible
+
+
+def _simulable(work: Workload) -> Workload:
+    """The same where a head in fewer bits, which cannot be simulated, is a whole one, and files are host memory."""
+    if work.head_form in {"nf4", "int8"}:
+        work = replace(work, head_form="host", embeddings_place="host")
+    if work.checkpoint_place == "disk":
+        work = replace(work, checkpoint_place="host")
+    return replace(work, base_place="host") if work.base_place == "disk" else work
+
+
+def _card(budget: int) -> Any:
+    return machine(card=None, vram_bytes=budget, ram_bytes=1000 * GIB, cpu_count=8)
+
+
+def compare(case: Case) -> Compared:
+    """Compute and simulate a case."""
+    from transformers import AutoConfig
+
+    predicted = predict(ModelShape.from_config(case.config), case.work)
+    found = simulate(AutoConfig.for_model(**case.config), case.work)
+    items = predicted.items
+    return Compared(
+        computed=predicted.peak_bytes - items["context"] - items["reserve"],
+        simulated=found.peak,
+        items={**items, "step": predicted.step_bytes, "simulated resident": found.resident},
+        peak_at=found.peak_at,
+        largest=found.largest,
+    )
+
+
+def main() -> None:
+    """Print a line for each seed; of those that are further apart than asked what made them so."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.random_cases")
+    parser.add_argument("--seeds", default="0-20", help="first and last")
+    parser.add_argument("--apart", type=float, default=0.03, help="explain what is further apart")
+    options = parser.parse_args()
+    first, last = map(int, options.seeds.split("-"))
+    for seed in range(first, last + 1):
+        case = draw(seed)
+        found = compare(case)
+        print(
+            f"{seed:4} {found.apart:+6.1%} simulated {found.simulated / GIB:6.3f} GiB  {case.label}",
+            flush=True,
+        )
+        if abs(found.apart) > options.apart:
+            print(
+                "     computed:",
+                {name: f"{size / 2**20:.0f}" for name, size in found.items.items() if size},
+            )
+            print("     peak at", found.peak_at)
+            for name, size in list(found.largest.items())[:14]:
+                print(f"       {size / 2**20:9.1f} {name}")
+
+
+if __name__ == "__main__":
+    main()
