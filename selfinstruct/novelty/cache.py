@@ -1,8 +1,9 @@
 """Fills numba's cache from a process of its own, so that compiling leaves nothing in the memory of the one that searches.
 
-Compiling takes some ten seconds and 80 MB, which a process keeps; loading what was compiled takes half a second. A file beside numba's
-says for which source, versions and processor the cache was filled. Where none can be written, or no process be
-started, numba compiles where it is called, as it would without this file.
+Compiling takes ten to twenty seconds and 80 MB, which a process keeps; loading what was compiled takes half a second. A note
+beside numba's files says for which source, versions and processor the cache was filled, or what kept another process from
+filling it: then no start tries that again, until one of these changes. Where no process can fill it, numba compiles where it
+is called, as it would without this file, and keeps that too where it can write.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from threading import Event
 
 import llvmlite
 import llvmlite.binding
@@ -22,15 +24,21 @@ import numpy as np
 
 from selfinstruct.novelty.compare import decide
 from selfinstruct.novelty.compiled import CompiledNearest
+from selfinstruct.novelty.words import LEAST_SLOTS, CompiledVocabulary
 
 _NOTE = "selfinstruct-novelty.txt"
-_FILLED = " filled"
+"""Its first line is a `_fingerprint`, its second how that went; after a failure follow versions and what was wrong."""
+
+_FILLED, _FAILED = "filled", "failed"
 _CODE = (
     "import sys; sys.path[:] = sys.argv[1:]; from selfinstruct.novelty.cache import fill; fill()"
 )
 
 _MOST_S = 600
 """Seconds to wait; on two busy cores it took 50 (2026-11)."""
+
+_MOST_SAID = 2000
+"""Characters of what the other process said last, kept with a failure."""
 
 log = logging.getLogger("selfinstruct")
 
@@ -41,25 +49,42 @@ def prepare() -> None:
     folder = _folder()
     if folder is None:
         return
-    wanted, said = _fingerprint(), _said(folder)
-    if said == wanted + _FILLED:
+    wanted, (known, went) = _fingerprint(), _said(folder)
+    if known == wanted and went in {_FILLED, _FAILED}:
         return
     log.warning(
-        "The novelty filter is compiled for this processor, once; it takes some ten seconds."
+        "The novelty filter is compiled for this processor, once; it takes ten to twenty seconds."
     )
-    # no interpreter to start, no more processes: numba then compiles here, at the first call
-    with contextlib.suppress(OSError, TypeError, ValueError, subprocess.SubprocessError):
-        if not said.startswith(wanted):
+    with contextlib.suppress(OSError):
+        if known != wanted:
             _forget(folder)
             _say(folder, wanted)
-        subprocess.run(
+    wrong = _fill_elsewhere()
+    if _said(folder) == (wanted, _FILLED):
+        return
+    log.warning(
+        "Another process could not compile it (%s), so this one does.", wrong.rpartition("\n")[2]
+    )
+    with contextlib.suppress(OSError):
+        _say(folder, wanted, _FAILED, ", ".join(_versions()), wrong)
+
+
+def _fill_elsewhere() -> str:
+    """Have another process call `fill`, and return what went wrong, if anything did."""
+    try:
+        done = subprocess.run(
             [sys.executable, "-c", _CODE, *sys.path],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             timeout=_MOST_S,
             check=False,
         )
+    # no interpreter to start, no more processes, no end
+    except (OSError, TypeError, ValueError, subprocess.SubprocessError) as error:
+        return f"{type(error).__name__}: {error}"
+    said = done.stderr.decode("utf-8", "replace").strip()[-_MOST_SAID:]
+    return said or f"it ended with exit status {done.returncode} and said nothing"
 
 
 def fill() -> None:
@@ -67,15 +92,19 @@ def fill() -> None:
     exercise()
     folder = _folder()
     if folder is not None:
-        _say(folder, _fingerprint() + _FILLED)
+        _say(folder, _fingerprint(), _FILLED)
 
 
 def exercise() -> None:
     """Search a few texts, some of them twice, so that lists are made, merged and read, and pairs compared."""
-    nearest = type("SealsFew", (CompiledNearest,), {"tail_texts": 8})(0.7, keep_ties=False)
+    few = {"tail_texts": 8, "least_in_parts": 1}
+    nearest = type("SealsFew", (CompiledNearest,), few)(0.7, keep_ties=False)
     texts = np.random.default_rng(0).integers(0, 500, (3, 640)).astype(np.int32)
     for tokens in (*texts, *texts):
-        nearest.offer(tokens, np.full(64, 10), 500)
+        nearest.offer(tokens, np.full(64, 10), 500, Event())
+    vocabulary = CompiledVocabulary()
+    words = [f"w{number}" for number in range(LEAST_SLOTS)]  # so many that its table grows
+    vocabulary.numbers_of([vocabulary.packed([words], len(words))], len(words))
 
 
 def _folder() -> Path | None:
@@ -84,33 +113,36 @@ def _folder() -> Path | None:
     return Path(path) if path else None
 
 
-def _said(folder: Path) -> str:
-    """Which version the cache belongs to, and whether it was filled; nothing where none says so."""
+def _said(folder: Path) -> tuple[str, str]:
+    """Which version the note is about, and how filling the cache went; nothing where nothing is said."""
     try:
-        return (folder / _NOTE).read_text(encoding="ascii")
+        lines = (folder / _NOTE).read_text(encoding="utf-8").split("\n")
     except (OSError, ValueError):
-        return ""
+        return "", ""
+    return lines[0], lines[1] if len(lines) > 1 else ""
 
 
-def _say(folder: Path, text: str) -> None:
+def _say(folder: Path, *lines: str) -> None:
     """Write the note in one piece, as several processes may fill one cache."""
     note = folder / f"{_NOTE}.{os.getpid()}"
-    note.write_text(text, encoding="ascii")
+    note.write_text("\n".join(lines), encoding="utf-8", errors="replace")
     note.replace(folder / _NOTE)
+
+
+def _versions() -> list[str]:
+    return [
+        f"numba {numba.__version__}",
+        f"llvmlite {llvmlite.__version__}",
+        f"NumPy {np.__version__}",
+        f"Python {platform.python_version()}",
+        f"processor {llvmlite.binding.get_host_cpu_name()}",
+    ]
 
 
 def _fingerprint() -> str:
     """What the compiled code depends on: versions, processor, and every file here; numba looks only at that of the function."""
     features = llvmlite.binding.get_host_cpu_features().flatten()
-    said = [
-        numba.__version__,
-        llvmlite.__version__,
-        np.__version__,
-        platform.python_version(),
-        llvmlite.binding.get_host_cpu_name(),
-        features,
-    ]
-    digest = hashlib.sha256("\n".join(said).encode())
+    digest = hashlib.sha256("\n".join([*_versions(), features]).encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())
     return digest.hexdigest()
@@ -118,7 +150,6 @@ def _fingerprint() -> str:
 
 def _forget(folder: Path) -> None:
     """Remove what another version left, so that no part of it is taken for this one's."""
-    for module in ("compare", "lists"):
-        for file in folder.glob(f"{module}.*.nb[ic]"):
-            with contextlib.suppress(OSError):
-                file.unlink()
+    for file in folder.glob("*.nb[ic]"):
+        with contextlib.suppress(OSError):
+            file.unlink()

@@ -2,9 +2,12 @@
 
 import numpy as np
 
-from selfinstruct.novelty.bounds import differing, f_measure, half, longest
+from selfinstruct.novelty.bounds import differing, f_measure, half, longest, tightened
 from selfinstruct.novelty.compiling import compiled, inlined, lowest_bit, popcount
-from selfinstruct.novelty.lists import PADDING, near_among, sketches_differ
+from selfinstruct.novelty.lists import PADDING, near_among, sketches_differ, sort
+
+_READ_TOGETHER = 8
+"""Texts whose first tokens are read together."""
 
 
 @inlined
@@ -52,7 +55,7 @@ def _common(query, tokens, start, end, masks, carries):  # type: ignore[no-untyp
 
 @inlined
 def _better(query, index, best, rule, tokens, starts, masks, carries):  # type: ignore[no-untyped-def] # noqa: PLR0913
-    """The better of `best`, an index and its F, and the text of this higher index; a short query is marked."""
+    """The better of `best`, an index and its F, and the text of this index; a short query is marked."""
     threshold, limit = rule
     start, end = starts[index], starts[index + 1]
     m, n = len(query), end - start
@@ -62,9 +65,9 @@ def _better(query, index, best, rule, tokens, starts, masks, carries):  # type: 
         common = _common_with_marked(tokens, start, end, masks)
     for _ in range(np.int64(m > 64)):
         common = _common(query, tokens, start, end, masks, carries)
-    if common >= half(limit) * (m + n):  # else three divisions are saved
+    if common >= half(tightened(limit, best[1])) * (m + n):  # else three divisions are saved
         score = f_measure(common, m, n)
-        if score >= threshold and score > best[1]:
+        if score >= threshold and (score > best[1] or (score == best[1] and index < best[0])):
             best = np.int64(index), score
     return best
 
@@ -73,30 +76,38 @@ def _better(query, index, best, rule, tokens, starts, masks, carries):  # type: 
 def _best_of(near, at, number, query, best, rule, tokens, starts, masks, carries):  # type: ignore[no-untyped-def] # noqa: PLR0913
     """The better of `best` and the texts near the query, which stand in `near` from `at` on.
 
+    Those that may be the nearest come first; when one cannot reach the best, none after it can. One that shares several rare
+    tokens with the query stands there several times, mostly side by side.
+
     Returns: where those of the next query stand, and the best.
     """
-    # the texts lie all over the memory; read together, the processor does not wait for each (a third of the time)
-    ahead, read = at, np.int64(0)
-    while ahead < len(near) and near[ahead] >> 32 == number:
-        read += tokens[starts[near[ahead] & 0xFFFFFFFF]]
-        ahead += 1
+    _, limit = rule
+    read, end, compared = np.int64(0), at, np.int64(-1)
+    while end < len(near) and near[end] >> 40 == number:
+        end += 1
+    while at < end and (near[at] >> 32 & 0xFF) <= 256 * tightened(limit, best[1]):
+        # texts lie all over the memory; where several are read together, the processor does not wait for each
+        ahead = min(at + _READ_TOGETHER, end)
+        for pair in near[at:ahead]:
+            read += tokens[starts[pair & 0xFFFFFFFF]]
+        for pair in near[at:ahead]:
+            if pair != compared:
+                index = pair & 0xFFFFFFFF
+                best = _better(query, index, best, rule, tokens, starts, masks, carries)
+                compared = pair
+        at = ahead
     if read < 0:  # never, but the compiler leaves out what is not used
         best = best[0], 0.0
-    index = np.int64(-1)
-    while at < ahead:
-        if near[at] & 0xFFFFFFFF != index:
-            index = near[at] & 0xFFFFFFFF
-            best = _better(query, index, best, rule, tokens, starts, masks, carries)
-        at += 1
-    return at, best
+    return end, best
 
 
 @compiled
 def best_among(chunk, near, settings, pool, scratch, found):  # type: ignore[no-untyped-def]
     """Write the index of the nearest text of each query, and its F, into `found`.
 
-    `near` holds query << 32 | text, sorted. Queries without a near text keep what they have.
+    `near` holds a `lists.pair_of` each query and text near it, and is sorted here. Queries without one keep what they have.
     """
+    sort(near, np.int64(0))
     _, nearest, scores = found
     tokens, starts = pool
     masks, carries = scratch.masks, scratch.carries
@@ -104,7 +115,7 @@ def best_among(chunk, near, settings, pool, scratch, found):  # type: ignore[no-
     query_tokens, query_starts = chunk.texts
     at = 0
     while at < len(near):
-        number = near[at] >> 32
+        number = near[at] >> 40
         query = query_tokens[query_starts[number] : query_starts[number + 1]]
         best = nearest[number], scores[number]
         short = len(query) <= 64
@@ -120,11 +131,12 @@ def best_among(chunk, near, settings, pool, scratch, found):  # type: ignore[no-
 def decide(chunk, near, settings, pool, tail, sealed, size, scratch, found):  # type: ignore[no-untyped-def] # noqa: PLR0913
     """Decide on each text of a chunk in turn and add to the pool and the tail what is kept.
 
-    What is nearest among the older texts stands in `found`. `near` holds query << 32 | text, sorted, for younger ones
-    among the first `sealed` of the `size` texts of the pool; the others are in the tail.
+    What is nearest among the older texts stands in `found`. `near` holds a `lists.pair_of` each query and a younger text
+    near it among the first `sealed` of the `size` texts of the pool, and is sorted here; the others are in the tail.
 
     Returns: the new size.
     """
+    sort(near, np.int64(0))
     kept, nearest, scores = found
     tokens, starts = pool
     places = (len(tail) - PADDING) // 3
@@ -142,13 +154,14 @@ def decide(chunk, near, settings, pool, tail, sealed, size, scratch, found):  # 
         at, best = _best_of(near, at, number, query, best, rule, tokens, starts, masks, carries)
         m = len(query)
         sketch = query_firsts[number], query_seconds[number]
-        bound = differing(m, longest(m, 0, settings.limit), settings.limit)
+        limit = tightened(settings.limit, best[1])
+        bound = differing(m, longest(m, 0, limit), limit)
         for block in range(0, size - sealed, 64):
             mask = near_among(tail, block, min(64, size - sealed - block), places, sketch, bound)
             while mask:
                 place = block + lowest_bit(mask)
                 mask &= mask - np.uint64(1)
-                allowed = differing(m, np.int64(tail[2 * places + place]), settings.limit)
+                allowed = differing(m, np.int64(tail[2 * places + place]), limit)
                 if sketches_differ(tail, place, places, sketch) <= allowed:
                     best = _better(
                         query, sealed + place, best, rule, tokens, starts, masks, carries

@@ -7,7 +7,8 @@ n - c + 1 of the other, so only these are indexed; a common token has a list for
 list is sorted by length, so that a query reads those lengths only that can reach the threshold.
 The second is the sketch of `selfinstruct.novelty.pool`, held in the lists themselves and read eight at a time. The third
 is how many commoner tokens stand before and after the shared one in both. What is left is decided by bit-parallel
-arithmetic, 64 tokens a word (`compare`).
+arithmetic, 64 tokens a word (`compare`), in the order of what it can reach at most: the score of the nearest text found so
+far takes the threshold's place in all bounds, here as there.
 
 The index is a few sealed segments, each at least eight times as large as the next, as in a log-structured merge tree
 (O'Neil et al. 1996); the newest texts are compared one by one until there are enough for another.
@@ -20,24 +21,26 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Any
+from threading import Event
+from typing import Any, ClassVar
 
 import numpy as np
 
 from selfinstruct.novelty.compare import best_among, decide
-from selfinstruct.novelty.layout import Chunk, Scratch, Segment, Settings, Texts
+from selfinstruct.novelty.layout import Chunk, Probes, Scratch, Segment, Settings, Texts
 from selfinstruct.novelty.lists import (
     PADDING,
     PLACES,
     merged,
     near_in,
+    prepared,
     rare_tokens_of,
-    rarest_first,
     segment_of,
     sketches_of,
-    sort,
 )
 from selfinstruct.novelty.search import Found, Ints, Longs, limit_of
+from selfinstruct.novelty.vocabulary import Vocabulary
+from selfinstruct.novelty.words import CompiledVocabulary
 from xtune.hardware import core_count
 
 _TAIL_TEXTS = 2048
@@ -59,6 +62,9 @@ _COMMON_SHARE = 0.01
 """Tokens met at least once in so many texts have a list for each place. Against a pool of 980,000 texts, looking up takes 8 %
 longer with 0.003 and 15 % with 0.02 (measured on two AMD EPYC cores, under load, 2026-11)."""
 
+_LEAST_IN_PARTS = 64
+"""Texts that are looked up by rare tokens before they are by common ones: calling compiled code twice as often takes
+some 20 us (measured on two AMD EPYC cores, under load, 2026-11)."""
 
 _MOST_THREADS = 8
 """More would have little to do: a third of the search stays on one thread (400,000 texts, measured on two AMD EPYC cores,
@@ -72,6 +78,8 @@ _LEAST_PER_THREAD = 256
 class CompiledNearest:
     """The pool's arrays, grown from outside the compiled code."""
 
+    vocabulary: ClassVar[type[Vocabulary]] = CompiledVocabulary
+    least_in_parts = _LEAST_IN_PARTS
     least_per_thread = _LEAST_PER_THREAD
     tail_texts = _TAIL_TEXTS
     most_together = _MOST_TOGETHER
@@ -103,7 +111,7 @@ class CompiledNearest:
     def __len__(self) -> int:
         return self._size
 
-    def offer(self, tokens: Ints, lengths: Longs, vocabulary: int) -> Found:
+    def offer(self, tokens: Ints, lengths: Longs, vocabulary: int, on_one_thread: Event) -> Found:
         """Offer texts one after the other; see `Nearest.offer`."""
         size = len(lengths)
         starts = np.zeros(size + 1, np.int64)
@@ -117,27 +125,30 @@ class CompiledNearest:
             together = self._together if len(self._order) else self.tail_texts
             start, end = end, min(end + together, size)
             part, part_starts = _texts(Texts(tokens, starts), start, end)
-            self._offer(Texts(self._renumbered(part), part_starts), _found(found, start, end))
+            part_found = _found(found, start, end)
+            chunk = self._looked_up(Texts(self._renumbered(part), part_starts), part_found)
+            if end == size:
+                on_one_thread.set()
+            self._decide(chunk, part_found)
         return found
 
-    def _offer(self, texts: Texts, found: Found) -> None:
-        """Look texts up in the segments together, and then in what is added meanwhile, fewer at a time."""
-        size, start = len(texts.starts) - 1, 0
-        chunk = self._looked_up(texts, found)
+    def _decide(self, chunk: Chunk, found: Found) -> None:
+        """Look texts up in what is added meanwhile, fewer at a time, and keep those that are new."""
+        size, start = len(chunk.first), 0
         young: list[Segment] = []
         while start < size:
             end = min(start + self.tail_texts, size)
-            part = _part(chunk, start, end)
+            part, part_found = _part(chunk, start, end), _found(found, start, end)
             self._size = decide(
                 part,
-                self._near_in(young, part, self._rooms[0]),
+                self._near_young(young, part, part_found),
                 self._settings,
                 self._texts,
                 self._tail,
                 self._sealed,
                 self._size,
                 self._rooms[0].scratch,
-                _found(found, start, end),
+                part_found,
             )
             if self._size - self._sealed >= self.tail_texts:
                 self._seal(young)
@@ -174,29 +185,45 @@ class CompiledNearest:
 
         Returns: the texts as a chunk, and how many pairs the sketches did not rule out.
         """
-        chunk = Chunk(texts, rarest_first(*texts), *sketches_of(texts, room.scratch.seen))
-        near = self._near_in(self._segments, chunk, room)
-        if len(near):
-            best_among(chunk, near, self._settings, self._texts, room.scratch, found)
-        return chunk, len(near)
+        chunk, probes = prepared(texts, room.scratch.seen, self._settings.limit)
+        pairs = 0
+        if self._segments:
+            for some in self._parts(probes, len(chunk.first)):
+                near = self._near_in(self._segments, some, chunk, found, room)
+                best_among(chunk, near, self._settings, self._texts, room.scratch, found)
+                pairs += len(near)
+        return chunk, pairs
 
-    def _near_in(self, segments: list[Segment], chunk: Chunk, room: _Room) -> Longs:
-        """Query << 32 | text, sorted, for each pair in the segments that the sketches do not rule out."""
-        if not segments:
-            return room.near[:0]
-        starts = chunk.texts.starts
-        by_length = np.argsort(np.diff(starts), kind="stable")
-        limit = self._settings.limit
-        probes, details = rare_tokens_of(chunk.texts, chunk.ordered, by_length, limit, 0)
-        sort(probes, 32)
+    def _parts(self, probes: Probes, texts: int) -> list[Probes]:
+        """What is looked up first, and what after that.
+
+        A text near another mostly shares a rare token with it. Once it is known, the long lists of the common tokens are
+        read for nearer ones only.
+        """
+        if texts < self.least_in_parts:
+            return [probes]
+        first_rare = np.searchsorted(probes.entries, self._settings.common << 32)
+        entries = probes.entries
+        return [probes._replace(entries=of) for of in (entries[first_rare:], entries[:first_rare])]
+
+    def _near_in(
+        self, segments: list[Segment], probes: Probes, chunk: Chunk, found: Found, room: _Room
+    ) -> Longs:
+        """A `lists.pair_of` each query and text in the segments that no bound rules out."""
         size = 0
         for segment in segments:
             room.near, size = near_in(
-                segment, probes, details, chunk, self._settings, room.near, size
+                segment, probes, chunk, self._settings, found[2], room.near, size
             )
-        near = room.near[:size].copy()
-        sort(near, 0)
-        return near
+        return room.near[:size]
+
+    def _near_young(self, young: list[Segment], chunk: Chunk, found: Found) -> Longs:
+        """The same for all tokens of the texts and the segments made since these were looked up."""
+        room = self._rooms[0]
+        if not young:
+            return room.near[:0]
+        probes = rare_tokens_of(chunk.texts, chunk.ordered, self._settings.limit, 0)
+        return self._near_in(young, probes, chunk, found, room)
 
     def _seal(self, segments: list[Segment]) -> None:
         """Put the texts of the tail into a segment, which joins those given."""
@@ -211,12 +238,8 @@ class CompiledNearest:
             texts.tokens[:] = self._renumbered(texts.tokens)
             rows = self._tail[:-PADDING].reshape(3, -1)
             rows[:2, :size] = sketches_of(texts, self._rooms[0].scratch.seen)
-        limit, common = self._settings.limit, self._settings.common
-        by_length = np.argsort(np.diff(texts.starts), kind="stable")
-        entries, details = rare_tokens_of(texts, rarest_first(*texts), by_length, limit, common)
-        sort(entries, 32)
-        lists = self._vocabulary + common * (PLACES - 1)
-        _append(segments, segment_of(entries, details, lists, self._tail, self._sealed))
+        lists = self._vocabulary + self._settings.common * (PLACES - 1)
+        _append(segments, segment_of(texts, self._settings, lists, self._tail, self._sealed))
         self._sealed = self._size
 
     def _renumbered(self, tokens: Ints) -> Ints:

@@ -40,6 +40,17 @@ class Chunk(NamedTuple):
     second: Words
 
 
+class Probes(NamedTuple):
+    """The rarest tokens of some texts, each once: by these a text is looked up, and by these it is listed."""
+
+    entries: Longs
+    """List << 32 | row of `details`; sorted, so by list and then by the length of the text."""
+
+    details: Ints
+    """(entries, 4) the text, the place of the token among its rarest, and how many commoner tokens stand before and after it,
+    which is at most all of them where it stands twice or the text is long."""
+
+
 class Settings(NamedTuple):
     """What does not change from text to text."""
 

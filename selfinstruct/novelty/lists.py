@@ -2,9 +2,17 @@
 
 import numpy as np
 
-from selfinstruct.novelty.bounds import LONGEST, differing, half, longest, prefix, shortest
+from selfinstruct.novelty.bounds import (
+    LONGEST,
+    differing,
+    longest,
+    prefix,
+    share_of,
+    shortest,
+    tightened,
+)
 from selfinstruct.novelty.compiling import compiled, inlined, lowest_bit, near_eight, popcount
-from selfinstruct.novelty.layout import Segment
+from selfinstruct.novelty.layout import Chunk, Probes, Segment
 
 PLACES = 8
 """Lists of a common token, by its place among the rarest of a text; the last is for all further places."""
@@ -58,6 +66,8 @@ def sketches_of(texts, seen):  # type: ignore[no-untyped-def]
 @compiled
 def sort(numbers, lowest_bit):  # type: ignore[no-untyped-def]
     """Sort numbers, not negative, in place; those that are equal from `lowest_bit` on keep their order.
+
+    `lowest_bit` is an np.int64: numba would compile this anew for each literal.
 
     A few bits at a time, the lowest first (Knuth 1998, 5.2.5): a third of the time of NumPy's sort on 64-bit numbers
     (measured on two AMD EPYC cores, 2026-11).
@@ -118,18 +128,26 @@ def _sides(tokens, start, end, token):  # type: ignore[no-untyped-def]
     return before, after
 
 
-@compiled
-def rare_tokens_of(texts, ordered, by_length, limit, common):  # type: ignore[no-untyped-def]
-    """For each text, the shortest first, and each of its rarest tokens, list << 32 | number; to be sorted.
+@inlined
+def _by_length(starts):  # type: ignore[no-untyped-def]
+    """The texts' numbers in their lowest 32 bits, the shortest first."""
+    size = len(starts) - 1
+    numbers = np.empty(size, np.int64)
+    for text in range(size):
+        numbers[text] = (starts[text + 1] - starts[text]) << 32 | text
+    sort(numbers, np.int64(32))
+    return numbers
 
-    Returns: these, and (numbers, 4) for each number the text, the place of the token among its rarest, and how many
-    commoner tokens stand before and after it, which is at most all of them where it stands twice or the text is long.
-    """
+
+@compiled
+def rare_tokens_of(texts, ordered, limit, common):  # type: ignore[no-untyped-def]
+    """The rarest tokens of texts, which are given as they stand and the rarest first, and the lists these are in."""
     tokens, starts = texts
     entries = np.empty(len(ordered), np.int64)
     details = np.empty((len(ordered), 4), np.int32)
     size = 0
-    for text in by_length:
+    for number in _by_length(starts):
+        text = number & 0xFFFFFFFF
         start, end = starts[text], starts[text + 1]
         for at in range(start, start + prefix(end - start, limit)):
             token = ordered[at]
@@ -142,12 +160,26 @@ def rare_tokens_of(texts, ordered, by_length, limit, common):  # type: ignore[no
                 details[size, 0], details[size, 1] = text, place
                 details[size, 2], details[size, 3] = before, after
                 size += 1
-    return entries[:size], details
+    entries = entries[:size]
+    sort(entries, np.int64(32))
+    return Probes(entries, details)
 
 
 @compiled
-def segment_of(entries, details, lists, tail, first_text):  # type: ignore[no-untyped-def]
-    """The texts of the tail, from `first_text` of the pool on, as a segment; from their sorted rare tokens."""
+def prepared(texts, seen, limit):  # type: ignore[no-untyped-def]
+    """Texts as a chunk, and what they are looked up by, where each token has one list."""
+    tokens, starts = texts
+    ordered = rarest_first(tokens, starts)
+    first, second = sketches_of(texts, seen)
+    return Chunk(texts, ordered, first, second), rare_tokens_of(texts, ordered, limit, np.int64(0))
+
+
+@compiled
+def segment_of(texts, settings, lists, tail, first_text):  # type: ignore[no-untyped-def]
+    """The texts of the tail, from `first_text` of the pool on, as a segment of so many lists."""
+    tokens, text_starts = texts
+    ordered = rarest_first(tokens, text_starts)
+    entries, details = rare_tokens_of(texts, ordered, settings.limit, settings.common)
     starts = np.zeros(lists + 1, np.int32)
     words = np.empty(3 * len(entries) + PADDING, np.uint64)
     for entry in entries:
@@ -241,8 +273,19 @@ def sketches_differ(words, at, offset, sketch):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def pair_of(query, share, text):  # type: ignore[no-untyped-def]
+    """A query and a text near it as one number: 23 bits, 8 and 32; sorted, a query's texts are in the order of what they can reach."""
+    return query << 40 | share << 32 | text
+
+
+@inlined
 def _read(words, begin, size, lengths, query, limit, near, found):  # type: ignore[no-untyped-def] # noqa: PLR0913
     """Append to `near` what is near a query in a list, 64 sketches at a time.
+
+    If the list's token is the rarest in common, the others are commoner, and stand before it in both texts or after it in both.
+    So c is at most 1, the fewer before and the fewer after: `common`. At least m + n - 2 `common` tokens are then not in common, and
+    at least as many as bits of the sketches differ. By a token that is not the rarest in common a pair may be ruled out or put too
+    far behind; by the rarest it is found, and in its place.
 
     Returns: its new size.
     """
@@ -262,32 +305,36 @@ def _read(words, begin, size, lengths, query, limit, near, found):  # type: igno
             mask &= mask - np.uint64(1)
             posting = np.int64(words[at + 2 * size])
             n = posting >> 48 & 0xFFFF
-            near[found] = number << 32 | posting & 0xFFFFFFFF
             common = min(before, posting >> 40 & 0xFF) + min(after, posting >> 32 & 0xFF) + 1
-            alike = sketches_differ(words, at, size, sketch) <= differing(m, n, limit)
-            found += alike & ((common >= half(limit) * (m + n)) | (n >= _SIDES_UP_TO))
+            apart = sketches_differ(words, at, size, sketch)  # tokens not in common, at least
+            if n < _SIDES_UP_TO:
+                apart = max(apart, m + n - 2 * common)
+            near[found] = pair_of(number, share_of(apart, m, n), posting & 0xFFFFFFFF)
+            found += apart <= differing(m, n, limit)
         block += 64
     return found
 
 
 @compiled
-def near_in(segment, probes, details, chunk, settings, near, found):  # type: ignore[no-untyped-def] # noqa: PLR0913
-    """Append query << 32 | text for each pair that no bound rules out to the first `found` of `near`.
+def near_in(segment, probes, chunk, settings, scores, near, found):  # type: ignore[no-untyped-def] # noqa: PLR0913
+    """Append a `pair_of` each query and text that no bound rules out to the first `found` of `near`.
 
     Sorted probes go through the lists in the order in which these lie in memory, and read each for all its queries.
+    `scores` holds F with the nearest that is known of each query, or 0: texts that cannot reach it are not looked for.
 
     Returns: near, grown if need be, and its new size.
     """
-    limit, common = settings.limit, settings.common
+    common = settings.common
     starts, words = segment
     query_starts, query_firsts, query_seconds = chunk.texts.starts, chunk.first, chunk.second
-    for probe in probes:
+    for probe in probes.entries:
         token = probe >> 32
-        detail = details[probe & 0xFFFFFFFF]
+        detail = probes.details[probe & 0xFFFFFFFF]
         number, place = np.int64(detail[0]), np.int64(detail[1])
         m = query_starts[number + 1] - query_starts[number]
         sketch = query_firsts[number], query_seconds[number]
         query = number, m, sketch, np.int64(detail[2]), np.int64(detail[3])
+        limit = tightened(settings.limit, scores[number])
         most = longest(m, place, limit)
         first_list = list_of(token, 0, common)
         for other_place in range(PLACES if token < common else 1):

@@ -9,25 +9,28 @@ that difference, and a pair above the limit cannot reach t. What survives is dec
 common subsequence and the float formula of `rouge_score`. Bits that collide cost time, never truth.
 """
 
-import time
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
+from threading import Event
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from selfinstruct.novelty.search import Found, Ints, Longs, Nearest, fastest_nearest
+from selfinstruct.novelty.search import Found, Longs, Nearest, fastest_nearest
+from selfinstruct.novelty.turns import SHORT_TURNS
 from xtune.text import tokenizer
 
 _TEXTS_AT_ONCE = 16_384
 """Texts handed to the compiled search together: enough that calling it costs nothing."""
 
-_TEXTS_NUMBERED = 128
-"""Texts whose tokens are held as strings at a time: so few that these stay in the cache until they are looked up."""
+_TEXTS_FIRST = 2048
+"""The first texts handed over, and so many more each time: the search begins soon, and cutting stays ahead of it."""
 
-_MOMENT_S = 1e-6
-"""As short a pause as the system gives, some 60 us."""
+_TEXTS_PACKED = 128
+"""Texts whose tokens are held as strings at a time: so few that these stay in the cache until they are packed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +76,9 @@ class NoveltyPool:
         self.threshold = threshold
         self.keep_ties = keep_ties
         self._tokenize = tokenizer(language)
-        self._vocabulary = _Vocabulary()
-        self._pool = (nearest or fastest_nearest())(threshold, keep_ties)
+        search = nearest or fastest_nearest()
+        self._vocabulary = search.vocabulary()
+        self._pool = search(threshold, keep_ties)
 
     def __len__(self) -> int:
         """Texts kept."""
@@ -90,44 +94,56 @@ class NoveltyPool:
         Texts are cut while those before them are searched for, so many are best given in one call.
         A pool is rebuilt from the texts it kept in the same way; all of them are kept again.
         """
-        remaining = iter(texts)
-        batch, following = (list(islice(remaining, _TEXTS_AT_ONCE)) for _ in range(2))
-        if not following:
-            return self._verdicts(self._search(*self._cut(batch))) if batch else []
+        batches = _growing(texts)
+        first = list(islice(batches, 2))
+        if len(first) < 2:
+            return [verdict for batch in first for verdict in self._searched(*self._cut(batch))]
         verdicts: list[Verdict] = []
-        tokens, lengths = self._cut(batch)
-        with ThreadPoolExecutor(1) as searching:
-            while following:
-                found = searching.submit(self._search, tokens, lengths)
-                tokens, lengths = self._cut(following, found)
-                verdicts += self._verdicts(found.result())
-                following = list(islice(remaining, _TEXTS_AT_ONCE))
-        return verdicts + self._verdicts(self._search(tokens, lengths))
+        searches: deque[_Search] = deque()
+        with ThreadPoolExecutor(1) as executor, SHORT_TURNS:
+            for batch in chain(first, batches):
+                if len(searches) == 2:
+                    # one waits and one runs; until that leaves a core idle, cutting would take one from it
+                    searches[0].on_one_thread.wait()
+                cut, on_one_thread = self._cut(batch), Event()
+                found = executor.submit(self._search, *cut, on_one_thread)
+                searches.append(_Search(found, on_one_thread))
+                if len(searches) == 3:
+                    verdicts += self._verdicts(searches.popleft().found.result())
+            for search in searches:
+                verdicts += self._verdicts(search.found.result())
+        return verdicts
 
     def offer_tokens(self, texts: Sequence[Sequence[str]]) -> list[Verdict]:
         """The same for texts that `xtune.text.tokenize` has cut already, in another process say."""
         verdicts: list[Verdict] = []
         for start in range(0, len(texts), _TEXTS_AT_ONCE):
-            batch = texts[start : start + _TEXTS_AT_ONCE]
-            verdicts += self._verdicts(self._search(*self._numbered(batch)))
+            piece, lengths = self._packed(texts[start : start + _TEXTS_AT_ONCE])
+            verdicts += self._searched([piece], lengths)
         return verdicts
 
-    def _cut(
-        self, batch: Sequence[str], meanwhile: Future[Found] | None = None
-    ) -> tuple[Ints, Longs]:
-        """The texts as `_numbered` gives them; a search that runs meanwhile is let through now and then."""
-        parts = []
-        for start in range(0, len(batch), _TEXTS_NUMBERED):
-            texts = batch[start : start + _TEXTS_NUMBERED]
-            parts.append(self._numbered([self._tokenize(text) for text in texts]))
-            if meanwhile and not meanwhile.done():
-                # it holds the interpreter's lock for moments only, but would wait 5 ms for each
-                time.sleep(_MOMENT_S)
-        tokens, lengths = zip(*parts, strict=True)
-        return np.concatenate(tokens), np.concatenate(lengths)
+    def _cut(self, batch: Sequence[str]) -> tuple[list[Any], Longs]:
+        """The texts as the vocabulary packs them, some at a time, and how many tokens each has."""
+        starts = range(0, len(batch), _TEXTS_PACKED)
+        some = (batch[start : start + _TEXTS_PACKED] for start in starts)
+        parts = [self._packed([self._tokenize(text) for text in texts]) for texts in some]
+        pieces, lengths = zip(*parts, strict=True)
+        return list(pieces), np.concatenate(lengths)
 
-    def _search(self, tokens: Ints, lengths: Longs) -> Found:
-        return self._pool.offer(tokens, lengths, len(self._vocabulary))
+    def _packed(self, texts: Sequence[Sequence[str]]) -> tuple[Any, Longs]:
+        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+        return self._vocabulary.packed(texts, int(lengths.sum())), lengths
+
+    def _searched(self, pieces: Sequence[Any], lengths: Longs) -> list[Verdict]:
+        return self._verdicts(self._search(pieces, lengths, Event()))
+
+    def _search(self, pieces: Sequence[Any], lengths: Longs, on_one_thread: Event) -> Found:
+        """Search for texts as `_cut` gives them; see `Nearest.offer`."""
+        try:
+            tokens = self._vocabulary.numbers_of(pieces, int(lengths.sum()))
+            return self._pool.offer(tokens, lengths, len(self._vocabulary), on_one_thread)
+        finally:
+            on_one_thread.set()
 
     def _verdicts(self, found: Found) -> list[Verdict]:
         verdicts = [_NEW] * len(found[0])
@@ -137,17 +153,18 @@ class NoveltyPool:
             verdicts[number] = Verdict(kept=keep, nearest=index, score=score)
         return verdicts
 
-    def _numbered(self, texts: Sequence[Sequence[str]]) -> tuple[Ints, Longs]:
-        """The tokens' numbers, one text behind the other, and how many each has."""
-        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-        words = chain.from_iterable(texts)
-        numbers = map(self._vocabulary.__getitem__, words)
-        return np.fromiter(numbers, np.int32, int(lengths.sum())), lengths
+
+class _Search(NamedTuple):
+    """A search on the other thread, or one that waits for it."""
+
+    found: Future[Found]
+    on_one_thread: Event
+    """Set once the search takes one thread only, however many it may use."""
 
 
-class _Vocabulary(dict[str, int]):
-    """Numbers tokens in the order they are met."""
-
-    def __missing__(self, token: str) -> int:
-        self[token] = number = len(self)
-        return number
+def _growing(texts: Iterable[str]) -> Iterator[list[str]]:
+    """The texts in batches, each twice as large as the one before up to the largest."""
+    remaining, size = iter(texts), _TEXTS_FIRST
+    while batch := list(islice(remaining, size)):
+        yield batch
+        size = min(2 * size, _TEXTS_AT_ONCE)

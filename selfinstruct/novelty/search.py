@@ -1,12 +1,14 @@
 """Searches a growing pool of token sequences for the nearest by ROUGE-L, in NumPy or compiled by numba; it knows no text."""
 
 import importlib.util
-from typing import Protocol, TypeAlias
+from threading import Event
+from typing import ClassVar, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from rapidfuzz.distance import LCSseq
 
+from selfinstruct.novelty.vocabulary import DictVocabulary, Vocabulary
 from xtune.text import f_measure
 
 Ints: TypeAlias = npt.NDArray[np.int32]
@@ -24,17 +26,21 @@ SKETCH_WORDS = 2
 class Nearest(Protocol):
     """A pool that is offered batches of token sequences."""
 
+    vocabulary: ClassVar[type[Vocabulary]]
+    """What numbers its tokens fastest."""
+
     def __init__(self, threshold: float, keep_ties: bool) -> None: ...
 
     def __len__(self) -> int: ...
 
-    def offer(self, tokens: Ints, lengths: Longs, vocabulary: int) -> Found:
+    def offer(self, tokens: Ints, lengths: Longs, vocabulary: int, on_one_thread: Event) -> Found:
         """Offer texts one after the other, each to all kept before it.
 
         Args:
             tokens: (sum of lengths,) all texts' tokens, one text behind the other.
             lengths: (texts,) tokens of each.
             vocabulary: Number above every token.
+            on_one_thread: Set once what is left to do takes one thread only.
         """
         ...
 
@@ -66,6 +72,8 @@ def mixed(token: int, occurrence: int) -> int:
 class NumpyNearest:
     """The search without a compiler: popcounts of the whole pool at once, then rapidfuzz for what is left."""
 
+    vocabulary: ClassVar[type[Vocabulary]] = DictVocabulary
+
     def __init__(self, threshold: float, keep_ties: bool) -> None:
         self._threshold, self._keep_ties = threshold, keep_ties
         self._limit = limit_of(threshold)
@@ -77,9 +85,10 @@ class NumpyNearest:
     def __len__(self) -> int:
         return len(self._texts)
 
-    def offer(self, tokens: Ints, lengths: Longs, vocabulary: int) -> Found:
+    def offer(self, tokens: Ints, lengths: Longs, vocabulary: int, on_one_thread: Event) -> Found:
         """Offer texts one after the other; see `Nearest.offer`."""
         del vocabulary
+        on_one_thread.set()
         ends = np.cumsum(lengths)
         verdicts = [self._offer(text.tolist()) for text in np.split(tokens, ends[:-1])]
         kept, nearest, scores = zip(*verdicts, strict=True)

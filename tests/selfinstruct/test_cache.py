@@ -13,11 +13,11 @@ SEARCHES = """
 import sys
 {first}
 from selfinstruct.novelty import NoveltyPool
-from selfinstruct.novelty import compare, lists
+from selfinstruct.novelty import compare, lists, words
 pool = NoveltyPool("en")
 texts = [f"text {{n % 3000}} of {{n}} others" for n in range(6000)]
 kept = sum(verdict.kept for verdict in pool.offer_many(texts))
-made = [one for of in (compare, lists) for one in vars(of).values() if hasattr(one, "stats") and one.stats.cache_path]
+made = [one for of in (compare, lists, words) for one in vars(of).values() if hasattr(one, "stats") and one.stats.cache_path]
 print(kept, len(pool), sum(sum(one.stats.cache_misses.values()) for one in made) > 0)
 """
 
@@ -50,8 +50,57 @@ def test_another_process_compiles_once_and_again_for_other_sources(tmp_path: Pat
     note.write_text("of another version", encoding="ascii")
     alone = search(tmp_path, first="sys.executable = '/no/such/program'")
     assert alone.stdout.split() == [kept, in_pool, "True"]
-    again = search(tmp_path, first="sys.executable = '/no/such/program'")
-    assert again.stdout == cold.stdout  # the cache was kept, though nothing says that it is full
+    assert "/no/such/program" in alone.stderr
+    again = search(tmp_path)
+    assert (again.stdout, again.stderr) == (cold.stdout, "")  # what it compiled was kept
+
+
+BROKEN = """
+from pathlib import Path
+with Path(__file__).with_name("imported").open("a") as file:
+    file.write("once\\n")
+raise ImportError("no LLVM for this processor")
+"""
+
+
+def test_a_process_that_fails_to_compile_is_not_started_again(tmp_path: Path) -> None:
+    """It imports a numba that raises; the one that starts it has imported the real one before."""
+    broken, cache = tmp_path / "broken", tmp_path / "cache"
+    broken.mkdir()
+    (broken / "numba.py").write_text(BROKEN, encoding="utf-8")
+    code = (
+        "import numba, sys\n"
+        f"sys.path.insert(0, {str(broken)!r})\n"
+        "from selfinstruct.novelty.cache import prepare\n"
+        "prepare()\n"
+        "print(numba.__version__)"
+    )
+
+    def start() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "NUMBA_CACHE_DIR": str(cache)},
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+
+    def imported() -> int:
+        return (broken / "imported").read_text(encoding="utf-8").count("once")
+
+    first = start()
+    assert "(ImportError: no LLVM for this processor), so this one does." in first.stderr
+    assert imported() == 1
+    (note,) = cache.rglob("selfinstruct-novelty.txt")
+    said = note.read_text(encoding="utf-8")
+    assert said.split("\n")[1] == "failed"
+    assert f"numba {first.stdout.strip()}, " in said
+    assert f"Python {sys.version.split()[0]}, " in said
+    assert said.endswith("ImportError: no LLVM for this processor")
+
+    assert start().stderr == ""
+    assert imported() == 1
+    note.write_text(said.replace(said[:8], "of older"), encoding="utf-8")
+    assert "is compiled" in start().stderr
+    assert imported() == 2
 
 
 def test_what_is_in_the_cache_is_not_compiled_again() -> None:

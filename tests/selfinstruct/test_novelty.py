@@ -17,13 +17,17 @@ from rouge_score.rouge_scorer import _score_lcs
 from selfinstruct.novelty import NoveltyPool, Verdict, bounds, lists
 from selfinstruct.novelty.compiled import CompiledNearest
 from selfinstruct.novelty.search import Nearest, NumpyNearest, limit_of
+from selfinstruct.novelty.turns import SHORT_TURNS
+from selfinstruct.novelty.vocabulary import DictVocabulary, Vocabulary
+from selfinstruct.novelty.words import CompiledVocabulary
 from xtune.text import f_measure, tokenize
 
 
 class SealsEachText(CompiledNearest):
-    """Puts every text into posting lists at once, and merges these all the time."""
+    """Puts every text into posting lists at once, and merges these all the time; reads those of rare tokens first."""
 
     tail_texts = 1
+    least_in_parts = 1
 
 
 class SealsFew(CompiledNearest):
@@ -34,9 +38,10 @@ class SealsFew(CompiledNearest):
 
 
 class OnTwoThreads(SealsFew):
-    """Starts both for two texts, whatever cores there are."""
+    """Starts both for two texts, whatever cores there are; reads the lists of rare tokens first."""
 
     least_per_thread = 1
+    least_in_parts = 1
 
     def __init__(self, threshold: float, keep_ties: bool) -> None:
         super().__init__(threshold, keep_ties)
@@ -221,6 +226,7 @@ def test_any_number_of_threads_gives_the_same_verdicts(
     texts = [*near_duplicates(4000, seed=3), *long_near_duplicates(500, seed=4)]
     random.Random(5).shuffle(texts)
     monkeypatch.setattr("selfinstruct.novelty.pool._TEXTS_AT_ONCE", 1000)
+    monkeypatch.setattr("selfinstruct.novelty.pool._TEXTS_FIRST", 150)
     pool = NoveltyPool("es", nearest=CompiledNearest)
     pool._pool.tail_texts, pool._pool.threads = 100, threads
     assert pool.offer_many(texts) == verdicts_of_numpy(tuple(texts), 0.7)
@@ -243,10 +249,11 @@ def long_near_duplicates(count: int, seed: int) -> list[str]:
 
 @pytest.mark.parametrize("threshold", [0.5, 0.6, 2 / 3, 0.7, 0.8, 0.9, 1.0])
 def test_no_bound_rules_out_what_reaches_the_threshold(threshold: float) -> None:
-    """Every pair of lengths up to 80 with the fewest common tokens that do, counted by the formula of rouge_score."""
+    """Every pair of lengths up to 80, and longer ones, with the fewest common tokens that do, counted by the formula of rouge_score."""
     limit = limit_of(threshold)
-    for m in range(1, 81):
-        for n in range(1, 81):
+    lengths = [*range(1, 81), 254, 300]
+    for m in lengths:
+        for n in lengths:
             reaching = [c for c in range(min(m, n) + 1) if f_measure(c, m, n) >= threshold]
             if not reaching:
                 continue
@@ -259,6 +266,17 @@ def test_no_bound_rules_out_what_reaches_the_threshold(threshold: float) -> None
                 assert n >= bounds.shortest(m, place, limit)
             assert m + n - 2 * common <= bounds.differing(m, n, limit)
             assert common >= bounds.half(limit) * (m + n)
+            # and where a text with the same score, or one as high as these reach, was found before
+            for more in reaching:
+                tight = bounds.tightened(limit, f_measure(more, m, n))
+                assert tight <= limit
+                assert m - more < bounds.prefix(m, tight)
+                assert (
+                    bounds.shortest(m, n - more, tight) <= n <= bounds.longest(m, m - more, tight)
+                )
+                assert m + n - 2 * more <= bounds.differing(m, n, tight)
+                assert more >= bounds.half(tight) * (m + n)
+                assert bounds.share_of(m + n - 2 * more, m, n) <= 256 * tight
 
 
 @settings(max_examples=60, deadline=None)
@@ -268,6 +286,45 @@ def test_the_tokens_of_each_text_are_sorted(texts: list[list[int]]) -> None:
     starts = np.cumsum([0, *map(len, texts)])
     expected = [token for text in texts for token in sorted(text, reverse=True)]
     assert lists.rarest_first(tokens, starts).tolist() == expected
+
+
+@pytest.mark.parametrize("vocabulary", [DictVocabulary, CompiledVocabulary])
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(
+        st.lists(
+            st.lists(
+                st.text(max_size=5) | st.sampled_from(["\n", "a\nb", "\xff", "\ud800", "a\x00"]),
+                max_size=6,
+            ),
+            max_size=5,
+        ),
+        max_size=6,
+    )
+)
+def test_tokens_are_numbered_in_the_order_in_which_they_are_met(
+    vocabulary: type[Vocabulary], pieces: list[list[list[str]]]
+) -> None:
+    """Any strings, line feeds and halves of surrogate pairs among them, some texts at a time, twice."""
+    known: list[str] = []
+    numbering = vocabulary()
+    for _ in range(2):
+        tokens = [token for piece in pieces for text in piece for token in text]
+        known += [token for token in dict.fromkeys(tokens) if token not in known]
+        packed = [numbering.packed(of, sum(map(len, of))) for of in pieces]
+        if pieces:
+            numbers = numbering.numbers_of(packed, len(tokens))
+            assert numbers.tolist() == [known.index(token) for token in tokens]
+    assert len(numbering) == len(known)
+
+
+def test_a_vocabulary_grows_to_any_number_of_tokens_of_any_length() -> None:
+    words = [f"w{number}" for number in range(30_000)]
+    words += ["".join(words[:length]) for length in (2000, 20_000)]
+    vocabulary = CompiledVocabulary()
+    for of in (words, words[::-1]):
+        numbers = vocabulary.numbers_of([vocabulary.packed([of], len(of))], len(of)).tolist()
+        assert [words[number] for number in numbers] == of
 
 
 @pytest.mark.parametrize("search", SEARCHES)
@@ -285,6 +342,19 @@ def test_long_texts_are_compared_beyond_one_word_of_bits(
         " ".join(words[: length // 2]),
     ]
     assert NoveltyPool("es", nearest=search).offer_many(texts) == verdicts_of_rouge_score(texts)
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_long_texts_may_differ_in_more_tokens_than_a_sketch_has_bits(search: type[Nearest]) -> None:
+    """180 words in common of 250 each; those that are not are rarer than all others."""
+    shared = [f"s{number}" for number in range(180)]
+    texts = [" ".join(shared[::-1])]
+    for name in "ab":
+        others = [f"{name}{number}" for number in range(70)]
+        texts.append(" ".join([*shared[:90], *others, *shared[90:]]))
+    verdicts = NoveltyPool("es", nearest=search).offer_many(texts)
+    assert verdicts == verdicts_of_rouge_score(texts)
+    assert verdicts[2] == Verdict(kept=False, nearest=1, score=f_measure(180, 250, 250))
 
 
 @pytest.mark.parametrize("search", SEARCHES)
@@ -372,3 +442,13 @@ def test_published_spanish_instructions_are_all_new() -> None:
         for verdict in pool.offer_many(json.loads(line)["instruction"] for line in lines)
     )
     assert len(pool) == 9958
+
+
+def test_turns_are_short_while_any_thread_asks_for_it() -> None:
+    before = sys.getswitchinterval()
+    with SHORT_TURNS:
+        short = sys.getswitchinterval()
+        with SHORT_TURNS:
+            assert sys.getswitchinterval() == short < before
+        assert sys.getswitchinterval() == short
+    assert sys.getswitchinterval() == before

@@ -1,0 +1,44 @@
+"""Numbers tokens in the order in which they are met, in a dictionary; `words` does it compiled."""
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Ints: TypeAlias = npt.NDArray[np.int32]
+
+
+class Vocabulary(Protocol):
+    """The tokens met so far.
+
+    Texts are packed on the thread that cuts them, some at a time, and numbered on the one that searches.
+    """
+
+    def __len__(self) -> int: ...
+
+    def packed(self, texts: Sequence[Sequence[str]], tokens: int) -> Any:
+        """The texts, which have so many tokens, as `numbers_of` takes them."""
+        ...
+
+    def numbers_of(self, pieces: Sequence[Any], tokens: int) -> Ints:
+        """(tokens,) the numbers of the tokens of all texts that were packed, piece by piece."""
+        ...
+
+
+class DictVocabulary(dict[str, int]):
+    """Looks each token up when it is packed."""
+
+    def __missing__(self, token: str) -> int:
+        self[token] = number = len(self)
+        return number
+
+    def packed(self, texts: Sequence[Sequence[str]], tokens: int) -> Ints:
+        """The numbers."""
+        return np.fromiter(map(self.__getitem__, chain.from_iterable(texts)), np.int32, tokens)
+
+    def numbers_of(self, pieces: Sequence[Ints], tokens: int) -> Ints:
+        """One piece behind the other."""
+        del tokens
+        return np.concatenate(pieces)
