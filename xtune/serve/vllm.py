@@ -146,7 +146,8 @@ def _check_adapter(one: Named) -> int:
         "trained tokens": config.get("trainable_token_indices"),
         "biases": config.get("lora_bias") or config.get("bias") not in {None, "none"},
     }
-    rank: int = max([int(config.get("r") or 0), *(config.get("rank_pattern") or {}).values()])
+    pattern: dict[str, int] = config.get("rank_pattern") or {}
+    rank = max([int(config.get("r") or 0), *pattern.values()])
     lacking[f"a rank above {RANKS[-1]}"] = rank > RANKS[-1]
     found = [name for name, has in lacking.items() if has]
     if found:
