@@ -100,8 +100,10 @@ class ModelPlans(Shown):
     def lines(self) -> Iterator[str]:
         """A table over the methods, and the advice."""
         first = next(iter(self.plans.values()))
-        tokens = first.plan.recipe.data.max_tokens
-        yield f"{self.model} on {first.machine}, {first.budget_bytes / GIB:.2f} GiB, {tokens:,} tokens"
+        recipe = first.plan.recipe
+        tokens, rows = recipe.data.max_tokens, recipe.train.batch_size
+        many = f"a batch of {rows} times {tokens:,} tokens" if rows > 1 else f"{tokens:,} tokens"
+        yield f"{self.model} on {first.machine}, {first.budget_bytes / GIB:.2f} GiB, {many}"
         yield ""
         yield f"{'method':8} {'fits':5} {'peak GiB':>9} {'longest':>9} {'tokens/s':>9}  techniques"
         for name, each in self.plans.items():
@@ -128,7 +130,8 @@ def plan(
         target: A shipped recipe's name, a YAML file, what `read` returned, a model's folder or id, or a bare config.json.
         overrides: As for `train`. With a model, `method=qlora` asks about one method alone.
         on: The machine.
-        tokens: Length of a sequence; default: the recipe's, and 2,048 for a model.
+        tokens: Length of a sequence; default: the recipe's, and 2,048 for a model, which is asked with one sequence a
+            step unless `train.batch_size` says otherwise.
 
     Raises:
         RecipeError: The recipe is wrong, or asks for what the machine cannot do.
@@ -194,12 +197,12 @@ def _plans(target: str, words: Sequence[str], hardware: Hardware) -> ModelPlans:
 
 
 def _recipe(method: str, words: Sequence[str]) -> Recipe:
-    """A recipe that asks for nothing but a method and a length."""
+    """A recipe that asks for nothing but a method and a length: one sequence a step, as published lengths are told."""
     text = (
         "model: {name: 'bundled:demo'}\n"
         f"method: {{type: {method}{'' if method == 'full' else f', rank: {DEFAULT_RANK}'}}}\n"
         f"data: {{train: rows.jsonl, max_tokens: {DEFAULT_TOKENS}}}\n"
-        "train: {learning_rate: 1e-4, max_steps: 1000, batch_size: 8}\n"
+        "train: {learning_rate: 1e-4, max_steps: 1000, batch_size: 1}\n"
     )
     return parse_recipe(text, words, source="the question")
 
