@@ -260,7 +260,7 @@ def test_twins_are_told_and_look_alikes_are_noted(tmp_path: Path) -> None:
         (b"\xff\xfe{\x00}\x00", "The file is in UTF-16 ("),
         ('{"id": "a"}\n'.encode("utf-16-le"), "UTF-16 without a byte order mark"),
         ('{"id": "a"}\n'.encode("utf-32"), "The file is in UTF-32 ("),
-        (gzip.compress(b'{"id": "a"}\n'), "the file is packed"),
+        (gzip.compress(b'{"id": "a"}\n', mtime=0), "the file is packed"),
         (b"<!DOCTYPE html><html>\n", "The file is a web page"),
         (b"id,category\na,b\n", "none of the 2 lines is a JSON object"),
         (json.dumps(GOOD, indent=1).encode(), "lines is a JSON object"),
