@@ -24,6 +24,7 @@ import numpy as np
 
 from selfinstruct.novelty.compare import decide
 from selfinstruct.novelty.compiled import CompiledNearest
+from selfinstruct.novelty.resident import let_go_of_code
 from selfinstruct.novelty.words import LEAST_SLOTS, CompiledVocabulary
 
 _NOTE = "selfinstruct-novelty.txt"
@@ -45,13 +46,18 @@ log = logging.getLogger("selfinstruct")
 
 @cache
 def prepare() -> None:
-    """Have the search compiled by another process, unless the cache has it or cannot have it; once in a process."""
+    """Have the search compiled by another process, unless the cache has it or cannot have it, and load it; once in a process."""
     folder = _folder()
-    if folder is None:
-        return
+    if folder is not None and _is_filled(folder):
+        exercise()
+        let_go_of_code("libllvmlite.so")  # 40 to 90 MB, which running what it made does not need
+
+
+def _is_filled(folder: Path) -> bool:
+    """Whether the cache has the search, which another process fills it with if it may."""
     wanted, (known, went) = _fingerprint(), _said(folder)
     if known == wanted and went in {_FILLED, _FAILED}:
-        return
+        return went == _FILLED
     log.warning(
         "The novelty filter is compiled for this processor, once; it takes ten to twenty seconds."
     )
@@ -61,12 +67,13 @@ def prepare() -> None:
             _say(folder, wanted)
     wrong = _fill_elsewhere()
     if _said(folder) == (wanted, _FILLED):
-        return
+        return True
     log.warning(
         "Another process could not compile it (%s), so this one does.", wrong.rpartition("\n")[2]
     )
     with contextlib.suppress(OSError):
         _say(folder, wanted, _FAILED, ", ".join(_versions()), wrong)
+    return False
 
 
 def _fill_elsewhere() -> str:

@@ -108,3 +108,27 @@ def test_what_is_in_the_cache_is_not_compiled_again() -> None:
     code = SEARCHES.format(first="from selfinstruct.novelty.cache import prepare; prepare()")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split()[2] == "False"
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/smaps").exists(), reason="the system does not say what is in memory"
+)
+def test_the_compilers_code_leaves_memory_once_the_search_is_loaded() -> None:
+    code = (
+        "import re, sys\n"
+        "from pathlib import Path\n"
+        "import llvmlite.binding as llvm\n"
+        "from selfinstruct.novelty import NoveltyPool\n"
+        "def resident():\n"
+        "    parts = re.split(r'^(?=[0-9a-f]+-)', Path('/proc/self/smaps').read_text(), flags=re.M)\n"
+        "    code = [part for part in parts if 'libllvmlite' in part and 'r-xp' in part.split('\\n')[0]]\n"
+        "    return sum(int(re.search(r'Rss: +(\\d+)', part)[1]) for part in code)\n"
+        "llvm.parse_assembly('define i32 @f() { ret i32 1 }')\n"
+        "before = resident()\n"
+        "pool = NoveltyPool('es')\n"
+        "print(pool.offer('hola que tal').kept, pool.offer('hola que tal').kept, resident() < before)\n"
+        "llvm.parse_assembly('define i32 @f() { ret i32 1 }')\n"
+        "print(resident() > 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False", "True", "True"]
