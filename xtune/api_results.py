@@ -39,7 +39,7 @@ def load(run: str | PathLike[str], *, device: str = "auto") -> "LoadedModel":
 
 def export(
     run: str | PathLike[str],
-    folder: str | PathLike[str],
+    folder: str | PathLike[str] | None = None,
     *,
     to: str,
     base: Literal["unquantised", "dequantised"] = "unquantised",
@@ -50,7 +50,7 @@ def export(
 
     Args:
         run: A run, a PEFT adapter folder, or a whole model's folder.
-        folder: Where it goes; must not exist.
+        folder: Where it goes; must not exist. None: the run's name and the format, in the working folder.
         to: `awq`, `gptq`, `auto-round` (by AutoRound, `xtune[export]`); `gguf`, `mlx`, `fp8` (commands).
         base: What a QLoRA adapter is merged into, as in `merge`.
         steps: How often AutoRound improves each layer's rounding; 0 rounds to the nearest, None: its own 200.
@@ -70,9 +70,10 @@ def export(
     from xtune.adapter.find import find_result  # noqa: PLC0415
     from xtune.evaluate.probe import CALIBRATION_ROWS, data_texts  # noqa: PLC0415
 
-    target = Path(folder)
+    source = folder_of(run)
+    target = Path(folder or f"{source.resolve().name}-{to}")
     check_export(to, target)
-    found = find_result(folder_of(run))
+    found = find_result(source)
     whole = Path(found.weights.name) if found.adapter is None else None
     if to not in FORMATS:
         if whole is None:

@@ -33,6 +33,15 @@ def test_the_commands_of_llama_cpp_name_the_merged_folder(adapter: Path, tmp_pat
     assert f"convert_hf_to_gguf.py '{target}' --outfile" in convert
 
 
+def test_without_a_folder_the_run_and_the_format_name_it(
+    adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert api_results.export(adapter, to="mlx").folder == Path("adapter-mlx")
+    assert AutoModelForCausalLM.from_pretrained("adapter-mlx").num_parameters() > 0
+
+
 def test_a_whole_model_needs_no_merging(tmp_path: Path) -> None:
     base = save_model(tmp_path / "base", tokenizer=make_tokenizer())
     exported = api_results.export(base, tmp_path / "out", to="mlx")

@@ -13,9 +13,6 @@ def export(
     run: Annotated[
         str, typer.Argument(metavar="RUN", help="A run, an adapter or a whole model's folder.")
     ],
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Where it goes; must not exist.")
-    ],
     to: Annotated[
         Literal["awq", "gptq", "auto-round", "gguf", "mlx", "fp8"],
         typer.Option(
@@ -23,6 +20,13 @@ def export(
             "FOLDER, then the commands of the tool that makes them are printed."
         ),
     ],
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FOLDER",
+            help="Where it goes; must not exist. Default: the run's name and the format, here.",
+        ),
+    ] = None,
     base: Annotated[
         Literal["unquantised", "dequantised"],
         typer.Option(help="What a QLoRA adapter is merged into first; see `xtune merge --help`."),
