@@ -42,19 +42,18 @@ merge(Path(sys.argv[1]), Path(sys.argv[2]), progress=kill)
 @pytest.fixture(scope="module")
 def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An adapter on a model of several shards."""
-    return make_case(tmp_path_factory.mktemp("case"), layers=12, hidden=768, shard_bytes=40 * 10**6)
+    return make_case(tmp_path_factory.mktemp("case"), layers=6, hidden=768, shard_bytes=40 * 10**6)
 
 
 @LINUX
-def test_a_merge_takes_the_memory_of_a_few_shards_and_not_of_the_model(
-    adapter: Path, tmp_path: Path
-) -> None:
+def test_a_merge_takes_the_memory_of_a_few_shards_and_not_of_the_model(tmp_path: Path) -> None:
+    adapter = make_case(tmp_path, layers=24, hidden=768, shard_bytes=40 * 10**6)
     sizes = [path.stat().st_size for path in (adapter.parent / "base").glob("*.safetensors")]
-    assert len(sizes) > 5
+    assert len(sizes) > 10
     taken = measure(adapter, tmp_path / "merged")["bytes"]
-    # the comparison's float32 layer and activations weigh more beside a shard of 40 MB than beside one of 5 GB
-    assert taken < 4 * max(sizes)
-    assert taken < 0.75 * sum(sizes)
+    # a shard of 40 MB is light beside the comparison's float32 layer, so the whole model is the yardstick: 0.3 of it
+    # were taken where this was written, and machines differ by a sixth
+    assert taken < 0.6 * sum(sizes)
 
 
 def test_a_killed_merge_leaves_no_folder_and_the_next_one_is_whole(
