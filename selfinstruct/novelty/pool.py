@@ -101,6 +101,7 @@ class NoveltyPool:
             return [verdict for batch in first for verdict in self._searched(*self._cut(batch))]
         verdicts: list[Verdict] = []
         searches: deque[_Search] = deque()
+        self._rest()  # of what another segmenter has read of the same files
         with ThreadPoolExecutor(1) as executor, SHORT_TURNS:
             for batch in chain(first, batches):
                 if len(searches) == 2:
@@ -113,6 +114,7 @@ class NoveltyPool:
                     verdicts += self._verdicts(searches.popleft().found.result())
             for search in searches:
                 verdicts += self._verdicts(search.found.result())
+        self._rest()
         return verdicts
 
     def offer_tokens(self, texts: Sequence[Sequence[str]]) -> list[Verdict]:
@@ -127,10 +129,12 @@ class NoveltyPool:
         """The texts as the vocabulary packs them, some at a time, and how many tokens each has."""
         starts = range(0, len(batch), _TEXTS_PACKED)
         parts = [self._cut_some(batch[start : start + _TEXTS_PACKED]) for start in starts]
-        if self._cutter and len(batch) >= _TEXTS_FIRST:
-            self._cutter.rest()
         pieces, lengths = zip(*parts, strict=True)
         return list(pieces), np.concatenate(lengths)
+
+    def _rest(self) -> None:
+        if self._cutter:
+            self._cutter.rest()
 
     def _cut_some(self, texts: Sequence[str]) -> tuple[Any, Longs]:
         cut = self._cutter(texts) if self._cutter else None
