@@ -138,8 +138,11 @@ class Workload:
 
     @property
     def held_bytes(self) -> int:
-        """The same of those that are held for all tokens: frugal layers write them in the type of the embedding's."""
-        return self.weight_bytes if self.frugal else self.state_bytes
+        """The same of those that are held for all tokens, in the type of the embedding's where something casts them back.
+
+        Frugal layers do, and PEFT's beside an unquantised base.
+        """
+        return self.weight_bytes if self.frugal or self.casts_inputs else self.state_bytes
 
     @property
     def is_shelved(self) -> bool:
