@@ -11,7 +11,7 @@ from functools import cached_property
 
 from xtune.memory.moments import Moment, dora_moments
 from xtune.memory.shape import Linear, ModelShape
-from xtune.memory.workload import ADAPTER_BYTES, Workload
+from xtune.memory.workload import Workload
 
 SCORE_BYTES = 2**26
 """float32 scores of a softcapped block that exist at one time (`xtune.kernels.attention.SCORE_BYTES`)."""
@@ -286,9 +286,7 @@ class Layer:
         if self.work.dora:
             return dora_moments(self.shape, self.work, kept)
         kept += c * m if self.aside else 0
-        two = Moment(
-            per_token=kept + 6 * c * m, graded=down.weights, adapted=self.adapter_of(down)
-        )
+        two = Moment(per_token=kept + 6 * c * m, graded=down.weights, adapted=self.adapter_of(down))
         one = Moment(per_token=kept + 5 * c * m, fixed=self.expanded(down))
         # where gate and up are one layer, its matrix is the larger one: beside the gradients of what it gave (2 c m)
         first = Moment(
@@ -376,9 +374,7 @@ class Layer:
         moments = [Moment(per_token=kept + both + kernel, **given)]
         if self.work.attention == "eager":
             scores = self.pairs * self.shape.heads * (12 + c)
-            moments = [
-                Moment(per_token=kept + 3 * c * q + 2 * c * keys, fixed=scores, **given)
-            ]
+            moments = [Moment(per_token=kept + 3 * c * q + 2 * c * keys, fixed=scores, **given)]
         if norms:
             gone = (
                 2 * c * h if self.work.casts_inputs else 0
