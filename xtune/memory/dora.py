@@ -32,11 +32,8 @@ class DoraBlock:
     def __init__(self, shape: ModelShape, work: Workload, attention: int) -> None:
         self.shape, self.work, self.attention = shape, work, attention
         self.c = work.compute_bytes
-        self.given = work.compute_bytes if work.casts_inputs else ADAPTER_BYTES
-        """Bytes of a number that a linear layer gives."""
-
         self.cast = self.c if self.c < ADAPTER_BYTES else 0
-        """Of autocast's copy of a number, where it makes one."""
+        """Bytes of autocast's copy of a number, where it makes one."""
 
     def again(self, kept: int, stops_early: bool) -> tuple[Moment, ...]:
         """Of the forward pass that is run again.
@@ -50,7 +47,7 @@ class DoraBlock:
         """
         c, h, m = self.c, self.shape.hidden, self.shape.intermediate
         widened = ADAPTER_BYTES * m if self.work.casts_inputs else 0
-        inside = kept + (4 * c + 4 * self.given) * m + widened
+        inside = kept + (4 * c + 4 * self.work.given_bytes) * m + widened
         *first, down = self.shape.mlp_linears
         moments = self._matrices(down, inside + c * h)
         moments += self._outputs(down, inside, products=1 if stops_early else 3)
@@ -82,5 +79,5 @@ class DoraBlock:
         outputs = 4 * self.c * m
         if self.shape.fused:
             return (Moment(per_token=kept + outputs + 2 * (16 + self.cast) * m),)
-        gate = 2 * self.given * m
+        gate = 2 * self.work.given_bytes * m
         return (Moment(per_token=kept + outputs + gate + (16 + self.cast) * m),)

@@ -154,11 +154,17 @@ class _Step:
 
     @cached_property
     def _layer_peaks(self) -> list[tuple[int, int, int]]:
-        """Bytes of each moment of a layer, entries of its own that have gradients by then, and of these those that just came."""
+        """Bytes of each moment of a layer, entries of its own that have gradients by then, and of these those that just came.
+
+        A frugal layer counts its own.
+        """
         if isinstance(self.layer, FrugalLayer):
             return [(each, 0, 0) for each in self.layer.peaks()]
-        n = self.work.positions
-        return [(each.bytes(n), each.graded, each.fresh) for each in self.layer.moments()]
+        n, full = self.work.positions, self.work.is_full
+        return [
+            (each.bytes(n), each.graded if full else each.adapted, each.fresh)
+            for each in self.layer.moments()
+        ]
 
     @property
     def largest_layer(self) -> int:
@@ -195,12 +201,12 @@ class _Step:
         first = self._inputs(1) if work.gradient_checkpointing else 0
         last = self.waiting if work.gradient_checkpointing else self._inputs(self.shape.layers - 1)
         head = g * table if full and (self.shape.tied or not work.fused_step) else 0
-        own = g * self.shape.layer_entries if full else 0
+        own = g * (self.shape.layer_entries if full else self.layer.adapters)
         embedding = g * table if full and not self.shape.tied else 0
         sizes = []
         for size, graded, fresh in self._layer_peaks:
-            given = g * graded if full else 0
-            # layers that are computed again by us give all their gradients together; a frugal one counts its own
+            given = g * graded
+            # layers that are computed again by us give all their gradients together
             unused = given if work.is_shelved else g * fresh
             if work.fused_step:
                 sizes.append(last + size + head + unused)
@@ -208,8 +214,7 @@ class _Step:
                 waits = head if self.shape.tied else 0  # until the embedding's comes beside it
                 sizes.append(last + size + self.gradients + waits + unused)
             else:
-                adapters = 0 if full else self.gradients // self.shape.layers
-                sizes.append(last + size + head + given + adapters)
+                sizes.append(last + size + head + given)
                 sizes.append(first + size + self.gradients - embedding - own + given)
         return max(sizes)
 
@@ -231,6 +236,8 @@ def _casts(shape: ModelShape, work: Workload) -> int:
     if held != "float32" or work.compute_dtype == "float32":
         return 0
     trained = trained_parameters(shape, work)
+    if not work.is_full and "all-linear" in work.targets:  # experts' adapters are cast by PEFT
+        trained -= shape.expert_layers * shape.expert_lora_parameters(work.rank)
     if work.is_full:
         trained -= shape.small_parameters + (0 if shape.tied else shape.embedding_parameters)
     return trained * work.compute_bytes

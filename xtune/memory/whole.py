@@ -11,16 +11,10 @@ from dataclasses import replace
 from xtune.memory.dora import DoraBlock
 from xtune.memory.layer import Layer
 from xtune.memory.moments import Moment
-from xtune.memory.shape import ModelShape
-from xtune.memory.workload import Workload
 
 
 class WholeLayer(Layer):
     """The widest layer of a model, computed for all tokens at one time."""
-
-    def __init__(self, shape: ModelShape, work: Workload) -> None:
-        super().__init__(shape, work)
-        self.w = work.held_bytes
 
     def moments(self) -> tuple[Moment, ...]:
         """The moments of the backward pass, without the layer's input: the first to come first.
@@ -128,9 +122,10 @@ class WholeLayer(Layer):
         if self.work.dora:
             return self._dora(before).back(kept)
         aside = c * m if self.aside else 0
-        first, down = self._feed_forward[0].weights, self._feed_forward[-1].weights
+        last = self._feed_forward[-1]
+        first, down = self._feed_forward[0].weights, last.weights
         moments = [
-            Moment(per_token=kept + aside + 6 * c * m, graded=down),
+            Moment(per_token=kept + aside + 6 * c * m, graded=down, adapted=self.adapter_of(last)),
             self._of_matrix(kept + aside + 5 * c * m, down),
         ]
         if self.work.is_full and c < self.w:  # a gradient is cast from the compute type
