@@ -19,6 +19,9 @@ _QUOTE = regex.compile(r"^[\s\"'“”«»„‚‘「『*_-]*[\"“«„「『]
 """An answer that opens as a quotation or a line of dialogue tells what somebody said."""
 
 
+_AI = regex.compile(r"(?<![A-Za-z])(?:AI|IA|KI)(?![A-Za-z])|\bИИ\b")
+"""In capitals: "ai" is French for "have" and Vietnamese for "who"."""
+
 _SPOKEN = regex.compile(
     r"[\"“„«「『][^\"“”„«»「」『』]{4,}[\"”“»」』]|(?<=\s)\p{Lu}[\p{L}]*+(?: \d)?:[^\n]*",
     flags=regex.MULTILINE,
@@ -47,8 +50,10 @@ def refusal(task: Task, language: str, settings: RuleSettings) -> str | None:  #
             return None
     asked = _plain(f"{task.instruction}\n{task.input}")
     # what is to be translated or told in other words may itself refuse
-    if _search("ABOUT_REFUSAL", main)(asked) or any(
-        True for one in LANGUAGES for _ in _refusing(one)(asked)
+    if (
+        _search("ABOUT_REFUSAL", main)(asked)
+        or _AI.search(asked)
+        or any(True for one in LANGUAGES for _ in _refusing(one)(asked))
     ):
         return None
     return f"output opens with {found[0][:80]!r}"
@@ -136,7 +141,7 @@ def _requests(text: str, language: str) -> Iterator["regex.Match[str]"]:
 
 @cache
 def _asking(language: str) -> Finds:
-    return compile_finds("|".join(filter(None, (phrases.BEYOND.get(language), asking(language)))))
+    return compile_finds(asking(language))
 
 
 @cache
