@@ -45,8 +45,10 @@ def refusal(task: Task, language: str, settings: RuleSettings) -> str | None:  #
     end = max(_INTERJECTION, _sentence_end(opening))
     found = next((one for one in _refusals(opening, main) if one.start() <= end), None)
     if not found:
+        if task.input:
+            return None
         found = next((one for one in _denying(main)(opening) if one.start() <= end), None)
-        if not found or task.input or _speaks(task.instruction, main):
+        if not found or _speaks(task.instruction, main):
             return None
     asked = _plain(f"{task.instruction}\n{task.input}")
     # what is to be translated or told in other words may itself refuse
