@@ -6,10 +6,32 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
-# what is printed is as wide as a terminal that nobody set: 80 columns
-os.environ.pop("COLUMNS", None)
+# what is printed is as wide as a terminal that nobody set, 80 columns, and as plain; nothing stands between us and loopback
+for name in (
+    "COLUMNS", "LINES", "TERMINAL_WIDTH", "FORCE_COLOR", "NO_COLOR", "PY_COLORS", "CLICOLOR_FORCE", "GITHUB_ACTIONS",
+    "TTY_COMPATIBLE", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy",
+):  # fmt: skip
+    os.environ.pop(name, None)
+
+# the same examples everywhere, however slow the machine; `--hypothesis-profile explore` tries others each time
+hypothesis.settings.register_profile(
+    "repeatable",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[
+        hypothesis.HealthCheck.too_slow,
+        hypothesis.HealthCheck.data_too_large,
+        hypothesis.HealthCheck.filter_too_much,
+    ],
+)
+hypothesis.settings.register_profile(
+    "explore", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("repeatable")
 
 CHATML = (
     "{% for message in messages %}"

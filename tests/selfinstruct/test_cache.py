@@ -106,8 +106,13 @@ def test_a_process_that_fails_to_compile_is_not_started_again(tmp_path: Path) ->
 def test_what_is_in_the_cache_is_not_compiled_again() -> None:
     """With the cache that all tests share; the first of them may have to fill it."""
     code = SEARCHES.format(first="from selfinstruct.novelty.cache import prepare; prepare()")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split()[2] == "False"
+    for _ in range(3):  # another process that fills it just now may be in the way
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
+        if done.stdout.split()[2] == "False":
+            return
+    pytest.fail(f"what is in the cache was compiled again: {done.stdout}{done.stderr}")
 
 
 @pytest.mark.skipif(
