@@ -121,6 +121,8 @@ class FrugalLayer(Layer):
     def _finishing(self) -> tuple[Moment, ...]:
         """Output projection, second norm and feed-forward block of a tile."""
         before = self.c * self.q + self.low_rank + self.after
+        if self.work.dora:  # what base and adapter gave of the output projection
+            before += 2 * self.c * self.h
         return (
             *self._after_feed_forward(before),
             *self.feed_forward_moments(before),

@@ -173,8 +173,8 @@ class Layer:
             visits = 2 * self.e * self.h * self.shape.experts_per_token
             return 4 * self.e * m + visits + 12 * self.shape.experts
         product = c * m * min(1, self._read(self._feed_forward[-1:]))
-        if self.work.dora:  # float32, and what base and adapter gave of gate and up
-            return (12 + 4 * c) * m + product
+        if self.work.dora:  # and what base and adapter gave of gate and up
+            return (3 * self.work.given_bytes + 4 * c) * m + product
         return 3 * c * m + product
 
     def expanded(self, *linears: Linear) -> int:
@@ -284,7 +284,9 @@ class Layer:
             return self._expert_moments(kept)
         down = self._feed_forward[-1]
         if self.work.dora:
-            return dora_moments(self.shape, self.work, kept)
+            # a frugal tile has no gradient yet, but what is normalised and, beside its float32 copy, what is not
+            more = self.w * h if self.work.frugal and self.w < 4 else 0
+            return dora_moments(self.shape, self.work, again=kept + more, back=kept)
         kept += c * m if self.aside else 0
         two = Moment(per_token=kept + 6 * c * m, graded=down.weights, adapted=self.adapter_of(down))
         one = Moment(per_token=kept + 5 * c * m, fixed=self.expanded(down))
