@@ -196,7 +196,7 @@ def test_processes_that_go_on_dying_end_the_run_in_one_line_and_it_goes_on(whole
     assert pools(tmp_path) == whole
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGHUP])
 def test_no_process_that_reads_outlives_its_run_or_knows_the_key(tmp_path, number):
     with serving(ScriptedLLM(delay_s=0.3)) as server:
         # so many rounds that it is far from its end

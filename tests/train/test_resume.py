@@ -1,8 +1,11 @@
 """Resume is exact: a run killed at any moment ends with the uninterrupted run's bytes."""
 
 import hashlib
+import json
 import os
+import pty
 import random
+import select
 import shutil
 import signal
 import subprocess
@@ -35,6 +38,13 @@ MEMORY = {
     "qlora": "memory: {frugal_layers: true, tile_tokens: 24, checkpoints: disk, base: disk}",
     "full, streamed": "memory: {frugal_layers: true, tile_tokens: 24, base: host}",
 }
+
+
+TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
+"""Makes the terminal that it was given its session's, and becomes the command."""
 
 
 def write_recipe(path: Path, method: str, model: Path, train: Path, held_out: Path) -> Path:
@@ -167,6 +177,55 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
     assert any((tmp_path / "stopped" / "checkpoints").glob("step-*"))
     assert run(stopped, "--resume").returncode == 0
     assert result_hashes(tmp_path / "stopped") == result_hashes(tmp_path / "whole")
+
+
+def test_a_closed_terminal_saves_and_a_resumed_run_ends_with_the_same_bytes(
+    tmp_path: Path, tiny_model: Path, rows_file: Path, held_out_file: Path
+) -> None:
+    """The run's terminal is a real one, whose other end is closed: SIGHUP, and whatever is written then is an error (EIO)."""
+    whole = write_recipe(tmp_path / "whole.yaml", "lora", tiny_model, rows_file, held_out_file)
+    stopped = write_recipe(tmp_path / "stopped.yaml", "lora", tiny_model, rows_file, held_out_file)
+    assert run(whole).returncode == 0
+    ours, theirs = pty.openpty()
+    child = subprocess.Popen(
+        # a session of its own, whose terminal is the one that is closed
+        [sys.executable, "-c", TERMINAL, *command(stopped)],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    os.close(theirs)
+    metrics = tmp_path / "stopped" / "metrics.jsonl"
+    while child.poll() is None and not (metrics.exists() and metrics.stat().st_size > 0):
+        if select.select([ours], [], [], 0.005)[0]:
+            os.read(ours, 65536)
+    os.close(ours)
+    assert child.wait(timeout=300) == 130
+    status = json.loads((tmp_path / "stopped" / "status.json").read_text(encoding="utf-8"))
+    assert status["state"] == "interrupted"
+    assert any((tmp_path / "stopped" / "checkpoints").glob("step-*"))
+    assert run(stopped, "--resume").returncode == 0
+    assert result_hashes(tmp_path / "stopped") == result_hashes(tmp_path / "whole")
+
+
+def test_a_run_under_nohup_goes_on_when_its_terminal_is_closed(
+    tmp_path: Path, tiny_model: Path, rows_file: Path, held_out_file: Path
+) -> None:
+    recipe = write_recipe(tmp_path / "kept.yaml", "lora", tiny_model, rows_file, held_out_file)
+    child = subprocess.Popen(
+        ["nohup", *command(recipe)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    metrics = tmp_path / "kept" / "metrics.jsonl"
+    while child.poll() is None and not (metrics.exists() and metrics.stat().st_size > 0):
+        time.sleep(0.005)
+    child.send_signal(signal.SIGHUP)
+    assert child.wait(timeout=300) == 0
+    assert (tmp_path / "kept" / "adapter").is_dir()
 
 
 def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_used(
