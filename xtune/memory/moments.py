@@ -19,6 +19,9 @@ class Moment:
     graded: int = 0
     """Entries of the layer's own matrices that have gradients by then, where they are trained."""
 
+    adapted: int = 0
+    """Entries of the layer's own adapters that have gradients by then."""
+
     def bytes(self, positions: int) -> int:
         """All of it for so many tokens."""
         return positions * self.per_token + self.fixed

@@ -154,13 +154,16 @@ class _Step:
 
     @cached_property
     def _layer_peaks(self) -> list[tuple[int, int]]:
-        """Bytes of each moment of a layer, and entries of its own that have gradients by then."""
+        """Bytes of each moment of a layer, and entries of its own that have gradients by then; a frugal one counts its own."""
         if isinstance(self.layer, FrugalLayer):
             return [(each, 0) for each in self.layer.peaks()]
         work, n = self.work, self.work.positions
         # what runs a layer again holds its output meanwhile (`xtune.kernels.shelved`)
         held = self.hidden if work.is_shelved else 0
-        return [(each.bytes(n) + held, each.graded) for each in self.layer.moments()]
+        return [
+            (each.bytes(n) + held, each.graded if work.is_full else each.adapted)
+            for each in self.layer.moments()
+        ]
 
     @property
     def largest_layer(self) -> int:
@@ -201,19 +204,18 @@ class _Step:
         first = self._inputs(1) if work.gradient_checkpointing else 0
         last = self.waiting if work.gradient_checkpointing else self._inputs(self.shape.layers - 1)
         head = g * table if full and (self.shape.tied or not work.fused_step) else 0
-        own = g * self.shape.layer_entries if full else 0
+        own = g * (self.shape.layer_entries if full else self.layer.adapters)
         embedding = g * table if full and not self.shape.tied else 0
         sizes = []
         for size, graded in self._layer_peaks:
-            given = g * graded if full else 0
+            given = g * graded
             if work.fused_step:
                 sizes.append(last + size + head + self._not_used(given))
             elif work.accumulation_steps > 1:
                 waits = head if self.shape.tied else 0  # until the embedding's comes beside it
                 sizes.append(last + size + self.gradients + waits + self._not_used(given))
             else:
-                adapters = 0 if full else self.gradients // self.shape.layers
-                sizes.append(last + size + head + given + adapters)
+                sizes.append(last + size + head + given)
                 sizes.append(first + size + self.gradients - embedding - own + given)
         return max(sizes)
 
@@ -247,6 +249,8 @@ def _casts(shape: ModelShape, work: Workload) -> int:
     if held != "float32" or work.compute_dtype == "float32":
         return 0
     trained = trained_parameters(shape, work)
+    if not work.is_full and "all-linear" in work.targets:  # experts' adapters are cast by PEFT
+        trained -= shape.expert_layers * shape.expert_lora_parameters(work.rank)
     if work.is_full:
         trained -= shape.small_parameters + (0 if shape.tied else shape.embedding_parameters)
     return trained * work.compute_bytes
