@@ -194,6 +194,7 @@ def test_a_closed_terminal_saves_and_a_resumed_run_ends_with_the_same_bytes(
         stdout=theirs,
         stderr=theirs,
         start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     os.close(theirs)
     metrics = tmp_path / "stopped" / "metrics.jsonl"
