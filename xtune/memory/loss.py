@@ -25,7 +25,9 @@ def loss_bytes(shape: ModelShape, work: Workload, casts: int = 0) -> int:
             + tile * h * (each + (2 * w if tile < n else 0))
             + _head(shape, work, tile, casts)
         )
-    return n * h * each + _head(shape, work, n - work.rows, casts)  # a row's last token has no next one
+    return n * h * each + _head(
+        shape, work, n - work.rows, casts
+    )  # a row's last token has no next one
 
 
 def _head(shape: ModelShape, work: Workload, tokens: int, casts: int) -> int:
