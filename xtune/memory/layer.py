@@ -127,7 +127,8 @@ class Layer:
     @cached_property
     def repeats_keys(self) -> bool:
         """Whether keys and values are repeated for every query head before attention."""
-        grouped = self.shape.heads != self.shape.kv_heads
+        # a single one is seen by every head where it is
+        grouped = 1 < self.shape.kv_heads < self.shape.heads
         repeats = self.has_mask or not self.work.flash
         return grouped and (
             self.work.attention == "eager" or (self.work.attention == "sdpa" and repeats)

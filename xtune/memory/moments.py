@@ -19,6 +19,9 @@ class Moment:
     graded: int = 0
     """Entries of the layer's own matrices that have gradients by then, where they are trained."""
 
+    fresh: int = 0
+    """Of these the entries whose gradient has just come, and is not yet stepped with or added up."""
+
     adapted: int = 0
     """Entries of the layer's own adapters that have gradients by then."""
 
