@@ -340,7 +340,7 @@ def test_a_signal_while_libraries_load_ends_quietly(
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     assert (done.returncode, done.stderr, done.stdout) == (130, "Interrupted.\n", "")
 
