@@ -21,6 +21,9 @@ _QUOTE = regex.compile(r"^[\s\"'“”«»„‚‘「『*_-]*[\"“«„「『]
 """An answer that opens as a quotation or a line of dialogue tells what somebody said."""
 
 
+_AI = regex.compile(r"(?<![A-Za-z])(?:AI|IA|KI)(?![A-Za-z])|\bИИ\b")
+"""In capitals: "ai" is French for "have" and Vietnamese for "who"."""
+
 _SPOKEN = regex.compile(
     r"[\"“„«「『][^\"“”„«»「」『』]{4,}[\"”“»」』]|(?<=\s)\p{Lu}[\p{L}]*+(?: \d)?:[^\n]*",
     flags=regex.MULTILINE,
@@ -44,13 +47,17 @@ def refusal(task: Task, language: str, settings: RuleSettings) -> str | None:  #
     end = max(_INTERJECTION, _sentence_end(opening))
     found = next((one for one in _refusals(opening, main) if one.start() <= end), None)
     if not found:
+        if task.input:
+            return None
         found = next((one for one in _denying(main)(opening) if one.start() <= end), None)
-        if not found or task.input or _speaks(task.instruction, main):
+        if not found or _speaks(task.instruction, main):
             return None
     asked = _plain(f"{task.instruction}\n{task.input}")
     # what is to be translated or told in other words may itself refuse
-    if _search("ABOUT_REFUSAL", main)(asked) or any(
-        True for one in LANGUAGES for _ in _refusing(one)(asked)
+    if (
+        _search("ABOUT_REFUSAL", main)(asked)
+        or _AI.search(asked)
+        or any(True for one in LANGUAGES for _ in _refusing(one)(asked))
     ):
         return None
     return f"output opens with {found[0][:80]!r}"
@@ -162,16 +169,12 @@ def _requests(text: str, language: str) -> Iterator["regex.Match[str]"]:
 
 @cache
 def _asking(language: str) -> Finds:
-    return compile_finds(_beyond(language))
+    return compile_finds(asking(language))
 
 
 @cache
 def _asking_at_once(language: str) -> Patterns:
-    return Patterns(_beyond(language), _beyond("en") if language != "en" else "")
-
-
-def _beyond(language: str) -> str:
-    return "|".join(filter(None, (phrases.BEYOND.get(language), asking(language))))
+    return Patterns(asking(language), asking("en") if language != "en" else "")
 
 
 @cache

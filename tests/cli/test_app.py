@@ -320,7 +320,7 @@ def test_closed_and_full_outputs_end_in_words(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("library", ["typer", "torch"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_while_libraries_load_ends_quietly(
     number: signal.Signals, library: str, recipe: Path
 ) -> None:
@@ -340,7 +340,7 @@ def test_a_signal_while_libraries_load_ends_quietly(
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     assert (done.returncode, done.stderr, done.stdout) == (130, "Interrupted.\n", "")
 

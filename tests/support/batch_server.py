@@ -123,9 +123,10 @@ def serving_batches(batches: BatchServer) -> Iterator[BatchServer]:
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + 120
     while not server.started and time.monotonic() < limit:
         time.sleep(0.01)
+    assert server.started
     batches.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/v1"
     try:
         yield batches
