@@ -9,12 +9,21 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# what is printed is as wide as a terminal that nobody set, 80 columns, and as plain; nothing stands between us and loopback
+# what is printed is as wide as a terminal that nobody set, 80 columns, and as plain
 for name in (
     "COLUMNS", "LINES", "TERMINAL_WIDTH", "FORCE_COLOR", "NO_COLOR", "PY_COLORS", "CLICOLOR_FORCE", "GITHUB_ACTIONS",
-    "TTY_COMPATIBLE", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy",
+    "TTY_COMPATIBLE",
 ):  # fmt: skip
     os.environ.pop(name, None)
+
+# no proxy stands between the tests and their servers
+if any(name.lower().endswith("_proxy") for name in os.environ):
+    nearby = [
+        "127.0.0.1",
+        "localhost",
+        os.environ.get("no_proxy") or os.environ.get("NO_PROXY", ""),
+    ]
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(filter(None, nearby))
 
 # the same examples everywhere, however slow the machine; `--hypothesis-profile explore` tries others each time
 hypothesis.settings.register_profile(
