@@ -24,6 +24,7 @@ import numpy as np
 
 from selfinstruct.novelty.compare import decide
 from selfinstruct.novelty.compiled import CompiledNearest
+from selfinstruct.novelty.cutting import cut_nothing
 from selfinstruct.novelty.resident import let_go_of_code
 from selfinstruct.novelty.words import LEAST_SLOTS, CompiledVocabulary
 
@@ -40,6 +41,9 @@ _MOST_S = 600
 
 _MOST_SAID = 2000
 """Characters of what the other process said last, kept with a failure."""
+
+_NEEDED = ("PATH", "HOME", "LANG", "LC_", "TMP", "TEMP", "NUMBA_", "OMP_", "LD_", "DYLD_", "PYTHON", "VIRTUAL_ENV", "CONDA_", "XDG_", "SYSTEMROOT", "USERPROFILE", "LOCALAPPDATA", "COVERAGE_")  # fmt: skip
+"""Beginnings of the names of what a compiling process gets of the environment: an API key, whatever it is called, is not among it."""
 
 log = logging.getLogger("selfinstruct")
 
@@ -81,6 +85,7 @@ def _fill_elsewhere() -> str:
     try:
         done = subprocess.run(
             [sys.executable, "-c", _CODE, *sys.path],
+            env={name: text for name, text in os.environ.items() if name.startswith(_NEEDED)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -112,6 +117,7 @@ def exercise() -> None:
     vocabulary = CompiledVocabulary()
     words = [f"w{number}" for number in range(LEAST_SLOTS)]  # so many that its table grows
     vocabulary.numbers_of([vocabulary.packed([words], len(words))], len(words))
+    cut_nothing()
 
 
 def _folder() -> Path | None:

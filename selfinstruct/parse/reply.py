@@ -9,7 +9,8 @@ from selfinstruct.parse.document import read_documents
 from selfinstruct.parse.layout import Block, read_layout
 from selfinstruct.parse.listing import read_list
 from selfinstruct.parse.markup import plain_labels
-from selfinstruct.parse.table import read_table
+from selfinstruct.parse.signs import plain_signs
+from selfinstruct.parse.table import read_csv, read_table
 from selfinstruct.parse.yaml_lines import read_yaml
 from selfinstruct.types import Dropped, Task
 
@@ -75,7 +76,7 @@ def _after_reasoning(text: str) -> tuple[list[Dropped], str]:
 
 
 _CLOSING_TAG = regex.compile(
-    r"[^\S\n]*+</(?P<word>\p{L}[\p{L}\p{M}_ ]{0,30})>|^[^\S\n]*+<(?:task|item|example)s?>[^\S\n]*$",
+    r"[^\S\n]*+</(?P<word>\p{L}[\p{L}\p{M}_ ]{0,30})>|^[^\S\n]*+<(?:task|item|example)s?(?:\s[^<>\n]{0,80})?>[^\S\n]*$",
     flags=regex.IGNORECASE | regex.MULTILINE,
 )
 
@@ -90,7 +91,17 @@ def _without_closing_tags(text: str) -> str:
         word = found["word"]
         return "" if word is None or label_of(word) or word.lower() in _GROUPS else str(found[0])
 
+    closed = {word.lower() for word in words if word and label_of(word)}
+    # several parts on one line: each opens on a line of its own
+    text = _OPENING_TAG.sub(
+        lambda found: ("\n" if found["word"].lower() in closed else "") + found[0], text
+    )
     return str(_CLOSING_TAG.sub(kept, text))
+
+
+_OPENING_TAG = regex.compile(
+    r"(?<=[^\s])[^\S\n]*+<(?P<word>\p{L}[\p{L}\p{M}_ ]{0,30})>", flags=regex.IGNORECASE
+)
 
 
 def _unquoted(text: str) -> str:
@@ -113,7 +124,7 @@ def _labelled(
     layout = read_layout(text, None, opened)
     # a reply that the usual labels take apart without a rest has no others
     unclear = layout is None or layout.before or len(layout.blocks) < _FEW or layout.incomplete
-    plain = plain_labels(text) if unclear else None
+    plain = (plain_labels(text) or plain_signs(text)) if unclear else None
     if plain is not None:
         usual = read_layout(plain, None, opened)
         if usual and (layout is None or usual.complete > layout.complete):
@@ -126,7 +137,7 @@ def _labelled(
         spread = read_layout(_PART_INSIDE_LINE.sub("\n", text), language, opened)
         layout = spread if spread and spread.complete else layout
     if layout is None:
-        return read_table(text) or _listed(text, opened)
+        return read_table(text) or read_csv(text) or _listed(text, opened)
     dropped = (
         [Dropped(reason="preamble", detail="text before the first task", text=layout.before)]
         if layout.before

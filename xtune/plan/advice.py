@@ -10,6 +10,7 @@ from xtune.errors import HardwareError, RecipeError
 from xtune.hardware import Hardware, Launch
 from xtune.memory import GIB, ModelShape
 from xtune.plan.fit import Fit, Limits, host_budget_bytes
+from xtune.plan.parts import peak_parts
 from xtune.plan.question import ONE_PROCESS, longest_tokens, planned
 from xtune.recipe import Recipe
 
@@ -38,24 +39,27 @@ def require_fit(
     found, limits = planned
     if not found.fits:
         advice = cheapest_change(recipe, hardware, shape, launch)
-        raise HardwareError(_too_large(found, limits), advice=advice)
+        raise HardwareError(
+            f"The plan does not fit: {too_large(found, limits)}. Nothing was loaded.", advice=advice
+        )
 
 
-def _too_large(smallest: Fit, limits: Limits) -> str:
+def too_large(smallest: Fit, limits: Limits) -> str:
+    """What of a plan has no room, and where, as a clause."""
     predicted = smallest.predicted
     if smallest.missing(limits) == "host":
         room = host_budget_bytes(smallest.work, limits)
         return (
-            f"The plan does not fit: it needs {smallest.host_bytes / GIB:.2f} GiB of host memory (computed), and "
-            f"{room / GIB:.2f} GiB are there for it. Nothing was loaded."
+            f"it needs {smallest.host_bytes / GIB:.2f} GiB of host memory (computed), and "
+            f"{room / GIB:.2f} GiB are there for it"
         )
-    largest = sorted(predicted.items.items(), key=lambda item: -item[1])[:3]
+    largest = sorted(peak_parts(predicted).items(), key=lambda item: -item[1])[:3]
     parts = ", ".join(f"{name} {size / GIB:.2f}" for name, size in largest)
     place = "memory" if limits.hardware.device == "cpu" else f"{limits.hardware.device} memory"
     return (
-        f"The plan does not fit: computed peak {predicted.peak_bytes / GIB:.2f} GiB "
+        f"computed peak {predicted.peak_bytes / GIB:.2f} GiB "
         f"({predicted.peak_bytes} bytes; {parts} ...), and {limits.hardware.name} has "
-        f"{limits.budget_bytes / GIB:.2f} GiB of {place} for it. Nothing was loaded."
+        f"{limits.budget_bytes / GIB:.2f} GiB of {place} for it"
     )
 
 
