@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
+
 from selfinstruct.rules.marks import kinds_of
 from selfinstruct.rules.settings import RuleSettings
 from selfinstruct.types import Task
@@ -20,10 +23,11 @@ class Batch:
     settings: RuleSettings
 
     @cached_property
-    def _kinds(self) -> Sequence[Sequence[int]]:
-        found: list[list[int]] = kinds_of(self.tasks).tolist()
-        return found
+    def _kinds(self) -> "NDArray[np.intp]":
+        return kinds_of(self.tasks)
 
     def have(self, kinds: int, *parts: int) -> list[bool]:
         """Which tasks have a character of some kinds of `marks` in any of some parts."""
-        return [any(row[part] & kinds for part in parts) for row in self._kinds]
+        found = (self._kinds[:, list(parts)] & kinds) > 0  # (tasks, parts)
+        having: list[bool] = np.any(found, axis=1).tolist()
+        return having

@@ -5,7 +5,8 @@ four or eight letters is looked for, all runs of all patterns at once: the runs 
 hashed to numbers, and a table says which lists a number may stand for. Where every list of a pattern is met, it is tried.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 import regex
@@ -19,8 +20,8 @@ Words = NDArray[np.uint64]
 _LENGTHS = (1, 2, 4, 8)
 """Letters of a run; each is two of the one before."""
 
-_MIXERS = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D)
-"""Odd numbers that spread bits well (xxHash's primes)."""
+_MIXER = np.uint32(0x9E3779B1)
+"""An odd number that spreads bits well (xxHash's first prime)."""
 
 _BITS = 16
 """Of a hash: 65,536 places for some hundred runs, so that one text in a hundred has one by chance."""
@@ -43,16 +44,19 @@ class Patterns:
         self._searches = [regex.compile(one, flags=regex.IGNORECASE).search for one in patterns]
         needs = [needs_of(one) for one in patterns]
         self._needs = [sorted(each, key=len) for each in needs]
-        # one with two letters of ASCII in it, or one of Latin, is met by nearly every text
-        needs = [tuple(filter(_is_telling, each)) for each in needs]
-        lists = {stems: number for number, stems in enumerate(dict.fromkeys(_flat(needs)))}
-        self._wanted: Words = np.zeros((len(needs), -(-max(1, len(lists)) // 64)), np.uint64)
-        for number, each in enumerate(needs):
-            for stems in each:
-                self._wanted[number, lists[stems] // 64] |= _bit(lists[stems])
+        # a list with two letters of ASCII in it, or one of Latin, is met by nearly every text
+        tests = [
+            [test for stems in each if _is_telling(stems) for test in _tests(stems)]
+            for each in needs
+        ]
+        numbers = {test: number for number, test in enumerate(dict.fromkeys(chain(*tests)))}
+        self._wanted: Words = np.zeros((len(needs), -(-max(1, len(numbers)) // 64)), np.uint64)
+        for row, each in zip(self._wanted, tests, strict=True):
+            for test in each:
+                row[numbers[test] // 64] |= _bit(numbers[test])
         runs: dict[str, list[int]] = {}
-        for stems, number in lists.items():
-            for run in set(map(_run, stems)):
+        for test, number in numbers.items():
+            for run in test:
                 runs.setdefault(run, []).append(number)
         rows = [np.zeros(self._wanted.shape[1], np.uint64)]
         self._tables = [self._table(length, runs, rows) for length in _LENGTHS]
@@ -124,17 +128,20 @@ class Patterns:
 
 def _hashes(codes: NDArray[np.uint32]) -> list[NDArray[np.uint32]]:
     """The hashes of the runs of each length that begin at each letter, as far as there are so many."""
-    found, step, values = [_placed(codes)], 1, codes
-    for mixer in _MIXERS:
-        mixed = (values[:-step] ^ (values[:-step] >> np.uint32(15))) * np.uint32(mixer)
-        values = mixed + values[step:]
+    found, values = [_placed(codes)], codes
+    for step in _LENGTHS[:-1]:
+        values = _doubled(values, step)
         found.append(_placed(values))
-        step *= 2
     return found
 
 
+def _doubled(values: NDArray[np.uint32], step: int) -> NDArray[np.uint32]:
+    """One number for each two neighbouring runs of `step` letters, from a number for each run."""
+    return (values[:-step] ^ (values[:-step] >> np.uint32(15))) * _MIXER + values[step:]
+
+
 def _placed(values: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    return (values * np.uint32(_MIXERS[0])) >> np.uint32(32 - _BITS)
+    return (values * _MIXER) >> np.uint32(32 - _BITS)
 
 
 def _codes(text: str) -> NDArray[np.uint32]:
@@ -145,8 +152,16 @@ def _is_telling(stems: Sequence[str]) -> bool:
     return all(len(stem.encode()) > 2 for stem in stems)
 
 
+def _tests(stems: Sequence[str]) -> set[frozenset[str]]:
+    """Runs of letters of which a text has one that has one of the stems: their last ones, and their first ones."""
+    return {
+        frozenset(_run(stem) for stem in stems),
+        frozenset(_run(stem[::-1])[::-1] for stem in stems),
+    }
+
+
 def _run(stem: str) -> str:
-    """The letters of a text that are looked for: the last ones, since many words begin alike."""
+    """The last letters of a text, as many as can be."""
     return stem[-max(length for length in _LENGTHS if length <= len(stem)) :]
 
 
@@ -158,6 +173,35 @@ def _alternatives(pattern: str) -> Sequence[str]:
     return alternatives_of(pattern) if pattern else ()
 
 
-def _flat(needs: Iterable[Iterable[tuple[str, ...]]]) -> Iterable[tuple[str, ...]]:
-    for each in needs:
-        yield from each
+_kinds = np.zeros(0x110000, np.uint8)
+"""What each character is: 2 a letter, 1 none, 0 was not met yet."""
+
+
+def places_of_windows_again(text: str, size: int, distance: int) -> NDArray[np.intp]:
+    """Where letters begin that come again soon; among the letters alone, whatever stands between them.
+
+    Of all runs of `size` letters each `size`-th is looked for, and it surely is found where it comes again.
+
+    Args:
+        text: Its letters are those of `str.isalpha`.
+        size: Letters of a run, a power of two.
+        distance: Most letters between the beginnings.
+    """
+    codes = _codes(text)
+    kinds = _kinds.take(codes)
+    if not kinds.all():
+        for code in np.unique(codes[kinds == 0]).tolist():
+            _kinds[code] = 1 + chr(code).isalpha()
+        kinds = _kinds.take(codes)
+    places = np.flatnonzero(kinds == 2)
+    runs, step = codes[places], 1
+    while step < size:
+        runs, step = _doubled(runs, step), 2 * step
+    if not len(runs):
+        return places[:0]
+    # behind the last run none comes again: zeros, which hardly any run is
+    after = np.lib.stride_tricks.sliding_window_view(
+        np.append(runs, np.zeros(distance, np.uint32)), distance + 1
+    )[::size]
+    again = np.flatnonzero((after[:, 1:] == after[:, :1]).any(axis=1))
+    return places[again * size]

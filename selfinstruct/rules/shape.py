@@ -10,6 +10,7 @@ import regex
 
 from selfinstruct.rules.batch import Batch
 from selfinstruct.rules.forms import letters_of
+from selfinstruct.rules.grams import places_of_windows_again
 from selfinstruct.rules.settings import RuleSettings
 from selfinstruct.types import Task
 from xtune.text import rouge_l_of, tokenize
@@ -92,20 +93,15 @@ def repetition(task: Task, language: str, settings: RuleSettings) -> str | None:
 
 
 def may_repeat(batch: Batch) -> list[bool]:
-    """In which of some tasks `repetition` may find a loop, by one look at all their letters."""
-    tasks = batch.tasks
-    texts = [text for task in tasks for text in (task.instruction, task.input, task.output)]
-    letters = letters_of(_BETWEEN.join(text[:_MOST_LETTERS] for text in texts))
-    if letters.count(_BETWEEN) >= len(texts):
-        return [True] * len(tasks)  # a text has that letter itself
-    found = [False] * len(tasks)
-    for at in _windows_again(letters, _LONGEST_PERIOD):
-        found[letters.count(_BETWEEN, 0, at) // 3] = True
-    return found
-
-
-_BETWEEN = "þ"
-"""A letter, so that it stays between the letters of two texts; hardly any text in our languages has it."""
+    """In which tasks `repetition` may find a loop, by one look at all their letters."""
+    texts = [text for task in batch.tasks for text in (task.instruction, task.input, task.output)]
+    folded = [text[:_MOST_LETTERS].casefold() for text in texts]
+    ends = np.cumsum(np.fromiter(map(len, folded), np.intp, len(folded)))
+    again = places_of_windows_again("".join(folded), _WINDOW, _LONGEST_PERIOD)
+    found = np.zeros(len(batch.tasks), np.bool_)
+    found[ends.searchsorted(again, side="right") // 3] = True
+    may: list[bool] = found.tolist()
+    return may
 
 
 def _loop(text: str) -> str | None:

@@ -67,7 +67,8 @@ class WholeLayer(Layer):
         """Of the hidden states when the block is computed again: those that nothing keeps, and the gradient once more.
 
         That of what the last linear layer gave times the adapter's factor (c h); with DoRA in float32 (4 h), beside a copy for
-        the base (c h), and what it was cast from where the layer gave 16 bits (4 h); or that of what a last norm scaled (4 h).
+        the base (c h), and what it was cast from where the layer gave 16 bits (4 h); or before a last norm that in float32, unless it
+        is (4 h).
         """
         work, c, h, w = self.work, self.c, self.h, self.w
         state = w * h if w < 4 and self.shape.norms_before else 0
@@ -75,7 +76,7 @@ class WholeLayer(Layer):
         if not work.gradient_checkpointing or work.is_shelved:
             return state + normalised
         if self.shape.norms_after:
-            return state + normalised + 4 * h
+            return state + normalised + (4 * h if w < 4 else 0)
         if not work.dora:
             return state + normalised + c * h
         cast = c * h if c < 4 else 0
@@ -146,3 +147,34 @@ class WholeLayer(Layer):
         if self.c < self.w:
             return Moment(per_token=per_token, fixed=self.c * entries, graded=done)
         return Moment(per_token=per_token, graded=done + entries, fresh=entries)
+
+    def _attention_moments(self) -> tuple[Moment, ...]:
+        """Of attention: queries, keys, values, output and the gradients of all of them, and what the kernel has inside.
+
+        Norms on queries go back with five float32 copies more. Eager attention has, for every pair and head, the gradient of the
+        weights, the weights and the gradient of the scores in float32, and capped scores.
+        """
+        c, q, k, h = self.c, self.q, self.k, self.h
+        kept = self.first_half + self.w * h * (2 if self._scales_residual else 1) + self.low_rank
+        kept += self.aside
+        given = {
+            "graded": self._block_entries + self._attention[-1].weights,
+            "adapted": self._block_adapters + self.adapter_of(self._attention[-1]),
+        }
+        norms = (4 + self._before_scale) * (q + k) if self.shape.query_key_norm != "none" else 0
+        views = c * (q + k) if self.shape.fused else 0
+        keys = q if self.repeats_keys else k
+        kernel = self.inside(q, k, self.shape.heads)
+        both = 4 * c * q + 4 * c * keys + norms + views
+        moments = [Moment(per_token=kept + both + kernel, **given)]
+        if self.work.attention == "eager":
+            scores = self.pairs * self.shape.heads * (12 + c)
+            moments = [Moment(per_token=kept + 3 * c * q + 2 * c * keys, fixed=scores, **given)]
+        if norms:
+            gone = (
+                2 * c * h if self.work.casts_inputs else 0
+            )  # copies of keys' and values' projections
+            out = c * q if self.aside else 0  # what attention gave, which is kept too
+            per_token = kept + out + 2 * h - gone + (24 + self._before_scale) * q + 6 * k
+            moments.append(Moment(per_token=per_token, **given))
+        return tuple(moments)

@@ -43,12 +43,10 @@ def tasks_of(language: str, count: int) -> list[Task]:
     return tasks
 
 
-@pytest.mark.parametrize(
-    "language", ["ar", "de", "en", "es", "ja", "ko", "ru", "th", "vi", "pt-BR", "zh"]
-)
+@pytest.mark.parametrize("language", ["ar", "en", "es", "ja", "ko", "th", "pt-BR"])
 def test_tasks_are_judged_together_as_alone(language: str) -> None:
     rules, draw = Rules(language), random.Random(1)
-    tasks = tasks_of(language if language in LANGUAGES else "pt", 200)
+    tasks = tasks_of(language if language in LANGUAGES else "pt", 120)
     alone = [rules.judge(task) for task in tasks]
     together = []
     while len(together) < len(tasks):
