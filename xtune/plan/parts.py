@@ -19,7 +19,7 @@ def peak_parts(predicted: Prediction) -> Mapping[str, int]:
     parts = {name: items[name] for name in STAYING}
     left = predicted.step_bytes
     at_work = max(("layer", "loss"), key=lambda name: items[name])
-    waiting = ("checkpoints", "casts", "gradients")
+    waiting: tuple[str, ...] = ("checkpoints", "casts", "gradients")
     if at_work == "layer":
         both = sorted(("gradients", "checkpoints"), key=lambda name: -items[name])
         waiting = (*both, "casts")
