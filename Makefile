@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# a test that takes ten minutes hangs: where it does is printed, and its process is replaced
+HANGS := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 
 .PHONY: help install quickstart test test-slow format demo-model benchmark clean
 
@@ -30,7 +32,9 @@ test: $(STAMP)  ## Run the whole check: ruff, mypy, import-linter, pytest.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist worksteal $(HANGS) || { \
+		echo "Once more, alone: what fails twice is red; what passes now is UNSTABLE, and to be mended."; \
+		OMP_NUM_THREADS=1 $(BIN)/pytest --last-failed --last-failed-no-failures none --verbose $(HANGS); }
 
 test-slow: $(STAMP)  ## Run the tests that take minutes.
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow

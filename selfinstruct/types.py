@@ -88,10 +88,15 @@ class Reply:
     finish_reason: FinishReason = "stop"
     usage: Usage = field(default_factory=Usage)
     model: str = ""
+    is_usable: bool = True
+    """False: an answer without a text, which is asked for again and which the server bills all the same."""
 
 
 Keep = Callable[[Reply], None]
-"""Puts a reply where no kill can take it away; whoever asked holds the request's slot until this is done."""
+"""Puts a reply where no kill can take it away; whoever asked holds the request's slot until this is done.
+
+It hears of answers that are not usable as well, which count to what was spent and are no replies.
+"""
 
 
 def keep_nothing(_: Reply) -> None:

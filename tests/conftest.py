@@ -3,13 +3,55 @@
 import json
 import os
 import random
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from threading import current_thread, main_thread
 
+import hypothesis
 import pytest
 
-# what is printed is as wide as a terminal that nobody set: 80 columns
-os.environ.pop("COLUMNS", None)
+# what is printed is as wide as a terminal that nobody set, 80 columns, and as plain
+for name in (
+    "COLUMNS", "LINES", "TERMINAL_WIDTH", "FORCE_COLOR", "NO_COLOR", "PY_COLORS", "CLICOLOR_FORCE", "GITHUB_ACTIONS",
+    "TTY_COMPATIBLE",
+):  # fmt: skip
+    os.environ.pop(name, None)
+
+# no proxy stands between the tests and their servers
+if any(name.lower().endswith("_proxy") for name in os.environ):
+    nearby = [
+        "127.0.0.1",
+        "localhost",
+        os.environ.get("no_proxy") or os.environ.get("NO_PROXY", ""),
+    ]
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(filter(None, nearby))
+
+# a shell ignores SIGINT for a job in the background, as nohup does SIGHUP, and processes hand that on; one that has a handler
+# starts its children without it
+for number, handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, lambda *_: None),
+):
+    if signal.getsignal(number) is signal.SIG_IGN and current_thread() is main_thread():
+        signal.signal(number, handler)
+
+# the same examples everywhere, however slow the machine; `--hypothesis-profile explore` tries others each time
+hypothesis.settings.register_profile(
+    "repeatable",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[
+        hypothesis.HealthCheck.too_slow,
+        hypothesis.HealthCheck.data_too_large,
+        hypothesis.HealthCheck.filter_too_much,
+    ],
+)
+hypothesis.settings.register_profile(
+    "explore", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("repeatable")
 
 CHATML = (
     "{% for message in messages %}"

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +17,7 @@ from xtune.hardware import prepare_allocator
 from xtune.recipe import Recipe
 from xtune.recipe.read import dump_recipe, read_recipe
 from xtune.recipe.words import Overrides, as_words
+from xtune.run.folder import RECIPE, folder_of
 from xtune.serve.ready import Server
 from xtune.shown import Shown, say
 
@@ -147,22 +148,22 @@ def evaluate(  # noqa: PLR0913 - the choices of `xtune evaluate`, one by one
     Raises:
         XtuneError: The run or the data cannot be read, or hold nothing to judge.
     """
+    folder = folder_of(run)
     from xtune.evaluate.compare import compare_run  # noqa: PLC0415 - torch is imported late
     from xtune.evaluate.evaluate import Options  # noqa: PLC0415
     from xtune.evaluate.generate import Decoding  # noqa: PLC0415
     from xtune.notebook.comparison import ShownComparison  # noqa: PLC0415
     from xtune.report.card import write_cards  # noqa: PLC0415
-    from xtune.run.folder import RECIPE  # noqa: PLC0415
 
     decoding = None if max_new_tokens is None else Decoding(max_new_tokens=max_new_tokens)
     comparison = compare_run(
-        Path(run),
+        folder,
         None if data is None else (data,),
         options=Options(decoding=decoding, max_rows=max_rows, language=language, seed=seed),
         progress=progress,
     )
-    if (Path(run) / RECIPE).exists():
-        write_cards(Path(run))  # the model card tells of the evaluation
+    if (folder / RECIPE).exists():
+        write_cards(folder)  # the model card tells of the evaluation
     return ShownComparison.of(comparison)
 
 
@@ -188,10 +189,10 @@ def chat(
     Raises:
         XtuneError: The run cannot be opened.
     """
+    folder = folder_of(run)
     from xtune.adapter.open import open_run  # noqa: PLC0415 - torch is imported late
     from xtune.evaluate.chat import Chat, answer_both, base_chat, converse  # noqa: PLC0415
 
-    folder = folder_of(run)
     opened = open_run(folder)
     conversation = Chat(opened, decoding=decoding, system=system, arguments=template)
     base = base_chat(folder, opened, conversation) if compare else None
@@ -227,14 +228,15 @@ def generate(
         XtuneError: The run or the rows cannot be read, or `out` cannot be written.
         Interrupted: Stopped by Ctrl-C or SIGTERM while writing to `out`.
     """
-    from xtune.adapter.find import find_result  # noqa: PLC0415
-    from xtune.adapter.open import open_run  # noqa: PLC0415 - torch is imported late
+    folder = folder_of(run)
+    from xtune.adapter.find import find_result  # noqa: PLC0415 - torch is imported late
+    from xtune.adapter.open import open_run  # noqa: PLC0415
     from xtune.generate.job import Job, fingerprint_of  # noqa: PLC0415
     from xtune.generate.job import Options as Chosen  # noqa: PLC0415
     from xtune.generate.rows import Prompter, read_asked, typed  # noqa: PLC0415
 
     options = options or Chosen()
-    found = find_result(folder_of(run))
+    found = find_result(folder)
     asked = (
         read_asked(str(rows), found.recipe, options.max_rows)
         if isinstance(rows, (str, Path))
@@ -251,14 +253,6 @@ def generate(
     name = {"model": str(found.folder.resolve()), "weights": weights, "base": options.base_only}
     job.write(Path(out), name, progress)
     return []
-
-
-def folder_of(run: str | PathLike[str]) -> Path:
-    """The folder of a run, an adapter or a model; `bundled:` names are folders, too."""
-    from xtune.demo.bundled import bundled_path, is_bundled  # noqa: PLC0415
-
-    name = fspath(run)
-    return bundled_path(name) if is_bundled(name) else Path(name)
 
 
 def serve(  # noqa: PLR0913 - the choices of `xtune serve`, one by one
@@ -334,11 +328,11 @@ def merge(
     Raises:
         XtuneError: The run cannot be opened, the folder is taken, or the merged model says something else.
     """
+    source = folder_of(run)
     from xtune.adapter.merge import merge as merge_adapter  # noqa: PLC0415 - torch is imported late
     from xtune.evaluate.probe import data_rows  # noqa: PLC0415
 
-    rows = data_rows(folder_of(run))
-    return merge_adapter(folder_of(run), Path(folder), base=base, rows=rows, progress=progress)
+    return merge_adapter(source, Path(folder), base=base, rows=data_rows(source), progress=progress)
 
 
 def named_recipe(recipe: NamedRecipe | str | Path, overrides: Overrides) -> NamedRecipe:

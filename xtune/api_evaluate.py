@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from xtune import api
 from xtune.errors import RunError, XtuneError
+from xtune.run.folder import folder_of
 
 if TYPE_CHECKING:
     from xtune.evaluate.harness import HarnessResult
@@ -102,7 +103,7 @@ def judge(
             advice="`--tasks all` runs those that xtune knows; --max-rows limits the held-out rows.",
         )
     parts: dict[str, Any] = {}
-    for name, part in _parts(Path(run), asked, bar or _silent):
+    for name, part in _parts(folder_of(run), asked, bar or _silent):
         parts[name] = part.to_json()
         if json_file is not None:
             from xtune.run.durable import write_json  # noqa: PLC0415
@@ -147,7 +148,7 @@ def on_tasks(run: str | Path, asked: Asked, *, progress: Progress | None = None)
         drawing=Drawing(shots=asked.shots, limit=asked.limit, seed=asked.seed),
         template=asked.template,
     )
-    return judge_run(Path(run), asked.tasks, options, progress=progress)
+    return judge_run(folder_of(run), asked.tasks, options, progress=progress)
 
 
 def by_harness(run: str | Path, asked: Asked) -> "HarnessResult":
@@ -159,7 +160,7 @@ def by_harness(run: str | Path, asked: Asked) -> "HarnessResult":
     from xtune.evaluate.harness import HarnessOptions, run_harness  # noqa: PLC0415 - as above
 
     return run_harness(
-        Path(run),
+        folder_of(run),
         asked.lm_eval,
         HarnessOptions(
             shots=asked.shots,

@@ -8,10 +8,11 @@ from typing import Any
 
 from xtune.api import NamedRecipe, named_recipe, read
 from xtune.catalog import list_recipes, recorded_config
-from xtune.errors import ModelError, RecipeError
+from xtune.errors import ModelError, RecipeError, XtuneError
 from xtune.hardware import Hardware, detect, ram_bytes
 from xtune.memory import GIB, ModelShape
 from xtune.models.source import read_config, read_json_object
+from xtune.models.stored import follow_stored
 from xtune.plan.assess import Assessment, assess
 from xtune.plan.cards import find_card, machine, read_size
 from xtune.recipe import Recipe
@@ -41,13 +42,13 @@ class Target:
         Raises:
             HardwareError: A size cannot be read, or a card is not known.
         """
-        ram = read_size(self.ram, "--ram") if self.ram else ram_bytes()
+        ram = read_size(self.ram, "--ram") if self.ram is not None else ram_bytes()
         if self.vram is None and self.gpu is None:
             here = detect()
             return here if self.ram is None else replace(here, ram_bytes=ram)
         return machine(
-            card=find_card(self.gpu) if self.gpu else None,
-            vram_bytes=read_size(self.vram, "--vram") if self.vram else None,
+            card=find_card(self.gpu) if self.gpu is not None else None,
+            vram_bytes=read_size(self.vram, "--vram") if self.vram is not None else None,
             ram_bytes=ram,
             cpu_count=os.cpu_count() or 1,
         )
@@ -59,6 +60,8 @@ class ModelPlans(Shown):
 
     model: str
     plans: Mapping[str, Assessment]
+    refused: Mapping[str, str]
+    """Methods that cannot be planned here, and why."""
 
     @property
     def advised(self) -> Assessment:
@@ -84,6 +87,8 @@ class ModelPlans(Shown):
             "lora": "the base fits unquantised, which is faster than QLoRA and as good as it gets",
             "qlora": "a 4-bit base fits on the device, an unquantised one does not",
         }[method]
+        if method == "qlora" and "lora" in self.refused:
+            why = "the others cannot be had here"
         if _streams(best):
             place = best.plan.base.value
             why = f"the base fits in no form on the device, and this one takes the least time from {place}"
@@ -92,7 +97,12 @@ class ModelPlans(Shown):
     def to_json(self) -> dict[str, Any]:
         """The advised plan's fields, and every method's under `methods`."""
         every = {name: each.to_json() for name, each in self.plans.items()}
-        return {**self.advised.to_json(), "model": self.model, "methods": every}
+        return {
+            **self.advised.to_json(),
+            "model": self.model,
+            "methods": every,
+            "refused": dict(self.refused),
+        }
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
@@ -105,16 +115,36 @@ class ModelPlans(Shown):
         many = f"a batch of {rows} times {tokens:,} tokens" if rows > 1 else f"{tokens:,} tokens"
         yield f"{self.model} on {first.machine}, {first.budget_bytes / GIB:.2f} GiB, {many}"
         yield ""
-        yield f"{'method':8} {'fits':5} {'peak GiB':>9} {'longest':>9} {'tokens/s':>9}  techniques"
+        yield (
+            f"{'method':8} {'fits':5} {'peak GiB':>9} {'host GiB':>9} {'longest':>9} {'tokens/s':>9}  techniques"
+        )
         for name, each in self.plans.items():
             speed = f"{each.tokens_per_s:,.0f}" if each.tokens_per_s else "-"
             yield (
-                f"{name:8} {'yes' if each.fits else 'no':5} {each.peak_bytes / GIB:9.2f} {each.longest_tokens:9,} {speed:>9}"
+                f"{name:8} {'yes' if each.fits else 'no':5} {each.peak_bytes / GIB:9.2f} {each.host_bytes / GIB:9.1f}"
+                f" {each.longest_tokens:9,} {speed:>9}"
                 f"  {_techniques(each)}"
             )
         yield ""
+        for name, each in self.plans.items():
+            if each.shortage:
+                yield f"{name} does not fit: {each.shortage}."
+        for name, why in self.refused.items():
+            yield f"{name}: {why}"
         yield self.advice()
-        yield "Peaks and lengths are computed, speeds estimated; nothing was measured."
+        yield from self._remarks()
+        yield (
+            "Peak: on the device at one time, of the bytes in the first line; host: the program and what waits for the device; longest: "
+            "tokens of the longest sequence that fits. Both peaks and lengths are computed, speeds estimated; nothing was measured."
+        )
+
+    def _remarks(self) -> Iterator[str]:
+        """What is to be said once, though it holds for several methods."""
+        notes = [note for each in self.plans.values() for note in each.plan.notes]
+        yield from (f"Note: {note}" for note in dict.fromkeys(notes))
+        best = self.advised
+        if best.beyond() and best.plan.recipe.data.max_tokens <= (best.max_positions or 0):
+            yield f"Note: {best.longest_tokens:,} tokens fit in memory{best.beyond()}."
 
 
 def plan(
@@ -140,14 +170,18 @@ def plan(
     """
     if isinstance(target, NamedRecipe):
         named_recipe(target, overrides)
+    elif not str(target).strip():
+        raise ModelError(
+            "No recipe and no model is named.",
+            advice="Give a recipe's name or file, a model's id or folder, or a config.json.",
+        )
     words = list(as_words(overrides))
     if tokens is not None:
         words.append(f"data.max_tokens={tokens}")
     hardware = on.hardware()
     if isinstance(target, NamedRecipe) or _is_recipe(str(target)):
         named = _named(target, words, tokens)
-        shape = ModelShape.from_config(_config(named.recipe.model))
-        return assess(named.recipe, hardware, shape, name=named.name)
+        return _assess(named.recipe, _config(named.recipe.model), hardware, named.name)
     return _plans(str(target), words, hardware)
 
 
@@ -179,21 +213,59 @@ def _is_model(target: str) -> bool:
 
 def _plans(target: str, words: Sequence[str], hardware: Hardware) -> ModelPlans:
     config = _config_of(target)
-    shape = ModelShape.from_config(config)
     methods: Sequence[str] = METHODS
     asked = [word for word in words if word.startswith(("method=", "method."))]
     if asked:
         methods = (_recipe("lora", words).method.type,)
-    plans, wrong = {}, None
+    plans: dict[str, Assessment] = {}
+    wrong: dict[str, XtuneError] = {}
+    kind = str(config.get("model_type") or "model")
     for method in methods:
         try:
-            recipe = _recipe(method, words)
-            plans[method] = assess(recipe, hardware, shape, name=shape.model_type)
-        except RecipeError as error:  # a method that this machine has no package or unit for
-            wrong = error
-    if not plans and wrong is not None:
-        raise wrong
-    return ModelPlans(model=target, plans=plans)
+            plans[method] = _assess(_recipe(method, words), config, hardware, kind, target)
+        except (RecipeError, ModelError) as error:
+            # a method that this machine has no package or unit for, or stored weights cannot be trained by
+            wrong[method] = error
+    if not plans:
+        raise next(reversed(wrong.values()))
+    refused = {method: str(error) for method, error in wrong.items()}
+    return ModelPlans(model=target, plans=plans, refused=refused)
+
+
+def _assess(
+    recipe: Recipe,
+    config: Mapping[str, Any],
+    hardware: Hardware,
+    name: str,
+    model: str | None = None,
+) -> Assessment:
+    """The answer about one recipe, of whose model the config.json is known.
+
+    Raises:
+        ModelError: The model writes no text, or its weights are stored in a form that this method cannot train.
+    """
+    if model is not None:
+        recipe = recipe.model_copy(
+            update={"model": recipe.model.model_copy(update={"name": model})}
+        )
+    shape = ModelShape.from_config(config)
+    if not shape.known:
+        _refuse_readers(config, recipe.model)
+    recipe, notes = follow_stored(recipe, config)
+    found = assess(recipe, hardware, shape, name=name)
+    return replace(found, plan=replace(found.plan, notes=(*found.plan.notes, *notes)))
+
+
+def _refuse_readers(config: Mapping[str, Any], model: Model) -> None:
+    """Refuse what transformers knows as a model that does not write from left to right; of a type new to it nothing is known.
+
+    Raises:
+        ModelError: It is one.
+    """
+    from xtune.models.architecture import check_architecture, is_known  # noqa: PLC0415 - transformers' lists take a second
+
+    if is_known(config):
+        check_architecture(dict(config), model)
 
 
 def _recipe(method: str, words: Sequence[str]) -> Recipe:

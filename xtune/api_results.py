@@ -9,9 +9,10 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from xtune.api import NamedRecipe, folder_of, merge, named_recipe
+from xtune.api import NamedRecipe, merge, named_recipe
 from xtune.hardware import prepare_allocator
 from xtune.recipe.words import Overrides
+from xtune.run.folder import folder_of
 
 if TYPE_CHECKING:
     from xtune.adapter.export import Exported
@@ -32,9 +33,10 @@ def load(run: str | PathLike[str], *, device: str = "auto") -> "LoadedModel":
     Raises:
         XtuneError: There is no finished run, adapter or model, or its base cannot be loaded.
     """
+    folder = folder_of(run)
     from xtune.notebook.model import LoadedModel  # noqa: PLC0415 - torch is imported late
 
-    return LoadedModel.open(folder_of(run), device=device)
+    return LoadedModel.open(folder, device=device)
 
 
 def export(
@@ -59,6 +61,7 @@ def export(
     Raises:
         XtuneError: The run cannot be opened or merged, the folder is taken, or a package is missing.
     """
+    source = folder_of(run)
     from xtune.adapter.export import (  # noqa: PLC0415 - torch is imported late
         CALIBRATION_TOKENS,
         FORMATS,
@@ -70,7 +73,6 @@ def export(
     from xtune.adapter.find import find_result  # noqa: PLC0415
     from xtune.evaluate.probe import CALIBRATION_ROWS, data_texts  # noqa: PLC0415
 
-    source = folder_of(run)
     target = Path(folder or f"{source.resolve().name}-{to}")
     check_export(to, target)
     found = find_result(source)

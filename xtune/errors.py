@@ -10,7 +10,7 @@ The tree:
     |-- MissingPackageError     an optional package; names the pip command
     |-- RunError                a run folder: in use, finished, damaged, full
     `-- DivergedError           the loss became NaN or infinite   exit 2, names step, rows, checkpoint
-    Interrupted                 Ctrl-C or SIGTERM, state saved    exit 130
+    Interrupted                 Ctrl-C, SIGTERM, SIGHUP; saved   exit 130
 
 Anything else that escapes is a bug: exit 1, with a traceback.
 """
@@ -102,8 +102,8 @@ class DivergedError(XtuneError):
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: what Ctrl-C means, except where Ctrl-C only stops an answer or ends a conversation."""
+    """SIGTERM or a closed terminal: what Ctrl-C means, except where Ctrl-C only stops an answer or ends a conversation."""
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error: named after what happened, like KeyboardInterrupt
-    """The person stopped the work (Ctrl-C, SIGTERM); whatever could be saved is saved."""
+    """The person stopped the work (Ctrl-C, SIGTERM, a closed terminal); whatever could be saved is saved."""

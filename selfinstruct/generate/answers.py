@@ -5,13 +5,14 @@ The first half may run in any process and in any order; see `workers`. Neither h
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 from selfinstruct.errors import RequestRefused
 from selfinstruct.novelty import Verdict
 from selfinstruct.parse import parse_reply
 from selfinstruct.pool.pool import LanguagePool
-from selfinstruct.rules import Rules
+from selfinstruct.rules import Judgement, Rules
 from selfinstruct.rules.shape import tokens_of
 from selfinstruct.types import Dropped, Reply, Request
 
@@ -50,18 +51,26 @@ class Reader:
 
     def read(self, text: str, finish_reason: str) -> list[Piece]:
         """What a reply is made of: what the parser dropped, then its tasks in order."""
-        parsed = parse_reply(text, finish_reason, self.language)
-        pieces: list[Piece] = [_rejected(drop) for drop in parsed.dropped]
-        for judged in self.rules.judge_all(parsed.tasks):
-            if judged.dropped is not None:
-                pieces.append(_rejected(judged.dropped))
-                continue
-            task = judged.task
-            tokens = tokens_of(task.instruction, self.language)
-            pieces.append(
-                Candidate(task.instruction, task.input, task.output, judged.changes, tokens)
-            )
+        (pieces,) = self.read_all([(text, finish_reason)])
         return pieces
+
+    def read_all(self, replies: Sequence[tuple[str, str]]) -> list[list[Piece]]:
+        """What each of some replies is made of, text and finish reason; together they take less time than one by one."""
+        parsed = [parse_reply(text, reason, self.language) for text, reason in replies]
+        judged = self.rules.judge_all([task for reply in parsed for task in reply.tasks])
+        found: list[list[Piece]] = []
+        for reply in parsed:
+            pieces: list[Piece] = [_rejected(drop) for drop in reply.dropped]
+            pieces += map(self._piece, islice(judged, len(reply.tasks)))
+            found.append(pieces)
+        return found
+
+    def _piece(self, judged: Judgement) -> Piece:
+        if judged.dropped is not None:
+            return _rejected(judged.dropped)
+        task = judged.task
+        tokens = tokens_of(task.instruction, self.language)
+        return Candidate(task.instruction, task.input, task.output, judged.changes, tokens)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,6 +76,8 @@ class PaidLLM:
             except RunError:
                 self.stop()  # before the slot is free: another reply could not be written either
                 raise
+            if not reply.is_usable:
+                self.meter.spend(reply.usage)
 
         self.in_flight += 1
         try:

@@ -329,12 +329,14 @@ def _answer(
     questions: list[_Question], readers: dict[str, Reader], settings: dict[str, RuleSettings]
 ) -> list[list[Piece]] | str:
     try:
-        found = []
-        for language, text, finish_reason in questions:
+        found: dict[int, list[Piece]] = {}
+        for language in dict.fromkeys(language for language, _, _ in questions):
             if language not in readers:
                 rules = Rules(language, settings[language])
                 readers[language] = Reader(language=language, rules=rules)
-            found.append(readers[language].read(text, finish_reason))
+            own = [number for number, question in enumerate(questions) if question[0] == language]
+            pieces = readers[language].read_all([questions[number][1:] for number in own])
+            found.update(zip(own, pieces, strict=True))
     except Exception:  # noqa: BLE001 - whatever it is, the process that asked must hear of it
         return traceback.format_exc()
-    return found
+    return [found[number] for number in range(len(questions))]

@@ -110,6 +110,8 @@ class BatchLLM:
                 reply = replace(outcome, text=self._key.hide(outcome.text))
                 keep(reply)
                 return reply
+            if outcome.billed:
+                keep(outcome.billed)
             what = self._key.hide(outcome.what)
             if outcome.kind in {"request", "parameter"}:
                 raise RequestRefused("request_refused", what)

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
@@ -39,6 +39,15 @@ class Fault:
 
     status: int = 0
     parameter: str = ""
+    usage: Usage = field(default_factory=Usage)
+    """What the server bills for an answer that says nothing."""
+
+    @property
+    def billed(self) -> Reply | None:
+        """The answer as one that is no reply and costs as much; None where the server counted nothing."""
+        if self.usage == Usage():
+            return None
+        return Reply(text="", usage=self.usage, is_usable=False)
 
 
 def read_answer(answer: Answer) -> Reply | Fault:
@@ -97,6 +106,13 @@ def _number(text: str) -> float | None:
 
 def _read_reply(body: bytes) -> Reply | Fault:
     value = _json(body)
+    found = _reply_of(value, body)
+    if isinstance(found, Fault) and isinstance(value, dict):
+        return replace(found, usage=_usage(value.get("usage")))
+    return found
+
+
+def _reply_of(value: Any, body: bytes) -> Reply | Fault:
     if not isinstance(value, dict):
         is_page = body[:_LONGEST_QUOTE].lstrip().lower().startswith((b"<!doctype", b"<html"))
         what = WEB_PAGE if is_page else "the answer is not JSON"

@@ -72,6 +72,16 @@ class Meter:
             self.spent += used
         self._wake()
 
+    def spend(self, used: Usage) -> None:
+        """Count what an answer cost that was no reply, beside what is set aside for the next one to the same request.
+
+        Raises:
+            LimitReached: What is spent and set aside comes to more than is allowed.
+        """
+        self.spent += used
+        if over := self._over(Usage()):
+            raise LimitReached(over)
+
     def stop(self) -> None:
         """Set nothing aside any more."""
         self._stopped = True

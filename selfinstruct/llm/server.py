@@ -147,7 +147,7 @@ class ServerLLM:
         await self._wire.close()
 
     async def _try(self, request: Request, without: Collection[str], keep: Keep) -> Reply | Fault:
-        """Ask once, and have a reply kept before the next request may take its slot.
+        """Ask once, and have what the server bills kept before the next request may take its slot.
 
         Raises:
             LLMError: The server's certificate is not trusted.
@@ -164,8 +164,10 @@ class ServerLLM:
                 self.limiter.answered()
             if isinstance(outcome, Reply):
                 outcome = self._finished(outcome, request)
-                used = outcome.usage.prompt_tokens + outcome.usage.completion_tokens
-                keep(outcome)
+            answer = outcome.billed if isinstance(outcome, Fault) else outcome
+            if answer is not None:
+                used = answer.usage.prompt_tokens + answer.usage.completion_tokens
+                keep(answer)
         finally:
             self.limiter.release(reserved=reserved, used=used)
         return outcome

@@ -42,6 +42,9 @@ _MOST_S = 600
 _MOST_SAID = 2000
 """Characters of what the other process said last, kept with a failure."""
 
+_NEEDED = ("PATH", "HOME", "LANG", "LC_", "TMP", "TEMP", "NUMBA_", "OMP_", "LD_", "DYLD_", "PYTHON", "VIRTUAL_ENV", "CONDA_", "XDG_", "SYSTEMROOT", "USERPROFILE", "LOCALAPPDATA", "COVERAGE_")  # fmt: skip
+"""Beginnings of the names of what a compiling process gets of the environment: an API key, whatever it is called, is not among it."""
+
 log = logging.getLogger("selfinstruct")
 
 
@@ -82,6 +85,7 @@ def _fill_elsewhere() -> str:
     try:
         done = subprocess.run(
             [sys.executable, "-c", _CODE, *sys.path],
+            env={name: text for name, text in os.environ.items() if name.startswith(_NEEDED)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -10,7 +10,7 @@ from selfinstruct.labels import Part, label_of, without_no_input
 from selfinstruct.types import Dropped, Task
 
 _FENCED = regex.compile(
-    r"(?:^|\n)[^\S\n]*+```(?:json[lc5]?|JSON[L]?)?[^\S\n]*+\n(?P<body>.*?)(?:\n[^\S\n]*+```|\Z)",
+    r"(?:^|\n)[^\S\n]*+```(?:json[lc5]?|JSON[L]?|python|py|javascript|js)?[^\S\n]*+\n(?P<body>.*?)(?:\n[^\S\n]*+```|\Z)",
     flags=regex.DOTALL,
 )
 _OWN_LINE = regex.compile(r"\n[^\S\n]*+(?P<body>[\[{].*)", flags=regex.DOTALL)
@@ -51,6 +51,10 @@ _NUMBERED = regex.compile(r"[*(（]*\p{Nd}{1,6}[.):．）][*]*[^\S\n]*+\{[^\S\n]
 def _json_text(text: str) -> str | None:
     if "{" not in text and "[" not in text:
         return None
+    assigned = _ASSIGNED.match(text)
+    text = text[: assigned.end("before")] + text[assigned.end() :] if assigned else text
+    if _PYTHON_KEY.search(text):
+        text = _as_json(text)
     stripped = text.strip()
     if stripped.startswith(("[", "{")) or _NUMBERED.match(stripped):
         return stripped
@@ -68,6 +72,45 @@ def _json_text(text: str) -> str | None:
             # a second fenced block goes on after the first
             return text[fenced.start("body") :].strip()
     return None
+
+
+_PYTHON_KEY = regex.compile(r"[{,]\s*+(?:'[^'\\\n]{1,40}'|“[^“”\n]{1,40}”)\s*+:")
+_PYTHON = regex.compile(
+    r"(?P<text>“[^“”]*+”|'(?:[^'\\\n]++|\\.)*+'|\"(?:[^\"\\\n]++|\\.)*+\")|\b(?P<name>None|True|False)\b"
+)
+_ASSIGNED = regex.compile(
+    r"(?P<before>(?:[^\[{\n]*+\n)*+[^\S\n]*+)(?:(?:const|let|var)[^\S\n]+)?\w{1,30}[^\S\n]*=\s*(?=[\[{])"
+)
+"""`tasks = [`, as programs have it."""
+
+_NAMES = {"None": "null", "True": "true", "False": "false"}
+
+
+def _as_json(text: str) -> str:
+    """Python's lists and dictionaries as JSON: texts between single or curly quotation marks, None, True, False."""
+    return str(_PYTHON.sub(_token, text))
+
+
+def _token(found: "regex.Match[str]") -> str:
+    if found["name"]:
+        return _NAMES[found["name"]]
+    if found["text"].startswith('"'):
+        return str(found["text"])
+    return f'"{_ESCAPE.sub(_escaped, found["text"][1:-1])}"'
+
+
+_ESCAPE = regex.compile(r"\\(?P<letter>.)|\"", flags=regex.DOTALL)
+_JSON_ESCAPES = frozenset('"\\/bfnrtu')
+
+
+def _escaped(found: "regex.Match[str]") -> str:
+    """An escape of Python's as JSON has it; a quotation mark needs one in JSON alone."""
+    letter = found["letter"]
+    if letter is None:
+        return '\\"'
+    if letter in _JSON_ESCAPES:
+        return str(found[0])
+    return letter if letter == "'" else f"\\\\{letter}"
 
 
 def _values(body: str) -> Iterator[Any]:

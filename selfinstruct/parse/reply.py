@@ -9,7 +9,8 @@ from selfinstruct.parse.document import read_documents
 from selfinstruct.parse.layout import Block, read_layout
 from selfinstruct.parse.listing import read_list
 from selfinstruct.parse.markup import plain_labels
-from selfinstruct.parse.table import read_table
+from selfinstruct.parse.signs import plain_signs
+from selfinstruct.parse.table import read_csv, read_table
 from selfinstruct.parse.yaml_lines import read_yaml
 from selfinstruct.types import Dropped, Task
 
@@ -47,6 +48,8 @@ def parse_reply(
             instruction's text; None looks at the reply.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff")
+    if "\u20e3" in text:
+        text = _KEYCAPS.sub(_plain_number, text)
     if not text.strip():
         return Parsed(tasks=(), dropped=(Dropped(reason="no_task", detail="the reply is empty"),))
     reasoning, text = _after_reasoning(text)
@@ -66,6 +69,20 @@ def parse_reply(
     )
 
 
+_KEYCAPS = regex.compile(
+    r"^(?P<before>[^\S\n]*+[#*_]*+[^\S\n]*+)(?P<keys>(?:[0-9]\ufe0f?\u20e3)++)(?P<after>[^\S\n]*+[*_]*+(?P<word>\p{L}[\p{L}\p{M} ]{0,30}?)[^\S\n]?[*_]*+[:：])",
+    flags=regex.MULTILINE,
+)
+"""A number of keys, "1\ufe0f\u20e34\ufe0f\u20e3", before what may be a label; elsewhere such keys are text."""
+
+
+def _plain_number(found: "regex.Match[str]") -> str:
+    if label_of(found["word"].strip()) is None:
+        return str(found[0])
+    digits = "".join(filter(str.isdecimal, found["keys"]))
+    return f"{found['before']}{digits}.{found['after']}"
+
+
 def _after_reasoning(text: str) -> tuple[list[Dropped], str]:
     """What a model thought aloud before it answered, and the answer."""
     start, tag, rest = text.partition("</think>")
@@ -75,7 +92,7 @@ def _after_reasoning(text: str) -> tuple[list[Dropped], str]:
 
 
 _CLOSING_TAG = regex.compile(
-    r"[^\S\n]*+</(?P<word>\p{L}[\p{L}\p{M}_ ]{0,30})>|^[^\S\n]*+<(?:task|item|example)s?>[^\S\n]*$",
+    r"[^\S\n]*+</(?P<word>\p{L}[\p{L}\p{M}_ ]{0,30})>|^[^\S\n]*+<(?:task|item|example)s?(?:\s[^<>\n]{0,80})?>[^\S\n]*$",
     flags=regex.IGNORECASE | regex.MULTILINE,
 )
 
@@ -90,7 +107,17 @@ def _without_closing_tags(text: str) -> str:
         word = found["word"]
         return "" if word is None or label_of(word) or word.lower() in _GROUPS else str(found[0])
 
+    closed = {word.lower() for word in words if word and label_of(word)}
+    # several parts on one line: each opens on a line of its own
+    text = _OPENING_TAG.sub(
+        lambda found: ("\n" if found["word"].lower() in closed else "") + found[0], text
+    )
     return str(_CLOSING_TAG.sub(kept, text))
+
+
+_OPENING_TAG = regex.compile(
+    r"(?<=[^\s])[^\S\n]*+<(?P<word>\p{L}[\p{L}\p{M}_ ]{0,30})>", flags=regex.IGNORECASE
+)
 
 
 def _unquoted(text: str) -> str:
@@ -113,7 +140,7 @@ def _labelled(
     layout = read_layout(text, None, opened)
     # a reply that the usual labels take apart without a rest has no others
     unclear = layout is None or layout.before or len(layout.blocks) < _FEW or layout.incomplete
-    plain = plain_labels(text) if unclear else None
+    plain = (plain_labels(text) or plain_signs(text)) if unclear else None
     if plain is not None:
         usual = read_layout(plain, None, opened)
         if usual and (layout is None or usual.complete > layout.complete):
@@ -126,7 +153,7 @@ def _labelled(
         spread = read_layout(_PART_INSIDE_LINE.sub("\n", text), language, opened)
         layout = spread if spread and spread.complete else layout
     if layout is None:
-        return read_table(text) or _listed(text, opened)
+        return read_table(text) or read_csv(text) or _listed(text, opened)
     dropped = (
         [Dropped(reason="preamble", detail="text before the first task", text=layout.before)]
         if layout.before

@@ -1,4 +1,7 @@
-"""Reads replies whose tasks stand in a Markdown table, a task in each row; tables inside an answer are text."""
+"""Reads replies whose tasks stand in a table, a task in each row: Markdown, or CSV as a whole; tables inside an answer are text."""
+
+import csv
+import io
 
 import regex
 
@@ -28,6 +31,24 @@ def read_table(text: str) -> tuple[list[Task | Dropped], list[Dropped]] | None:
     return None
 
 
+def read_csv(text: str) -> tuple[list[Task | Dropped], list[Dropped]] | None:
+    """The tasks of a reply that is CSV, with commas, semicolons or tabs; None where its first line is no such head.
+
+    A row with more or fewer cells than the head is dropped as `broken_row`.
+    """
+    first = text.lstrip("\n").partition("\n")[0]
+    for mark in ",;\t":
+        head = [label_of(cell.strip('"_ ')) for cell in first.split(mark)]
+        if "instruction" not in head or "output" not in head:
+            continue
+        try:
+            rows = list(csv.reader(io.StringIO(text.strip("\n")), delimiter=mark))
+        except csv.Error:  # a cell larger than the csv module takes
+            return None
+        return [_of_cells(row, head, mark.join(row)) for row in rows[1:] if any(row)], []
+    return None
+
+
 def _read(
     lines: list[str], start: int, head: list[Part | None]
 ) -> tuple[list[Task | Dropped], list[Dropped]]:
@@ -45,16 +66,19 @@ def _read(
 
 
 def _row(line: str, head: list[Part | None]) -> Task | Dropped:
-    cells = _cells(line)
+    return _of_cells(_cells(line), head, line)
+
+
+def _of_cells(cells: list[str], head: list[Part | None], line: str) -> Task | Dropped:
     if len(cells) != len(head):
         detail = f"a row of {len(cells)} cells in a table of {len(head)} columns"
         return Dropped(reason="broken_row", detail=detail, text=line)
     parts = {part: cell for part, cell in zip(head, cells, strict=True) if part}
     for part in ("instruction", "output"):
-        if not parts[part]:
+        if not parts[part].strip():
             return Dropped(reason=f"missing_{part}", detail=f"no {part} in the row", text=line)
     return Task(
-        instruction=parts["instruction"],
+        instruction=parts["instruction"].strip(),
         input=without_no_input(parts.get("input", "")),
         output=parts["output"],
     )

@@ -39,6 +39,8 @@ class Journal:
 
         for row, start, length in read_lines(self.path):
             self.spent += _usage(row)
+            if row.get("usable") is False:
+                continue  # it was billed, and answers nothing
             self.count += 1
             self._places.setdefault(str(row.get("id")), (start, length))
 
@@ -74,7 +76,7 @@ class Journal:
         )
 
     def append(self, request: Request, reply: Reply, appender: Appender) -> "asyncio.Future[None]":
-        """Write a reply down; the future is done once it is on the disk, or fails with a RunError.
+        """Write a reply down, or what an answer that is none cost; the future is done once it is on the disk, or fails with a RunError.
 
         Raises:
             RunError: The disk is full, or refuses.
@@ -88,7 +90,9 @@ class Journal:
             "model": reply.model,
             "text": reply.text,
         }
-        self.count += 1
+        if not reply.is_usable:
+            row["usable"] = False
+        self.count += reply.is_usable
         return appender.append(self.path, line_of(row))
 
 

@@ -1,8 +1,12 @@
 """Rules on what should not be left in a text: web links, labels, placeholders. Code is not looked at for placeholders."""
 
+from collections.abc import Sequence
+
 import regex
 
 from selfinstruct.labels import folded, is_weak, label_of, usual_label
+from selfinstruct.rules import marks
+from selfinstruct.rules.batch import INPUT, INSTRUCTION, OUTPUT, Batch
 from selfinstruct.rules.forms import compatible
 from selfinstruct.rules.settings import RuleSettings
 from selfinstruct.types import Task
@@ -88,6 +92,11 @@ def web_link(task: Task, language: str, settings: RuleSettings) -> str | None:  
     return None
 
 
+def may_link(batch: Batch) -> Sequence[bool]:
+    """In which tasks `web_link` may find something."""
+    return batch.have(marks.SLASH | marks.TWO_W, INSTRUCTION, INPUT, OUTPUT)
+
+
 _TWO_OF_WWW = ("ww", "WW", "Ww", "wW")
 
 
@@ -116,6 +125,11 @@ def left_label(task: Task, language: str, settings: RuleSettings) -> str | None:
             if numbered or (named == part and not text[: found.start()].strip()):
                 return f"{part}: {found[0].strip()!r}"
     return None
+
+
+def may_have_label(batch: Batch) -> Sequence[bool]:
+    """In which tasks `left_label` may find something."""
+    return batch.have(marks.LABEL, INSTRUCTION, INPUT, OUTPUT)
 
 
 _MARKS_OF_LABELS = tuple("<＜:：")
@@ -152,6 +166,11 @@ def placeholder(task: Task, language: str, settings: RuleSettings) -> str | None
                 if _is_gap(pattern, found) and not (part == "output" and found[0] in task.input):
                     return None if _ABOUT_GAPS.search(task.instruction) else f"{part}: {found[0]!r}"
     return None
+
+
+def may_have_gap(batch: Batch) -> Sequence[bool]:
+    """In which tasks `placeholder` may find something."""
+    return batch.have(marks.GAP | marks.TWO_X, INSTRUCTION, OUTPUT)
 
 
 def _is_gap(pattern: object, found: "regex.Match[str]") -> bool:

@@ -1,12 +1,14 @@
 """Rules on answers that refuse and on tasks that ask a model of text for more than text; the words lie in `phrases`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 import regex
 
 from selfinstruct.rules import phrases
 from selfinstruct.rules.asking import asking
+from selfinstruct.rules.batch import Batch
+from selfinstruct.rules.grams import Patterns
 from selfinstruct.rules.refusing import LANGUAGES, denying, refusing
 from selfinstruct.rules.settings import RuleSettings
 from selfinstruct.rules.stems import Finds, Search, compile_finds, compile_search
@@ -18,6 +20,9 @@ _OPENING_CHARACTERS = 240
 _QUOTE = regex.compile(r"^[\s\"'“”«»„‚‘「『*_-]*[\"“«„「『]|^\s*[\p{L} ]{1,20}:\s")
 """An answer that opens as a quotation or a line of dialogue tells what somebody said."""
 
+
+_AI = regex.compile(r"(?<![A-Za-z])(?:AI|IA|KI)(?![A-Za-z])|\bИИ\b")
+"""In capitals: "ai" is French for "have" and Vietnamese for "who"."""
 
 _SPOKEN = regex.compile(
     r"[\"“„«「『][^\"“”„«»「」『』]{4,}[\"”“»」』]|(?<=\s)\p{Lu}[\p{L}]*+(?: \d)?:[^\n]*",
@@ -35,23 +40,38 @@ def refusal(task: Task, language: str, settings: RuleSettings) -> str | None:  #
     A task about assistants, apologies or refusals may be answered with one. Where neither a text in somebody's voice
     is asked for nor one is given, any "I cannot" that opens an answer is one.
     """
-    opening = _plain(task.output.strip()[:_OPENING_CHARACTERS])
+    opening = _opening(task)
     if _QUOTE.match(opening):
         return None
     main = _main(language)
     end = max(_INTERJECTION, _sentence_end(opening))
     found = next((one for one in _refusals(opening, main) if one.start() <= end), None)
     if not found:
-        found = next((one for one in _denying(main)(opening) if one.start() <= end), None)
-        if not found or task.input or _speaks(task.instruction, main):
+        if task.input:
+            return None
+        # what it quotes, others say
+        spoken = _SPOKEN.sub(" ", opening)
+        found = next((one for one in _denying(main)(spoken) if one.start() <= end), None)
+        if not found or _speaks(task.instruction, main):
             return None
     asked = _plain(f"{task.instruction}\n{task.input}")
     # what is to be translated or told in other words may itself refuse
-    if _search("ABOUT_REFUSAL", main)(asked) or any(
-        True for one in LANGUAGES for _ in _refusing(one)(asked)
+    if (
+        _search("ABOUT_REFUSAL", main)(asked)
+        or _AI.search(asked)
+        or any(True for one in LANGUAGES for _ in _refusing(one)(asked))
     ):
         return None
     return f"output opens with {found[0][:80]!r}"
+
+
+def may_refuse(batch: Batch) -> Sequence[bool]:
+    """In which tasks `refusal` may find something."""
+    return _refusing_at_once(_main(batch.language)).match(list(map(_opening, batch.tasks)))
+
+
+def _opening(task: Task) -> str:
+    return _plain(task.output.strip()[:_OPENING_CHARACTERS])
 
 
 def _speaks(instruction: str, language: str) -> bool:
@@ -86,14 +106,23 @@ _INTERJECTION = 20
 
 def beyond_text(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001
     """An instruction that asks for images, sound, files, the web or the present moment; programs may."""
-    # what a quotation or a speaker of a dialogue asks is not asked of the model
-    asked = task.instruction
-    if any(map(asked.__contains__, _MARKS_OF_SPEECH)):
-        asked = _SPOKEN.sub(" ", asked)
-    found = next(_requests(_plain(asked), _main(language)), None)
+    found = next(_requests(_asked(task), _main(language)), None)
     if not found or _code_task()(task.instruction) or _how_to()(task.instruction):
         return None
     return f"asks for {found[0][:80]!r}"
+
+
+def may_go_beyond(batch: Batch) -> Sequence[bool]:
+    """In which tasks `beyond_text` may find something."""
+    return _asking_at_once(_main(batch.language)).match(list(map(_asked, batch.tasks)))
+
+
+def _asked(task: Task) -> str:
+    """An instruction without what a quotation or a speaker of a dialogue asks, which is not asked of the model."""
+    asked = task.instruction
+    if any(map(asked.__contains__, _MARKS_OF_SPEECH)):
+        asked = str(_SPOKEN.sub(" ", asked))
+    return _plain(asked)
 
 
 def _main(language: str) -> str:
@@ -122,6 +151,12 @@ def _refusing(language: str) -> Finds:
 
 
 @cache
+def _refusing_at_once(language: str) -> Patterns:
+    own = filter(None, (refusing(language), denying(language)))
+    return Patterns("|".join(own), refusing("en") if language != "en" else "")
+
+
+@cache
 def _denying(language: str) -> Finds:
     return compile_finds(denying(language))
 
@@ -136,7 +171,12 @@ def _requests(text: str, language: str) -> Iterator["regex.Match[str]"]:
 
 @cache
 def _asking(language: str) -> Finds:
-    return compile_finds("|".join(filter(None, (phrases.BEYOND.get(language), asking(language)))))
+    return compile_finds(asking(language))
+
+
+@cache
+def _asking_at_once(language: str) -> Patterns:
+    return Patterns(asking(language), asking("en") if language != "en" else "")
 
 
 @cache

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 
 from selfinstruct.rules import content, demands, personal, shape, tongue
+from selfinstruct.rules.batch import Batch
 from selfinstruct.rules.overlap import EvaluationSets
 from selfinstruct.rules.settings import RuleSettings
 from selfinstruct.types import Dropped, Task
@@ -19,8 +21,8 @@ class Rule:
     finds: Predicate
     """What the rule found in a task in a language, or None."""
 
-    may_find: Callable[[Sequence[Task]], Sequence[bool]] | None = None
-    """In which of several tasks it may find something: seen for all of them in less time than for each."""
+    may_find: Callable[[Batch], Sequence[bool]] | None = None
+    """In which tasks of a reply it may find something: seen for all of them in a fraction of the time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,18 +37,22 @@ class Judgement:
 
 
 RULES: tuple[Rule, ...] = (
-    Rule(name="missing_part", finds=shape.missing_part),
-    Rule(name="length", finds=shape.length),
-    Rule(name="left_label", finds=content.left_label),
-    Rule(name="web_link", finds=content.web_link),
-    Rule(name="placeholder", finds=content.placeholder),
-    Rule(name="refusal", finds=demands.refusal),
-    Rule(name="beyond_text", finds=demands.beyond_text),
-    Rule(name="personal_data", finds=personal.personal_data),
+    Rule(name="missing_part", finds=shape.missing_part, may_find=shape.may_miss),
+    Rule(name="length", finds=shape.length, may_find=shape.may_be_long),
+    Rule(name="left_label", finds=content.left_label, may_find=content.may_have_label),
+    Rule(name="web_link", finds=content.web_link, may_find=content.may_link),
+    Rule(name="placeholder", finds=content.placeholder, may_find=content.may_have_gap),
+    Rule(name="refusal", finds=demands.refusal, may_find=demands.may_refuse),
+    Rule(name="beyond_text", finds=demands.beyond_text, may_find=demands.may_go_beyond),
+    Rule(name="personal_data", finds=personal.personal_data, may_find=personal.may_be_personal),
     Rule(name="repetition", finds=shape.repetition, may_find=shape.may_repeat),
-    Rule(name="wrong_language", finds=tongue.wrong_language),
-    Rule(name="gloss", finds=tongue.gloss),
-    Rule(name="input_like_instruction", finds=shape.input_like_instruction),
+    Rule(name="wrong_language", finds=tongue.wrong_language, may_find=tongue.may_be_wrong),
+    Rule(name="gloss", finds=tongue.gloss, may_find=tongue.may_gloss),
+    Rule(
+        name="input_like_instruction",
+        finds=shape.input_like_instruction,
+        may_find=shape.may_say_it_again,
+    ),
 )
 """Every rule that needs the task alone, the cheap ones first."""
 
@@ -77,10 +83,15 @@ class Rules:
 
     def judge_all(self, tasks: Sequence[Task]) -> Iterator[Judgement]:
         """The same for each task of a reply, in less time than for each alone."""
-        looks = [rule.may_find(tasks) if rule.may_find else None for rule in self._rules]
-        rules = list(zip(self._rules, looks, strict=True))
-        for place, task in enumerate(tasks):
-            yield self._judge(task, [rule for rule, look in rules if look is None or look[place]])
+        batch = Batch(tasks=tasks, language=self.language, settings=self.settings)
+        rules: list[list[Rule]] = [[] for _ in tasks]
+        for rule in self._rules if tasks else ():
+            may_find = rule.may_find(batch) if rule.may_find else repeat(True)
+            for own, may in zip(rules, may_find, strict=False):
+                if may:
+                    own.append(rule)
+        for task, chosen in zip(tasks, rules, strict=True):
+            yield self._judge(task, chosen)
 
     def _judge(self, task: Task, rules: Sequence[Rule]) -> Judgement:
         changes: tuple[str, ...] = ()

@@ -2,9 +2,12 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 import regex
 
+from selfinstruct.rules import marks
+from selfinstruct.rules.batch import INPUT, INSTRUCTION, OUTPUT, Batch
 from selfinstruct.rules.forms import compatible, count_digits
 from selfinstruct.rules.settings import RuleSettings
 from selfinstruct.types import Task
@@ -64,6 +67,11 @@ def personal_data(task: Task, language: str, settings: RuleSettings) -> str | No
             if found:
                 return f"{part}: {name} {found!r}"
     return None
+
+
+def may_be_personal(batch: Batch) -> Sequence[bool]:
+    """In which tasks `personal_data` may find something."""
+    return batch.have(marks.DIGIT | marks.AT, INSTRUCTION, INPUT, OUTPUT)
 
 
 def _email(text: str, settings: RuleSettings) -> str | None:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
+from selfinstruct.rules.declining_scripts import DECLINING
+
 
 @dataclass(frozen=True, kw_only=True)
 class Words:
@@ -66,14 +68,27 @@ def refusing(language: str) -> str:
             f"{unable}{_GAP}{{0,24}}?{handle}{_GAP}{{0,48}}?{things}",
             f"{lack}{_GAP}{{0,24}}?{lacked}",
         )
-    return "|".join((words.named, *clauses, words.whole))
+    return "|".join((words.named, *clauses, words.whole, *DECLINING[language].assistant))
 
 
 @cache
 def denying(language: str) -> str:
-    """The pattern of any inability of the one who speaks; empty where a language's words do not say whose it is."""
+    """The pattern of any inability, unwillingness or regret of the one who speaks; empty for a language without words here."""
     words = _WORDS.get(language)
-    return words.unable if words and not words.verb_last else ""
+    if words is None:
+        return ""
+    # what Japanese and Korean say of an inability does not tell whose it is
+    unable = [] if words.verb_last else [f"{_IMPERSONAL}(?:{words.unable})"]
+    grammar = DECLINING[language]
+    denied = (
+        f"(?:{grammar.first}){_GAP}{{0,16}}(?:{grammar.negative})",
+        f"(?:{grammar.negative}){_GAP}{{0,36}}(?:{grammar.first})",
+    )
+    return "|".join((*unable, *grammar.speaker, *denied))
+
+
+_IMPERSONAL = r"(?!no es posible|não é possível|é impossível)"
+"""What cannot be done by anybody: an answer to "can one ...?"."""
 
 
 _WORDS: Mapping[str, Words] = {

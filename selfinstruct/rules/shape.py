@@ -1,5 +1,6 @@
 """Rules on what a task is made of: its parts, their lengths, loops, an input that says the instruction again."""
 
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -7,7 +8,9 @@ from functools import lru_cache
 import numpy as np
 import regex
 
+from selfinstruct.rules.batch import Batch
 from selfinstruct.rules.forms import letters_of
+from selfinstruct.rules.grams import places_of_windows_again
 from selfinstruct.rules.settings import RuleSettings
 from selfinstruct.types import Task
 from xtune.text import rouge_l_of, tokenize
@@ -36,6 +39,13 @@ def _says_something(text: str) -> bool:
     return text[:1].isalnum() or bool(_SOMETHING.search(text))
 
 
+def may_miss(batch: Batch) -> Sequence[bool]:
+    """In which tasks `missing_part` may find something."""
+    return [
+        not (task.instruction[:1].isalnum() and task.output[:1].isalnum()) for task in batch.tasks
+    ]
+
+
 def length(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001
     """A part that is too short or too long, in graphemes."""
     for name, least, most in (
@@ -52,6 +62,27 @@ def length(task: Task, language: str, settings: RuleSettings) -> str | None:  # 
     return None
 
 
+def may_be_long(batch: Batch) -> Sequence[bool]:
+    """In which tasks `length` may find something."""
+    settings = batch.settings
+    return [
+        len(task.output) > settings.longest_output
+        or len(task.input) > settings.longest_input
+        or len(task.instruction) > settings.longest_instruction
+        or not _has_graphemes(task.instruction.strip(), settings.shortest_instruction)
+        for task in batch.tasks
+    ]
+
+
+def _has_graphemes(text: str, least: int) -> bool:
+    """Whether a text surely has as many, without counting them."""
+    return len(text) > 8 * least or (len(text) >= least and bool(_SIMPLE.fullmatch(text)))
+
+
+_SIMPLE = re.compile("[ -~\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fff\uac00-\ud7a3、。]+")
+"""Characters that are a grapheme each: ASCII, kana, Han, whole Hangul syllables (Unicode, UAX 29)."""
+
+
 def repetition(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001
     """A text that says the same letters again and again, in any script; digits and punctuation do not break a loop."""
     for name in ("instruction", "input", "output"):
@@ -61,20 +92,16 @@ def repetition(task: Task, language: str, settings: RuleSettings) -> str | None:
     return None
 
 
-def may_repeat(tasks: Sequence[Task]) -> list[bool]:
-    """In which of some tasks `repetition` may find a loop, by one look at all their letters."""
-    texts = [text for task in tasks for text in (task.instruction, task.input, task.output)]
-    letters = letters_of(_BETWEEN.join(text[:_MOST_LETTERS] for text in texts))
-    if letters.count(_BETWEEN) >= len(texts):
-        return [True] * len(tasks)  # a text has that letter itself
-    found = [False] * len(tasks)
-    for at in _windows_again(letters, _LONGEST_PERIOD):
-        found[letters.count(_BETWEEN, 0, at) // 3] = True
-    return found
-
-
-_BETWEEN = "þ"
-"""A letter, so that it stays between the letters of two texts; hardly any text in our languages has it."""
+def may_repeat(batch: Batch) -> list[bool]:
+    """In which tasks `repetition` may find a loop, by one look at all their letters."""
+    texts = [text for task in batch.tasks for text in (task.instruction, task.input, task.output)]
+    folded = [text[:_MOST_LETTERS].casefold() for text in texts]
+    ends = np.cumsum(np.fromiter(map(len, folded), np.intp, len(folded)))
+    again = places_of_windows_again("".join(folded), _WINDOW, _LONGEST_PERIOD)
+    found = np.zeros(len(batch.tasks), np.bool_)
+    found[ends.searchsorted(again, side="right") // 3] = True
+    may: list[bool] = found.tolist()
+    return may
 
 
 def _loop(text: str) -> str | None:
@@ -180,3 +207,8 @@ def input_like_instruction(task: Task, language: str, settings: RuleSettings) ->
     return (
         f"ROUGE-L F of instruction and input is {score:.2f}, above {most}" if score > most else None
     )
+
+
+def may_say_it_again(batch: Batch) -> Sequence[bool]:
+    """In which tasks `input_like_instruction` may find something."""
+    return [bool(task.input) for task in batch.tasks]

@@ -1,11 +1,12 @@
 """Rules on the language of a task: the wrong one, and glosses that spell the own one in Latin letters."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 import regex
 
-from selfinstruct.rules import phrases
+from selfinstruct.rules import marks, phrases
+from selfinstruct.rules.batch import INSTRUCTION, OUTPUT, Batch
 from selfinstruct.rules.romanise import has_romaji_form, sounds_like
 from selfinstruct.rules.settings import RuleSettings
 from selfinstruct.types import Task
@@ -13,6 +14,7 @@ from xtune.text import (
     detect_language,
     is_surely_another,
     letters_by_script,
+    may_be_another,
     scripts_of_language,
 )
 
@@ -68,6 +70,17 @@ def wrong_language(task: Task, language: str, settings: RuleSettings) -> str | N
     ):
         return None
     return f"output in {detect_language(task.output)}"
+
+
+def may_be_wrong(batch: Batch) -> Sequence[bool]:
+    """In which tasks `wrong_language` may find something."""
+    tasks = batch.tasks
+    long = [place for place, task in enumerate(tasks) if 2 * len(task.output) >= _LONG_ENOUGH]
+    texts = [task.instruction for task in tasks] + [tasks[place].output for place in long]
+    found = may_be_another(texts, batch.language)
+    for place in (place for place, may in zip(long, found[len(tasks) :], strict=True) if may):
+        found[place] = True
+    return found[: len(tasks)]
 
 
 _SYLLABLES = ("Han", "Hiragana", "Katakana", "Hangul")
@@ -145,6 +158,11 @@ def gloss(task: Task, language: str, settings: RuleSettings) -> str | None:  # n
         if long or len(found) >= _FEWEST_GLOSSES + (main in _LOANWORDS):
             return f"{part}: {', '.join(found)[:80]!r}"
     return None
+
+
+def may_gloss(batch: Batch) -> Sequence[bool]:
+    """In which tasks `gloss` may find something."""
+    return batch.have(marks.BRACKET, INSTRUCTION, OUTPUT)
 
 
 @cache

@@ -1,17 +1,16 @@
 """Where a run's seeds come from: a file or folder of the recipe, the sets that ship, or a translation made on the spot."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from selfinstruct.generate.paid import PaidLLM
 from selfinstruct.pool.folder import Folder
-from selfinstruct.pool.journal import fingerprint
 from selfinstruct.report.progress import Shower
+from selfinstruct.run.translating import Translating
 from selfinstruct.seeds import read_seeds, shipped_seeds
 from selfinstruct.settings import Settings
 from selfinstruct.translate import TranslationReport, translate
-from selfinstruct.types import LLM, Reply, Request, Seed
+from selfinstruct.types import Seed
 from xtune.demo.bundled import bundled_path, is_bundled
 from xtune.errors import XtuneError
 
@@ -64,14 +63,3 @@ def _check_translated(report: TranslationReport) -> None:
             f"No seed could be translated into {', '.join(empty)}: none of the LLM's answers was accepted.",
             advice="Start a new run with a stronger llm.model in run.folder=..., or give a folder of seeds: seeds=FOLDER",
         )
-
-
-class Translating:
-    """Asks for translations; an edited seed asks anew, where a prompt of the run may not change."""
-
-    def __init__(self, llm: LLM) -> None:
-        self._llm = llm
-
-    async def complete(self, request: Request) -> Reply:
-        """Answer one request."""
-        return await self._llm.complete(replace(request, id=f"{request.id}/{fingerprint(request)}"))

@@ -37,6 +37,7 @@ from selfinstruct.settings import Settings, changes, dump_settings, read_dump
 from selfinstruct.types import Seed
 from xtune.demo.bundled import bundled_path, is_bundled
 from xtune.errors import Interrupted, RunError, XtuneError
+from xtune.stopping import stop_signals
 from xtune.text import segmenter_notice
 
 _STOPPING = "Stopping: waiting for the replies that are under way; Ctrl-C again leaves them."
@@ -300,7 +301,7 @@ class _Sitting:
 
     @contextlib.contextmanager
     def _interruptible(self, paid: PaidLLM) -> Iterator[None]:
-        """Let Ctrl-C and SIGTERM end the run in good order; a second one leaves what is under way.
+        """Let Ctrl-C, SIGTERM and a closed terminal end the run in good order; a second one leaves what is under way.
 
         Raises:
             Interrupted: It came before anything was asked.
@@ -310,10 +311,10 @@ class _Sitting:
             yield
             return
         loop = asyncio.get_running_loop()
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.getsignal(number) for number in stop_signals()}
         task = asyncio.current_task()
         for number in before:
-            loop.add_signal_handler(number, self._stop, paid, task)
+            loop.add_signal_handler(number, self._stop, number, paid, task)
         try:
             yield
         except asyncio.CancelledError:
@@ -326,12 +327,18 @@ class _Sitting:
                 if handler is not None:
                     signal.signal(number, handler)
 
-    def _stop(self, paid: PaidLLM, task: "asyncio.Task[Any] | None") -> None:
+    def _stop(
+        self, number: signal.Signals, paid: PaidLLM, task: "asyncio.Task[Any] | None"
+    ) -> None:
         growing = self._loop
         if growing is not None and growing.reason is None:
             if paid.in_flight:
                 self._shower.say(_STOPPING)
             growing.halt(Interrupted())
+            return
+        if (
+            growing is not None and number == signal.SIGHUP
+        ):  # it comes twice where a terminal is closed
             return
         if growing is not None:
             growing.reason = Interrupted()

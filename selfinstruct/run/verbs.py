@@ -22,6 +22,7 @@ from selfinstruct.report.progress import Shower, shower
 from selfinstruct.report.seeds import SeedSets, count_seeds, print_seeds
 from selfinstruct.report.stats import LanguageStats, print_stats, read_stats
 from selfinstruct.run.session import Outcome, run
+from selfinstruct.run.translating import Kept
 from selfinstruct.seeds import (
     check_file,
     read_seeds,
@@ -188,17 +189,22 @@ async def _translate(
     give_up_after: int,
 ) -> TranslationReport:
     llm = open_llm(settings.llm, out, say=show.say)
+    kept = Kept(llm, out, model=settings.llm.model, tariff=tariff(settings.llm))
 
     def tell(language: str, done: int, total: int) -> None:
         if done and done % _TOLD_EVERY == 0 and done < total:
             show.say(f"{language}: {done} of {total} tasks")
 
     try:
-        return await translate(
-            seeds, to=to, folder=out, llm=llm, progress=tell, give_up_after=give_up_after
+        report = await translate(
+            seeds, to=to, folder=out, llm=kept, progress=tell, give_up_after=give_up_after
         )
+        kept.forget()
     finally:
+        kept.close()
         await llm.close()
+    report.usage = kept.spent
+    return report
 
 
 def check_seeds(language_or_file: str) -> str:

@@ -300,7 +300,8 @@ def test_any_text_can_be_printed_where_the_locale_knows_only_ascii(tmp_path: Pat
     assert done.stdout == b"model: \\u65e5\\u672c\n"
 
 
-def test_closed_and_full_outputs_end_in_words(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # empty is as if it were not set
+def test_closed_and_full_outputs_end_in_words(unbuffered: str, tmp_path: Path) -> None:
     missing = tmp_path / "none.yaml"
     for command, code, words in (
         (f"check {missing} >&-", 2, "There is no file"),
@@ -313,6 +314,7 @@ def test_closed_and_full_outputs_end_in_words(tmp_path: Path) -> None:
             capture_output=True,
             text=True,
             check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
         )
         assert done.returncode == code, done.stderr
         assert words in done.stderr
@@ -320,7 +322,7 @@ def test_closed_and_full_outputs_end_in_words(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("library", ["typer", "torch"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_while_libraries_load_ends_quietly(
     number: signal.Signals, library: str, recipe: Path
 ) -> None:
@@ -340,7 +342,7 @@ def test_a_signal_while_libraries_load_ends_quietly(
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     assert (done.returncode, done.stderr, done.stdout) == (130, "Interrupted.\n", "")
 

@@ -22,7 +22,7 @@ def test_command_ends_with_zero_and_names_what_was_tried_and_what_was_not() -> N
         [sys.executable, "-m", "xtune", "doctor"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         env={"COLUMNS": "200", "PATH": "", "HOME": str(Path.home())},
         check=False,
     )
@@ -97,9 +97,12 @@ def test_missing_required_package_is_an_exit_code_of_two(monkeypatch: pytest.Mon
 
 
 def test_summary_gives_disk_and_memory_in_gib(found: Diagnosis) -> None:
-    free = shutil.disk_usage(".").free / 2**30
+    assert 0 < found.free_disk_bytes <= shutil.disk_usage(".").total
     line = next(each for each in summary(found) if each.startswith("free disk"))
-    assert float(line.split()[-2]) == pytest.approx(free, rel=0.05, abs=0.2)
+    # in the same words whatever the disk holds by now
+    assert float(line.split()[-2]) == pytest.approx(
+        found.free_disk_bytes / 2**30, rel=0.01, abs=0.06
+    )
 
 
 def test_optional_packages_are_never_counted_as_missing() -> None:

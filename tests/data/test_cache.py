@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from awaited import wait_for
 from chat_families import FAMILIES
 from factories import make_plan, make_tokenizer
 
@@ -237,10 +238,7 @@ def test_a_killed_writer_leaves_no_worker_and_no_entry(
     child.send_signal(how)
     assert child.wait(timeout=300) != 0
     child.stdout.close()
-    deadline = time.monotonic() + 30
-    while any(map(is_running, workers)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(is_running, workers))
+    wait_for(lambda: not any(map(is_running, workers)))
     assert entries(root) == []
     # what the kill left is gone once the next run has written
     monkeypatch.setattr(cache_module, "_GRACE_S", 0.0)
@@ -263,7 +261,7 @@ def test_a_killed_worker_ends_the_run_with_a_reason(root: Path, tmp_path: Path) 
     _, told = child.communicate(timeout=300)
     assert child.returncode == 1
     assert "A process that encodes rows ended by signal 9" in told
-    assert not any(map(is_running, workers))
+    wait_for(lambda: not any(map(is_running, workers)))
     assert entries(root) == []
 
 

@@ -156,7 +156,7 @@ def ask(questions: list[dict[str, Any]], cache: Path, **variables: str) -> list[
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter, deque
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from awaited import wait_for
 from chat_families import FAMILIES
 from factories import make_plan, make_tokenizer
 
@@ -191,10 +191,7 @@ def test_the_process_ends_when_the_training_is_killed(when: str, tmp_path: Path)
     training.kill()
     training.wait()
     training.stdout.close()
-    until = time.monotonic() + 60
-    while _is_alive(reader) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert not _is_alive(reader)
+    wait_for(lambda: not _is_alive(reader))
 
 
 def _is_alive(process: int) -> bool:

@@ -212,4 +212,4 @@ def test_options_out_of_range_are_refused_before_anything_is_opened(
     option: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(XtuneError, match=said):
-        xtune.evaluate(tmp_path / "no run", **option)
+        xtune.evaluate(tmp_path, **option)  # a folder that holds no run

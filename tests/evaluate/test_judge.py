@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -203,7 +204,8 @@ def test_a_killed_evaluation_goes_on_with_what_was_answered(
     whole = tmp_path / "whole"
     shutil.copytree(run, whole)
     command = [sys.executable, "-c", KILLED, str(run), str(tmp_path), "10"]
-    killed = subprocess.run(command, check=False, capture_output=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    killed = subprocess.run(command, check=False, capture_output=True, env=environment)
     assert killed.returncode == -9, killed.stderr
     part = run / "tasks.part"
     before = part.read_text().splitlines()

@@ -24,6 +24,8 @@ def execute(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, *, skip: s
     client = NotebookClient(
         notebook,
         timeout=600,
+        startup_timeout=300,
+        iopub_timeout=60,
         kernel_name="python3",
         skip_cells_with_tag=skip,
         resources={"metadata": {"path": str(folder)}},

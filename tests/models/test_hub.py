@@ -30,6 +30,14 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
         yield running
 
 
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """An address on loopback that is taken, so that no other process may listen there, and where nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
 def point_at(address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What HF_ENDPOINT and HF_HOME do when they are set before Python starts."""
     constants = "huggingface_hub.constants"
@@ -157,29 +165,31 @@ def test_a_download_that_breaks_off_goes_on_where_it_was(
 
 
 @pytest.mark.usefixtures("hub")
-def test_what_is_in_the_cache_needs_no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_is_in_the_cache_needs_no_hub(
+    nobody: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     fetched = fetch(DEMO, weights=True)
-    point_at(unused_address(), monkeypatch, tmp_path)
+    point_at(nobody, monkeypatch, tmp_path)
     assert read_config(DEMO)["model_type"] == "qwen3"
     assert fetch(DEMO, weights=True) == fetched
 
 
 @pytest.mark.usefixtures("hub")
 def test_a_cache_that_lacks_the_weights_is_not_taken_for_whole(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    nobody: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     fetch(DEMO, weights=False)
-    point_at(unused_address(), monkeypatch, tmp_path)
+    point_at(nobody, monkeypatch, tmp_path)
     with pytest.raises(ModelError, match="cannot be reached"):
         fetch(DEMO, weights=True)
 
 
 def test_without_a_network_nobody_waits_for_retries(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    nobody: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     naps: list[float] = []
     monkeypatch.setattr("time.sleep", naps.append)
-    point_at(unused_address(), monkeypatch, tmp_path)
+    point_at(nobody, monkeypatch, tmp_path)
     with pytest.raises(ModelError, match="cannot be reached"):
         read_config(DEMO)
     assert not naps
@@ -219,10 +229,3 @@ def test_xtune_trains_a_model_from_the_hub(hub: Hub, tmp_path: Path) -> None:
     assert not told  # nothing of the hub's own bars and warnings
     config = (tmp_path / "run" / "adapter" / "adapter_config.json").read_text()
     assert '"base_model_name_or_path": "someone/demo"' in config
-
-
-def unused_address() -> str:
-    """An address on loopback where nobody listens."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -6,9 +6,9 @@ import pytest
 from machines import CPU, LLAMA_7B, gpu, make_recipe
 
 from xtune.errors import HardwareError
-from xtune.memory import GIB, Workload
+from xtune.memory import GIB, ModelShape, Workload
 from xtune.plan.advice import STEP_TOKENS
-from xtune.plan.assess import assess
+from xtune.plan.assess import Assessment, assess
 from xtune.plan.cards import Card, cards, find_card, read_size
 from xtune.plan.resolve import decide
 from xtune.plan.speed import EFFICIENCY, seconds, tokens_per_second
@@ -32,7 +32,80 @@ def test_what_does_not_fit_is_answered_with_bytes_and_a_way_out() -> None:
     assert found.peak_bytes > found.budget_bytes == 4 * GIB
     assert "method=" in found.advice
     answer = found.to_json()
-    assert sum(answer["items"].values()) >= answer["peak_bytes"]
+    assert answer["shortage"].startswith(f"computed peak {found.peak_bytes / GIB:.2f} GiB")
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "qlora"])
+@pytest.mark.parametrize("memory", [4, 24, 80])
+def test_the_items_are_those_of_the_peak(method: str, memory: int) -> None:
+    """Their sum is the peak, and none is negative or larger than the largest of its kind."""
+    found = assess(make_recipe(method), gpu(memory), LLAMA_7B)
+    answer, predicted = found.to_json(), found.plan.predicted
+    assert predicted is not None
+    assert sum(answer["items"].values()) == answer["peak_bytes"]
+    for name, size in answer["items"].items():
+        assert 0 <= size <= predicted.items.get(name, 0.1 * predicted.peak_bytes), name
+
+
+def test_a_lack_of_host_memory_is_said() -> None:
+    """7 billion weights trained in host memory take 6 bytes each; of 32 GiB nine tenths may be filled."""
+    found = assess(make_recipe("full"), gpu(10), LLAMA_7B)
+    assert not found.fits
+    assert found.peak_bytes < found.budget_bytes
+    assert found.host_bytes > 37 * GIB
+    assert "of host memory (computed), and 28.80 GiB are there for it" in found.shortage
+    assert f"What is short: {found.shortage}." in str(found)
+
+
+def test_another_method_is_offered_before_rows_of_less_than_half() -> None:
+    """On 14 GiB, 13 of them the weights of 7 billion parameters; a compiled model's layers are left whole and where they are."""
+
+    def asked(tokens: int) -> Assessment:
+        recipe = make_recipe("lora", data__max_tokens=tokens, train__compile=True)
+        return assess(recipe, gpu(14), LLAMA_7B)
+
+    most = asked(512).longest_tokens
+    assert f"`data.max_tokens={most}`" in asked(2 * most).advice
+    assert "`method=qlora`" in asked(2 * most + 64).advice
+
+
+def test_lengths_beyond_the_models_positions_are_remarked_on_and_not_refused() -> None:
+    found = assess(make_recipe("qlora", data__max_tokens=8192), gpu(24), LLAMA_7B)
+    assert found.fits
+    assert found.to_json()["max_positions"] == 4096
+    assert any("beyond the 4,096 positions" in note for note in found.plan.notes)
+    assert "the model was made for 4,096 (`max_position_embeddings`)" in str(found)
+    within = assess(make_recipe("qlora", data__max_tokens=4096), gpu(24), LLAMA_7B)
+    assert not within.plan.notes
+
+
+def test_putting_the_table_aside_wins_over_computing_layers_again_where_it_takes_less_time() -> (
+    None
+):
+    """Every plan that fits and computes no layer again, with what it leaves where, one by one: the chosen one is the fastest."""
+    shape = ModelShape.from_config(
+        {
+            "model_type": "gemma", "hidden_size": 3360, "num_attention_heads": 21, "num_key_value_heads": 3, "head_dim": 160,
+            "intermediate_size": 6000, "num_hidden_layers": 20, "vocab_size": 262144,
+        }
+    )  # fmt: skip
+    machine, card = gpu(4), find_card("RTX 3060")
+    seen = []
+    for embeddings, head in (("device", "device"), ("host", "host")):
+        recipe = make_recipe(
+            "qlora", data__max_tokens=512, train__batch_size=1, memory__gradient_checkpointing=False,
+            memory__embeddings=embeddings, memory__head=head,
+        )  # fmt: skip
+        _, found, _ = decide(recipe, machine, shape)
+        seen.append((found.fits, seconds(shape, found.work, card)))
+    (resident_fits, _), (aside_fits, aside) = seen
+    assert (resident_fits, aside_fits) == (False, True)
+    _, chosen, _ = decide(
+        make_recipe("qlora", data__max_tokens=512, train__batch_size=1), machine, shape
+    )
+    assert chosen.fits
+    assert chosen.work.gradient_checkpointing is False
+    assert seconds(shape, chosen.work, card) <= aside
 
 
 def test_a_model_that_does_not_fit_at_any_length_has_none() -> None:
@@ -63,6 +136,8 @@ def test_an_8_bit_base_waits_for_the_host_once_a_matrix_and_pass() -> None:
     ("name", "expected"),
     [
         ("rtx3060", "RTX 3060"),
+        ("RTX 3060 12GB", "RTX 3060"),
+        ("RTX 3060 8GB", "RTX 3060 8GB"),
         ("NVIDIA GeForce RTX 4060 Ti", "RTX 4060 Ti"),
         ("RTX-4090 Laptop GPU", "RTX 4090"),
         ("Tesla T4", "T4"),

@@ -53,7 +53,7 @@ def test_metal_has_no_8_bit_kernels() -> None:
 
 def test_length_beyond_the_models_positions_is_noted() -> None:
     plan = resolve(make_recipe("qlora", data__max_tokens=8192), gpu(80), LLAMA_7B)
-    assert any("8192" in note and "4096" in note for note in plan.notes)
+    assert any("8,192" in note and "4,096" in note for note in plan.notes)
     assert resolve(make_recipe(), CPU, DEMO).notes == ()
 
 

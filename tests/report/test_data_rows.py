@@ -217,7 +217,7 @@ def test_a_real_browser_shows_filters_and_runs_nothing_of_the_data(tmp_path: Pat
         command,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=True,
         env={**os.environ, "HOME": str(tmp_path)},
     )

@@ -6,7 +6,6 @@ import pty
 import select
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -176,25 +175,27 @@ def test_a_terminal_that_closes_ends_the_output_not_the_run(
         stream.close()
 
 
-def test_the_bar_costs_less_than_one_percent_of_a_step_of_twenty_milliseconds(
+def test_the_bar_is_drawn_four_times_a_second_however_short_the_steps_are(
     start: StartInfo, make_step: Callable[..., StepMetrics], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A drawing takes about a millisecond of the processor: four a second are less than one percent of it."""
     monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "100")
     main, side = pty.openpty()
-    clock = Clock()
+    clock, shown = Clock(), b""
     with os.fdopen(side, "w") as stream:
         observer = TerminalProgress(stream, clock=clock)
         observer.on_start(start)
         observer.on_step(make_step(1))
-        took = []
-        for step in range(2, 202):  # four seconds of training
+        shown += read_all(main)
+        before = shown.count(b"tok/s")
+        for step in range(2, 202):  # four seconds of training, with steps of twenty milliseconds
             clock.now += 0.02
-            began = time.process_time()
-            observer.on_step(make_step(step, learning_rate=1e-4))
-            took.append(time.process_time() - began)
+            observer.on_step(make_step(step % 39, learning_rate=1e-4))  # never the last of 40
             if step % 20 == 0:
-                read_all(main)
+                shown += read_all(main)
+        drawn = shown.count(b"tok/s") - before
         observer.on_end(EndInfo(status="finished", step=201, message="Done."))
     os.close(main)
-    # processor time, as other work shares the machine; 1 % of 4 s is 40 ms, and the margin is for slow machines
-    assert sum(took) < 2 * 0.01 * 4.0
+    # 0.26 s is the first multiple of 0.02 s that is no less than a quarter: 15 times in four seconds
+    assert drawn == 15

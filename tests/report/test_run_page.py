@@ -125,7 +125,7 @@ def test_in_chromium_it_is_no_wider_than_the_window_and_runs_nothing(
     )
     browser = ["chromium-headless-shell", "--no-sandbox", "--disable-gpu", f"--window-size={width},900"]  # fmt: skip
     shown = subprocess.run(
-        [*browser, "--dump-dom", copy.as_uri()], capture_output=True, text=True, check=True, timeout=120
+        [*browser, "--dump-dom", copy.as_uri()], capture_output=True, text=True, check=True, timeout=600
     ).stdout  # fmt: skip
     title = re.findall(r"<title>(.*?)</title>", shown)[0]
     assert title.startswith("orders-lora | ")

@@ -32,7 +32,7 @@ class Silent(Lines):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr("selfinstruct.llm.batch._GATHER_S", 0.2)
+    monkeypatch.setattr("selfinstruct.llm.batch._GATHER_S", 0.6)
     monkeypatch.setattr("selfinstruct.llm.batch._FIRST_POLL_S", 0.02)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-batch-secret-123456")
 

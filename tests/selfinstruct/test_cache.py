@@ -56,9 +56,11 @@ def test_another_process_compiles_once_and_again_for_other_sources(tmp_path: Pat
 
 
 BROKEN = """
+import os
 from pathlib import Path
 with Path(__file__).with_name("imported").open("a") as file:
     file.write("once\\n")
+Path(__file__).with_name("environment").write_text(repr(dict(os.environ)), encoding="utf-8")
 raise ImportError("no LLVM for this processor")
 """
 
@@ -79,7 +81,7 @@ def test_a_process_that_fails_to_compile_is_not_started_again(tmp_path: Path) ->
     def start() -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-c", code],
-            env={**os.environ, "NUMBA_CACHE_DIR": str(cache)},
+            env={**os.environ, "NUMBA_CACHE_DIR": str(cache), "OPENAI_API_KEY": "sk-one", "OURS": "sk-two"},
             capture_output=True, text=True, check=True,
         )  # fmt: skip
 
@@ -89,6 +91,9 @@ def test_a_process_that_fails_to_compile_is_not_started_again(tmp_path: Path) ->
     first = start()
     assert "(ImportError: no LLVM for this processor), so this one does." in first.stderr
     assert imported() == 1
+    environment = (broken / "environment").read_text(encoding="utf-8")
+    assert str(cache) in environment
+    assert "sk-" not in environment  # it needs no API key, whatever that is called
     (note,) = cache.rglob("selfinstruct-novelty.txt")
     said = note.read_text(encoding="utf-8")
     assert said.split("\n")[1] == "failed"
@@ -106,8 +111,13 @@ def test_a_process_that_fails_to_compile_is_not_started_again(tmp_path: Path) ->
 def test_what_is_in_the_cache_is_not_compiled_again() -> None:
     """With the cache that all tests share; the first of them may have to fill it."""
     code = SEARCHES.format(first="from selfinstruct.novelty.cache import prepare; prepare()")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split()[2] == "False"
+    for _ in range(3):  # another process that fills it just now may be in the way
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
+        if done.stdout.split()[2] == "False":
+            return
+    pytest.fail(f"what is in the cache was compiled again: {done.stdout}{done.stderr}")
 
 
 @pytest.mark.skipif(

@@ -153,7 +153,7 @@ def command(*words):
         [sys.executable, "-m", "selfinstruct", *words],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     return done.returncode, done.stdout, done.stderr
@@ -233,7 +233,7 @@ def test_help_loads_neither_torch_nor_openai_nor_numpy():
         "print([name for name in ('torch', 'openai', 'numpy', 'transformers', 'pydantic') if name in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
 

@@ -7,13 +7,14 @@ import re
 import sqlite3
 import statistics
 import subprocess
+import sys
 from datetime import date, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from selfinstruct.seeds import check_file, read_seeds, seed_row, shipped_seeds
@@ -157,7 +158,7 @@ def test_tables_are_right() -> None:
 
 def run(code: str) -> str:
     return subprocess.run(
-        ["python3", "-c", code], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.strip()
 
 
@@ -316,7 +317,6 @@ def test_a_language_without_seeds_says_how_to_make_them() -> None:
         read_seeds("nowhere.jsonl")
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.text(),

@@ -68,7 +68,7 @@ def test_the_commands_for_another_language_work_as_they_are_printed(
             here = [f"llm.base_url={server.url}"] if verb in {"translate", "run"} else []
             done = subprocess.run(
                 [sys.executable, "-m", name, verb, *rest, *here],
-                cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+                cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False,
             )  # fmt: skip
             assert done.returncode == 0, done.stderr
             said[verb if verb != "seeds" else rest[0]] = done.stdout

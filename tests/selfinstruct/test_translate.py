@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from georgian import pretend
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +21,6 @@ from selfinstruct.translate.numbers import numbers_in, numbers_meant
 from selfinstruct.types import LLM, Reply, Request, Seed, Task, Usage
 from xtune.errors import DataError, RunError, XtuneError
 
-GEORGIAN = "აბგდევზთიკლმნოპჟრსტუფქღყშჩცძწჭხჯჰ"
 SEEDS = read_seeds("en")
 SEED = Seed(
     id="one",
@@ -40,25 +39,6 @@ DUTCH = {
     "input": "A) 9.000 appels\nB) 2 peren",
     "output": "B",
 }
-
-
-def pretend(text: str) -> str:
-    """Georgian letters for every word, and all else as it is: a translation as faithful as can be."""
-    if text.startswith("{"):
-        rows = json.loads(text)
-        return json.dumps({key: pretend(value) for key, value in rows.items()}, ensure_ascii=False)
-    keep = r"(^\s*\(?[A-Za-z][).:]|\"[a-z]+\"|\{\w+\}|`[^`]+`|https?://\S+)"
-    parts = re.split(keep, text, flags=re.MULTILINE)
-    return "".join(
-        part
-        if number % 2
-        else re.sub(
-            r"[^\W\d_]+",
-            lambda word: "".join(GEORGIAN[ord(char) % len(GEORGIAN)] for char in word[0]),
-            part,
-        )
-        for number, part in enumerate(parts)
-    )
 
 
 class Translator:

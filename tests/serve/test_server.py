@@ -11,8 +11,9 @@ from typing import Any
 import openai
 import pytest
 import torch
+from awaited import wait_for
 from openai import AsyncOpenAI, OpenAI
-from serve_support import START_SECONDS, wait_for
+from serve_support import START_SECONDS
 
 from xtune import api
 from xtune.adapter.open import open_run

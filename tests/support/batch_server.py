@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class BatchServer:
@@ -27,6 +28,14 @@ class BatchServer:
         """This many requests of the first batch get no answer, as in a batch that expired."""
 
         self.url = ""
+        self.app: ASGIApp = PlainTextResponse("", 503)
+        self.heard = 0
+        """Requests of any kind that have come."""
+
+    async def count(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The application, each request counted."""
+        self.heard += scope["type"] == "http"
+        await self.app(scope, receive, send)
 
     async def upload(self, request: Request) -> Response:
         head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()
@@ -100,7 +109,7 @@ class BatchServer:
 @contextlib.contextmanager
 def serving_batches(batches: BatchServer) -> Iterator[BatchServer]:
     """Run it in a thread."""
-    app = Starlette(
+    batches.app = Starlette(
         routes=[
             Route("/v1/files", batches.upload, methods=["POST"]),
             Route("/v1/files/{name}/content", batches.content),
@@ -109,12 +118,15 @@ def serving_batches(batches: BatchServer) -> Iterator[BatchServer]:
             Route("/v1/batches/{name}", batches.retrieve),
         ]
     )
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
+    server = uvicorn.Server(
+        uvicorn.Config(batches.count, interface="asgi3", port=0, log_level="error", lifespan="off")
+    )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + 120
     while not server.started and time.monotonic() < limit:
         time.sleep(0.01)
+    assert server.started
     batches.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/v1"
     try:
         yield batches

@@ -4,15 +4,16 @@ import os
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from awaited import wait_for
 
 from xtune import api
 from xtune.serve.server import make_server
 
-START_SECONDS = 120
+START_SECONDS = 300
 """Longest time that a server may take to start; a busy machine takes ten."""
 
 
@@ -51,16 +52,3 @@ def served_command(*words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     finally:
         process.kill()
         process.communicate()
-
-
-def wait_for(holds: Callable[[], object], seconds: float = START_SECONDS) -> None:
-    """Wait until something holds that another thread or process brings about.
-
-    Raises:
-        AssertionError: It does not within the time.
-    """
-    end = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > end:
-            raise AssertionError(f"waited {seconds:.0f} s in vain")
-        time.sleep(0.002)

@@ -1,10 +1,12 @@
 """A run whose process may, after its first step, take only so much more memory: `python squeezed.py FOLDER MIB [KEY=VALUE]...`.
 
-The limit is the system's own (RLIMIT_AS), so that what fails is a real allocation.
+The limit is the system's own (RLIMIT_AS), so that what fails is a real allocation. What a run imports at its end only is
+imported before it, so that no library is loaded within the limit: its size would count, and differs from machine to machine.
 """
 
 import ctypes
 import gc
+import importlib
 import resource
 import sys
 
@@ -13,6 +15,9 @@ import psutil
 from xtune import api
 from xtune.kernels.loss import LossModule
 from xtune.run.observer import Observers, StepMetrics
+
+AT_ITS_END = ["backends.backend_agg", "layout_engine", "patheffects", "ticker"]
+"""What of matplotlib draws the picture of a run."""
 
 
 class Squeeze(Observers):
@@ -39,4 +44,6 @@ class Squeeze(Observers):
 
 if __name__ == "__main__":
     folder, room, *changes = sys.argv[1:]
+    for name in AT_ITS_END:
+        importlib.import_module(f"matplotlib.{name}")
     api.train("quickstart", [f"run.folder={folder}", *changes], observers=[Squeeze(int(room))])

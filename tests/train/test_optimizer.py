@@ -104,9 +104,15 @@ def test_restored_states_are_where_new_ones_are_made(kind: str) -> None:
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-def test_paged_memory_of_an_optimizer_that_is_gone_serves_the_next() -> None:
+def test_paged_memory_of_an_optimizer_that_is_gone_serves_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A plan that needs less, after memory ran out, makes the optimizer anew; on a CPU buffers are told to be paged."""
     from bitsandbytes import optim
+
+    monkeypatch.setattr(
+        "xtune.train.optimizer._paged_and_free", []
+    )  # other tests' memory is not taken
 
     class Told(optim.AdamW8bit):
         def get_state_buffer(self, p: torch.Tensor, dtype: torch.dtype = torch.float32) -> Any:

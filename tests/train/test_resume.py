@@ -1,8 +1,12 @@
 """Resume is exact: a run killed at any moment ends with the uninterrupted run's bytes."""
 
 import hashlib
+import json
 import os
+import pty
 import random
+import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,6 +38,13 @@ MEMORY = {
     "qlora": "memory: {frugal_layers: true, tile_tokens: 24, checkpoints: disk, base: disk}",
     "full, streamed": "memory: {frugal_layers: true, tile_tokens: 24, base: host}",
 }
+
+
+TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
+"""Makes the terminal that it was given its session's, and becomes the command."""
 
 
 def write_recipe(path: Path, method: str, model: Path, train: Path, held_out: Path) -> Path:
@@ -71,7 +82,10 @@ def result_hashes(folder: Path) -> dict[str, str]:
 def kill_when(recipe: Path, ready: Callable[[], bool], delay_s: float, *more: str) -> bool:
     """Start the run, wait for a condition and a delay, SIGKILL it; whether it was still alive then."""
     child = subprocess.Popen(
-        command(recipe, *more), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command(recipe, *more),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     try:
         while child.poll() is None and not ready():
@@ -83,6 +97,15 @@ def kill_when(recipe: Path, ready: Callable[[], bool], delay_s: float, *more: st
             os.kill(child.pid, signal.SIGKILL)
         child.wait()
     return alive
+
+
+def kill_early(recipe: Path, ready: Callable[[], bool], delay_s: float) -> None:
+    """SIGKILL a new run before its end; once more from nothing where a busy machine looked too late."""
+    for _ in range(5):
+        if kill_when(recipe, ready, delay_s):
+            return
+        shutil.rmtree(recipe.parent / recipe.stem)
+    pytest.fail("the run was over five times before it could be killed; give it more steps")
 
 
 @pytest.mark.parametrize(
@@ -102,7 +125,7 @@ def test_a_run_killed_twice_ends_with_the_uninterrupted_runs_bytes(
     assert run(whole).returncode == 0
     checkpoints = tmp_path / "killed" / "checkpoints"
     delays = random.Random(method)
-    assert kill_when(killed, lambda: any(checkpoints.glob("step-*")), delays.uniform(0, 0.15))
+    kill_early(killed, lambda: any(checkpoints.glob("step-*")), delays.uniform(0, 0.15))
     kill_when(
         killed,
         lambda: len(list(checkpoints.glob("*-0000[123]*"))) > 1,
@@ -137,7 +160,11 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
     stopped = write_recipe(tmp_path / "stopped.yaml", "lora", tiny_model, rows_file, held_out_file)
     assert run(whole).returncode == 0
     child = subprocess.Popen(
-        command(stopped), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(stopped),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     metrics = tmp_path / "stopped" / "metrics.jsonl"
     while child.poll() is None and not (metrics.exists() and metrics.stat().st_size > 0):
@@ -152,13 +179,62 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
     assert result_hashes(tmp_path / "stopped") == result_hashes(tmp_path / "whole")
 
 
+def test_a_closed_terminal_saves_and_a_resumed_run_ends_with_the_same_bytes(
+    tmp_path: Path, tiny_model: Path, rows_file: Path, held_out_file: Path
+) -> None:
+    """The run's terminal is a real one, whose other end is closed: SIGHUP, and whatever is written then is an error (EIO)."""
+    whole = write_recipe(tmp_path / "whole.yaml", "lora", tiny_model, rows_file, held_out_file)
+    stopped = write_recipe(tmp_path / "stopped.yaml", "lora", tiny_model, rows_file, held_out_file)
+    assert run(whole).returncode == 0
+    ours, theirs = pty.openpty()
+    child = subprocess.Popen(
+        # a session of its own, whose terminal is the one that is closed
+        [sys.executable, "-c", TERMINAL, *command(stopped)],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    os.close(theirs)
+    metrics = tmp_path / "stopped" / "metrics.jsonl"
+    while child.poll() is None and not (metrics.exists() and metrics.stat().st_size > 0):
+        if select.select([ours], [], [], 0.005)[0]:
+            os.read(ours, 65536)
+    os.close(ours)
+    assert child.wait(timeout=300) == 130
+    status = json.loads((tmp_path / "stopped" / "status.json").read_text(encoding="utf-8"))
+    assert status["state"] == "interrupted"
+    assert any((tmp_path / "stopped" / "checkpoints").glob("step-*"))
+    assert run(stopped, "--resume").returncode == 0
+    assert result_hashes(tmp_path / "stopped") == result_hashes(tmp_path / "whole")
+
+
+def test_a_run_under_nohup_goes_on_when_its_terminal_is_closed(
+    tmp_path: Path, tiny_model: Path, rows_file: Path, held_out_file: Path
+) -> None:
+    recipe = write_recipe(tmp_path / "kept.yaml", "lora", tiny_model, rows_file, held_out_file)
+    child = subprocess.Popen(
+        ["nohup", *command(recipe)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    metrics = tmp_path / "kept" / "metrics.jsonl"
+    while child.poll() is None and not (metrics.exists() and metrics.stat().st_size > 0):
+        time.sleep(0.005)
+    child.send_signal(signal.SIGHUP)
+    assert child.wait(timeout=300) == 0
+    assert (tmp_path / "kept" / "adapter").is_dir()
+
+
 def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_used(
     tmp_path: Path, tiny_model: Path, rows_file: Path, held_out_file: Path
 ) -> None:
     whole = write_recipe(tmp_path / "whole.yaml", "lora", tiny_model, rows_file, held_out_file)
     hurt = write_recipe(tmp_path / "hurt.yaml", "lora", tiny_model, rows_file, held_out_file)
     assert run(whole).returncode == 0
-    kill_when(hurt, lambda: len(list((tmp_path / "hurt" / "checkpoints").glob("step-*"))) > 1, 0.0)
+    kill_early(hurt, lambda: len(list((tmp_path / "hurt" / "checkpoints").glob("step-*"))) > 1, 0.0)
     newest = max((tmp_path / "hurt" / "checkpoints").glob("step-*"))
     content = bytearray((newest / "weights.safetensors").read_bytes())
     content[-1] ^= 1

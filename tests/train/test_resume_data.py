@@ -3,7 +3,6 @@
 import hashlib
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -28,18 +27,23 @@ def hashes(run: Path) -> list[str]:
 
 
 def kill_after_a_checkpoint(recipe: Path, run: Path) -> None:
-    child = subprocess.Popen(
-        [sys.executable, "-m", "xtune", "train", str(recipe)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+    """SIGKILL a run before its end; once more from nothing where a busy machine looked too late."""
+    for _ in range(5):
+        child = subprocess.Popen(
+            [sys.executable, "-m", "xtune", "train", str(recipe)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
         while child.poll() is None and not any((run / "checkpoints").glob("step-*")):
             time.sleep(0.005)
-        assert child.poll() is None
-    finally:
-        os.kill(child.pid, signal.SIGKILL)
+        was_alive = child.poll() is None
+        child.kill()
         child.wait()
+        if was_alive:
+            return
+        shutil.rmtree(run)
+    pytest.fail("the run was over five times before it could be killed; give it more steps")
 
 
 @pytest.mark.parametrize(

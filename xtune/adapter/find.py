@@ -9,7 +9,7 @@ from xtune.errors import ModelError, RunError
 from xtune.models.source import CONFIG, fetch, read_json_object
 from xtune.recipe import Recipe, read_recipe
 from xtune.recipe.models import Data, Full, LoRA, Model, Source, Train
-from xtune.run.folder import PLAN, RECIPE
+from xtune.run.folder import PLAN, RECIPE, folder_of
 
 ADAPTER = "adapter"
 MODEL = "model"
@@ -42,13 +42,7 @@ def find_result(folder: Path) -> Found:
         RunError: The folder holds no finished run, no adapter and no model.
         RecipeError: The run's recipe cannot be read.
     """
-    if not folder.is_dir():
-        likely = Path("runs") / folder
-        near = f"Did you mean {likely}? " if likely.is_dir() else ""
-        raise RunError(
-            f"There is no folder {folder}.",
-            advice=f"{near}Give a run's, an adapter's or a model's folder.",
-        )
+    folder_of(folder)
     if (folder / RECIPE).is_file():
         return _find_in_run(folder)
     if folder.name in {ADAPTER, MODEL} and (folder.parent / RECIPE).is_file():

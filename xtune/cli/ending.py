@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from xtune.errors import EXIT_INTERRUPTED, EXIT_UNREAD, EXIT_USER, Interrupted, XtuneError
 from xtune.shown import say
+from xtune.stopping import outlives
 
 _UsageError: type[Any] = BadParameter.__mro__[1]
 """What typer raises for a verb, an option or a value that there is not; it has no public name."""
@@ -114,18 +115,22 @@ def _is_no_room(error: Exception) -> bool:
 
 
 def _open_streams() -> None:
-    """Make the standard streams fit for any text, and present: cron and `>&-` close them."""
+    """Make the standard streams fit for any text, present, and no cause to end: `>&-` closes them, and so does a terminal's end."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=errors)
+    sys.stdout, sys.stderr = outlives(sys.stdout), outlives(sys.stderr)
 
 
 def _fail(message: str, code: int) -> None:
-    with contextlib.suppress(OSError):  # what was to be told is in the message
+    try:
         sys.stdout.flush()
+    except OSError:  # what was to be told is in the message; Python's own last flush would fail again, and exit with 120
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     try:
         say(message, stream=sys.stderr)
     except BrokenPipeError:

@@ -3,11 +3,13 @@
 Imports next to nothing, as Python answers Ctrl-C with a traceback until the handlers are set.
 """
 
+import contextlib
 import os
 import signal
 from types import FrameType
 
 from xtune.errors import EXIT_INTERRUPTED, Terminated
+from xtune.stopping import stop_signals
 
 
 def main() -> None:
@@ -19,12 +21,11 @@ def main() -> None:
 
 
 def catch_signals() -> None:
-    """Make SIGTERM end a command like Ctrl-C does, and both quiet in the seconds that libraries take to load."""
-    signal.signal(signal.SIGTERM, _stop)
-    if (
-        signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    ):  # a shell's `&` has it ignored
-        signal.signal(signal.SIGINT, _stop)
+    """Make SIGTERM and SIGHUP end a command like Ctrl-C does, and all quiet in the seconds that libraries take to load."""
+    for number in stop_signals():
+        # a shell's `&` has it ignored
+        if number != signal.SIGINT or signal.getsignal(number) is signal.default_int_handler:
+            signal.signal(number, _stop)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -32,13 +33,16 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
     Raises:
         KeyboardInterrupt: For SIGINT.
-        Terminated: For SIGTERM.
+        Terminated: For SIGTERM and SIGHUP.
     """
     if _is_importing(frame):
         # a half-loaded library ends in errors of its own (numpy: RecursionError), and nothing is there to save
-        os.write(2, b"Interrupted.\n")
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            os.write(2, b"Interrupted.\n")
         os._exit(EXIT_INTERRUPTED)
-    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+    if number == signal.SIGHUP:
+        signal.signal(number, signal.SIG_IGN)  # another comes when the shell is gone, too
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
 
 def _is_importing(frame: FrameType | None) -> bool:

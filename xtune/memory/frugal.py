@@ -4,8 +4,8 @@ from functools import cached_property
 
 from xtune.memory.layer import SCORE_BYTES, Layer
 from xtune.memory.moments import Moment
-from xtune.memory.shape import Linear, ModelShape
-from xtune.memory.workload import Workload
+from xtune.memory.shape import ModelShape
+from xtune.memory.workload import ADAPTER_BYTES, Workload
 
 FEWEST_QUERIES, MOST_QUERIES = 128, 4096
 """Queries of a block of a sliding window (`xtune.kernels.attention`)."""
@@ -49,48 +49,80 @@ class FrugalLayer(Layer):
         return False
 
     def peaks(self) -> tuple[int, ...]:
-        """Bytes of the moments, without the layer's input."""
+        """Bytes of the moments, without the layer's input, and with the layer's own gradients so far.
+
+        First the tiles behind attention go back, while queries, keys, values and what attention gave are whole; then attention,
+        a group at a time, beside the sums of the tiles' gradients; then the tiles before it; at last there are the sums.
+        """
         n, c, w, held = self.work.positions, self.c, self.w, self.work.held_bytes
         turned = max(w, c) if w > c else c  # float32 tables turn queries and keys into float32
         given = turned if self.work.dora else c  # what attention gave, and values
         whole = n * (held * self.h + (turned + given) * (self.q + self.k))
         without = n * (held * self.h + turned * self.q + (turned + given) * self.k)
-        finishing = [each.bytes(self.tile) for each in self._finishing()]
-        projecting = [each.bytes(self.tile) for each in self._projecting()]
-        finished, every = self._sums()
-        made = self._made(self._feed_forward)
+        behind = 4 * self._trained_behind
         return (
-            *(whole + finished + made + each for each in finishing),
-            whole + finished + self._group(),
-            *(without + every + self._made(self._attention[:-1]) + each for each in projecting),
-            n * held * self.h + every + self._given(),
+            whole + self._in_tiles(self._finishing(), self._trained_behind),
+            whole + behind + self._group(),
+            without + behind + self._in_tiles(self._projecting(), self._trained_before),
+            n * held * self.h + behind + 4 * self._trained_before + self._given(),
         )
 
-    def _sums(self) -> tuple[int, int]:
-        """float32 sums of a full fine-tune's gradients when every tile is finished, and of all of them."""
-        if not self.work.is_full:
-            return 0, 0
-        entries = self.shape.layer_entries
-        projections = sum(each.weights for each in self._attention[:-1])
-        return 4 * (entries - projections), 4 * entries
+    # gradients of the layer's own parameters
 
-    def _made(self, linears: tuple[Linear, ...]) -> int:
-        """The largest gradient of a tile, before it is added to the sums, and autocast's copies of what is not yet used of the part."""
-        if not self.work.is_full:
-            return 0
-        experts = self.shape.experts * self.h * self.shape.expert_intermediate if not linears else 0
-        sizes = [2 * experts, experts, *(each.weights for each in linears)]
-        if self.w == 4 and self.c < 4:
-            return self.c * (sum(sizes) - max(sizes)) + 4 * max(sizes)
-        return self.c * max(sizes)
+    @cached_property
+    def _trained_before(self) -> int:
+        """Entries of what is trained before attention: of the projections, or of their adapters."""
+        projections = self._attention[:-1]
+        if self.work.is_full:
+            return sum(each.parameters for each in projections)
+        return sum(self.adapter_of(each) for each in projections)
+
+    @cached_property
+    def _trained_behind(self) -> int:
+        """Of everything else."""
+        all_trained = self.shape.layer_entries if self.work.is_full else self.adapters
+        return all_trained - self._trained_before
+
+    def _in_tiles(self, moments: tuple[Moment, ...], trained: int) -> int:
+        """The largest of a part's moments, with its gradients: of its first tile, or of a later one beside the sums so far.
+
+        At the end of a tile all its gradients are there and, where they are narrower than float32, the sums that are made of
+        them.
+        """
+        tiles = [(self.tile, 0)]
+        if self.cut:
+            tiles.append((min(self.tile, self.work.positions - self.tile), 4 * trained))
+        sizes = [
+            sums + each.bytes(tile) + self._gradients(each, trained)
+            for tile, sums in tiles
+            for each in moments
+        ]
+        own = self._gradient_bytes
+        added = 4 * trained if self.cut or own < 4 else 0
+        return max(*sizes, own * trained + added + self.tile * (self.w * self.h + self.c * self.q))
+
+    @property
+    def _gradient_bytes(self) -> int:
+        return self.w if self.work.is_full else ADAPTER_BYTES
+
+    def _gradients(self, moment: Moment, trained: int) -> int:
+        """Gradients that a tile has given by a moment, and autocast's copies of what it has not yet used of a part."""
+        given = moment.graded if self.work.is_full else moment.adapted
+        unused = max(0, trained - given - self.expert_adapters)
+        copies = self.c * unused if self.c < self._gradient_bytes else 0
+        return self._gradient_bytes * given + copies
 
     def _given(self) -> int:
         """The sums once more in the type of the weights, when the layer is done."""
         return self.w * self.shape.layer_entries if self.work.is_full and self.w < 4 else 0
 
+    # tiles
+
     def _finishing(self) -> tuple[Moment, ...]:
         """Output projection, second norm and feed-forward block of a tile."""
         before = self.c * self.q + self.low_rank + self.after
+        if self.work.dora:  # what base and adapter gave of the output projection
+            before += 2 * self.c * self.h
         return (
             *self._after_feed_forward(before),
             *self.feed_forward_moments(before),
@@ -102,38 +134,46 @@ class FrugalLayer(Layer):
         """Beside an unquantised base an adapter of the output projection casts what attention gave to float32 and back."""
         if not self.work.casts_inputs:
             return ()
-        return (Moment(per_token=6 * self.w * self.h + (4 + 4 * self.c) * self.q),)
+        again = 6 * self.w * self.h + (4 + 4 * self.c) * self.q
+        return (Moment(per_token=again, adapted=self._block_adapters),)
 
     def _projecting(self) -> tuple[Moment, ...]:
         """First norm and projections of a tile: five float32 copies of a norm's input, of the hidden states or the queries."""
         c, q, k, h = self.c, self.q, self.k, self.h
         kept = self.first_half + (4 * h if self.w == 4 else 0)
         scaled = self._before_scale
-        norm = Moment(per_token=(4 + self._back + self.w) * h + c * (q + 2 * k))
+        norm = Moment(
+            per_token=(4 + self._back + self.w) * h + c * (q + 2 * k),
+            graded=self._trained_before,
+            adapted=self._trained_before,
+        )
         if self.shape.query_key_norm == "none":
             return (norm,)
         return (norm, Moment(per_token=kept + self.w * h + (26 + scaled) * q + (6 + scaled) * k))
 
     def _group(self) -> int:
-        """Attention of one key head and its query heads: what it gave, gradients, and what the kernel has inside.
-
-        Capped scores are computed a block at a time: gradient of the weights, weights and gradient of the scores in float32, and
-        capped scores.
-        """
+        """Attention of one key head and its query heads: what it gave, gradients, and what the kernel has inside."""
         shape, c = self.shape, self.c
         query, width, heads = (
             self.q // shape.kv_heads,
             shape.head_dim,
             shape.heads // shape.kv_heads,
         )
-        n, work = self.work.positions, self.work
-        each = 2 * c * query + 2 * c * width
-        if not shape.caps_scores:
-            inside = self.inside(query, width, heads)
-            return n * (each + inside + self._sinks(heads)) + self._blocks(n, query, width)
-        keys, queries = work.tokens, self._capped_queries
-        scores = work.rows * heads * queries * keys
-        return n * (each + c * query) + scores * (12 + c) + 2 * queries * keys
+        n = self.work.positions
+        if shape.caps_scores:
+            return self._capped_group(query, heads)
+        inside = self.inside(query, width, heads) + self._sinks(heads)
+        return n * (2 * c * query + 2 * c * width + inside) + self._blocks(n, query, width)
+
+    def _capped_group(self, query: int, heads: int) -> int:
+        """The last block of queries, which sees all keys, goes back first.
+
+        What the group gave, values for every query head and their gradients (c query each); for every score the gradient of the
+        weights, the weights and the gradient of the score in float32, and the capped score; and a byte for what is not seen.
+        """
+        work, pairs = self.work, self._capped_queries * self.work.tokens
+        each = work.rows * heads * (12 + self.c) + 1
+        return 3 * self.c * query * work.positions + each * pairs
 
     def _sinks(self, heads: int) -> int:
         """gpt-oss: queries, keys and values with a column for the sink, filled up to 16 numbers, and their gradients."""

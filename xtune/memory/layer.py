@@ -10,7 +10,7 @@ from functools import cached_property
 
 from xtune.memory.moments import Moment, dora_moments
 from xtune.memory.shape import Linear, ModelShape
-from xtune.memory.workload import ADAPTER_BYTES, Workload
+from xtune.memory.workload import Workload
 
 SCORE_BYTES = 2**26
 """float32 scores of a softcapped block that exist at one time (`xtune.kernels.attention.SCORE_BYTES`)."""
@@ -126,7 +126,8 @@ class Layer:
     @cached_property
     def repeats_keys(self) -> bool:
         """Whether keys and values are repeated for every query head before attention."""
-        grouped = self.shape.heads != self.shape.kv_heads
+        # a single one is seen by every head where it is
+        grouped = 1 < self.shape.kv_heads < self.shape.heads
         repeats = self.has_mask or not self.work.flash
         return grouped and (
             self.work.attention == "eager" or (self.work.attention == "sdpa" and repeats)
@@ -172,16 +173,15 @@ class Layer:
             visits = 2 * self.e * self.h * self.shape.experts_per_token
             return 4 * self.e * m + visits + 12 * self.shape.experts
         product = c * m * min(1, self._read(self._feed_forward[-1:]))
-        if self.work.dora:  # float32, and what base and adapter gave of gate and up
-            return (12 + 4 * c) * m + product
+        if self.work.dora:  # and what base and adapter gave of each
+            return (3 * self.work.given_bytes + 4 * c) * m + product + 2 * c * self.h
         return 3 * c * m + product
 
-    @cached_property
-    def expanded(self) -> int:
-        """The largest quantised matrix in the compute type: they are expanded one at a time."""
+    def expanded(self, *linears: Linear) -> int:
+        """The largest of some quantised matrices in the compute type: they are expanded one at a time."""
         if self.work.quantization is None:
             return 0
-        return self.c * max((each.weights for _, each in self.shape.linears), default=0)
+        return self.c * max((each.weights for each in linears), default=0)
 
     @cached_property
     def experts(self) -> int:
@@ -193,10 +193,33 @@ class Layer:
 
     @cached_property
     def factors(self) -> int:
-        """Copies of an adapter's factors beside one layer's experts, laid out for a product of all experts at once."""
-        return (
-            ADAPTER_BYTES * self.shape.expert_lora_parameters(self.work.rank) if self.experts else 0
-        )
+        """Copies of an adapter's factors beside one layer's experts, in their type and laid out for a product of all at once."""
+        return self.c * self.expert_adapters
+
+    @cached_property
+    def expert_adapters(self) -> int:
+        """Entries of the adapters of one layer's experts, which autocast does not copy."""
+        return self.shape.expert_lora_parameters(self.work.rank) if self.experts else 0
+
+    @cached_property
+    def adapters(self) -> int:
+        """Entries of one layer's adapters."""
+        if self.work.is_full:
+            return 0
+        work = self.work
+        return self.shape.one_layer.lora_parameters(work.rank, work.targets, dora=work.dora)
+
+    def adapter_of(self, linear: Linear) -> int:
+        """Entries of a linear layer's adapter, if it has one."""
+        if self.work.is_full or not self._is_adapted(linear):
+            return 0
+        magnitudes = linear.outputs if self.work.dora else 0
+        return self.work.rank * (linear.inputs + linear.outputs) + magnitudes
+
+    @cached_property
+    def _block_adapters(self) -> int:
+        """Entries of the adapters of the feed-forward block."""
+        return self.adapters - sum(self.adapter_of(each) for each in self._attention)
 
     # everything that is kept
 
@@ -210,37 +233,21 @@ class Layer:
         kept += self.output_copy + self.low_rank + self.feed_forward
         if self.w == 4 and self.shape.norms_before:
             kept += 4 * self.h  # the layer's input, which is no checkpoint here
-        scores = self.pairs * self.shape.heads * (4 + 2 * self.c)
-        fixed = scores if self.work.attention == "eager" else 0
-        return Moment(per_token=kept, fixed=fixed + self.experts + self.factors + self._mask)
+        return Moment(per_token=kept, fixed=self._scores + self.experts + self.factors + self._mask)
 
-    def moments(self) -> tuple[Moment, ...]:
-        """The moments of a whole layer's backward pass, without its input: the first to come first.
-
-        Autocast's copies of what is float32 are there until they are used.
-        """
-        before = self.first_half + self.heads + self.output_copy + self.low_rank + self.after
-        every = (
-            *self._after_feed_forward(before),
-            *self.feed_forward_moments(before),
-            self._between(before),
-            *self._attention_moments(),
-        )
-        return tuple(
-            Moment(
-                per_token=each.per_token,
-                fixed=each.fixed + self._mask + self._cast(each.graded),
-                graded=each.graded,
-            )
-            for each in every
-        )
+    @property
+    def _scores(self) -> int:
+        """What eager attention keeps for every pair and head."""
+        if self.work.attention != "eager":
+            return 0
+        return self.pairs * self.shape.heads * (4 + 2 * self.c)
 
     def _cast(self, graded: int) -> int:
         work = self.work
         if work.compute_dtype == "float32":
             return 0
         if not work.is_full:
-            return self.c * self.shape.one_layer.lora_parameters(work.rank, work.targets)
+            return self.c * (self.adapters - self.expert_adapters)
         return self.c * (self.shape.layer_entries - graded) if self.w == 4 else 0
 
     def _after_feed_forward(self, before: int) -> tuple[Moment, ...]:
@@ -264,17 +271,19 @@ class Layer:
         kept = before + self.second_half + self.w * h * (2 if self._scales_residual else 1)
         if self.sparse:
             return self._expert_moments(kept)
-        down = self._feed_forward[-1].weights
+        down = self._feed_forward[-1]
         if self.work.dora:
-            return dora_moments(self.shape, self.work, kept)
+            # a frugal tile has no gradient yet, but what is normalised and, beside its float32 copy, what is not
+            more = self.w * h if self.work.frugal and self.w < 4 else 0
+            return dora_moments(self.shape, self.work, again=kept + more, back=kept)
         kept += c * m if self.aside else 0
-        two = Moment(per_token=kept + 6 * c * m, graded=down)
-        one = Moment(per_token=kept + 5 * c * m, fixed=self.expanded, graded=0)
-        moments = (two, one) if self.expanded else (two,)
-        if (
-            self.shape.fused and not self.work.is_full
-        ):  # both halves with what the adapter adds, in the forward pass run again
-            moments = (*moments, Moment(per_token=kept + 6 * c * m + 2 * self.w * h))
+        two = Moment(per_token=kept + 6 * c * m, graded=down.weights, adapted=self.adapter_of(down))
+        one = Moment(per_token=kept + 5 * c * m, fixed=self.expanded(down))
+        # where gate and up are one layer, its matrix is the larger one: beside the gradients of what it gave (2 c m)
+        first = Moment(
+            per_token=kept + 2 * c * m + c * h, fixed=self.expanded(self._feed_forward[0])
+        )
+        moments = (two, one, first) if self.work.quantization else (two,)
         if self.work.casts_inputs and self._is_adapted(self._feed_forward[-1]):
             again = (
                 kept + (5 * c + 4) * m + (4 if self.work.gradient_checkpointing else 6) * self.w * h
@@ -317,7 +326,7 @@ class Layer:
         """The norm before the block goes back: its float32 input, copies of it and the gradient (w h)."""
         scaled = self.w * self.h if self._scales_residual else 0
         each = before + scaled + (4 + self._back + self.w) * self.h + self.aside
-        return Moment(per_token=each, graded=self._block_entries)
+        return Moment(per_token=each, graded=self._block_entries, adapted=self._block_adapters)
 
     @property
     def _scales_residual(self) -> bool:
@@ -335,36 +344,6 @@ class Layer:
             return 3 * self.shape.experts * self.h * self.shape.expert_intermediate
         return sum(each.weights for each in self._feed_forward)
 
-    def _attention_moments(self) -> tuple[Moment, ...]:
-        """Of attention: queries, keys, values, output and the gradients of all of them, and what the kernel has inside.
-
-        Norms on queries go back with five float32 copies more. Eager attention has, for every pair and head, the gradient of the
-        weights, the weights and the gradient of the scores in float32, and capped scores.
-        """
-        c, q, k, h = self.c, self.q, self.k, self.h
-        kept = self.first_half + self.w * h * (2 if self._scales_residual else 1) + self.low_rank
-        kept += self.aside
-        graded = self._block_entries + self._attention[-1].weights
-        norms = (4 + self._before_scale) * (q + k) if self.shape.query_key_norm != "none" else 0
-        views = c * (q + k) if self.shape.fused else 0
-        keys = q if self.repeats_keys else k
-        kernel = self.inside(q, k, self.shape.heads)
-        both = 4 * c * q + 4 * c * keys + norms + views
-        moments = [Moment(per_token=kept + both + kernel, graded=graded)]
-        if self.work.attention == "eager":
-            scores = self.pairs * self.shape.heads * (12 + c)
-            moments = [
-                Moment(per_token=kept + 3 * c * q + 2 * c * keys, fixed=scores, graded=graded)
-            ]
-        if norms:
-            gone = (
-                2 * c * h if self.work.casts_inputs else 0
-            )  # copies of keys' and values' projections
-            out = c * q if self.aside else 0  # what attention gave, which is kept too
-            per_token = kept + out + 2 * h - gone + (24 + self._before_scale) * q + 6 * k
-            moments.append(Moment(per_token=per_token, graded=graded))
-        return tuple(moments)
-
     @cached_property
     def _mask(self) -> int:
         """A mask's copy in the compute type, made for the kernel and kept for its backward pass."""
@@ -376,21 +355,23 @@ class Layer:
         if self.work.attention == "eager":
             windows = 2 if self.shape.sliding_window is not None else 1
             return self.pairs * self.c * windows
-        return self.pairs if self.has_mask else 0
+        # without packs one for all rows
+        shared = self.pairs if self.work.packing else self.work.tokens**2
+        return shared if self.has_mask else 0
 
     def inside(self, query: int, key: int, heads: int) -> int:
         """What the attention kernel has inside, going back.
 
         float32 sums of the queries' gradients and one number a head; where key heads are shared, the gradients of keys and values
         for every query head. The memory-efficient kernel, where flash attention does not run, has the same, and for wide heads
-        float32 sums of the keys' and values' gradients.
+        float32 sums of the keys' and values' gradients, unless these are float32 themselves.
         """
         if self.work.attention == "eager":
             return 0
         width = query // heads
         sums = 4 * heads * (-(-width // 32) * 32 + 1)
         shared = 2 * self.c * query if query != key and not self.repeats_keys else 0
-        if not self.work.flash and width > WIDEST_IN_REGISTERS:
+        if not self.work.flash and width > WIDEST_IN_REGISTERS and self.c < 4:
             shared += 8 * query
         return sums + shared
 

@@ -25,29 +25,38 @@ def loss_bytes(shape: ModelShape, work: Workload, casts: int = 0) -> int:
             + tile * h * (each + (2 * w if tile < n else 0))
             + _head(shape, work, tile, casts)
         )
-    return n * h * each + _head(shape, work, n, casts)
+    return n * h * each + _head(
+        shape, work, n - work.rows, casts
+    )  # a row's last token has no next one
 
 
 def _head(shape: ModelShape, work: Workload, tokens: int, casts: int) -> int:
     chunk = min(work.loss_chunk_tokens or tokens, tokens)
     if work.head_form != "device":
         return casts + _sliced(shape, work, tokens, chunk)
-    logits = _logits(shape, again=tokens > chunk) * shape.vocab * chunk
-    handed_on = _handed_on(shape, work) + (casts if work.frugal else 0)
-    return max(logits + _sums(shape, work) + casts, handed_on)
+    logits = _logits(shape, work, tokens, chunk)
+    # behind frugal layers autocast is still on, but the head's own copy is gone
+    head = work.compute_bytes * _trained_entries(shape, work)
+    layers = max(0, casts - head) if work.frugal else 0
+    return max(logits + _sums(shape, work) + casts, _handed_on(shape, work) + layers)
 
 
-def _logits(shape: ModelShape, *, again: bool) -> int:
-    """Bytes of a logit: float32 logits and their exponentials, or their slope twice and in 16 bits (10).
+def _logits(shape: ModelShape, work: Workload, tokens: int, chunk: int) -> int:
+    """Bytes of a chunk's logits, or of the next one's beside them.
 
-    Beside a further chunk the slope of the one before is still there (12). A factor on the logits keeps those without it (16, or 14),
-    a soft cap its own slope as well (20, or 16).
+    A chunk has float32 logits, over which their slope is written, and the slope once more in float32 and in fewer bits (8 + c).
+    Beside the next chunk's logits and their exponentials (8) that slope is still there (4). A factor on the logits keeps
+    those without it (4 more), a soft cap its own slope as well (8 more, or 6).
     """
+    cast = work.compute_bytes if work.compute_bytes < 4 else 0
+    first, later = 8 + cast, 8
     if shape.caps_logits:
-        return 20 if again else 16
-    if shape.scales_logits:
-        return 16 if again else 14
-    return 12 if again else 10
+        first, later = first + 6, later + 8
+    elif shape.scales_logits:
+        first, later = first + 4, later + 4
+    following = min(chunk, tokens - chunk)
+    beside = 4 * chunk + later * following if following else 0
+    return shape.vocab * max(first * chunk, beside)
 
 
 def _trained_entries(shape: ModelShape, work: Workload) -> int:
@@ -73,8 +82,9 @@ def _handed_on(shape: ModelShape, work: Workload) -> int:
 def _sliced(shape: ModelShape, work: Workload, tokens: int, chunk: int) -> int:
     """Of a head in slices of r rows: two slices (2 r h w) and as many logits as of a whole one, of more tokens.
 
-    For each of a group of tokens the sums of its gradient (4 h) and its label's row (c h) are kept, and a product (c h) of
-    those whose logits exist; at the end both once more, of the label's row a float32 copy. One slice is a whole head. A head
+    For each of a group of tokens the sums of its gradient (4 h) and its label's row (c h) are kept; at the end both once more,
+    of the label's row a float32 copy. Of a part of them there are logits and their exponentials (8 r), or their slope, it in the
+    compute type, and its product with the slice (4 r + c r + c h). One slice is a whole head. A head
     in fewer bits is expanded a slice at a time, and on a CPU, or from int8, through float32.
     """
     h, w, c = shape.hidden, work.weight_bytes, work.compute_bytes
@@ -82,12 +92,13 @@ def _sliced(shape: ModelShape, work: Workload, tokens: int, chunk: int) -> int:
     cast = rows * h * c if w != c else 0
     slices = _slice_bytes(work, rows * h, one=rows == shape.vocab)
     if rows == shape.vocab:
-        return slices + cast + _logits(shape, again=tokens > chunk) * rows * chunk
+        return slices + cast + _logits(shape, work, tokens, chunk)
     group = min(tokens, max(1, HEAD_SUM_BYTES // (4 * h)))
     part = min(group, max(1, chunk * shape.vocab // rows))
     sums = group * h * (4 + c)
     each = 12 if shape.caps_logits else 8
-    return sums + max(slices + cast + part * (each * rows + c * h), sums)
+    slope = (each - 4 + (c if c < 4 else 0)) * rows + c * h
+    return sums + max(slices + cast + part * max(each * rows, slope), sums)
 
 
 def _slice_bytes(work: Workload, entries: int, *, one: bool) -> int:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from xtune.memory.frugal import FrugalLayer
-from xtune.memory.layer import Layer
 from xtune.memory.loss import loss_bytes
 from xtune.memory.resident import (
+    crossing_bytes,
     embedding_bytes,
     gradient_bytes,
     head_bytes,
@@ -22,6 +22,7 @@ from xtune.memory.resident import (
     weight_bytes,
 )
 from xtune.memory.shape import ModelShape
+from xtune.memory.whole import WholeLayer
 from xtune.memory.workload import (
     ADAPTER_BYTES,
     CONTEXT_BYTES,
@@ -113,12 +114,13 @@ class _Step:
 
     def __init__(self, shape: ModelShape, work: Workload) -> None:
         self.shape, self.work = shape, work
-        self.layer = FrugalLayer(shape, work) if work.frugal else Layer(shape, work)
+        self.layer = FrugalLayer(shape, work) if work.frugal else WholeLayer(shape, work)
         trained = trained_parameters(shape, work)
         self.gradient_bytes = work.weight_bytes if work.is_full else ADAPTER_BYTES
         self.gradients = gradient_bytes(shape, work, trained * self.gradient_bytes)
         self.loss = loss_bytes(shape, work)
         self.casts = _casts(shape, work)
+        self.crossing = crossing_bytes(work)
 
     @property
     def hidden(self) -> int:
@@ -138,7 +140,9 @@ class _Step:
             first = 0 if self.work.is_full else 4 * self.layer.h * self.work.positions
             first = first if self.layer.w < 4 and self.shape.norms_before else 0
             return layers * self.layer.saved.bytes(self.work.positions) - min(1, layers) * first
-        return layers * self.hidden
+        # the first layer's is what the embedding gave, where it is
+        first = self.hidden - self.work.positions * self.shape.hidden * self.work.weight_bytes
+        return layers * self.hidden - (first if self.work.checkpoint_place == "device" else 0)
 
     @property
     def waiting(self) -> int:
@@ -153,19 +157,23 @@ class _Step:
         return self._inputs(layers)
 
     @cached_property
-    def _layer_peaks(self) -> list[tuple[int, int]]:
-        """Bytes of each moment of a layer, and entries of its own that have gradients by then."""
+    def _layer_peaks(self) -> list[tuple[int, int, int]]:
+        """Bytes of each moment of a layer, entries of its own that have gradients by then, and of these those that just came.
+
+        A frugal layer counts its own.
+        """
         if isinstance(self.layer, FrugalLayer):
-            return [(each, 0) for each in self.layer.peaks()]
-        work, n = self.work, self.work.positions
-        # what runs a layer again holds its output meanwhile (`xtune.kernels.shelved`)
-        held = self.hidden if work.is_shelved else 0
-        return [(each.bytes(n) + held, each.graded) for each in self.layer.moments()]
+            return [(each, 0, 0) for each in self.layer.peaks()]
+        n, full = self.work.positions, self.work.is_full
+        return [
+            (each.bytes(n), each.graded if full else each.adapted, each.fresh)
+            for each in self.layer.moments()
+        ]
 
     @property
     def largest_layer(self) -> int:
         """The largest moment of a layer."""
-        return max(size for size, _ in self._layer_peaks)
+        return max(size for size, *_ in self._layer_peaks)
 
     @property
     def peak(self) -> int:
@@ -176,10 +184,8 @@ class _Step:
 
     def _of_loss(self) -> int:
         work = self.work
-        elsewhere = work.checkpoint_place != "device"
-        there = self._inputs(self.shape.layers)
-        if elsewhere:
-            there = 0 if work.frugal else self.hidden
+        # what is copied away when a layer begins is gone at its end
+        there = self._inputs(self.shape.layers) if work.checkpoint_place == "device" else 0
         stays = self.gradients if work.accumulation_steps > 1 else 0
         return there + loss_bytes(self.shape, work, self.casts) + stays
 
@@ -188,9 +194,7 @@ class _Step:
         if self.work.frugal:
             return 0
         work, table = self.work, self.shape.vocab * self.shape.hidden
-        there = self._inputs(self.shape.layers)
-        if work.checkpoint_place != "device":
-            there = self.hidden
+        there = self._inputs(self.shape.layers) if work.checkpoint_place == "device" else 0
         head = self.gradient_bytes * table if work.is_full else 0
         stays = self.gradients if work.accumulation_steps > 1 else head
         return there + stays + 24 * self.shape.hidden * work.positions
@@ -200,45 +204,43 @@ class _Step:
         g, table = self.gradient_bytes, self.shape.vocab * self.shape.hidden
         first = self._inputs(1) if work.gradient_checkpointing else 0
         last = self.waiting if work.gradient_checkpointing else self._inputs(self.shape.layers - 1)
-        head = g * table if full and (self.shape.tied or not work.fused_step) else 0
-        own = g * self.shape.layer_entries if full else 0
+        # a fused step is done with the head's, unless it is the embedding's too, or still on its way to the host
+        leaving = work.fused_step and work.states_place == "host"
+        waits = self.shape.tied or not work.fused_step or leaving
+        head = g * table if full and waits else 0
+        largest = max((linear.weights for _, linear in self.shape.linears), default=0)
+        own = g * (self.shape.layer_entries if full else self.layer.adapters)
         embedding = g * table if full and not self.shape.tied else 0
         sizes = []
-        for size, graded in self._layer_peaks:
-            given = g * graded if full else 0
+        for size, graded, fresh in self._layer_peaks:
+            given = g * graded
+            # layers that are computed again by us give all their gradients together; two at a time leave for the host
+            unused = given if work.is_shelved else g * fresh
+            if leaving:
+                unused = max(unused, min(given, 2 * g * largest))
             if work.fused_step:
-                sizes.append(last + size + head + self._not_used(given))
+                sizes.append(last + size + head + unused + self.crossing)
             elif work.accumulation_steps > 1:
-                waits = head if self.shape.tied else 0  # until the embedding's comes beside it
-                sizes.append(last + size + self.gradients + waits + self._not_used(given))
+                tied = head if self.shape.tied else 0  # waits until the embedding's comes beside it
+                sizes.append(last + size + self.gradients + tied + unused)
             else:
-                adapters = 0 if full else self.gradients // self.shape.layers
-                sizes.append(last + size + head + given + adapters)
+                sizes.append(last + size + head + given)
                 sizes.append(first + size + self.gradients - embedding - own + given)
         return max(sizes)
 
-    def _not_used(self, given: int) -> int:
-        """Gradients of a layer that are not yet stepped with, or added up: the largest, or where a layer gives its own together all.
-
-        A frugal layer counts its own.
-        """
-        if self.work.frugal:
-            return 0
-        if self.work.is_shelved:
-            return given
-        largest = max(linear.weights for _, linear in self.shape.linears)
-        return min(given, self.gradient_bytes * largest)
-
     def _of_embedding(self) -> int:
-        """The embedding's gradient, as its hidden states' has come; of one matrix the head's waits beside it, and their sum is a third."""
+        """The embedding's gradient, as its hidden states' has come; of one matrix the head's waits beside it, and their sum is a third.
+
+        And the step, with what crosses to the device for it.
+        """
         if not self.work.is_full:
-            return self.gradients
+            return self.gradients + self.crossing
         table = self.gradient_bytes * self.shape.vocab * self.shape.hidden
         beside = 2 * table if self.shape.tied else 0
         if self.work.fused_step:
-            return self.hidden + max(self.gradients, table + beside)
+            return self.hidden + max(self.gradients, table + beside) + self.crossing
         beside = beside or (table if self.work.accumulation_steps > 1 else 0)
-        return self.hidden + self.gradients + beside
+        return self.gradients + max(self.hidden + beside, self.crossing)
 
 
 def _casts(shape: ModelShape, work: Workload) -> int:
@@ -247,6 +249,8 @@ def _casts(shape: ModelShape, work: Workload) -> int:
     if held != "float32" or work.compute_dtype == "float32":
         return 0
     trained = trained_parameters(shape, work)
+    if not work.is_full and "all-linear" in work.targets:  # experts' adapters are cast by PEFT
+        trained -= shape.expert_layers * shape.expert_lora_parameters(work.rank)
     if work.is_full:
         trained -= shape.small_parameters + (0 if shape.tied else shape.embedding_parameters)
     return trained * work.compute_bytes

@@ -132,9 +132,17 @@ class Workload:
         return DTYPE_BYTES[self.compute_dtype]
 
     @property
+    def given_bytes(self) -> int:
+        """Bytes of a number of what an adapted linear layer gives.
+
+        DoRA's magnitudes are float32; beside an unquantised matrix PEFT 0.21 casts their product back, beside a quantised one not.
+        """
+        return ADAPTER_BYTES if self.dora and self.quantization else self.compute_bytes
+
+    @property
     def state_bytes(self) -> int:
-        """Bytes of a number of the hidden states: of a weight, or where DoRA's float32 magnitudes multiply what layers give, 4."""
-        return ADAPTER_BYTES if self.dora else self.weight_bytes
+        """Bytes of a number of the hidden states: of a weight, or where linear layers give float32 for the sake of DoRA, 4."""
+        return ADAPTER_BYTES if self.dora and self.quantization else self.weight_bytes
 
     @property
     def held_bytes(self) -> int:

@@ -1,5 +1,6 @@
 """Which architectures can be trained: causal language models that this transformers knows, told from the config alone."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import transformers
@@ -48,6 +49,11 @@ def check_architecture(config: dict[str, Any], model: Model) -> None:
         f"{model.name} is a {kind} model, which does not write text from left to right.",
         advice="Choose a causal language model.",
     )
+
+
+def is_known(config: Mapping[str, Any]) -> bool:
+    """Whether transformers knows the model type, of whatever kind it is."""
+    return config.get("model_type") in CONFIG_MAPPING
 
 
 def _reads_both_ways(config: dict[str, Any], kind: str) -> bool:

@@ -25,6 +25,7 @@ from xtune.models.load_layers import OnLayer, Reading, hand_on, layer_by_layer
 from xtune.models.norms import narrow_layer_norms
 from xtune.models.quiet import quiet
 from xtune.models.source import WEIGHTS, WEIGHTS_INDEX, fetch, read_config, read_json_object
+from xtune.models.stored import check_stored, stored_quantization
 from xtune.models.tokenizer import load_tokenizer, pad_token_id
 from xtune.plan import Plan
 from xtune.recipe.models import Full, Model, QLoRA
@@ -122,7 +123,9 @@ def load_base(loading: Loading, on_layer: OnLayer | None = None) -> PreTrainedMo
     folder = fetch(loading.model, weights=True)
     config = read_config(loading.model)
     check_architecture(config, loading.model)
-    _check_quantization(config, loading)
+    stored = stored_quantization(config, name)
+    if stored is not None:
+        check_stored(stored, name, loading.quantization)
     prefer_fused(loading.device, loading.compute_dtype)
     if has_weights(folder, loading.model):
         model = _from_weights(folder, loading, config, on_layer)
@@ -134,6 +137,8 @@ def load_base(loading: Loading, on_layer: OnLayer | None = None) -> PreTrainedMo
             advice="Random weights are made only for `stage: pretrain` with `method: full`.",
         )
     _cure_cpu_repacking(model)
+    if stored is not None:
+        _compute_in(model, getattr(torch, loading.compute_dtype))
     narrow_layer_norms(model)
     if loading.gradient_checkpointing:
         _enable_gradient_checkpointing(model, name)
@@ -183,23 +188,6 @@ def _quantization_config(loading: Loading) -> Any:
         bnb_4bit_quant_type=method.quantization,
         bnb_4bit_use_double_quant=method.double_quantization is not False,
         bnb_4bit_compute_dtype=getattr(torch, loading.compute_dtype),
-    )
-
-
-def _check_quantization(config: dict[str, Any], loading: Loading) -> None:
-    stored = config.get("quantization_config")
-    if not stored:
-        return
-    name, kind = loading.model.name, stored.get("quant_method", "unknown")
-    if loading.quantization is not None and kind == "bitsandbytes":
-        log.warning(
-            "%s is stored quantised by bitsandbytes; its own settings are used, not `method.quantization`.",
-            name,
-        )
-        return
-    raise ModelError(
-        f"The weights of {name} are stored quantised ({kind}).",
-        advice="Give the unquantised model; `method: qlora` quantises it while loading.",
     )
 
 
@@ -351,6 +339,13 @@ def _cure_cpu_repacking(model: torch.nn.Module) -> None:
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             setattr(module, "support_avx512bf16_for_cpu", False)  # noqa: B010 - mypy reads an attribute as a tensor
+
+
+def _compute_in(model: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Expand stored 4-bit weights to a type for their products: the config that they come with often names float32, twice as much."""
+    for module in model.modules():
+        if hasattr(module, "compute_type_is_set"):
+            module.compute_dtype = dtype  # type: ignore[assignment]
 
 
 def _enable_gradient_checkpointing(model: PreTrainedModel, name: str) -> None:

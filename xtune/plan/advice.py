@@ -10,6 +10,7 @@ from xtune.errors import HardwareError, RecipeError
 from xtune.hardware import Hardware, Launch
 from xtune.memory import GIB, ModelShape
 from xtune.plan.fit import Fit, Limits, host_budget_bytes
+from xtune.plan.parts import peak_parts
 from xtune.plan.question import ONE_PROCESS, longest_tokens, planned
 from xtune.recipe import Recipe
 
@@ -38,41 +39,52 @@ def require_fit(
     found, limits = planned
     if not found.fits:
         advice = cheapest_change(recipe, hardware, shape, launch)
-        raise HardwareError(_too_large(found, limits), advice=advice)
+        raise HardwareError(
+            f"The plan does not fit: {too_large(found, limits)}. Nothing was loaded.", advice=advice
+        )
 
 
-def _too_large(smallest: Fit, limits: Limits) -> str:
+def too_large(smallest: Fit, limits: Limits) -> str:
+    """What of a plan has no room, and where, as a clause."""
     predicted = smallest.predicted
     if smallest.missing(limits) == "host":
         room = host_budget_bytes(smallest.work, limits)
         return (
-            f"The plan does not fit: it needs {smallest.host_bytes / GIB:.2f} GiB of host memory (computed), and "
-            f"{room / GIB:.2f} GiB are there for it. Nothing was loaded."
+            f"it needs {smallest.host_bytes / GIB:.2f} GiB of host memory (computed), and "
+            f"{room / GIB:.2f} GiB are there for it"
         )
-    largest = sorted(predicted.items.items(), key=lambda item: -item[1])[:3]
+    largest = sorted(peak_parts(predicted).items(), key=lambda item: -item[1])[:3]
     parts = ", ".join(f"{name} {size / GIB:.2f}" for name, size in largest)
     place = "memory" if limits.hardware.device == "cpu" else f"{limits.hardware.device} memory"
     return (
-        f"The plan does not fit: computed peak {predicted.peak_bytes / GIB:.2f} GiB "
+        f"computed peak {predicted.peak_bytes / GIB:.2f} GiB "
         f"({predicted.peak_bytes} bytes; {parts} ...), and {limits.hardware.name} has "
-        f"{limits.budget_bytes / GIB:.2f} GiB of {place} for it. Nothing was loaded."
+        f"{limits.budget_bytes / GIB:.2f} GiB of {place} for it"
     )
 
 
 def cheapest_change(
     recipe: Recipe, hardware: Hardware, shape: ModelShape, launch: Launch = ONE_PROCESS
 ) -> str:
-    """The first change, cheapest first, with which the recipe would be planned to fit: each is planned."""
+    """The first change, cheapest first, with which the recipe would be planned to fit: each is planned.
+
+    What takes nothing from the result; rows up to half as long; another method; another method with shorter rows.
+    """
     asked = _Asked(recipe=recipe, hardware=hardware, shape=shape, launch=launch)
     for change in _changes(recipe, launch):
         if asked.fits_with(change):
             return _way_out(change)
-    for change in ({}, *_methods(recipe)):
-        if change and asked.fits_with(change):
+    most = recipe.data.max_tokens
+    lengths: list[tuple[int, Mapping[str, Any]]] = [(asked.longest_with({}), {})]
+    if max(SHORTEST_ADVISED_TOKENS, most / 2) <= lengths[0][0] < most:
+        return _way_out({"data.max_tokens": lengths[0][0]})
+    for change in _methods(recipe):
+        if asked.fits_with(change):
             return _way_out(change)
-        tokens = asked.longest_with(change)
-        if SHORTEST_ADVISED_TOKENS <= tokens < recipe.data.max_tokens:
-            return _way_out({**change, "data.max_tokens": tokens})
+        lengths.append((asked.longest_with(change), change))
+    tokens, method = max(lengths, key=lambda each: each[0])  # the first of equals
+    if SHORTEST_ADVISED_TOKENS <= tokens < most:
+        return _way_out({**method, "data.max_tokens": tokens})
     return (
         asked.more_host_memory()
         or "No single change of the recipe makes it fit; take a smaller model or a larger device."

@@ -7,8 +7,9 @@ from typing import Any
 from xtune.hardware import Hardware
 from xtune.memory import GIB, ModelShape, Workload, disk_items
 from xtune.memory.predict import optimizer_bytes, trained_parameters
-from xtune.plan.advice import STEP_TOKENS, cheapest_change
+from xtune.plan.advice import STEP_TOKENS, cheapest_change, too_large
 from xtune.plan.cards import known_card
+from xtune.plan.parts import peak_parts
 from xtune.plan.question import longest_tokens
 from xtune.plan.resolve import decide
 from xtune.plan.speed import tokens_per_second
@@ -31,8 +32,14 @@ class Assessment(Shown):
     advice: str
     """The cheapest change with which it would fit; empty if it does."""
 
+    shortage: str
+    """What has no room, and where, as a clause; empty if it fits."""
+
     longest_tokens: int
     """Longest sequence that fits, everything else as asked, to a multiple of `STEP_TOKENS`; 0: none."""
+
+    max_positions: int | None
+    """Tokens that the model was made for, by its config.json; None: it does not say."""
 
     host_bytes: int
     disk_bytes: int
@@ -48,15 +55,17 @@ class Assessment(Shown):
             "tokens": self.plan.recipe.data.max_tokens,
             "peak_bytes": self.peak_bytes,
             "budget_bytes": self.budget_bytes,
-            "items": dict(predicted.items) if predicted else {},
+            "items": dict(peak_parts(predicted)) if predicted else {},
             "choices": {
                 name: {"value": choice.value, "reason": choice.reason}
                 for name, choice in self.plan.choices().items()
             },
             "longest_tokens": self.longest_tokens,
+            "max_positions": self.max_positions,
             "host_bytes": self.host_bytes,
             "disk_bytes": self.disk_bytes,
             "tokens_per_s": self.tokens_per_s,
+            "shortage": self.shortage,
             "advice": self.advice,
             "notes": list(self.plan.notes),
         }
@@ -66,15 +75,24 @@ class Assessment(Shown):
         verdict = "fits" if self.fits else "DOES NOT FIT"
         peak, budget = self.peak_bytes / GIB, self.budget_bytes / GIB
         yield f"{verdict}: computed peak {peak:.2f} GiB of {budget:.2f} GiB on {self.machine}"
+        if self.shortage:
+            yield f"What is short: {self.shortage}."
         if self.advice:
             yield self.advice
         yield ""
         yield from self.plan.lines()
         yield ""
-        yield f"longest sequence  {self.longest_tokens:,} tokens fit (computed)"
+        yield f"longest sequence  {self.longest_tokens:,} tokens fit (computed){self.beyond()}"
         yield f"host memory       {self.host_bytes / GIB:.1f} GiB (computed)"
         yield f"disk              {self.disk_bytes / GIB:.1f} GiB for weights, checkpoints and result (computed)"
         yield from self._speed()
+
+    def beyond(self) -> str:
+        """A clause on lengths for which there is memory and which the model was not made for, if there are any."""
+        limit = self.max_positions
+        if limit is None or self.longest_tokens <= limit:
+            return ""
+        return f"; the model was made for {limit:,} (`max_position_embeddings`)"
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
@@ -107,10 +125,12 @@ def assess(
         fits=found.fits,
         peak_bytes=found.predicted.peak_bytes,
         budget_bytes=limits.budget_bytes,
+        shortage="" if found.fits else too_large(found, limits),
         advice="" if found.fits else cheapest_change(recipe, hardware, shape),
         longest_tokens=longest_tokens(
             recipe, hardware, shape, step=STEP_TOKENS, most=LONGEST_TOKENS
         ),
+        max_positions=shape.max_positions,
         host_bytes=found.host_bytes,
         disk_bytes=_disk_bytes(shape, found.work, recipe),
         tokens_per_s=tokens_per_second(shape, found.work, card) if card else None,

@@ -51,14 +51,15 @@ def cards() -> tuple[Card, ...]:
 
 
 def find_card(name: str) -> Card:
-    """The card that a person means: "RTX 3060", "rtx3060", "NVIDIA GeForce RTX 4060 Ti".
+    """The card that a person means: "RTX 3060", "rtx3060 12GB", "NVIDIA GeForce RTX 4060 Ti".
 
     Raises:
         HardwareError: None in the table is called so; near names are offered.
     """
     wanted = _plain(name)
     for card in cards():
-        if _plain(card.name) == wanted:
+        plain, size = _plain(card.name), f"{card.vram_bytes / GIB:g}"
+        if wanted in {plain, f"{plain}{size}gb", f"{plain}{size}gib"}:
             return card
     names = {_plain(card.name): card.name for card in cards()}
     near = list(dict.fromkeys(_offers(wanted, names)))

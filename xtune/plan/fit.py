@@ -15,7 +15,7 @@ from xtune.memory import (
     host_items,
     predict,
 )
-from xtune.plan.techniques import Techniques, ladder
+from xtune.plan.techniques import Techniques, ladder, step_seconds
 
 LOGIT_BYTES = 2**28
 """float32 logits that exist at one time: 256 MiB, thousands of rows, enough to fill a matrix unit."""
@@ -110,12 +110,41 @@ def fit(shape: ModelShape, works: Iterable[Workload], limits: Limits) -> Fit:
     """
     failed: list[_Failed] = []
     candidates = _candidates(shape, works, limits)
-    for sets in ladder(shape, candidates[0], limits.hardware, _asked(limits)):
+    rungs = ladder(shape, candidates[0], limits.hardware, _asked(limits))
+    for sets in rungs:
         for work in candidates:
             found = _search(shape, work, sets, limits, failed)
             if found is not None:
-                return found
+                left = (each for later in rungs for each in later)
+                return _without_recomputing(shape, found, candidates, left, limits) or found
     return replace(_smallest(shape, failed, limits), fits=False)
+
+
+def _without_recomputing(
+    shape: ModelShape,
+    found: Fit,
+    candidates: Sequence[Workload],
+    left: Iterable[Techniques],
+    limits: Limits,
+) -> Fit | None:
+    """What is faster than computing layers again, where that was the first that fits: to put something else aside.
+
+    With as many tokens a pass, or enough to keep a GPU busy.
+    """
+    if not found.work.gradient_checkpointing or limits.hardware.device == "cpu":
+        return None
+    took = step_seconds(shape, found.work, limits.hardware)
+    busy = min(found.work.positions, BUSY_GPU_TOKENS)
+    for techniques in left:
+        if techniques.gradient_checkpointing or techniques.changes_numbers:
+            continue
+        for work in candidates:
+            other = _most_rows(shape, work, techniques, limits)
+            if other is None or other.work.positions < busy:
+                continue
+            if step_seconds(shape, other.work, limits.hardware) < took:
+                return other
+    return None
 
 
 def longest(

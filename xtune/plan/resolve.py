@@ -232,9 +232,18 @@ def _notes(recipe: Recipe, hardware: Hardware, shape: ModelShape) -> Iterator[st
         yield "`train.evaluate_every` does nothing without held-out rows; set `data.evaluate`, unless a folder in `data.train` has a split of them."
     limit = shape.max_positions
     if limit is not None and recipe.data.max_tokens > limit:
-        yield f"`data.max_tokens` is {recipe.data.max_tokens}, beyond the {limit} positions of this model."
+        yield (
+            f"`data.max_tokens` is {recipe.data.max_tokens:,}, beyond the {limit:,} positions that this model was made for "
+            "(`max_position_embeddings`): longer rows teach it little unless its config.json scales RoPE (`rope_parameters`, "
+            "in older files `rope_scaling`)."
+        )
     if not shape.known:
-        yield f"The model type `{shape.model_type}` is new to xtune; its memory is computed as for a Llama."
+        kind = (
+            f"model type `{shape.model_type}`"
+            if shape.model_type
+            else "config.json without `model_type`"
+        )
+        yield f"The {kind} is new to xtune; its memory is computed as for a Llama."
     if shape.expert_layers and isinstance(recipe.method, QLoRA):
         size = shape.expert_parameters / 1e9
         yield f"The experts of this mixture, {size:.1f} billion parameters, are held unquantised."

@@ -162,5 +162,10 @@ def _by_time(
     return sorted(sets, key=order)
 
 
+def step_seconds(shape: ModelShape, work: Workload, hardware: Hardware) -> float:
+    """Estimated seconds of an optimizer step, all its passes."""
+    return work.accumulation_steps * seconds(shape, work, _card(hardware))
+
+
 def _card(hardware: Hardware) -> Card:
     return known_card(hardware.name) or find_card(USUAL_CARD)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from xtune.memory import Prediction
+from xtune.plan.parts import part_lines
 from xtune.recipe import QLoRA, Recipe
 
 T = TypeVar("T")
@@ -123,7 +124,7 @@ class Plan:
             for name, choice in self.choices().items()
         ]
         if self.predicted:
-            lines += ["", "computed memory on one device:", *self.predicted.lines()]
+            lines += ["", "computed memory on one device at the peak:", *part_lines(self.predicted)]
         return [*lines, *(f"note: {note}" for note in self.notes)]
 
 

@@ -12,12 +12,14 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike, fspath
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from typing_extensions import Self
 
+from xtune.demo.bundled import bundled_path, is_bundled
 from xtune.errors import RunError
 from xtune.run.durable import explained, write_json, write_text
 from xtune.run.lock import LOCK, take_lock
@@ -38,6 +40,26 @@ _FREE_TO_CHANGE = frozenset(
         "train.save_every",
     }
 )
+
+
+def folder_of(run: str | PathLike[str]) -> Path:
+    """The folder of a run, an adapter or a model; `bundled:` names are folders, too.
+
+    Raises:
+        RunError: There is none; found out before torch is imported, which takes seconds.
+    """
+    name = fspath(run)
+    if is_bundled(name):
+        return bundled_path(name)
+    folder = Path(name)
+    if folder.is_dir():
+        return folder
+    likely = Path("runs") / folder
+    near = f"Did you mean {likely}? " if likely.is_dir() else ""
+    raise RunError(
+        f"There is no folder {folder}.",
+        advice=f"{near}Give a run's, an adapter's or a model's folder.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ import uvicorn
 from xtune.serve.address import LOOPBACK, is_loopback
 from xtune.serve.app import make_app
 from xtune.serve.engine import Engine
+from xtune.stopping import stop_signals
 
 GRACE_SECONDS = 30.0
 """Time for answers to end after a signal."""
@@ -24,7 +25,7 @@ def make_server(
     api_key: str | None,
     grace_s: float = GRACE_SECONDS,
 ) -> "Server":
-    """A server that runs until SIGTERM or Ctrl-C; then it takes no more requests and finishes those at hand.
+    """A server that runs until SIGTERM, SIGHUP or Ctrl-C; then it takes no more requests and finishes those at hand.
 
     Args:
         engine: What answers.
@@ -56,14 +57,15 @@ class Server(uvicorn.Server):
         """Let a first signal end the server, and a second one at once."""
 
         def end(number: int, frame: Any) -> None:
-            del number, frame
-            self.force_exit = self.should_exit
+            del frame
+            if number != signal.SIGHUP:  # which comes twice where a terminal is closed
+                self.force_exit = self.should_exit
             self.should_exit = True
 
         if threading.current_thread() is not threading.main_thread():  # a notebook's, say
             yield
             return
-        before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+        before = {number: signal.signal(number, end) for number in stop_signals()}
         try:
             yield
         finally:

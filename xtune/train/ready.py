@@ -1,6 +1,6 @@
 """A recipe made ready to train: planned for this machine, its data prepared, its tokenizer loaded. No weights yet."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from transformers import PreTrainedTokenizerBase
 
@@ -10,6 +10,7 @@ from xtune.hardware import Hardware, Launch, detect, launch
 from xtune.memory import ModelShape
 from xtune.models.architecture import check_architecture
 from xtune.models.source import read_config
+from xtune.models.stored import follow_stored
 from xtune.models.tokenizer import load_tokenizer
 from xtune.plan import Plan, resolve
 from xtune.recipe import Recipe
@@ -55,10 +56,12 @@ def get_ready(
     """
     config = read_config(recipe.model)
     check_architecture(config, recipe.model)
+    recipe, notes = follow_stored(recipe, config)
     where = launch()
     shape = ModelShape.from_config(config)
     machine = hardware or detect()
     plan = resolve(recipe, machine, shape, launch=where, recipe_name=name)
+    plan = replace(plan, notes=(*plan.notes, *notes))
     if resume:
         plan = as_started(plan)
     tokenizer = load_tokenizer(recipe.model, recipe.data.template)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish that the loop grants after the step; a second Ctrl-C stops at once."""
+"""Ctrl-C, SIGTERM and a closed terminal as a wish that the loop grants after the step; a second Ctrl-C stops at once."""
 
 import signal
 import threading
@@ -6,9 +6,11 @@ from types import FrameType, TracebackType
 
 from typing_extensions import Self
 
+from xtune.stopping import stop_signals
+
 
 class StopSignals:
-    """While entered, the first SIGINT or SIGTERM only sets `requested`."""
+    """While entered, the first SIGINT, SIGTERM or SIGHUP only sets `requested`."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -17,7 +19,7 @@ class StopSignals:
     def __enter__(self) -> Self:
         # Python delivers signals to the main thread alone; in another one there is nothing to catch
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in stop_signals():
                 self._before[number] = signal.signal(number, self._note)
         return self
 

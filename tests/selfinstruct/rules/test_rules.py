@@ -457,7 +457,7 @@ def test_alternatives_are_found_together_as_each_is_found_alone(build, language)
 
 
 def test_alternatives_of_groups_are_not_cut():
-    assert alternatives_of(r"a(?:b|c)|\(d|[|]e") == [r"a(?:b|c)", r"\(d", "[|]e"]
+    assert alternatives_of(r"a(?:b|c)|\(d|[|]e") == (r"a(?:b|c)", r"\(d", "[|]e")
     assert needs_of(r"(?:see|watch) (?:the|a) film") == (
         (" film",),
         ("see", "watch"),
@@ -467,7 +467,7 @@ def test_alternatives_of_groups_are_not_cut():
     assert list(compile_finds("")("text")) == []
 
 
-@pytest.mark.parametrize("table", ["ABOUT_REFUSAL", "IN_A_VOICE", "BEYOND"])
+@pytest.mark.parametrize("table", ["ABOUT_REFUSAL", "IN_A_VOICE"])
 def test_patterns_find_with_their_stems_what_they_find_without(table):
     for pattern in getattr(phrases, table).values():
         assert stems_of(pattern)

@@ -1,0 +1,131 @@
+"""A task is judged alike alone and with others: what is seen for all tasks at once hides nothing from the rules."""
+
+import random
+import sys
+from unicodedata import is_normalized, normalize
+
+import pytest
+import regex
+
+from selfinstruct.rules import RULES, Rules
+from selfinstruct.rules.batch import Batch
+from selfinstruct.rules.grams import Patterns
+from selfinstruct.rules.marks import AT, BRACKET, DIGIT, GAP, LABEL, SLASH, TWO_W, TWO_X, kinds_of
+from selfinstruct.rules.refusing import denying, refusing
+from selfinstruct.rules.settings import RuleSettings
+from selfinstruct.seeds.read import read_seeds
+from selfinstruct.types import Task
+
+LANGUAGES = ["ar", "de", "en", "es", "fr", "id", "ja", "ko", "pt", "ru", "th", "vi"]
+FAULTS = [
+    "", " ", "...", "\x00", "\ud800", "a", "가", "한", "<noinput>", "4. Output: x", "Instruction: y", "ｗｗｗ．a．example／b",
+    "see www.a.example now", "bit.ly/3x", "[your name]", "XXX-XXX", "〇〇さん", "{topic}", "x@y.org", "＋34 912 345 678", "４１１１ 1111 1111 1111",
+    "DE89 3704 0044 0532 0130 00", "As an AI language model, I cannot browse the internet.", "Lo siento, como modelo de lenguaje no puedo ver imágenes.",
+    "申し訳ありませんが、画像を見ることはできません。", "죄송합니다. 저는 인공지능 언어 모델로서 이미지를 볼 수 없습니다.", "Я языковая модель и не могу открыть файл.",
+    "Describe the attached photo.", "Describe la imagen adjunta.", "この画像を説明してください。", "Busca en Internet el precio actual del oro.",
+    "こんにちは (konnichiwa) さようなら (sayounara) ありがとう (arigatou)", "na na na na na na na na na na na na na na na na na na na na",
+    "The whole text is in English, and nobody has asked for that at all.", "Dieser ganze Text ist auf Deutsch, und niemand hat danach gefragt.",
+    "þþþþþþ", "ﬁﬂ①½", "x" * 9000, "e\u0301" * 40,
+]  # fmt: skip
+
+
+def tasks_of(language: str, count: int) -> list[Task]:
+    draw = random.Random(language)
+    tasks = [seed.task for seed in read_seeds(language)]
+    texts = [text for task in tasks for text in (task.instruction, task.input, task.output) if text]
+    for _ in range(count):
+        parts = [draw.choice(texts) for _ in range(3)]
+        if draw.random() < 0.5:
+            parts[1] = ""
+        at = draw.randrange(3)
+        parts[at] = draw.choice((draw.choice(FAULTS), f"{draw.choice(FAULTS)} {parts[at]}"))
+        tasks.append(Task(instruction=parts[0], input=parts[1], output=parts[2]))
+    return tasks
+
+
+@pytest.mark.parametrize("language", ["ar", "en", "es", "ja", "ko", "th", "pt-BR"])
+def test_tasks_are_judged_together_as_alone(language: str) -> None:
+    rules, draw = Rules(language), random.Random(1)
+    tasks = tasks_of(language if language in LANGUAGES else "pt", 120)
+    alone = [rules.judge(task) for task in tasks]
+    together = []
+    while len(together) < len(tasks):
+        together += rules.judge_all(tasks[len(together) :][: draw.choice([1, 3, 17, 60])])
+    assert together == alone
+    reasons = {judged.dropped.reason for judged in alone if judged.dropped}
+    assert len(reasons) >= 8, "the tasks above are to break most rules"
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_a_rule_may_find_what_it_finds(rule) -> None:
+    settings, found = RuleSettings(links_in_code=False, reserved_contacts=False), 0
+    for language in ("en", "es", "ja", "ko"):
+        tasks = tasks_of(language, 300)
+        may = rule.may_find(Batch(tasks=tasks, language=language, settings=settings))
+        for task, looked_at in zip(tasks, may, strict=True):
+            finds = rule.finds(task, language, settings) is not None
+            found += finds
+            assert looked_at or not finds, task
+    assert found, "the tasks above are to break this rule"
+
+
+def test_no_tasks_are_no_judgements() -> None:
+    assert list(Rules("es").judge_all([])) == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_patterns_match_where_one_of_them_does(language: str) -> None:
+    everywhere, in_ascii = f"{refusing(language)}|{denying(language)}".strip("|"), refusing("en")
+    texts = [task.output[:240] for task in tasks_of(language, 200)]
+    own = regex.compile(everywhere, flags=regex.IGNORECASE)
+    english = regex.compile(in_ascii, flags=regex.IGNORECASE)
+    expected = [
+        bool(own.search(text) or (text.isascii() and english.search(text))) for text in texts
+    ]
+    patterns = Patterns(everywhere, in_ascii)
+    assert patterns.match(texts) == expected
+    assert [patterns.match([text]) for text in texts[:50]] == [[one] for one in expected[:50]]
+    assert patterns.match([]) == []
+    assert any(expected)
+
+
+def test_patterns_of_none_match_nothing() -> None:
+    assert Patterns("", "").match(["a", ""]) == [False, False]
+
+
+def test_kinds_are_those_of_the_compatible_form() -> None:
+    texts = [
+        "a／b",
+        "ｗw",
+        "xＸ",
+        "xX",
+        "５",
+        "＠",
+        "（",
+        "【",
+        "［",
+        "：",
+        "plain words",
+        "",
+        "w",
+        "x",
+    ]
+    kinds = kinds_of([Task(instruction=text, output="w x") for text in texts])[:, 0].tolist()
+    named = (LABEL, SLASH, GAP, DIGIT, AT, BRACKET, TWO_W, TWO_X)
+    expected = [{SLASH}, {TWO_W}, set(), {TWO_X}, {DIGIT}, {AT}, {BRACKET}, set(), {GAP}, {LABEL}]
+    expected += [set()] * 4
+    assert [{kind for kind in named if row & kind} for row in kinds] == expected
+
+
+def test_every_character_with_a_plain_sign_in_its_compatible_form_has_its_kind() -> None:
+    characters = [
+        one for one in map(chr, range(sys.maxunicode + 1)) if not is_normalized("NFKC", one)
+    ]
+    plain = {
+        kind: [one for one in characters if sign.search(normalize("NFKC", one))]
+        for kind, sign in ((SLASH, regex.compile("/")), (DIGIT, regex.compile(r"\d")))
+    }
+    for kind, those in plain.items():
+        kinds = kinds_of([Task(instruction=one, output="") for one in those])
+        assert (kinds[:, 0] & kind).all()
+        assert len(those) > 2

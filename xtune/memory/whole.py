@@ -1,0 +1,186 @@
+"""The backward pass of a layer that is computed for all tokens at one time, moment by moment. Closed formulas; letters as in `layer`.
+
+Where layers are checkpointed each is first computed again. transformers does that when the last operation of a layer asks for
+what it kept, so that the gradient of the layer's output has been multiplied by then; and it stops with the last number that is
+wanted, so that what comes after is not computed. `xtune.kernels.shelved` computes the whole layer, and keeps its output to the
+end.
+"""
+
+from dataclasses import replace
+
+from xtune.memory.dora import DoraBlock
+from xtune.memory.layer import Layer
+from xtune.memory.moments import Moment
+
+
+def _more(moment: Moment, *, per_token: int = 0, fixed: int = 0) -> Moment:
+    """The same moment with something else there."""
+    return replace(moment, per_token=moment.per_token + per_token, fixed=moment.fixed + fixed)
+
+
+class WholeLayer(Layer):
+    """The widest layer of a model, computed for all tokens at one time."""
+
+    def moments(self) -> tuple[Moment, ...]:
+        """The moments of the backward pass, without the layer's input: the first to come first.
+
+        Autocast's copies of what is float32 are there until they are used.
+        """
+        before = self.first_half + self.heads + self.output_copy + self.low_rank + self.after
+        with_scores = (
+            *self._after_feed_forward(before),
+            *self.feed_forward_moments(before),
+            self._between(before),
+        )
+        held = self.w * self.h if self.work.is_shelved else 0
+        every = (
+            *(_more(each, fixed=self._scores) for each in self._again(before)),
+            *(_more(each, per_token=held, fixed=self._scores) for each in with_scores),
+            *(_more(each, per_token=held) for each in self._attention_moments()),
+        )
+        return tuple(_more(each, fixed=self._mask + self._cast(each.graded)) for each in every)
+
+    # the layer computed again, up to what its feed-forward block gives
+
+    def _again(self, before: int) -> tuple[Moment, ...]:
+        """When the last linear layer has read the product of gate and up, and gives what it gives.
+
+        Gate, up, activation and product (4 c m) exist, and where an adapter casts its input the product in float32 and back
+        (4 m + c m). Beside them what the base gave (c h), which is cloned in 4 bits (c h), and the adapter (2 c h), the
+        state between the halves, unless its norm keeps it, and the normalised one, unless it is read as it is (w h each).
+        """
+        work, c, h, m = self.work, self.c, self.h, self.width
+        if work.is_full or self.sparse:
+            return ()
+        kept = before + self.second_half + self._gradient + self._beside
+        if work.dora:
+            return self._dora(before).again(kept, self._stops_early)
+        copies = work.casts_inputs and self._is_adapted(self._feed_forward[-1])
+        block = 4 * c * m + ((4 + c) * m if copies else 0)
+        clone = c * h if work.quantization in {"nf4", "fp4"} else 0
+        adapter = clone if self._stops_early else 2 * c * h
+        moment = Moment(per_token=kept + block + c * h + adapter)
+        if not work.quantization:
+            return (moment,)
+        down = self.c * self._feed_forward[-1].weights
+        return moment, Moment(per_token=kept + block + c * h, fixed=down)
+
+    @property
+    def _beside(self) -> int:
+        """Of the hidden states when the block is computed again: those that nothing keeps, and the gradient once more.
+
+        That of what the last linear layer gave times the adapter's factor (c h); with DoRA in float32 (4 h), beside a copy for
+        the base (c h), and what it was cast from where the layer gave 16 bits (4 h); or before a last norm that in float32, unless it
+        is (4 h).
+        """
+        work, c, h, w = self.work, self.c, self.h, self.w
+        state = w * h if w < 4 and self.shape.norms_before else 0
+        normalised = w * h if self._reads_copies and self.shape.norms_before else 0
+        if not work.gradient_checkpointing or work.is_shelved:
+            return state + normalised
+        if self.shape.norms_after:
+            return state + normalised + (4 * h if w < 4 else 0)
+        if not work.dora:
+            return state + normalised + c * h
+        cast = c * h if c < 4 else 0
+        return state + normalised + 4 * h + cast + (4 * h if work.casts_inputs else 0)
+
+    @property
+    def _reads_copies(self) -> bool:
+        return self.work.casts_inputs or self.c < self.w
+
+    @property
+    def _stops_early(self) -> bool:
+        """Whether nothing behind the last linear layer is wanted, so that it is not computed to its end."""
+        work = self.work
+        again = work.gradient_checkpointing and not work.is_shelved
+        return again and not self.shape.norms_after
+
+    def _dora(self, before: int) -> DoraBlock:
+        attention = before - self.after - self.output_copy
+        return DoraBlock(self.shape, self.work, attention)
+
+    @property
+    def _gradient(self) -> int:
+        """The gradient of the layer's output, and once more where what a block gives is scaled."""
+        return self.w * self.h * (2 if self._scales_residual else 1)
+
+    # going back
+
+    def feed_forward_moments(self, before: int) -> tuple[Moment, ...]:
+        """Of the block, with so much a token kept before it.
+
+        Going back through the last layer there are gate, activation, up and product and the gradient of the product (5 c m), when
+        its matrix is expanded, or has its own gradient; then in place of the product the gradients of activation and up, or the
+        base's and the adapter's (6 c m). Where gate and up are one layer its matrix is the larger one, beside the gradients of what
+        it gave; and computed again there are what its base and its adapter gave and their sum, both halves of each (6 c m).
+        """
+        c, h, m = self.c, self.h, self.width
+        kept = before + self.second_half + self._gradient
+        if self.sparse:
+            largest = max((each.weights for _, each in self.shape.linears), default=0)
+            return tuple(
+                replace(each, fresh=min(each.graded, largest))
+                for each in self._expert_moments(kept)
+            )
+        if self.work.dora:
+            return self._dora(before).back(kept)
+        aside = c * m if self.aside else 0
+        last = self._feed_forward[-1]
+        first, down = self._feed_forward[0].weights, last.weights
+        moments = [
+            Moment(per_token=kept + aside + 6 * c * m, graded=down, adapted=self.adapter_of(last)),
+            self._of_matrix(kept + aside + 5 * c * m, down),
+        ]
+        if self.work.is_full and c < self.w:  # a gradient is cast from the compute type
+            cast = Moment(per_token=kept + 4 * c * m, fixed=c * down, graded=down, fresh=down)
+            moments.append(cast)
+        if self.shape.fused:
+            moments.append(self._of_matrix(kept + aside + 2 * c * m + c * h, first, done=down))
+            if not self.work.is_full:
+                moments.append(Moment(per_token=kept + 6 * c * m + 2 * self.w * h))
+        return tuple(moments)
+
+    def _of_matrix(self, per_token: int, entries: int, done: int = 0) -> Moment:
+        """The moment of a linear layer's way back at which its matrix is expanded, or its gradient comes; `done` have come before."""
+        if self.work.quantization:
+            return Moment(per_token=per_token, fixed=self.c * entries)
+        if not self.work.is_full:
+            return Moment(per_token=per_token)
+        if self.c < self.w:
+            return Moment(per_token=per_token, fixed=self.c * entries, graded=done)
+        return Moment(per_token=per_token, graded=done + entries, fresh=entries)
+
+    def _attention_moments(self) -> tuple[Moment, ...]:
+        """Of attention: queries, keys, values, output and the gradients of all of them, and what the kernel has inside.
+
+        Norms on queries go back with five float32 copies more. Eager attention has, for every pair and head, the gradient of the
+        weights, the weights and the gradient of the scores in float32, and capped scores.
+        """
+        c, q, k, h = self.c, self.q, self.k, self.h
+        kept = self.first_half + self.w * h * (2 if self._scales_residual else 1) + self.low_rank
+        kept += self.aside
+        given = {
+            "graded": self._block_entries + self._attention[-1].weights,
+            "adapted": self._block_adapters + self.adapter_of(self._attention[-1]),
+        }
+        norms = (4 + self._before_scale) * (q + k) if self.shape.query_key_norm != "none" else 0
+        views = c * (q + k) if self.shape.fused else 0
+        keys = q if self.repeats_keys else k
+        kernel = self.inside(q, k, self.shape.heads)
+        parts = 2 * c * (q + 2 * k) if self.work.dora else 0  # what base and adapter gave
+        both = 4 * c * q + 4 * c * keys + norms + views + parts
+        moments = [Moment(per_token=kept + both + kernel, **given)]
+        if self.work.attention == "eager":
+            scores = self.pairs * self.shape.heads * (12 + c)
+            moments = [
+                Moment(per_token=kept + 3 * c * q + 2 * c * keys + parts, fixed=scores, **given)
+            ]
+        if norms:
+            gone = (
+                2 * c * h if self.work.casts_inputs else 0
+            )  # copies of keys' and values' projections
+            out = c * q if self.aside else 0  # what attention gave, which is kept too
+            per_token = kept + out + 2 * h - gone + (24 + self._before_scale) * q + 6 * k
+            moments.append(Moment(per_token=per_token, **given))
+        return tuple(moments)

@@ -1,0 +1,42 @@
+"""A computed peak taken apart: what of each item is there at that moment. Computes no bytes of its own."""
+
+from collections.abc import Mapping
+
+from xtune.memory import GIB, Prediction
+
+STAYING = ("weights", "embeddings", "head", "adapter", "optimizer")
+
+
+def peak_parts(predicted: Prediction) -> Mapping[str, int]:
+    """Bytes by item, the items' sum the peak: what stays, and of what comes and goes as much as is there together.
+
+    A layer and the loss are never at work at one time: the larger is. Beside a layer gradients come as checkpoints go, so that
+    the smaller of them is counted only as far as the peak has room for it; autocast's copies are there before the loss, and what
+    is to come of gradients is not. `other` is what every layer reads: rotary tables, masks, the
+    tokens themselves.
+    """
+    items = predicted.items
+    parts = {name: items[name] for name in STAYING}
+    left = predicted.step_bytes
+    at_work = max(("layer", "loss"), key=lambda name: items[name])
+    waiting: tuple[str, ...] = ("checkpoints", "casts", "gradients")
+    if at_work == "layer":
+        both = sorted(("gradients", "checkpoints"), key=lambda name: -items[name])
+        waiting = (*both, "casts")
+    moving = {}
+    for name in (at_work, *waiting):
+        moving[name] = min(items[name], left)
+        left -= moving[name]
+    for name in ("gradients", "checkpoints", "layer", "loss", "casts"):
+        parts[name] = moving.get(name, 0)
+    return {**parts, "other": left, "context": items["context"], "reserve": items["reserve"]}
+
+
+def part_lines(predicted: Prediction) -> list[str]:
+    """The parts in GiB, then the peak, for people."""
+    rows = [
+        f"{name:<12} {size / GIB:8.3f} GiB"
+        for name, size in peak_parts(predicted).items()
+        if size >= 2**19
+    ]
+    return [*rows, f"{'peak':<12} {predicted.peak_bytes / GIB:8.3f} GiB (computed)"]

@@ -1,0 +1,313 @@
+"""Rules out, for many texts at once, that they are in another language than the wanted one; what it leaves open is asked text by text.
+
+Two ways. Where a script has one language, or kana are Japanese, letters are counted. Elsewhere a text is its words:
+what each says, to the function words and to fastText's model, is computed once and kept, and a text is a sum of its
+words' rows. Both say "not another" only where `is_surely_another` says it too; see `tests/text/test_language_batch.py`.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from itertools import chain
+from unicodedata import combining, is_normalized
+
+import numpy as np
+import regex
+from numpy.typing import NDArray
+
+from xtune.text.language import (
+    FLOOR,
+    IDEOGRAPH_LETTERS,
+    MAY_BE,
+    MOST_OF_THE_MODEL,
+    has_enough_kana,
+)
+from xtune.text.language_evidence import MOST_EVIDENCE, RARE_WEIGHT, WORD_WEIGHT, speakers, words_of
+from xtune.text.language_model import Floats, language_model
+from xtune.text.language_prose import MARKS, MOST_LETTERS, SPACELESS, prose_of
+from xtune.text.language_tables import ONE_LANGUAGE, RARE
+from xtune.text.scripts import script_of, scripts_of_language
+
+Truths = NDArray[np.bool_]
+
+_MARGIN = 0.01
+"""By how much more than `MAY_BE` is asked for, since rounding differs; fastText's own differs by a millionth."""
+
+_MOST_WORDS = 1 << 14
+"""Words that are kept for a language, 130 bytes each; then they are forgotten, and the commonest are back at once."""
+
+_LEAST_KNOWN = 0.05
+"""What the model has to give a language to be among the forty likeliest of 176, which alone are looked at: 1/40 and some room."""
+
+_INFORMATION_SEPARATORS = "\x1c\x1d\x1e\x1f"
+
+
+def may_be_another(texts: Sequence[str], language: str) -> list[bool]:
+    """For each text: False where `is_surely_another` says False and the text has no letters, or some of the language's scripts.
+
+    True has to be asked. Most texts in the language are ruled out, at a tenth of the time.
+
+    Args:
+        texts: Any texts; a few dozen together take least time.
+        language: BCP-47 code; only its first part counts.
+    """
+    wanted = language.partition("-")[0].lower()
+    if not texts:
+        return []
+    if (words := _words_of(wanted)) is not None:
+        return words.may_be_another(texts)
+    if (letters := _letters_of(wanted)) is not None:
+        return letters.may_be_another(texts)
+    return [True] * len(texts)
+
+
+@cache
+def _words_of(wanted: str) -> "_Words | None":
+    scripts = scripts_of_language(wanted)
+    (script,) = scripts if len(scripts) == 1 else ("",)
+    known = wanted in speakers(script).languages and language_model().knows(wanted)
+    return _Words(script, wanted) if known else None
+
+
+@cache
+def _letters_of(wanted: str) -> "_Letters | None":
+    scripts = scripts_of_language(wanted)
+    is_own = {ONE_LANGUAGE.get(script) for script in scripts} == {wanted}
+    return _Letters(wanted, scripts) if is_own or wanted == "ja" else None
+
+
+_NEEDS_PROSE = regex.compile(
+    rf"[`@<{{;\"“”„«»「」『』\0\ud800-\udfff\U00010000-\U0010ffff]|(?<=.)\(|://|[{MARKS}].*[{SPACELESS}]|[{SPACELESS}].*[{MARKS}]"
+)
+"""What in a word `prose_of` has to look at; without it, it takes out the words that have a mark, and no others."""
+
+_MARK = regex.compile(rf"[{MARKS}]")
+_UNSPEAKABLE = re.compile("[\0\ud800-\udfff]")
+"""What fastText is not given as it is."""
+
+_OWN, _ALL, _PROSE, _MARKED = range(4)
+_COUNTS = 4
+"""The first numbers of a word's row: letters of the script, of all scripts, whether `_NEEDS_PROSE`, whether it has a mark."""
+
+
+_OWN_BIT, _OTHER_BIT, _SIGN_BIT, _LOOK, _CUTS = (1 << bit for bit in range(1, 6))
+"""What a character of a word is: a letter of the script, of another one, a mark of `MARKS`, one that `_NEEDS_PROSE` or NFC may
+turn on, one that parts words."""
+
+
+def _word_kind(character: str, script: str) -> int:
+    found, of = 1, script_of(character)
+    if of is not None:
+        found |= _OWN_BIT if of == script else _OTHER_BIT
+    found |= _SIGN_BIT * bool(_MARK.search(character))
+    found |= _CUTS * (words_of(character) != [character.lower()])
+    is_plain = not combining(character) and is_normalized("NFKC", character)
+    is_jamo = "\u1100" <= character <= "\u11ff"
+    looked_at = bool(_NEEDS_PROSE.search(character)) or character in "(/:"
+    return found | _LOOK * (looked_at or is_jamo or not is_plain)
+
+
+class _Words:
+    """The words of a language that shares its script with others, which were met."""
+
+    def __init__(self, script: str, wanted: str) -> None:
+        self._script = script
+        speaking = speakers(script)
+        self._own = speaking.languages.index(wanted)
+        self._count = len(speaking.languages)
+        self._model = language_model()
+        known = [name for name in speaking.languages if self._model.knows(name)]
+        arabic = ["arz"] if script == "Arabic" else []  # Egyptian counts as Arabic
+        self._questions = self._model.questions([*known, *arabic])
+        self._places = [speaking.languages.index(name) for name in known]
+        self._places += [speaking.languages.index("ar")] if arabic else []
+        self._weights = np.array(
+            [RARE_WEIGHT if name in RARE else 1.0 for name in known] + [1.0 for _ in arabic]
+        )
+        letters = sorted(speaking.owners)
+        self._letters = {letter: number for number, letter in enumerate(letters)}
+        self._kinds = np.zeros(0x110000, np.uint8)
+        self._owners = np.zeros((64 * -(-len(letters) // 64), self._count), np.float32)
+        for letter, number in self._letters.items():
+            self._owners[number, list(speaking.owners[letter])] = 1
+        self._forget()
+
+    def _forget(self) -> None:
+        self._ids: dict[str, int] = {}
+        # counts, the worth for each language, the sum of the model's vectors and their number
+        self._rows = np.zeros((_MOST_WORDS, _COUNTS + self._count + 17), np.float32)
+        self._masks = np.zeros((_MOST_WORDS, len(self._owners) // 64), np.uint64)
+
+    def may_be_another(self, texts: Sequence[str]) -> list[bool]:
+        """See `may_be_another`."""
+        everything = "".join(texts)
+        if any(map(everything.__contains__, _INFORMATION_SEPARATORS)):
+            return [True] * len(texts)
+        words = [text.split() for text in texts]
+        if sum(map(len, words)) > _MOST_WORDS:
+            return [True] * len(texts)
+        rows, masks = self._summed(words)
+        again = [
+            place
+            for place, needs in enumerate((rows[:, _PROSE] > 0).tolist())
+            if needs or len(texts[place]) > MOST_LETTERS
+        ]
+        unread: Truths = np.zeros(len(texts), np.bool_)
+        if again:
+            rows[again], masks[again] = self._summed([prose_of(texts[at]).split() for at in again])
+            # a mark that is still there stands beside letters that are read
+            unread[again] = rows[again, _MARKED] > 0
+        may: list[bool] = (unread | ~self._vouched(rows, masks)).tolist()
+        return may
+
+    def _summed(self, words: Sequence[Sequence[str]]) -> tuple[Floats, NDArray[np.uint64]]:
+        """The sum of the rows of each text's words, and the letters in them."""
+        lengths = np.array(list(map(len, words)))
+        ids = self._ids_of(list(chain.from_iterable(words)))
+        starts = np.cumsum(lengths) - lengths
+        some = lengths > 0
+        rows = np.zeros((len(words), self._rows.shape[1]), np.float32)
+        masks = np.zeros((len(words), self._masks.shape[1]), np.uint64)
+        if len(ids):
+            rows[some] = np.add.reduceat(self._rows.take(ids, 0), starts[some])
+            masks[some] = np.bitwise_or.reduceat(self._masks.take(ids, 0), starts[some])
+        return rows, masks
+
+    def _ids_of(self, words: Sequence[str]) -> "NDArray[np.intp]":
+        try:
+            return np.fromiter(map(self._ids.__getitem__, words), np.intp, len(words))
+        except KeyError:
+            new = list(dict.fromkeys(word for word in words if word not in self._ids))
+        if len(self._ids) + len(new) > _MOST_WORDS:
+            self._forget()
+            new = list(dict.fromkeys(words))
+        self._add(new)
+        return np.fromiter(map(self._ids.__getitem__, words), np.intp, len(words))
+
+    def _add(self, words: Sequence[str]) -> None:
+        start = len(self._ids)
+        self._ids.update(zip(words, range(start, start + len(words)), strict=True))
+        rows = self._rows[start : start + len(words)]
+        rows[:, -17:] = self._model.sums([_UNSPEAKABLE.sub("", word) or "\ufffd" for word in words])
+        signs = self._count_letters(words, rows)
+        known, letters = speakers(self._script).words, speakers(self._script).letters
+        for place, (word, sign) in enumerate(zip(words, signs, strict=True)):
+            row = rows[place]
+            # a mark beside a letter of another script, which may be one that writes no spaces
+            if sign & _LOOK or (sign & _SIGN_BIT and sign & _OTHER_BIT):
+                row[_PROSE] = bool(_NEEDS_PROSE.search(word)) or not is_normalized("NFC", word)
+            if sign & _SIGN_BIT or (sign & _LOOK and _UNSPEAKABLE.search(word)):
+                row[:_PROSE] = row[_COUNTS:] = 0
+                row[_MARKED] = 1
+                continue
+            lower = word.lower()
+            for one in words_of(word) if sign & _CUTS else (lower,):
+                for language, worth in known.get(one, ()):
+                    row[_COUNTS + language] += worth
+            for letter in () if word.isascii() else letters(lower):
+                number = self._letters[letter]
+                self._masks[start + place, number // 64] |= np.uint64(1 << number % 64)
+
+    def _count_letters(self, words: Sequence[str], rows: Floats) -> Sequence[int]:
+        """Put the letters of words into their rows; returns for each word what else is in it."""
+        codes = np.frombuffer(" ".join(words).encode("utf-32-le", "surrogatepass"), np.uint32)
+        kinds = self._kinds.take(codes)
+        if not kinds.all():
+            for code in np.unique(codes[kinds == 0]).tolist():
+                self._kinds[code] = _word_kind(chr(code), self._script)
+            kinds = self._kinds.take(codes)
+        lengths = np.fromiter(map(len, words), np.intp, len(words)) + 1
+        starts = np.cumsum(lengths) - lengths
+        own = np.add.reduceat(kinds & _OWN_BIT, starts, dtype=np.intp) // _OWN_BIT
+        other = np.add.reduceat(kinds & _OTHER_BIT, starts, dtype=np.intp) // _OTHER_BIT
+        rows[:, _OWN], rows[:, _ALL] = own, own + other
+        # the space behind each word cuts nothing
+        inside = np.where(codes == ord(" "), np.uint8(0), kinds)
+        found: list[int] = np.bitwise_or.reduceat(inside, starts).tolist()
+        return found
+
+    def _vouched(self, rows: Floats, masks: NDArray[np.uint64]) -> Truths:
+        """Whether letters, function words and the model give the wanted language enough."""
+        own_letters, others = rows[:, _OWN], rows[:, _ALL] - rows[:, _OWN]
+        bits = np.unpackbits(masks.view(np.uint8), axis=1, bitorder="little")
+        hits = rows[:, _COUNTS:-17].astype(np.float64) + bits @ self._owners
+        factors = WORD_WEIGHT ** np.minimum(hits, MOST_EVIDENCE)  # (texts, languages)
+        vectors = rows[:, -17:] + self._model.end()
+        given = self._questions.probabilities(vectors[:, :-1] / vectors[:, -1:])
+        unnamed = np.maximum(0, MOST_OF_THE_MODEL - given.sum(axis=1))
+        shares = np.full((len(rows), self._count), FLOOR)
+        weighed = given * self._weights
+        own = np.array(self._places) == self._own
+        weighed[:, own] *= given[:, own] > _LEAST_KNOWN
+        for column, place in enumerate(self._places):
+            shares[:, place] += weighed[:, column]
+        shares *= factors
+        enough = shares[:, self._own] >= MAY_BE * (1 + _MARGIN) * (shares.sum(axis=1) + unnamed)
+        vouched: Truths = enough & (own_letters > IDEOGRAPH_LETTERS * others)
+        return vouched
+
+
+_MET, _LETTER, _KANA, _FOREIGN, _SPECIAL, _SIGN = range(1, 7)
+"""What a character is: nothing, an own letter, kana, another script's letter, a sign of code or quotation, a mark."""
+
+
+class _Letters:
+    """The letters of a script that has one language, or of Japanese."""
+
+    def __init__(self, wanted: str, scripts: frozenset[str]) -> None:
+        self._wanted, self._scripts = wanted, scripts
+        self._kinds = np.zeros(0x110000, np.uint8)
+
+    def may_be_another(self, texts: Sequence[str]) -> list[bool]:
+        """See `may_be_another`."""
+        counts = self._counted(texts)
+        return [
+            not self._is_ruled_out(text, *row[_LETTER:])
+            for text, row in zip(texts, counts, strict=True)
+        ]
+
+    def _is_ruled_out(
+        self, text: str, letters: int, kana: int, foreign: int, special: int, signs: int
+    ) -> bool:
+        japanese = self._wanted == "ja"
+        if not foreign and not japanese:
+            return True  # whatever is taken out, no other language is left
+        if special or len(text) > MOST_LETTERS or (signs and "://" in text):
+            return False
+        if not is_normalized("NFC", text):
+            return False  # Hangul in parts: three letters are one
+        # a word with a mark goes, but for letters of scripts without spaces
+        if signs and self._wanted not in _SPACELESS_LANGUAGES:
+            return False
+        enough = letters + kana > IDEOGRAPH_LETTERS * foreign
+        return enough and (not japanese or has_enough_kana(kana, letters))
+
+    def _counted(self, texts: Sequence[str]) -> list[list[int]]:
+        """How many characters of each kind each text has."""
+        data = "".join(texts).encode("utf-32-le", "surrogatepass")
+        codes = np.frombuffer(data, np.uint32)
+        kinds = self._kinds.take(codes)
+        if len(kinds) and not kinds.all():
+            for code in np.unique(codes[kinds == 0]).tolist():
+                self._kinds[code] = self._kind(chr(code))
+            kinds = self._kinds.take(codes)
+        owners = np.repeat(np.arange(len(texts)) * 8, list(map(len, texts)))
+        counts = np.bincount(owners + kinds, minlength=8 * len(texts))
+        found: list[list[int]] = counts.reshape(-1, 8)[:, : _SIGN + 1].tolist()
+        return found
+
+    def _kind(self, character: str) -> int:
+        script = script_of(character)
+        if script is not None and script not in self._scripts:
+            return _FOREIGN
+        if _NEEDS_PROSE.search(character) or character in _ALWAYS_SPECIAL:
+            return _SPECIAL
+        if not is_normalized("NFC", character):
+            return _SPECIAL
+        if script is None:
+            return _SIGN if _MARK.search(character) else _MET
+        return _KANA if script in {"Hiragana", "Katakana"} else _LETTER
+
+
+_SPACELESS_LANGUAGES = frozenset({"ja", "th"})
+_ALWAYS_SPECIAL = frozenset(f"({_INFORMATION_SEPARATORS}")
