@@ -1,5 +1,6 @@
 """A saved result gives the training logits in plain peft and transformers, without xtune."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from xtune.adapter.attach import attach
 from xtune.adapter.groups import parameter_groups
 from xtune.adapter.open import open_run
 from xtune.adapter.save import save_final
+from xtune.hardware import detect
 from xtune.kernels.loss import causal_loss
 from xtune.models.load import load_model, load_tokenizer
 from xtune.plan import Plan
@@ -107,10 +109,13 @@ def test_an_adapter_gives_the_training_logits_in_plain_peft_on_the_untouched_bas
     ids=lambda method: "-".join(str(value) for value in method.values()),
 )
 def test_a_reopened_adapter_gives_exactly_the_training_logits(
-    tmp_path: Path, method: dict[str, Any], dtype: str
+    tmp_path: Path, method: dict[str, Any], dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from xtune.recipe import dump_recipe
 
+    # a machine that computes in bfloat16 at speed opens it so; another one would in float32
+    machine = dataclasses.replace(detect("cpu"), has_bfloat16=True)
+    monkeypatch.setattr("xtune.adapter.open.detect", lambda _: machine)
     base = save_model(tmp_path / "base", dtype=dtype)
     plan = plan_for(base, method, dtype)
     expected = train_and_save(tmp_path / "adapter", plan)
