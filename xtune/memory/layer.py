@@ -173,8 +173,8 @@ class Layer:
             visits = 2 * self.e * self.h * self.shape.experts_per_token
             return 4 * self.e * m + visits + 12 * self.shape.experts
         product = c * m * min(1, self._read(self._feed_forward[-1:]))
-        if self.work.dora:  # and what base and adapter gave of gate and up
-            return (3 * self.work.given_bytes + 4 * c) * m + product
+        if self.work.dora:  # and what base and adapter gave of each
+            return (3 * self.work.given_bytes + 4 * c) * m + product + 2 * c * self.h
         return 3 * c * m + product
 
     def expanded(self, *linears: Linear) -> int:
@@ -240,9 +240,14 @@ class Layer:
         kept += self.output_copy + self.low_rank + self.feed_forward
         if self.w == 4 and self.shape.norms_before:
             kept += 4 * self.h  # the layer's input, which is no checkpoint here
-        scores = self.pairs * self.shape.heads * (4 + 2 * self.c)
-        fixed = scores if self.work.attention == "eager" else 0
-        return Moment(per_token=kept, fixed=fixed + self.experts + self.factors + self._mask)
+        return Moment(per_token=kept, fixed=self._scores + self.experts + self.factors + self._mask)
+
+    @property
+    def _scores(self) -> int:
+        """What eager attention keeps for every pair and head."""
+        if self.work.attention != "eager":
+            return 0
+        return self.pairs * self.shape.heads * (4 + 2 * self.c)
 
     def _cast(self, graded: int) -> int:
         work = self.work
@@ -367,14 +372,14 @@ class Layer:
 
         float32 sums of the queries' gradients and one number a head; where key heads are shared, the gradients of keys and values
         for every query head. The memory-efficient kernel, where flash attention does not run, has the same, and for wide heads
-        float32 sums of the keys' and values' gradients.
+        float32 sums of the keys' and values' gradients, unless these are float32 themselves.
         """
         if self.work.attention == "eager":
             return 0
         width = query // heads
         sums = 4 * heads * (-(-width // 32) * 32 + 1)
         shared = 2 * self.c * query if query != key and not self.repeats_keys else 0
-        if not self.work.flash and width > WIDEST_IN_REGISTERS:
+        if not self.work.flash and width > WIDEST_IN_REGISTERS and self.c < 4:
             shared += 8 * query
         return sums + shared
 

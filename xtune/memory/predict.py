@@ -204,19 +204,25 @@ class _Step:
         g, table = self.gradient_bytes, self.shape.vocab * self.shape.hidden
         first = self._inputs(1) if work.gradient_checkpointing else 0
         last = self.waiting if work.gradient_checkpointing else self._inputs(self.shape.layers - 1)
-        head = g * table if full and (self.shape.tied or not work.fused_step) else 0
+        # a fused step is done with the head's, unless it is the embedding's too, or still on its way to the host
+        leaving = work.fused_step and work.states_place == "host"
+        waits = self.shape.tied or not work.fused_step or leaving
+        head = g * table if full and waits else 0
+        largest = max((linear.weights for _, linear in self.shape.linears), default=0)
         own = g * (self.shape.layer_entries if full else self.layer.adapters)
         embedding = g * table if full and not self.shape.tied else 0
         sizes = []
         for size, graded, fresh in self._layer_peaks:
             given = g * graded
-            # layers that are computed again by us give all their gradients together
+            # layers that are computed again by us give all their gradients together; two at a time leave for the host
             unused = given if work.is_shelved else g * fresh
+            if leaving:
+                unused = max(unused, min(given, 2 * g * largest))
             if work.fused_step:
                 sizes.append(last + size + head + unused + self.crossing)
             elif work.accumulation_steps > 1:
-                waits = head if self.shape.tied else 0  # until the embedding's comes beside it
-                sizes.append(last + size + self.gradients + waits + unused)
+                tied = head if self.shape.tied else 0  # waits until the embedding's comes beside it
+                sizes.append(last + size + self.gradients + tied + unused)
             else:
                 sizes.append(last + size + head + given)
                 sizes.append(first + size + self.gradients - embedding - own + given)

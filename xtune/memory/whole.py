@@ -13,6 +13,11 @@ from xtune.memory.layer import Layer
 from xtune.memory.moments import Moment
 
 
+def _more(moment: Moment, *, per_token: int = 0, fixed: int = 0) -> Moment:
+    """The same moment with something else there."""
+    return replace(moment, per_token=moment.per_token + per_token, fixed=moment.fixed + fixed)
+
+
 class WholeLayer(Layer):
     """The widest layer of a model, computed for all tokens at one time."""
 
@@ -22,20 +27,18 @@ class WholeLayer(Layer):
         Autocast's copies of what is float32 are there until they are used.
         """
         before = self.first_half + self.heads + self.output_copy + self.low_rank + self.after
-        backward = (
+        with_scores = (
             *self._after_feed_forward(before),
             *self.feed_forward_moments(before),
             self._between(before),
-            *self._attention_moments(),
         )
         held = self.w * self.h if self.work.is_shelved else 0
         every = (
-            *self._again(before),
-            *(replace(each, per_token=each.per_token + held) for each in backward),
+            *(_more(each, fixed=self._scores) for each in self._again(before)),
+            *(_more(each, per_token=held, fixed=self._scores) for each in with_scores),
+            *(_more(each, per_token=held) for each in self._attention_moments()),
         )
-        return tuple(
-            replace(each, fixed=each.fixed + self._mask + self._cast(each.graded)) for each in every
-        )
+        return tuple(_more(each, fixed=self._mask + self._cast(each.graded)) for each in every)
 
     # the layer computed again, up to what its feed-forward block gives
 
@@ -165,11 +168,14 @@ class WholeLayer(Layer):
         views = c * (q + k) if self.shape.fused else 0
         keys = q if self.repeats_keys else k
         kernel = self.inside(q, k, self.shape.heads)
-        both = 4 * c * q + 4 * c * keys + norms + views
+        parts = 2 * c * (q + 2 * k) if self.work.dora else 0  # what base and adapter gave
+        both = 4 * c * q + 4 * c * keys + norms + views + parts
         moments = [Moment(per_token=kept + both + kernel, **given)]
         if self.work.attention == "eager":
             scores = self.pairs * self.shape.heads * (12 + c)
-            moments = [Moment(per_token=kept + 3 * c * q + 2 * c * keys, fixed=scores, **given)]
+            moments = [
+                Moment(per_token=kept + 3 * c * q + 2 * c * keys + parts, fixed=scores, **given)
+            ]
         if norms:
             gone = (
                 2 * c * h if self.work.casts_inputs else 0
