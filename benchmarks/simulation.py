@@ -21,7 +21,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.ledger import BLOCK, Ledger
-from benchmarks.simulated_model import expanding, simulated_model
+from benchmarks.simulated_model import any_experts, expanding, simulated_model
 from xtune.kernels.heads import base_model
 from xtune.kernels.stream import StreamedLayer, streamed_layers
 from xtune.memory import GIB, ModelShape, Workload, predict
@@ -60,6 +60,7 @@ def simulate(config: Any, work: Workload, *, block: int = BLOCK, scratch: bool =
             ledger.enter(tensor, "model")
         stack.enter_context(cuda_autocast())
         stack.enter_context(expanding())
+        stack.enter_context(any_experts())
         stack.enter_context(_all_trained(work.rows, work.tokens))
         share_key_heads(work.flash)
         stack.callback(share_key_heads, True)

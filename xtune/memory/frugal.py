@@ -108,7 +108,7 @@ class FrugalLayer(Layer):
     def _gradients(self, moment: Moment, trained: int) -> int:
         """Gradients that a tile has given by a moment, and autocast's copies of what it has not yet used of a part."""
         given = moment.graded if self.work.is_full else moment.adapted
-        unused = max(0, trained - given - self.expert_adapters)
+        unused = max(0, trained - max(given, self.uncast))
         copies = self.c * unused if self.c < self._gradient_bytes else 0
         return self._gradient_bytes * given + copies
 

@@ -10,7 +10,7 @@ from functools import cached_property
 
 from xtune.memory.moments import Moment, dora_moments
 from xtune.memory.shape import Linear, ModelShape
-from xtune.memory.workload import Workload
+from xtune.memory.workload import ADAPTER_BYTES, Workload
 
 SCORE_BYTES = 2**26
 """float32 scores of a softcapped block that exist at one time (`xtune.kernels.attention.SCORE_BYTES`)."""
@@ -26,7 +26,7 @@ class Layer:
         self.shape, self.work = shape, work
         self.c, self.w = work.compute_bytes, work.state_bytes
         # of experts' numbers: autocast leaves products by group in the type of the weights
-        self.e = work.weight_bytes if work.is_full else work.compute_bytes
+        self.e = work.weight_bytes
         self.h, self.q, self.k = shape.hidden, shape.query_width, shape.kv_width
         self.sparse = shape.expert_layers > 0
         self._adapts_all = "all-linear" in work.targets
@@ -185,21 +185,28 @@ class Layer:
 
     @cached_property
     def experts(self) -> int:
-        """One layer's adapted experts with what the adapter adds: three matrices h by m for each, in the compute type."""
+        """One layer's adapted experts with what the adapter adds: three matrices h by m for each, in their own type."""
         shape = self.shape
         if self.work.is_full or not self.sparse or "all-linear" not in self.work.targets:
             return 0
-        return self.c * shape.experts * 3 * self.h * shape.expert_intermediate
+        return self.e * shape.experts * 3 * self.h * shape.expert_intermediate
 
     @cached_property
     def factors(self) -> int:
-        """Copies of an adapter's factors beside one layer's experts, in their type and laid out for a product of all at once."""
-        return self.c * self.expert_adapters
+        """Copies of an adapter's factors beside one layer's experts, in their type where that is not the adapter's."""
+        return self.e * self.expert_adapters if self.e < ADAPTER_BYTES else 0
 
     @cached_property
     def expert_adapters(self) -> int:
-        """Entries of the adapters of one layer's experts, which autocast does not copy."""
+        """Entries of the adapters of one layer's experts."""
         return self.shape.expert_lora_parameters(self.work.rank) if self.experts else 0
+
+    @cached_property
+    def uncast(self) -> int:
+        """Trained entries of one layer that autocast does not copy: of experts, or of their adapters."""
+        if not self.work.is_full:
+            return self.expert_adapters
+        return self._block_entries if self.sparse else 0
 
     @cached_property
     def adapters(self) -> int:
@@ -247,8 +254,9 @@ class Layer:
         if work.compute_dtype == "float32":
             return 0
         if not work.is_full:
-            return self.c * (self.adapters - self.expert_adapters)
-        return self.c * (self.shape.layer_entries - graded) if self.w == 4 else 0
+            return self.c * (self.adapters - self.uncast)
+        unused = self.shape.layer_entries - max(graded, self.uncast)
+        return self.c * unused if self.w == 4 else 0
 
     def _after_feed_forward(self, before: int) -> tuple[Moment, ...]:
         """A norm behind the block goes back while the block still has everything: five float32 copies of its input (20 h)."""
@@ -303,7 +311,7 @@ class Layer:
         mixtral = (
             self.shape.model_type == "mixtral"
         )  # sums in float32, and casts what comes of them
-        wide, more = (4, c) if mixtral else (c, 0)
+        wide, more = (4, c if c < 4 else 0) if mixtral else (c, 0)
         matrices = self.shape.experts * self.h * self.shape.expert_intermediate
         return (
             Moment(
