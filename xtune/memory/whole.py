@@ -165,7 +165,7 @@ class WholeLayer(Layer):
             "adapted": self._block_adapters + self.adapter_of(self._attention[-1]),
         }
         norms = (4 + self._before_scale) * (q + k) if self.shape.query_key_norm != "none" else 0
-        views = c * (q + k) if self.shape.fused else 0
+        views = c * (q + k) if self.shape.fused and not self.repeats_keys else 0
         keys = q if self.repeats_keys else k
         kernel = self.inside(q, k, self.shape.heads)
         parts = 2 * c * (q + 2 * k) if self.work.dora else 0  # what base and adapter gave
