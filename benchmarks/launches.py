@@ -47,11 +47,11 @@ IDLE = {
 """Operations of aten that are no view and still run nothing; those that make empty tensors come on top."""
 
 
-class Launches(TorchDispatchMode):
+class Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts, by name, the operations that do work while it is on."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.count: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -89,7 +89,8 @@ def launches(cell: Cell, layers: int, device: torch.device) -> Counter[str]:
         stack.loss(ids).backward()  # type: ignore[no-untyped-call] # what is made once is there now
         for parameter in stack.model.parameters():
             parameter.grad = None
-        with Launches() as counting:
+        counting = Launches()
+        with counting:
             stack.loss(ids).backward()  # type: ignore[no-untyped-call]
     return counting.count
 
@@ -108,8 +109,9 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    number = torch.cuda.current_device() if options.device == "cuda" else None
-    device = torch.device(options.device, number)
+    device = torch.device("cpu")
+    if options.device == "cuda":
+        device = torch.device("cuda", torch.cuda.current_device())
     print("| stack | a layer | beside the layers | 32 layers |\n| --- | ---: | ---: | ---: |")
     for cell in cells():
         one, two = (launches(cell, layers, device) for layers in (1, 2))

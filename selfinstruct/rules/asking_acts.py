@@ -49,6 +49,8 @@ LATIN_ACTS: Mapping[str, Acts] = {
             r"START(?:add|put|note|save|delete|remove|install|update|sync|charge)\b(?:GAP){0,40}\b(?:on|to|from|in|into) my (?:\w+ )?(?:phone|app|tablet|laptop|calendar|reminders|playlist|cart|basket|watch|smartwatch)\b",
             r"\b(?:who(?:'s| is)?|which \w+(?: is)?) (?:leading|winning|ahead|in the lead|playing|performing|on stage|trending|streaming)\b(?:GAP){0,40}\b(?:now|at (?:this|the) (?:hour|moment|time|point|minute)|currently|today|tonight|live)\b",
             r"START(?:hold|keep|save|reserve|pick up|walk|fetch|bring|wash|iron|feed|water|collect|deliver|carry|cook|mow)(?: me| us)? (?:my|our|the|a|some) (?:\w+ )?(?:spot|place|seat|dog|cat|kids?|children|car|laundry|dishes|coffee|plants|lawn|parcel|package|groceries|dinner|breakfast|tea|suitcase|keys)\b(?=(?:GAP){0,30}(?:[.!]|$| at | in | for me| from))",
+            r"\b(?:how (?:many|much|long|far|is)|what(?:'s| is)|show me|check)\b(?:GAP){0,40}\bmy (?:\w+ )?(?:posts?|tweets?|followers?|subscribers?|likes|heart rate|pulse|battery|screen time|step count|steps today|order status|parcel|package|flight|bank balance|account balance)\b(?=(?:GAP){0,20}(?:[?.]|$))",
+            r"START(?:turn|make|convert|transform|change) (?:this|the|my) (?:\w+ )?(?:sketch|drawing|doodle|scribble|selfie|portrait) into\b",
         ),
     ),
     "es": Acts(
@@ -78,6 +80,8 @@ LATIN_ACTS: Mapping[str, Acts] = {
             r"START(?:añade|añada|agrega|agregue|pon|apunta|anota|guarda|borra|quita|instala)\b(?:GAP){0,40}\b(?:en|a|de|del) (?:mi|el) (?:\w+ ){0,4}?(?:móvil|teléfono|celular|app|aplicación|tableta|calendario|carrito|reloj)\b",
             r"\bquién (?:va|está|lidera|gana|juega|encabeza)\b(?:GAP){0,40}\b(?:ahora|a (?:estas horas|esta hora)|en este momento|hoy|actualmente|en directo)\b",
             r"START(?:guárd|resérv|recog|recóg|pase|lava|lávame|tráe|tráig|plánch|riega|dale de comer)\w*(?:me|nos)? (?:a |el |la |mi |mis |un |una )(?:\w+ )?(?:turno|sitio|asiento|perro|gato|niños|coche|ropa|café|plantas|paquete|cena|desayuno|maleta|llaves)\b",
+            r"\b(?:cuánt[oa]s?|cuál|qué|cómo va|muéstrame|consulta)\b(?:GAP){0,50}\bmis? (?:\w+ ){0,2}?(?:publicaci\w+|tuits?|seguidores|suscriptores|pulso|batería|pasos de hoy|pedido|paquete|saldo)\b",
+            r"START(?:convierte|convierta|transforma|transforme|pasa|cambia) (?:este|esta|el|la|mi) (?:\w+ )?(?:boceto|dibujo|garabato|selfi|selfie|retrato) (?:en|a)\b",
         ),
     ),
     "fr": Acts(
@@ -107,6 +111,8 @@ LATIN_ACTS: Mapping[str, Acts] = {
             r"START(?:ajoute|ajoutez|mets|note|enregistre|supprime|efface|installe)\b(?:GAP){0,50}\b(?:sur|dans|à|de) (?:mon|ma|le) (?:\w+ )?(?:téléphone|portable|appli|application|tablette|agenda|panier|montre)\b",
             r"\bqui (?:mène|gagne|est en tête|joue|dirige|passe)\b(?:GAP){0,40}\b(?:maintenant|à cette heure(?:-ci)?|en ce moment|aujourd'hui|actuellement|en direct)\b",
             r"START(?:garde|gardez|réserve|promène|va chercher|lave|repasse|apporte|rapporte|arrose|nourris)\w*(?:-moi|-nous)? (?:ma|mon|mes|le|la|les|un|une) (?:\w+ )?(?:place|siège|chien|chat|enfants|voiture|linge|café|plantes|colis|dîner|valise|clés)\b",
+            r"\b(?:combien|quel\w*|où en est|montre-moi|vérifie)\b(?:GAP){0,60}\b(?:ma|mon|mes) (?:\w+ ){0,2}?(?:publication|post|tweet|abonnés|followers|pouls|batterie|commande|colis|solde)s?\b",
+            r"START(?:transforme|convertis|change|fais) (?:de )?(?:ce|cette|le|la|mon|ma) (?:\w+ )?(?:croquis|dessin|gribouillis|selfie|portrait) (?:en|une?)\b",
         ),
     ),
     "de": Acts(
@@ -138,6 +144,8 @@ LATIN_ACTS: Mapping[str, Acts] = {
             r"START(?:setz|füg|schreib|speicher|trag|lösch|installier|pack|notier)\w*\b(?:GAP){0,40}\b(?:auf|in|zu|von|aus) (?:mein(?:e[mnrs]?)?|dem|der) (?:\w+ )?(?:Handy|Telefon|App|Tablet|Kalender|Warenkorb|Uhr|Einkaufsliste im Handy|Smartphone)\b|\b(?:im|auf dem) Handy\b(?=[.!]|$)",
             r"\bwer (?:führt|gewinnt|liegt vorn|spielt|singt|ist vorn)\b(?:GAP){0,40}\b(?:gerade|jetzt|zu dieser Stunde|im Moment|heute|momentan|aktuell|live)\b|\bwer (?:führt|gewinnt|spielt)\b(?=(?:GAP){0,30}\?)(?<=\bgerade\b(?:GAP){0,30})",
             r"START(?:halt|reservier|führ|hol|wasch|bügel|bring|gieß|fütter|koch)\w*(?: Sie)?(?: mir| uns)? (?:den|die|das|mein\w*|einen?|unser\w*) (?:\w+ )?(?:Platz|Sitz|Hund|Katze|Kinder|Auto|Wäsche|Kaffee|Pflanzen|Paket|Abendessen|Koffer|Schlüssel)\b",
+            r"\b(?:wie (?:viele?|hoch|steht)|welche\w*|zeig\w* mir|prüf\w*)\b(?:GAP){0,50}\bmein\w* (?:\w+ )?(?:Beitrag|Beiträge|Post|Posts|Tweets?|Follower|Abonnenten|Puls|Akku|Schrittzahl|Bestellung|Paket|Kontostand)\b",
+            r"START(?:mach|mache|machen Sie|wandle) (?:aus )?(?:diese[rms]?|der|dem|meine[rm]?) (?:\w+ )?(?:Skizze|Zeichnung|Gekritzel|Selfie|Porträt)\b",
         ),
     ),
     "pt": Acts(
@@ -167,6 +175,8 @@ LATIN_ACTS: Mapping[str, Acts] = {
             r"START(?:adicion|coloqu|anot|salv|apagu|instal|inclu|acrescent)\w*\b(?:GAP){0,40}\b(?:no|na|do|ao|em|à) (?:meu |minha )?(?:\w+ ){0,4}?(?:celular|telefone|app|aplicativo|tablet|calendário|carrinho|relógio)\b",
             r"\bquem (?:está (?:liderando|ganhando|jogando|vencendo|na frente)|lidera|vai na frente)\b(?:GAP){0,40}\b(?:agora|a esta hora|neste momento|hoje|atualmente|ao vivo)\b",
             r"START(?:guard|reserv|busqu|passei|lav|trag|regu|aliment|cozinh)\w*(?:-me)?(?: para mim)? (?:o |a |meu |minha |meus |um |uma )(?:\w+ )?(?:lugar|assento|cachorro|gato|crianças|carro|roupa|café|plantas|pacote|jantar|mala|chaves)\b",
+            r"\b(?:quant[oa]s?|qual|como está|mostre|consulte)\b(?:GAP){0,50}\b(?:meus?|minhas?) (?:\w+ ){0,2}?(?:publicaç\w+|posts?|tuítes?|seguidores|inscritos|pulso|bateria|pedido|encomenda|saldo)\b",
+            r"START(?:transform|convert|mud|pass)\w* (?:este|esta|esse|o|a|meu|minha) (?:\w+ )?(?:esboço|desenho|rabisco|selfie|retrato) (?:em|para|num)\b",
         ),
     ),
     "id": Acts(
@@ -197,6 +207,8 @@ LATIN_ACTS: Mapping[str, Acts] = {
             r"START(?:tambahkan|masukkan|catat|simpan|hapus|pasang)\b(?:GAP){0,40}\b(?:di|ke|dari) (?:\w+ ){0,3}?(?:ponsel|hp|aplikasi|tablet|kalender|keranjang)(?:ku|nya| saya)?\b",
             r"\bsiapa (?:yang )?(?:sedang )?(?:memimpin|unggul|menang|bermain|tampil)\b(?:GAP){0,40}\b(?:sekarang|jam segini|saat ini|hari ini|detik ini)\b",
             r"START(?:jagakan|jaga|ambilkan|jemput|cucikan|bawakan|siramkan|masakkan|antarkan) (?:\w+ )?(?:antrean\w*|tempat\w*|kursi|anjing\w*|kucing\w*|anak\w*|mobil\w*|cucian|kopi|tanaman|paket\w*|makan malam|koper)\b",
+            r"\b(?:berapa|bagaimana|tunjukkan|cek)\b(?:GAP){0,50}\b(?:unggahan|postingan|cuitan|pengikut|denyut|baterai|pesanan|paket|saldo)(?: (?:\w+ )?(?:saya|aku)|(?: \w+)?ku)\b",
+            r"START(?:ubah|jadikan|sulap)(?:lah)? (?:coretan|sketsa|gambar|swafoto|potret) (?:ini|itu|saya)\b",
         ),
     ),
     "vi": Acts(
@@ -227,6 +239,8 @@ LATIN_ACTS: Mapping[str, Acts] = {
             r"START(?:thêm|ghi|lưu|xóa|cài)\b(?:GAP){0,40}\b(?:trên|vào|trong) (?:\w+ ){0,4}?(?:điện thoại|ứng dụng|máy tính bảng|lịch|giỏ hàng)(?: của tôi)?\b",
             r"\bai (?:đang |là người )?(?:dẫn đầu|dẫn trước|thắng|chơi|biểu diễn)\b(?=(?:GAP){0,40}[?])(?<=(?:giờ này|bây giờ|lúc này|hôm nay|hiện)\b(?:GAP){0,40})",
             r"START(?:giữ|đón|dắt|rửa|giặt|mang|tưới|nấu|lấy)(?: giúp| hộ| cho)* ?(?:tôi |mình )?(?:một )?(?:chỗ|ghế|con chó|con mèo|bọn trẻ|xe|quần áo|cà phê|cây|bưu kiện|bữa tối|vali)\b",
+            r"\b(?:bài đăng|bài viết|người theo dõi|nhịp tim|pin|đơn hàng|bưu kiện|số dư)(?: \w+){0,3} của (?:tôi|mình)\b(?:GAP){0,30}(?:bao nhiêu|mấy|thế nào)",
+            r"START(?:biến|chuyển|đổi) (?:bản phác|bản vẽ|bức vẽ|hình vẽ|nét vẽ|bức chân dung)(?: \w+)? (?:này|đó|của tôi)?\b",
         ),
     ),
 }

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from itertools import chain
 
 import numpy as np
-import regex
 from numpy.typing import NDArray
 
-from selfinstruct.rules.stems import alternatives_of, needs_of
+from selfinstruct.rules.stems import alternatives_of, needs_of, search_of
 
 Truths = NDArray[np.bool_]
 Words = NDArray[np.uint64]
@@ -41,7 +40,7 @@ class Patterns:
         patterns = _alternatives(everywhere)
         self._first_ascii = len(patterns)
         patterns = [*patterns, *_alternatives(in_ascii)]
-        self._searches = [regex.compile(one, flags=regex.IGNORECASE).search for one in patterns]
+        self._patterns = patterns
         needs = [needs_of(one) for one in patterns]
         self._needs = [sorted(each, key=len) for each in needs]
         # a list with two letters of ASCII in it, or one of Latin, is met by nearly every text
@@ -92,7 +91,7 @@ class Patterns:
         found = [False] * len(texts)
         for at, number in np.argwhere(~lacking).tolist():
             if not found[at] and self._holds(folded[at], number):
-                found[at] = self._searches[number](texts[at]) is not None
+                found[at] = search_of(self._patterns[number])(texts[at]) is not None
         return found
 
     def _holds(self, folded: str, number: int) -> bool:

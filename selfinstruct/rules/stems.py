@@ -6,6 +6,7 @@ alternatives turn on. They are read off the pattern itself, so that no second li
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from functools import cache
 from itertools import groupby
 from typing import TypeAlias
 
@@ -53,7 +54,7 @@ def compile_finds(pattern: str) -> Finds:
         for stem in best:
             by_stem.setdefault(stem, []).append(number)
         others = sorted([stems for stems in needs if stems != best], key=len)
-        clauses.append((others, regex.compile(one, flags=regex.IGNORECASE).search))
+        clauses.append((others, one))
     roots = {
         root: sorted({one for stem in by_stem if stem.startswith(root) for one in by_stem[stem]})
         for root in by_stem
@@ -67,15 +68,22 @@ def compile_finds(pattern: str) -> Finds:
         has = folded.__contains__
         there = set(beginnings(folded))
         for number in sorted({number for root in there for number in roots[root]}):
-            others, search = clauses[number]
+            others, one = clauses[number]
             for stems in others:
                 if not any(map(has, stems)):
                     break
             else:
-                if found := search(text):
+                if found := search_of(one)(text):
                     yield found
 
     return finding
+
+
+@cache
+def search_of(pattern: str) -> Search:
+    """`search` of a pattern without regard to case; most of some thousand patterns are never asked for."""
+    search: Search = regex.compile(pattern, flags=regex.IGNORECASE).search
+    return search
 
 
 def _none(_text: str) -> list[str]:
@@ -102,7 +110,8 @@ def _is_rare(stems: Sequence[str]) -> bool:
 _FEWEST_BYTES = 4
 
 
-def alternatives_of(pattern: str) -> list[str]:
+@cache
+def alternatives_of(pattern: str) -> tuple[str, ...]:
     """The alternatives of a pattern, those of a group around all of it included."""
     depth = begin = at = 0
     found = []
@@ -112,7 +121,7 @@ def alternatives_of(pattern: str) -> list[str]:
             begin = at + 1
         depth += (name in {"open", "look"}) - (name == "close")
         at += len(text) + (name == "escaped")
-    return [*found, pattern[begin:]]
+    return (*found, pattern[begin:])
 
 
 def stems_of(pattern: str) -> tuple[str, ...]:
@@ -124,6 +133,7 @@ def stems_of(pattern: str) -> tuple[str, ...]:
     return tuple(sorted({stem.casefold() for stem in _group(_pieces(pattern))}))
 
 
+@cache
 def needs_of(pattern: str) -> tuple[tuple[str, ...], ...]:
     """Sets of case-folded texts, the longest first, of each of which every match of one alternative holds at least one.
 

@@ -46,7 +46,7 @@ def results(folder: Path, *words: str, limit_bytes: int = 0) -> list[dict[str, A
 
 
 def test_goals_speeds_and_loading_end_well(tmp_path: Path) -> None:
-    found = results(tmp_path, "--tables", "goals,speed,loading", "--only", "llama")
+    found = results(tmp_path, "--tables", "goals,speed,loading", "--only", "llama-2-7b")
     assert {each["table"] for each in found} == {"goals", "speed", "loading"}
     assert {each["outcome"] for each in found} == {"ok"}
     measured = [each["allocated_bytes"] for each in found]

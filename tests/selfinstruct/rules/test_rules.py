@@ -457,7 +457,7 @@ def test_alternatives_are_found_together_as_each_is_found_alone(build, language)
 
 
 def test_alternatives_of_groups_are_not_cut():
-    assert alternatives_of(r"a(?:b|c)|\(d|[|]e") == [r"a(?:b|c)", r"\(d", "[|]e"]
+    assert alternatives_of(r"a(?:b|c)|\(d|[|]e") == (r"a(?:b|c)", r"\(d", "[|]e")
     assert needs_of(r"(?:see|watch) (?:the|a) film") == (
         (" film",),
         ("see", "watch"),
