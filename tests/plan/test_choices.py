@@ -240,4 +240,6 @@ def test_dora_on_experts_is_refused_with_the_targets_that_would_do() -> None:
     ],
 )
 def test_experts_without_dora_and_dora_without_experts_are_planned(method: dict[str, Any]) -> None:
-    assert resolve(make_recipe(method), gpu(80), MIXTURE).predicted.peak_bytes > 0
+    predicted = resolve(make_recipe(method), gpu(80), MIXTURE).predicted
+    assert predicted is not None
+    assert predicted.peak_bytes > 0
