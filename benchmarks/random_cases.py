@@ -1,6 +1,6 @@
 """Random models, methods, lengths and techniques, each with its computed and its simulated bytes; chooses nothing that is shipped.
 
-    python -m benchmarks.random_cases [--seeds 0-40] [--apart 0.03]
+    python -m benchmarks.random_cases [--seeds 0-40] [--apart 0.03] [--whole]
 
 A case follows from its seed: a family's config.json with odd sizes, full width and two to four layers; a method; a length
 and a batch; and techniques, which the planner chose for a random budget or which were drawn. Computed and simulated bytes are
@@ -272,6 +272,11 @@ def _card(budget: int) -> Any:
     return machine(card=None, vram_bytes=budget, ram_bytes=1000 * GIB, cpu_count=8)
 
 
+def is_whole(case: Case) -> bool:
+    """Whether its layers are computed for all tokens at one time and hold no experts."""
+    return not case.work.frugal and not ModelShape.from_config(case.config).experts
+
+
 def compare(case: Case) -> Compared:
     """Compute and simulate a case."""
     from transformers import AutoConfig
@@ -294,10 +299,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.random_cases")
     parser.add_argument("--seeds", default="0-20", help="first and last")
     parser.add_argument("--apart", type=float, default=0.03, help="explain what is further apart")
+    parser.add_argument("--whole", action="store_true", help="whole layers without experts alone")
     options = parser.parse_args()
     first, last = map(int, options.seeds.split("-"))
     for seed in range(first, last + 1):
         case = draw(seed)
+        if options.whole and not is_whole(case):
+            continue
         found = compare(case)
         print(
             f"{seed:4} {found.apart:+6.1%} simulated {found.simulated / GIB:6.3f} GiB  {case.label}",

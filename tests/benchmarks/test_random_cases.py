@@ -2,15 +2,15 @@
 
 import pytest
 
-from benchmarks.random_cases import compare, draw
+from benchmarks.random_cases import compare, draw, is_whole
 
 # peft 0.21 sets patterns for fused experts itself, then warns that they match no module.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The following .*_pattern keys did not:RuntimeWarning"
 )
 
-QUICK = (2, 3, 4, 5, 7, 15)
-"""Seeds whose cases take a few seconds each: every method, whole and frugal layers, chosen by the plan and drawn."""
+QUICK = (2, 3, 4, 5, 7, 15, 83, 105)
+"""Seeds whose cases take a few seconds each: every method, whole and frugal layers, DoRA in both, chosen by the plan and drawn."""
 
 MANY = range(1, 17)
 
@@ -34,7 +34,8 @@ def test_the_quick_cases_have_every_method() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", MANY)
 def test_no_case_takes_much_more_than_was_computed(seed: int) -> None:
-    """Too little is the worse mistake: at most 3 % below, and 10 % above."""
+    """Too little is the worse mistake: at most 3 % below, and 3 % above where layers are whole and dense; else 10 %."""
     case = draw(seed)
     found = compare(case)
-    assert -0.03 <= found.apart <= 0.1, case.label
+    above = 0.03 if is_whole(case) else 0.1
+    assert -0.03 <= found.apart <= above, case.label

@@ -1,12 +1,14 @@
 """Formats, attention, optimizer and the small choices of `resolve`, on machines written by hand."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from machines import CPU, DEMO, LLAMA_7B, MAC, OLD_CPU, TURING, gpu, make_recipe, values
 
 from xtune.errors import RecipeError
 from xtune.hardware import Hardware
+from xtune.memory import ModelShape
 from xtune.plan import resolve
 from xtune.recipe import Recipe
 
@@ -211,3 +213,33 @@ def test_ends_that_cannot_be_put_aside_are_refused_before_anything_is_loaded(
 def test_one_end_of_one_matrix_takes_the_other_with_it(memory: dict[str, str]) -> None:
     found = values(resolve(make_recipe("lora", memory=memory), gpu(80), DEMO))
     assert (found["embeddings"], found["head"]) == ("host", "host")
+
+
+MIXTURE = ModelShape.from_config(
+    {
+        "model_type": "qwen3_moe", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 512, "num_experts": 4, "num_experts_per_tok": 2,
+        "moe_intermediate_size": 32, "intermediate_size": 64,
+    }
+)  # fmt: skip
+
+
+def test_dora_on_experts_is_refused_with_the_targets_that_would_do() -> None:
+    """PEFT raises `ValueError` for `use_dora` on a parameter; it is said before anything is loaded."""
+    recipe = make_recipe({"type": "lora", "dora": True})
+    with pytest.raises(RecipeError, match="mixture of 4 experts") as caught:
+        resolve(recipe, gpu(80), MIXTURE)
+    assert "q_proj" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        {"type": "lora"},
+        {"type": "lora", "dora": True, "targets": ["q_proj", "k_proj", "v_proj", "o_proj"]},
+    ],
+)
+def test_experts_without_dora_and_dora_without_experts_are_planned(method: dict[str, Any]) -> None:
+    predicted = resolve(make_recipe(method), gpu(80), MIXTURE).predicted
+    assert predicted is not None
+    assert predicted.peak_bytes > 0

@@ -97,14 +97,14 @@ class Layer:
 
         Where the kernel gets a mask transformers repeats keys and values for every query head (2 c q in place of 2 c k). Norms on
         queries and keys keep their input in float32, and what they scale where they are trained. Values that are a view of a fused
-        projection keep its queries and keys alive (c q + c k), and what attention gave is laid out once more (c q).
+        projection, and not repeated, keep its queries and keys alive (c q + c k), and what attention gave is laid out once more (c q).
         """
         c, q, k = self.c, self.q, self.k
         kept = 2 * c * q + (2 * c * q if self.repeats_keys else 2 * c * k)
         if self.shape.query_key_norm != "none":
             kept += (4 + self._before_scale) * (q + k)
         if self.shape.fused:
-            kept += c * (q + k) + c * q
+            kept += c * q + (0 if self.repeats_keys else c * (q + k))
         if self.work.dora:  # what base and adapter gave, each once more
             kept += 2 * c * (q + 2 * k + self.h)
         return kept

@@ -69,9 +69,9 @@ class WholeLayer(Layer):
     def _beside(self) -> int:
         """Of the hidden states when the block is computed again: those that nothing keeps, and the gradient once more.
 
-        That of what the last linear layer gave times the adapter's factor (c h); with DoRA in float32 (4 h), beside a copy for
-        the base (c h), and what it was cast from where the layer gave 16 bits (4 h); or before a last norm that in float32, unless it
-        is (4 h).
+        transformers has begun to go back by then. It has the gradient times the adapter's factor (c h); with DoRA this is float32
+        (4 h), and there is a copy for the base (c h) and, where the layer gave 16 bits, the float32 gradient (4 h). Before a last
+        norm there is only the latter.
         """
         work, c, h, w = self.work, self.c, self.h, self.w
         state = w * h if w < 4 and self.shape.norms_before else 0
@@ -165,7 +165,7 @@ class WholeLayer(Layer):
             "adapted": self._block_adapters + self.adapter_of(self._attention[-1]),
         }
         norms = (4 + self._before_scale) * (q + k) if self.shape.query_key_norm != "none" else 0
-        views = c * (q + k) if self.shape.fused else 0
+        views = c * (q + k) if self.shape.fused and not self.repeats_keys else 0
         keys = q if self.repeats_keys else k
         kernel = self.inside(q, k, self.shape.heads)
         parts = 2 * c * (q + 2 * k) if self.work.dora else 0  # what base and adapter gave

@@ -1,11 +1,12 @@
-"""What a recipe asks for and a machine lacks: packages, devices, processes. Number formats are checked where they are decided."""
+"""What a recipe asks for and a machine or a model lacks: packages, devices, processes. Number formats are checked where they are decided."""
 
 from collections.abc import Iterator
 
 from xtune.errors import Problem
 from xtune.hardware import Hardware, Launch
-from xtune.memory import Workload
+from xtune.memory import ModelShape, Workload
 from xtune.recipe import QLoRA, Recipe
+from xtune.recipe.method import LowRank
 from xtune.recipe.models import SUBSPACE_OPTIMIZERS
 
 BITSANDBYTES_COMMAND = "pip install bitsandbytes"
@@ -18,6 +19,22 @@ def check_machine(recipe: Recipe, hardware: Hardware, launch: Launch) -> list[Pr
         *_bitsandbytes_problems(recipe, hardware),
         *_optimizer_problems(recipe, hardware),
         *_extra_problems(recipe, hardware),
+    ]
+
+
+def check_model(recipe: Recipe, shape: ModelShape) -> list[Problem]:
+    """Everything that the recipe asks for and a model of this shape cannot be given."""
+    method = recipe.method
+    if not isinstance(method, LowRank) or not method.dora:
+        return []
+    if not shape.experts or "all-linear" not in method.targets:
+        return []
+    return [
+        Problem(
+            what=f"`method.dora` is true with `method.targets` all-linear on a mixture of {shape.experts} experts",
+            allowed="PEFT 0.21 has no DoRA for experts, which are parameters and no linear layers",
+            advice="set `method.dora` to false, or `method.targets` to [q_proj, k_proj, v_proj, o_proj]",
+        )
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from xtune.errors import Problem, RecipeError
 from xtune.hardware import Hardware, Launch
 from xtune.memory import ModelShape, Workload
-from xtune.plan.checks import check_machine, end_problems, fused_problem
+from xtune.plan.checks import check_machine, check_model, end_problems, fused_problem
 from xtune.plan.fit import Fit, Limits, budget_bytes, fit, longest
 from xtune.plan.precision import Precision, decide_attention, decide_precision, has_flash
 from xtune.plan.techniques import can_be_fused, has_frozen_tables
@@ -51,7 +51,7 @@ def ask(
     problems: list[Problem] = []
     formats = decide_precision(recipe, hardware, problems)
     attention = decide_attention(recipe, hardware, shape, formats.compute.value, problems)
-    problems += check_machine(recipe, hardware, launch)
+    problems += [*check_machine(recipe, hardware, launch), *check_model(recipe, shape)]
     if problems:
         raise RecipeError(problems)
     packing = _packing(recipe)
