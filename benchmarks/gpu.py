@@ -14,6 +14,7 @@ cell. What is missing here (bitsandbytes, Liger, Unsloth) leaves its cells out, 
 
 import argparse
 import contextlib
+import importlib.util
 import json
 import os
 import select
@@ -240,16 +241,24 @@ def _missing(cell: Cell) -> str | None:
         "pytorch-optimizer": optimizer.startswith(("galore", "apollo")),
     }
     for name, wanted in needed.items():
-        if wanted and _version(name) is None:
+        if wanted and not _is_here(name):
             return f"{name} is not installed"
     return None
 
 
+def _is_here(name: str) -> bool:
+    """Whether a package can be imported, installed or only lying on the path; nothing is imported to find out."""
+    return importlib.util.find_spec(name.replace("-", "_")) is not None
+
+
 def _version(name: str) -> str | None:
+    """Of a package that can be imported; one without the records of an installation has an unknown one."""
+    if not _is_here(name):
+        return None
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
-        return None
+        return "(version not recorded)"
 
 
 def machine(device: str) -> dict[str, Any]:

@@ -9,7 +9,8 @@ of its own; every text is compared with all kept before it. The reference is tim
 and multiplied by the number of pairs, in both forms in which the older tools loop over a pool:
 
 - `score`: `RougeScorer.score(a, b)` for each pair, which cuts both texts anew, as self-instruct has it. The filter cuts
-  its texts too, so the goal is about this one, with the very tokenizer that the filter has.
+  its texts too, so the goal is about this one, with `xtune.text.tokenizer`, which gives the filter's tokens. Tokenising alone is timed with it as well,
+  text by text; the filter cuts many at once.
 - `_score_lcs`: the texts were cut before, as Alpaca has it. Given against the whole filter and against it less tokenising.
 
 Texts are cut while those before them are searched for, and these are searched for on all cores the process may run on. So

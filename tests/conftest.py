@@ -3,8 +3,10 @@
 import json
 import os
 import random
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from threading import current_thread, main_thread
 
 import hypothesis
 import pytest
@@ -24,6 +26,15 @@ if any(name.lower().endswith("_proxy") for name in os.environ):
         os.environ.get("no_proxy") or os.environ.get("NO_PROXY", ""),
     ]
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(filter(None, nearby))
+
+# a shell ignores SIGINT for a job in the background, as nohup does SIGHUP, and processes hand that on; one that has a handler
+# starts its children without it
+for number, handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, lambda *_: None),
+):
+    if signal.getsignal(number) is signal.SIG_IGN and current_thread() is main_thread():
+        signal.signal(number, handler)
 
 # the same examples everywhere, however slow the machine; `--hypothesis-profile explore` tries others each time
 hypothesis.settings.register_profile(

@@ -41,8 +41,10 @@ LLAMA_2_7B = ModelShape.from_config(
 
 
 def make_config(model_type: str, **fields: Any) -> Any:
-    from transformers import AutoConfig
+    from transformers import CONFIG_MAPPING, AutoConfig
 
+    if model_type not in CONFIG_MAPPING:
+        pytest.skip(f"this transformers has no {model_type} (5.23 has every family)")
     if model_type == "qwen3_moe":
         fields = {"num_experts": 4, "moe_intermediate_size": 48, **fields}
     if model_type == "mixtral":

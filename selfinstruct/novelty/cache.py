@@ -24,6 +24,7 @@ import numpy as np
 
 from selfinstruct.novelty.compare import decide
 from selfinstruct.novelty.compiled import CompiledNearest
+from selfinstruct.novelty.cutting import cut_nothing
 from selfinstruct.novelty.resident import let_go_of_code
 from selfinstruct.novelty.words import LEAST_SLOTS, CompiledVocabulary
 
@@ -116,6 +117,7 @@ def exercise() -> None:
     vocabulary = CompiledVocabulary()
     words = [f"w{number}" for number in range(LEAST_SLOTS)]  # so many that its table grows
     vocabulary.numbers_of([vocabulary.packed([words], len(words))], len(words))
+    cut_nothing()
 
 
 def _folder() -> Path | None:

@@ -21,7 +21,7 @@ import numpy as np
 
 from selfinstruct.novelty.search import Found, Longs, Nearest, fastest_nearest
 from selfinstruct.novelty.turns import SHORT_TURNS
-from xtune.text import tokenizer
+from xtune.text import tokenizer, tokenizer_name
 
 _TEXTS_AT_ONCE = 16_384
 """Texts handed to the compiled search together: enough that calling it costs nothing."""
@@ -30,7 +30,7 @@ _TEXTS_FIRST = 2048
 """The first texts handed over, and so many more each time: the search begins soon, and cutting stays ahead of it."""
 
 _TEXTS_PACKED = 128
-"""Texts whose tokens are held as strings at a time: so few that these stay in the cache until they are packed."""
+"""Texts cut at a time: so few that their tokens, where these are strings, stay in the cache until they are packed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +78,7 @@ class NoveltyPool:
         self._tokenize = tokenizer(language)
         search = nearest or fastest_nearest()
         self._vocabulary = search.vocabulary()
+        self._cutter = search.vocabulary.cutter(tokenizer_name(language))
         self._pool = search(threshold, keep_ties)
 
     def __len__(self) -> int:
@@ -125,10 +126,15 @@ class NoveltyPool:
     def _cut(self, batch: Sequence[str]) -> tuple[list[Any], Longs]:
         """The texts as the vocabulary packs them, some at a time, and how many tokens each has."""
         starts = range(0, len(batch), _TEXTS_PACKED)
-        some = (batch[start : start + _TEXTS_PACKED] for start in starts)
-        parts = [self._packed([self._tokenize(text) for text in texts]) for texts in some]
+        parts = [self._cut_some(batch[start : start + _TEXTS_PACKED]) for start in starts]
+        if self._cutter and len(batch) >= _TEXTS_FIRST:
+            self._cutter.rest()
         pieces, lengths = zip(*parts, strict=True)
         return list(pieces), np.concatenate(lengths)
+
+    def _cut_some(self, texts: Sequence[str]) -> tuple[Any, Longs]:
+        cut = self._cutter(texts) if self._cutter else None
+        return cut or self._packed([self._tokenize(text) for text in texts])
 
     def _packed(self, texts: Sequence[Sequence[str]]) -> tuple[Any, Longs]:
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))

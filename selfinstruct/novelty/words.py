@@ -11,7 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from selfinstruct.novelty.compiling import compiled, inlined
+from selfinstruct.novelty.cutting import cutter_for
 from selfinstruct.novelty.search import Bytes, Ints, Longs, Words
+from selfinstruct.novelty.vocabulary import Cutter
 
 _END = 10
 """A line feed."""
@@ -50,6 +52,11 @@ class CompiledVocabulary:
 
     def __len__(self) -> int:
         return self._size
+
+    @staticmethod
+    def cutter(name: str) -> Cutter | None:
+        """What cuts and packs texts with no string for any token; see `Vocabulary.cutter`."""
+        return cutter_for(name)
 
     def packed(self, texts: Sequence[Sequence[str]], tokens: int) -> bytes:
         """The tokens in UTF-8, with a line feed behind each; other bytes for other tokens."""

@@ -74,9 +74,9 @@ def _json_text(text: str) -> str | None:
     return None
 
 
-_PYTHON_KEY = regex.compile(r"[{,]\s*+'(?P<key>[^'\\\n]{1,40})'\s*+:")
+_PYTHON_KEY = regex.compile(r"[{,]\s*+(?:'[^'\\\n]{1,40}'|“[^“”\n]{1,40}”)\s*+:")
 _PYTHON = regex.compile(
-    r"(?P<text>'(?:[^'\\\n]++|\\.)*+'|\"(?:[^\"\\\n]++|\\.)*+\")|\b(?P<name>None|True|False)\b"
+    r"(?P<text>“[^“”]*+”|'(?:[^'\\\n]++|\\.)*+'|\"(?:[^\"\\\n]++|\\.)*+\")|\b(?P<name>None|True|False)\b"
 )
 _ASSIGNED = regex.compile(
     r"(?P<before>(?:[^\[{\n]*+\n)*+[^\S\n]*+)(?:(?:const|let|var)[^\S\n]+)?\w{1,30}[^\S\n]*=\s*(?=[\[{])"
@@ -87,7 +87,7 @@ _NAMES = {"None": "null", "True": "true", "False": "false"}
 
 
 def _as_json(text: str) -> str:
-    """Python's lists and dictionaries as JSON: texts between single quotation marks, None, True, False."""
+    """Python's lists and dictionaries as JSON: texts between single or curly quotation marks, None, True, False."""
     return str(_PYTHON.sub(_token, text))
 
 

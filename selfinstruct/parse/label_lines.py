@@ -10,7 +10,7 @@ import regex
 
 from selfinstruct.labels import Part, folded, is_weak, label_of, languages, words_for
 
-TASK = "Task|Tarea|Aufgabe|Tâche|Tarefa|Tugas|Задание|Задача|タスク|과제|งาน"
+TASK = "Task|Tarea|Aufgabe|Tâche|Tarefa|Tugas|Задание|Задача|タスク|課題|과제|งานที่|งาน"
 """What may stand before a label's number."""
 
 _LABEL_LINE = regex.compile(
@@ -25,6 +25,7 @@ _LABEL_LINE = regex.compile(
     + r""")[^\S\n]*+)?
        (?:\p{Nd}{1,6}[.)][^\S\n]++(?=\p{Nd}))?+  # the number that the prompt had written, again
        [#№(（]?(?P<number>\p{Nd}{1,6}|[①-⑳])(?:[.-]\p{Nd}|[ ]?[(（]?[a-c](?=[.):）]))?+[^\S\n]*+\\?(?:[.):．）、。:：،٫・\-–—)\]】][.)]?)?+[^\S\n]*+|[(]?[a-c][.)][^\S\n]++)?
+    (?:\p{So}\ufe0f?[^\S\n]*+)?
     (?P<bold_after>(?:[*_]{1,3}[^\S\n]*+|`)?)
     (?P<bracket_after>[【\[［〔「『〈<]?)
     (?P<word>[\p{L}\p{M}][\p{L}\p{M}'’_]*+(?:[ \u00a0][\p{L}\p{M}'’_]++){0,3}?)

@@ -17,8 +17,9 @@ from selfinstruct.labels import Part
 from selfinstruct.parse.label_lines import TASK, Label, labels_of, value_of
 
 _FENCE = regex.compile(r"[^\S\n]*+(`{3,}|~{3,})(?P<info>[^`\n]*)$")
+_EXAMPLE = "Example|Ejemplo|Beispiel|Exemple|Exemplo|Contoh|Ví dụ|Пример|例|예시|ตัวอย่าง|مثال"
 _SEPARATOR = regex.compile(
-    rf"[^\S\n]*+(?:[#*_=\-–—~]{{3,}}|[*_#\s]*(?:(?:{TASK}|Nhiệm vụ|المهمة)?\s*[#№]?\p{{Nd}}{{1,6}}\s*[.):．）、:：]?)[*_\s]*|[-–•+][^\S\n]+[*_]*(?:{TASK})\s*[#№]?\p{{Nd}}{{1,6}}\s*[.):：]?[*_\s]*)$",
+    rf"[^\S\n]*+(?:[#*_=\-–—~]{{3,}}|[*_#\s]*(?:(?:{TASK}|Nhiệm vụ|المهمة|{_EXAMPLE})?\s*[#№]?\p{{Nd}}{{1,6}}\s*[.):．）、:：]?)[*_\s]*|[-–•+][^\S\n]+[*_]*(?:{TASK})\s*[#№]?\p{{Nd}}{{1,6}}\s*[.):：]?[*_\s]*)$",
     flags=regex.IGNORECASE,
 )
 

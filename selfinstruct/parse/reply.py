@@ -48,6 +48,8 @@ def parse_reply(
             instruction's text; None looks at the reply.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff")
+    if "\u20e3" in text:
+        text = _KEYCAPS.sub(_plain_number, text)
     if not text.strip():
         return Parsed(tasks=(), dropped=(Dropped(reason="no_task", detail="the reply is empty"),))
     reasoning, text = _after_reasoning(text)
@@ -65,6 +67,20 @@ def parse_reply(
         tasks=tuple(item for item in tasks if isinstance(item, Task)),
         dropped=(*reasoning, *dropped, *(item for item in tasks if isinstance(item, Dropped))),
     )
+
+
+_KEYCAPS = regex.compile(
+    r"^(?P<before>[^\S\n]*+[#*_]*+[^\S\n]*+)(?P<keys>(?:[0-9]\ufe0f?\u20e3)++)(?P<after>[^\S\n]*+[*_]*+(?P<word>\p{L}[\p{L}\p{M} ]{0,30}?)[^\S\n]?[*_]*+[:：])",
+    flags=regex.MULTILINE,
+)
+"""A number of keys, "1\ufe0f\u20e34\ufe0f\u20e3", before what may be a label; elsewhere such keys are text."""
+
+
+def _plain_number(found: "regex.Match[str]") -> str:
+    if label_of(found["word"].strip()) is None:
+        return str(found[0])
+    digits = "".join(filter(str.isdecimal, found["keys"]))
+    return f"{found['before']}{digits}.{found['after']}"
 
 
 def _after_reasoning(text: str) -> tuple[list[Dropped], str]:

@@ -1,4 +1,4 @@
-"""Writes labels with another sign behind their word, `Instruction = ...` or `4 | Instruction | ...`, as usual ones; it finds no tasks.
+"""Writes labels with another sign behind their word, `Instruction = ...`, `4 | Instruction | ...` or `Instruction — ...`, as usual ones; it finds no tasks.
 
 A sign counts only if a reply names instructions and outputs with it; all else in the reply stays as it is.
 """
@@ -24,6 +24,10 @@ _BAR = regex.compile(
     rf"\s*\|?\s*(?:{_NUMBER}\s*\|)?\s*{_WORD}\s*[:：]?\s*\|\s*(?P<rest>(?:[^|\\\n]++|\\.)*+)\|?\s*",
     flags=regex.IGNORECASE,
 )
+_DASH = regex.compile(
+    rf"\s*(?:[-*•]\s+)?[*_]{{0,3}}(?:{_NUMBER}\s*)?{_WORD}\s+[-–—→]\s+(?P<rest>[^\n]*)",
+    flags=regex.IGNORECASE,
+)
 _RULE = regex.compile(r"\s*\|?[\s:|-]*-{2,}[\s:|-]*|\s*\[\[?[\w.-]{1,40}\]\]?\s*|\s*[=*_-]{3,}\s*")
 """The line under a table's head, TOML's `[[task]]`, a rule between tasks."""
 
@@ -43,7 +47,7 @@ class _Found(NamedTuple):
 def plain_signs(text: str) -> str | None:
     """The reply with its labels in the usual form; None where none has such a sign."""
     lines = text.split("\n")
-    for sign, pattern in (("=", _EQUAL), ("|", _BAR)):
+    for sign, pattern in (("=", _EQUAL), ("|", _BAR), *((dash, _DASH) for dash in "—–-→")):
         if sign not in text:
             continue
         found = _labels(lines, sign, pattern)

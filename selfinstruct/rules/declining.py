@@ -12,15 +12,23 @@ from dataclasses import dataclass
 class Grammar:
     """The patterns of one language; each text holds alternatives."""
 
+    first: str
+    """The first person, not followed by what it likes or thinks."""
+
+    negative: str
+    """Words that deny. One beside the first person is a refusal, where an answer is not to speak in somebody's voice."""
+
     assistant: tuple[str, ...]
     """What hardly anyone but an assistant says, in any text: remit, competence, what was not sent, one's data, content one refuses."""
 
     speaker: tuple[str, ...]
-    """What is a refusal only where an answer is not to speak in somebody's voice: any denial, regret or reluctance of the first person."""
+    """What is a refusal only where an answer is not to speak in somebody's voice: regret, reluctance, and denials whose verb has the person in its ending."""
 
 
 LATIN: Mapping[str, Grammar] = {
     "en": Grammar(
+        first=r"\b(?:I|me|my|mine|myself)\b(?![^.!?\n]{0,14} (?:think|believe|like|love|liked|loved|prefer|recommend|suggest|choose|agree|hope|mean|favou?r|enjoy|want|wish|favou?rite))",
+        negative=r"\b(?:no|not|\w+n't|none|nothing|never|neither|nor|cannot|hardly|unable|impossible)\b",
         assistant=(
             r"\b(?:outside|beyond|not within|exceeds?|past|out of) (?:of )?(?:(?:the )?(?:scope|range|bounds|limits|realm|area) of )?(?:my|our|its|this (?:assistant|model|system)'s) (?:\w+ ){0,2}?(?:abilit|capabilit|competen|expertise|remit|purview|programming|skill ?set)\w*",
             r"\b(?:outside|beyond|more than|exceeds?|out of) (?:of )?(?:what|anything) (?:I|we|an? (?:AI|assistant|(?:language )?model|chatbot|bot|program)|this (?:assistant|model|system)) (?:can|could|am able to|'m able to|are able to|is able to|may) (?:do|offer|judge|assess|provide|help|assist|handle|determine|process|give|answer|evaluate|discuss|advise)\b",
@@ -44,6 +52,8 @@ LATIN: Mapping[str, Grammar] = {
         ),
     ),
     "es": Grammar(
+        first=r"\b(?:yo|me|mí|mi|mis|conmigo|mío|mía)\b(?![^.!?\n]{0,14} (?:gusta|gustan|gustaría|encanta|encantaría|parece|interesa|favorit|opinión|consejo))",
+        negative=r"\b(?:no|ni|nunca|jamás|nada|nadie|ningun[oa]s?|ningún|tampoco|imposible)\b",
         assistant=(
             r"\b(?:fuera de|más allá de|excede|exceden|supera|superan|sobrepasa|rebasa|escapa a|escapan a|no entra en|no está entre|no forma parte de) (?:el ámbito de |los límites de )?(?:mis|mi|nuestras|nuestra|sus) (?:\w+ )?(?:alcance|capacidad|competencia|funci|habilidad|facultad|posibilidad|cometido|atribuci|especialidad)\w*",
             r"\b(?:lo que|más de lo que) (?:yo |un |una |este |esta )?(?:asistente |modelo |IA |programa |chatbot |sistema )?(?:puedo|puede|podría|soy capaz de|es capaz de) (?:hacer|valorar|juzgar|ofrecer|evaluar|responder|determinar|aconsejar|proporcionar|tratar)\b(?<=(?:supera|excede|allá de|fuera de|rebasa|escapa a|sobrepasa|asistente|modelo|sistema)\b[^.!?\n]{0,40})",
@@ -66,6 +76,8 @@ LATIN: Mapping[str, Grammar] = {
         ),
     ),
     "fr": Grammar(
+        first=r"\b(?:je|moi|mon|ma|mes|mien|mienne)\b(?![^.!?\n]{0,14} (?:pense|crois|préfère|aime|adore|trouve|recommande|conseille|suis d'accord|plat|avis))|\b[jm]'(?!aime|adore|apprécie)",
+        negative=r"\b(?:ne|pas|aucune?|rien|jamais|ni|impossible)\b|\bn'",
         assistant=(
             r"\b(?:hors de|en dehors de|au-delà de|dépasse(?:nt)?|excède(?:nt)?|outrepasse(?:nt)?|sort(?:ent)? de|n'entrent? pas dans|ne fai(?:t|sait|sant|ont)? pas partie de|ne relèvent? pas de) (?:le (?:champ|cadre|domaine) de )?(?:mes|mon|ma|nos|notre) (?:\w+ )?(?:capacité|compétence|ressort|attribution|domaine|champ|fonction|aptitude|possibilité|expertise|mission)\w*|\bn'est pas de (?:mon|ma|notre) (?:ressort|compétence|domaine)",
             r"\b(?:dépasse(?:nt)?|au-delà de|hors de|excède(?:nt)?)\b[^.!?\n]{0,6}\bce (?:que|qu'|qu'une?) ?(?:je |une? |ce |cet |l')?(?:assistant |modèle |IA |programme |chatbot |système )?(?:peux|puis|peut|suis|est|saurais|saurait)\b",
@@ -88,6 +100,8 @@ LATIN: Mapping[str, Grammar] = {
         ),
     ),
     "de": Grammar(
+        first=r"\b(?:ich|mir|mich|mein(?:e|er|en|em|es)?)\b(?![^.!?\n]{0,14} (?:glaube|denke|finde|mag|liebe|empfehle|rate|bevorzuge|hoffe|meine|Lieblings))",
+        negative=r"\b(?:nicht|kein(?:e|en|er|em|es)?|nichts|nie|niemals|fehlt|weder|unmöglich)\b",
         assistant=(
             r"\b(?:außerhalb|jenseits|übersteigt|übersteigen|überschreitet|sprengt|geht über|gehört nicht zu|gehören nicht zu|fällt nicht in|liegt nicht in)\b[^.!?\n]{0,6}\b(?:meine[nrsm]?|unsere[nrsm]?|des Rahmens meine[rs]) (?:\w+ )?(?:Fähigkeit|Möglichkeit|Kompetenz|Zuständigkeit|Aufgabe|Befugnis|Fachgebiet|Rahmen|Funktion|Bereich|Können|Leistungsumfang)\w*",
             r"\b(?:außerhalb dessen|jenseits dessen|übersteigt(?: das)?|mehr als das|geht über das hinaus|über das hinaus),? was (?:ich|wir|eine?|dieser?|dieses) ?(?:\w+ )?(?:\w*[Aa]ssistent|\w*[Mm]odell|KI|Chatbot|Programm|System)?\w* ?(?:\w+ )?(?:kann|darf|vermag|können|leisten|beurteilen|einschätzen|beantworten)\b",
@@ -110,6 +124,8 @@ LATIN: Mapping[str, Grammar] = {
         ),
     ),
     "pt": Grammar(
+        first=r"\b(?:eu|me|mim|comigo|meu|minha|meus|minhas)\b(?![^.!?\n]{0,14} (?:gosto|adoro|acho|penso|prefiro|recomendo|favorit|opinião|conselho))",
+        negative=r"\b(?:não|nem|nunca|jamais|nada|ninguém|nenhuma?|algum|tampouco|impossível)\b",
         assistant=(
             r"\b(?:fora d[aeo]s?|além d[aeo]s?|excede(?:m)?|supera(?:m)?|ultrapassa(?:m)?|foge(?:m)? (?:a|à|ao|às|aos|d[aeo]s?)|escapa(?:m)? (?:a|à|ao|às|aos)|não faz parte d[aeo]s?|não está entre) ?(?:(?:o )?(?:âmbito|escopo|alcance|limite) d[aeo]s? )?(?:minhas?|meus?|nossas?|nossos?) (?:\w+ )?(?:alcance|capacidade|competência|função|funções|habilidade|atribuiç|escopo|limitaç|especialidade|possibilidade|área)\w*",
             r"\b(?:ultrapassa|excede|supera|além do|fora do|mais do)\b[^.!?\n]{0,4}\b(?:o )?que (?:eu |um |uma |este |esta )?(?:assistente |modelo |IA |programa |chatbot |sistema )?(?:posso|pode|consigo|consegue|poderia|sou capaz)\b",
@@ -132,6 +148,8 @@ LATIN: Mapping[str, Grammar] = {
         ),
     ),
     "id": Grammar(
+        first=r"\b(?:saya|aku)\b(?![^.!?\n]{0,14} (?:suka|pikir|rasa|percaya|setuju|sarankan|lebih suka|ingin))",
+        negative=r"\b(?:tidak|belum|tak|bukan|mustahil)\b",
         assistant=(
             r"\b(?:di luar|melampaui|melebihi|bukan bagian dari|tidak termasuk(?: dalam)?) (?:batas |lingkup |cakupan |jangkauan )?(?:kemampuan|kapasitas|kewenangan|wewenang|keahlian|kompetensi|lingkup|fungsi|tugas|kapabilitas|bidang)\w*(?: \w+)? (?:saya|kami|ini|asisten)\b|\b(?:di luar|melampaui|melebihi) (?:apa )?(?:yang )?(?:bisa|dapat|mampu) (?:saya|kami|sebuah asisten|asisten|model|di\w+)",
             r"\b(?:melampaui|melebihi|di luar) (?:apa yang|hal yang|yang) (?:bisa|dapat|mampu|boleh) (?:saya |di)?\w+",
@@ -153,6 +171,8 @@ LATIN: Mapping[str, Grammar] = {
         ),
     ),
     "vi": Grammar(
+        first=r"\b(?:tôi|chúng tôi)\b(?![^.!?\n]{0,14} (?:thích|nghĩ|tin|đồng ý|khuyên|yêu|cho rằng|muốn))",
+        negative=r"\b(?:không|chưa|chẳng|chả)\b",
         assistant=(
             r"\b(?:ngoài|nằm ngoài|vượt quá|vượt ngoài|vượt khỏi|quá|không thuộc|không nằm trong) (?:tầm |phạm vi |giới hạn )?(?:khả năng|năng lực|thẩm quyền|chuyên môn|chức năng|nhiệm vụ|phạm vi)\b[^.!?\n]{0,16}\b(?:tôi|mình|chúng tôi|trợ lý|mô hình)\b|\b(?:vượt quá|vượt ngoài|ngoài|nằm ngoài) (?:những )?(?:gì|điều|thứ)(?: mà)?(?: một)? (?:tôi|mình|chúng tôi|trợ lý|mô hình|AI|chatbot)\b",
             r"\b(?:tôi|mình) (?:không|chưa) (?:đủ|có|phải|được)[^.!?\n]{0,6}(?:thẩm quyền|tư cách|trình độ|chuyên môn|điều kiện|năng lực|chuyên gia|người)\b[^.!?\n]{0,20}\b(?:tư vấn|khuyên|đánh giá|nhận xét|chẩn đoán|nói|trả lời|dự đoán|đưa ra)",

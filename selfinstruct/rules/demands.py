@@ -49,7 +49,9 @@ def refusal(task: Task, language: str, settings: RuleSettings) -> str | None:  #
     if not found:
         if task.input:
             return None
-        found = next((one for one in _denying(main)(opening) if one.start() <= end), None)
+        # what it quotes, others say
+        spoken = _SPOKEN.sub(" ", opening)
+        found = next((one for one in _denying(main)(spoken) if one.start() <= end), None)
         if not found or _speaks(task.instruction, main):
             return None
     asked = _plain(f"{task.instruction}\n{task.input}")

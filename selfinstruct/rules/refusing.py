@@ -79,7 +79,12 @@ def denying(language: str) -> str:
         return ""
     # what Japanese and Korean say of an inability does not tell whose it is
     unable = [] if words.verb_last else [f"{_IMPERSONAL}(?:{words.unable})"]
-    return "|".join((*unable, *DECLINING[language].speaker))
+    grammar = DECLINING[language]
+    denied = (
+        f"(?:{grammar.first}){_GAP}{{0,16}}(?:{grammar.negative})",
+        f"(?:{grammar.negative}){_GAP}{{0,36}}(?:{grammar.first})",
+    )
+    return "|".join((*unable, *grammar.speaker, *denied))
 
 
 _IMPERSONAL = r"(?!no es posible|não é possível|é impossível)"

@@ -163,11 +163,21 @@ def test_what_is_left_when_time_is_up_is_recorded_as_not_run() -> None:
 def test_a_missing_package_leaves_its_cells_out_and_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(gpu, "_version", lambda _: None)
+    monkeypatch.setattr(gpu, "_is_here", lambda _: False)
     missing = {each.name: gpu._missing(each) for each in CELLS if each.table == "techniques"}
     assert missing["QLoRA, nothing"] == "bitsandbytes is not installed"
     assert missing["full, GaLore"] == "pytorch-optimizer is not installed"
     assert missing["full"] is None
+
+
+def test_a_package_that_only_lies_on_the_path_is_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A copied folder has no records of an installation, and can be imported all the same."""
+    (tmp_path / "copied_package.py").write_text("", encoding="utf-8")
+    assert gpu._version("copied-package") is None
+    monkeypatch.syspath_prepend(tmp_path)
+    assert gpu._version("copied-package") == "(version not recorded)"
 
 
 @pytest.mark.parametrize("words", [["--tables", "goals,speeds"], ["--device", "tpu"]])

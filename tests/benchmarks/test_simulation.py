@@ -43,7 +43,10 @@ def qlora(**fields: Any) -> Workload:
 def profiled_peak(run: Any) -> int:
     """Most bytes that torch's CPU allocator had out at one time while it ran, by the profiler's record of every call."""
     activities = [torch.profiler.ProfilerActivity.CPU]
-    with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
+    # torch 2.11 warns unless events are to be kept
+    with torch.profiler.profile(
+        activities=activities, profile_memory=True, acc_events=True
+    ) as profile:
         run()
     events = profile.profiler.kineto_results.events()
     memory = sorted(

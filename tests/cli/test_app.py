@@ -300,7 +300,8 @@ def test_any_text_can_be_printed_where_the_locale_knows_only_ascii(tmp_path: Pat
     assert done.stdout == b"model: \\u65e5\\u672c\n"
 
 
-def test_closed_and_full_outputs_end_in_words(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # empty is as if it were not set
+def test_closed_and_full_outputs_end_in_words(unbuffered: str, tmp_path: Path) -> None:
     missing = tmp_path / "none.yaml"
     for command, code, words in (
         (f"check {missing} >&-", 2, "There is no file"),
@@ -313,6 +314,7 @@ def test_closed_and_full_outputs_end_in_words(tmp_path: Path) -> None:
             capture_output=True,
             text=True,
             check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
         )
         assert done.returncode == code, done.stderr
         assert words in done.stderr

@@ -11,17 +11,22 @@ from typing import Any
 
 import pytest
 import torch
+from pretend_cuda import environment as environment_of
 
 from benchmarks import gpu_worker
 from benchmarks.gpu import _missing
 from benchmarks.gpu_cells import Cell, all_cells
+
+PRETENDED = os.environ.get("XTUNE_GPU_TESTS") == "pretend"
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning"),
 ]
 
-CELLS = {each.name: each for each in all_cells(full_depth=False) if each.table == "techniques"}
+ALL = all_cells(full_depth=False)
+CELLS = {each.name: each for each in ALL if each.table == "techniques"}
+GOALS = {each.name: each for each in ALL if each.table == "goals"}
 PLAIN = {True: "QLoRA, nothing", False: "full"}
 OTHER_NUMBERS = {
     "QLoRA, head nf4": 2e-2, "QLoRA, head int8": 1e-2, "full, GaLore": 0.2, "full, APOLLO": 0.2,
@@ -54,6 +59,15 @@ def test_a_technique_gives_the_losses_of_none(
     assert found["outcome"] == "ok", found["detail"]
     expected = plain_losses(bool(cell.rank), gpu.type)
     assert found["losses"] == pytest.approx(expected, abs=OTHER_NUMBERS.get(name, 5e-3))
+
+
+@pytest.mark.parametrize("name", GOALS)
+def test_what_is_planned_for_eight_gigabytes_trains(
+    name: str, gpu: torch.device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XTUNE_CACHE", str(tmp_path / "cache"))
+    found = run(GOALS[name], gpu, tmp_path, tiny=True)
+    assert found["outcome"] == "ok", found["detail"]
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -149,7 +163,7 @@ def test_layer_by_layer_loading_gives_transformers_own_tensors_and_a_peak_near_t
     from xtune.recipe import QLoRA
     from xtune.recipe.models import Model
 
-    hidden, wide = (2048, 5504) if gpu.type == "cuda" else (64, 128)
+    hidden, wide = (2048, 5504) if gpu.type == "cuda" and not PRETENDED else (256, 704)
     fields = {
         "model_type": "llama", "vocab_size": 512, "hidden_size": hidden, "intermediate_size": wide,
         "num_hidden_layers": 6, "num_attention_heads": 16, "num_key_value_heads": 16,
@@ -220,7 +234,8 @@ def test_a_streamed_run_that_is_killed_goes_on_to_the_losses_of_one_that_is_not(
         ]  # fmt: skip
         return [sys.executable, "-m", "xtune", "train", "quickstart", *changes, *more]
 
-    environment = {**os.environ, "XTUNE_DEVICE": gpu.type}
+    races = tmp_path / "races"
+    environment = {**(environment_of(races) if PRETENDED else os.environ), "XTUNE_DEVICE": gpu.type}
     quiet: dict[str, Any] = {
         "stdout": subprocess.DEVNULL,
         "stderr": subprocess.DEVNULL,
@@ -235,5 +250,6 @@ def test_a_streamed_run_that_is_killed_goes_on_to_the_losses_of_one_that_is_not(
         os.kill(child.pid, signal.SIGKILL)
     child.wait()
     subprocess.run(command(killed, "--resume"), check=True, **quiet)
+    assert not races.exists(), races.read_text(encoding="utf-8")
     # flash attention's backward pass adds up in any order
     assert losses(killed) == pytest.approx(losses(straight), rel=1e-3)

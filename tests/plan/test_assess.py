@@ -8,7 +8,7 @@ from machines import CPU, LLAMA_7B, gpu, make_recipe
 from xtune.errors import HardwareError
 from xtune.memory import GIB, ModelShape, Workload
 from xtune.plan.advice import STEP_TOKENS
-from xtune.plan.assess import assess
+from xtune.plan.assess import Assessment, assess
 from xtune.plan.cards import Card, cards, find_card, read_size
 from xtune.plan.resolve import decide
 from xtune.plan.speed import EFFICIENCY, seconds, tokens_per_second
@@ -55,6 +55,18 @@ def test_a_lack_of_host_memory_is_said() -> None:
     assert found.host_bytes > 37 * GIB
     assert "of host memory (computed), and 28.80 GiB are there for it" in found.shortage
     assert f"What is short: {found.shortage}." in str(found)
+
+
+def test_another_method_is_offered_before_rows_of_less_than_half() -> None:
+    """On 14 GiB, 13 of them the weights of 7 billion parameters; a compiled model's layers are left whole and where they are."""
+
+    def asked(tokens: int) -> Assessment:
+        recipe = make_recipe("lora", data__max_tokens=tokens, train__compile=True)
+        return assess(recipe, gpu(14), LLAMA_7B)
+
+    most = asked(512).longest_tokens
+    assert f"`data.max_tokens={most}`" in asked(2 * most).advice
+    assert "`method=qlora`" in asked(2 * most + 64).advice
 
 
 def test_lengths_beyond_the_models_positions_are_remarked_on_and_not_refused() -> None:

@@ -186,3 +186,28 @@ def test_loss_chunk_keeps_float32_logits_at_256_mib() -> None:
     assert chunk == 2048  # 2,048 tokens of 32,000 floats are 250 MiB; the next power of two is 500
     asked = make_recipe(memory__loss_chunk_tokens=7)
     assert resolve(asked, CPU, DEMO).loss_chunk_tokens.value == 7
+
+
+@pytest.mark.parametrize(
+    ("method", "memory", "part"),
+    [
+        ({"new_tokens": ["<x>"]}, {"embeddings": "host"}, "`memory.embeddings` is host; the recipe trains"),
+        ({"modules_to_save": ["lm_head"]}, {"head": "host"}, "`memory.head` is host; the recipe trains"),
+        ({"targets": ["q_proj", "lm_head"]}, {"head": "nf4"}, "`memory.head` is nf4; the recipe trains"),
+        ({}, {"head": "host", "embeddings": "device"}, "are one matrix"),
+        ({}, {"head": "device", "embeddings": "host"}, "are one matrix"),
+    ],
+)  # fmt: skip
+def test_ends_that_cannot_be_put_aside_are_refused_before_anything_is_loaded(
+    method: dict[str, list[str]], memory: dict[str, str], part: str
+) -> None:
+    """DEMO's embedding and head are one matrix."""
+    recipe = make_recipe({"type": "lora", **method}, memory=memory)
+    with pytest.raises(RecipeError, match=part):
+        resolve(recipe, gpu(80), DEMO)
+
+
+@pytest.mark.parametrize("memory", [{"head": "host"}, {"embeddings": "host"}])
+def test_one_end_of_one_matrix_takes_the_other_with_it(memory: dict[str, str]) -> None:
+    found = values(resolve(make_recipe("lora", memory=memory), gpu(80), DEMO))
+    assert (found["embeddings"], found["head"]) == ("host", "host")

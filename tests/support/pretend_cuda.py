@@ -50,6 +50,23 @@ def compiler() -> str | None:
     return shutil.which("g++") if sys.platform == "linux" else None
 
 
+def environment(races: Path, *, limit_bytes: int = 0) -> dict[str, str]:
+    """Variables with which other Python processes, and theirs, have a pretended device.
+
+    Args:
+        races: Where the races found in them are written, a line each; it is not made without one.
+        limit_bytes: What their allocators get as soon as they are limited at all; 0: what they ask for.
+    """
+    here = str(Path(__file__).with_name("pretended_site"))
+    paths = [here, os.environ.get("PYTHONPATH", "")]
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(each for each in paths if each),
+        "XTUNE_PRETENDED_RACES": str(races),
+        "XTUNE_PRETENDED_LIMIT": str(limit_bytes),
+    }
+
+
 def _library() -> Any:
     place = Path(torch.__file__).parent
     text = SOURCE.read_bytes() + torch.__version__.encode()

@@ -126,8 +126,11 @@ def _open_streams() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    with contextlib.suppress(OSError):  # what was to be told is in the message
+    try:
         sys.stdout.flush()
+    except OSError:  # what was to be told is in the message; Python's own last flush would fail again, and exit with 120
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     try:
         say(message, stream=sys.stderr)
     except BrokenPipeError:

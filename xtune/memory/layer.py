@@ -6,7 +6,6 @@ token unless they say otherwise. They follow transformers' layers, PEFT's adapte
 `benchmarks/simulation.py` runs these and holds the formulas to them.
 """
 
-from dataclasses import replace
 from functools import cached_property
 
 from xtune.memory.moments import Moment, dora_moments
@@ -174,8 +173,8 @@ class Layer:
             visits = 2 * self.e * self.h * self.shape.experts_per_token
             return 4 * self.e * m + visits + 12 * self.shape.experts
         product = c * m * min(1, self._read(self._feed_forward[-1:]))
-        if self.work.dora:  # and what base and adapter gave of gate and up
-            return (3 * self.work.given_bytes + 4 * c) * m + product
+        if self.work.dora:  # and what base and adapter gave of each
+            return (3 * self.work.given_bytes + 4 * c) * m + product + 2 * c * self.h
         return 3 * c * m + product
 
     def expanded(self, *linears: Linear) -> int:
@@ -234,25 +233,14 @@ class Layer:
         kept += self.output_copy + self.low_rank + self.feed_forward
         if self.w == 4 and self.shape.norms_before:
             kept += 4 * self.h  # the layer's input, which is no checkpoint here
-        scores = self.pairs * self.shape.heads * (4 + 2 * self.c)
-        fixed = scores if self.work.attention == "eager" else 0
-        return Moment(per_token=kept, fixed=fixed + self.experts + self.factors + self._mask)
+        return Moment(per_token=kept, fixed=self._scores + self.experts + self.factors + self._mask)
 
-    def moments(self) -> tuple[Moment, ...]:
-        """The moments of a whole layer's backward pass, without its input: the first to come first.
-
-        Autocast's copies of what is float32 are there until they are used.
-        """
-        before = self.first_half + self.heads + self.output_copy + self.low_rank + self.after
-        every = (
-            *self._after_feed_forward(before),
-            *self.feed_forward_moments(before),
-            self._between(before),
-            *self._attention_moments(),
-        )
-        return tuple(
-            replace(each, fixed=each.fixed + self._mask + self._cast(each.graded)) for each in every
-        )
+    @property
+    def _scores(self) -> int:
+        """What eager attention keeps for every pair and head."""
+        if self.work.attention != "eager":
+            return 0
+        return self.pairs * self.shape.heads * (4 + 2 * self.c)
 
     def _cast(self, graded: int) -> int:
         work = self.work
@@ -356,37 +344,6 @@ class Layer:
             return 3 * self.shape.experts * self.h * self.shape.expert_intermediate
         return sum(each.weights for each in self._feed_forward)
 
-    def _attention_moments(self) -> tuple[Moment, ...]:
-        """Of attention: queries, keys, values, output and the gradients of all of them, and what the kernel has inside.
-
-        Norms on queries go back with five float32 copies more. Eager attention has, for every pair and head, the gradient of the
-        weights, the weights and the gradient of the scores in float32, and capped scores.
-        """
-        c, q, k, h = self.c, self.q, self.k, self.h
-        kept = self.first_half + self.w * h * (2 if self._scales_residual else 1) + self.low_rank
-        kept += self.aside
-        given = {
-            "graded": self._block_entries + self._attention[-1].weights,
-            "adapted": self._block_adapters + self.adapter_of(self._attention[-1]),
-        }
-        norms = (4 + self._before_scale) * (q + k) if self.shape.query_key_norm != "none" else 0
-        views = c * (q + k) if self.shape.fused else 0
-        keys = q if self.repeats_keys else k
-        kernel = self.inside(q, k, self.shape.heads)
-        both = 4 * c * q + 4 * c * keys + norms + views
-        moments = [Moment(per_token=kept + both + kernel, **given)]
-        if self.work.attention == "eager":
-            scores = self.pairs * self.shape.heads * (12 + c)
-            moments = [Moment(per_token=kept + 3 * c * q + 2 * c * keys, fixed=scores, **given)]
-        if norms:
-            gone = (
-                2 * c * h if self.work.casts_inputs else 0
-            )  # copies of keys' and values' projections
-            out = c * q if self.aside else 0  # what attention gave, which is kept too
-            per_token = kept + out + 2 * h - gone + (24 + self._before_scale) * q + 6 * k
-            moments.append(Moment(per_token=per_token, **given))
-        return tuple(moments)
-
     @cached_property
     def _mask(self) -> int:
         """A mask's copy in the compute type, made for the kernel and kept for its backward pass."""
@@ -398,21 +355,23 @@ class Layer:
         if self.work.attention == "eager":
             windows = 2 if self.shape.sliding_window is not None else 1
             return self.pairs * self.c * windows
-        return self.pairs if self.has_mask else 0
+        # without packs one for all rows
+        shared = self.pairs if self.work.packing else self.work.tokens**2
+        return shared if self.has_mask else 0
 
     def inside(self, query: int, key: int, heads: int) -> int:
         """What the attention kernel has inside, going back.
 
         float32 sums of the queries' gradients and one number a head; where key heads are shared, the gradients of keys and values
         for every query head. The memory-efficient kernel, where flash attention does not run, has the same, and for wide heads
-        float32 sums of the keys' and values' gradients.
+        float32 sums of the keys' and values' gradients, unless these are float32 themselves.
         """
         if self.work.attention == "eager":
             return 0
         width = query // heads
         sums = 4 * heads * (-(-width // 32) * 32 + 1)
         shared = 2 * self.c * query if query != key and not self.repeats_keys else 0
-        if not self.work.flash and width > WIDEST_IN_REGISTERS:
+        if not self.work.flash and width > WIDEST_IN_REGISTERS and self.c < 4:
             shared += 8 * query
         return sums + shared
 

@@ -35,8 +35,10 @@ def _head(shape: ModelShape, work: Workload, tokens: int, casts: int) -> int:
     if work.head_form != "device":
         return casts + _sliced(shape, work, tokens, chunk)
     logits = _logits(shape, work, tokens, chunk)
-    handed_on = _handed_on(shape, work) + (casts if work.frugal else 0)
-    return max(logits + _sums(shape, work) + casts, handed_on)
+    # behind frugal layers autocast is still on, but the head's own copy is gone
+    head = work.compute_bytes * _trained_entries(shape, work)
+    layers = max(0, casts - head) if work.frugal else 0
+    return max(logits + _sums(shape, work) + casts, _handed_on(shape, work) + layers)
 
 
 def _logits(shape: ModelShape, work: Workload, tokens: int, chunk: int) -> int:

@@ -34,10 +34,10 @@ def dora_moments(shape: ModelShape, work: Workload, again: int, back: int) -> tu
     """Of a feed-forward block with DoRA, whose magnitudes turn what linear layers give into float32.
 
     A linear layer keeps what it gives (g), what base and adapter gave of it (2 c), and gives the sum of both and of three
-    float32 products with magnitudes (12). In the forward pass that is run again most exists when the last layer makes its
-    matrices, beside gate, activation, up and product (4 g + 4 c) and, beside an unquantised base, a float32 copy of the latter;
-    or when products exist: of the last layer, or of the one before. On the way back products of up's gradient exist (4 + 12)
-    beside gate, activation and the latter's gradient (3 g).
+    float32 products with magnitudes (12). In the forward pass that is run again most exists when a layer makes its matrices,
+    the last one beside gate, activation, up and product (4 g + 4 c) and, beside an unquantised base, a float32 copy of the
+    latter; or when a layer's products exist. On the way back products of up's gradient exist beside the latter in both types
+    (4 + 12 + c), gate and the gradient of its activation (2 g).
 
     Args:
         shape: The model; its feed-forward blocks are dense.
@@ -53,11 +53,12 @@ def dora_moments(shape: ModelShape, work: Workload, again: int, back: int) -> tu
         _fused_gates(shape, work, again, back)
         if shape.fused
         else (
+            Moment(per_token=again + (2 * g + 3 * c) * m + cast * h, fixed=_matrices(first, work)),
             Moment(
                 per_token=again + (2 * g + 4 * c + 12) * m + (cast + c) * h,
                 fixed=_kept_matrices(first, work),
             ),
-            Moment(per_token=back + (3 * g + 4 * c + 16) * m + c * h),
+            Moment(per_token=back + (2 * g + 5 * c + 16) * m + c * h),
         )
     )
     return (
@@ -68,16 +69,16 @@ def dora_moments(shape: ModelShape, work: Workload, again: int, back: int) -> tu
 
 
 def _fused_gates(shape: ModelShape, work: Workload, again: int, back: int) -> tuple[Moment, ...]:
-    """Where gate and up are one layer all is twice as wide (24), and going back the gradient is laid out for both (2 g) and float32 (8)."""
+    """Where gate and up are one layer products are twice as wide (24), and on the way back the gradient in both types (8 + 2 c)."""
     c, h, m = work.compute_bytes, shape.hidden, shape.intermediate
     cast = ADAPTER_BYTES if work.casts_inputs else 0
-    laid_out = 2 * c if work.given_bytes < ADAPTER_BYTES else 0
+    first = shape.mlp_linears[0]
     return (
+        Moment(per_token=again + 2 * c * m + cast * h, fixed=_matrices(first, work)),
         Moment(
-            per_token=again + (24 + 4 * c) * m + (cast + c) * h,
-            fixed=_kept_matrices(shape.mlp_linears[0], work),
+            per_token=again + (24 + 4 * c) * m + (cast + c) * h, fixed=_kept_matrices(first, work)
         ),
-        Moment(per_token=back + (32 + 4 * c) * m + laid_out * m + c * h),
+        Moment(per_token=back + (32 + 6 * c) * m + c * h),
     )
 
 

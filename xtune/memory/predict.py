@@ -11,6 +11,7 @@ from functools import cached_property
 from xtune.memory.frugal import FrugalLayer
 from xtune.memory.loss import loss_bytes
 from xtune.memory.resident import (
+    crossing_bytes,
     embedding_bytes,
     gradient_bytes,
     head_bytes,
@@ -119,6 +120,7 @@ class _Step:
         self.gradients = gradient_bytes(shape, work, trained * self.gradient_bytes)
         self.loss = loss_bytes(shape, work)
         self.casts = _casts(shape, work)
+        self.crossing = crossing_bytes(work)
 
     @property
     def hidden(self) -> int:
@@ -138,7 +140,9 @@ class _Step:
             first = 0 if self.work.is_full else 4 * self.layer.h * self.work.positions
             first = first if self.layer.w < 4 and self.shape.norms_before else 0
             return layers * self.layer.saved.bytes(self.work.positions) - min(1, layers) * first
-        return layers * self.hidden
+        # the first layer's is what the embedding gave, where it is
+        first = self.hidden - self.work.positions * self.shape.hidden * self.work.weight_bytes
+        return layers * self.hidden - (first if self.work.checkpoint_place == "device" else 0)
 
     @property
     def waiting(self) -> int:
@@ -200,34 +204,43 @@ class _Step:
         g, table = self.gradient_bytes, self.shape.vocab * self.shape.hidden
         first = self._inputs(1) if work.gradient_checkpointing else 0
         last = self.waiting if work.gradient_checkpointing else self._inputs(self.shape.layers - 1)
-        head = g * table if full and (self.shape.tied or not work.fused_step) else 0
+        # a fused step is done with the head's, unless it is the embedding's too, or still on its way to the host
+        leaving = work.fused_step and work.states_place == "host"
+        waits = self.shape.tied or not work.fused_step or leaving
+        head = g * table if full and waits else 0
+        largest = max((linear.weights for _, linear in self.shape.linears), default=0)
         own = g * (self.shape.layer_entries if full else self.layer.adapters)
         embedding = g * table if full and not self.shape.tied else 0
         sizes = []
         for size, graded, fresh in self._layer_peaks:
             given = g * graded
-            # layers that are computed again by us give all their gradients together
+            # layers that are computed again by us give all their gradients together; two at a time leave for the host
             unused = given if work.is_shelved else g * fresh
+            if leaving:
+                unused = max(unused, min(given, 2 * g * largest))
             if work.fused_step:
-                sizes.append(last + size + head + unused)
+                sizes.append(last + size + head + unused + self.crossing)
             elif work.accumulation_steps > 1:
-                waits = head if self.shape.tied else 0  # until the embedding's comes beside it
-                sizes.append(last + size + self.gradients + waits + unused)
+                tied = head if self.shape.tied else 0  # waits until the embedding's comes beside it
+                sizes.append(last + size + self.gradients + tied + unused)
             else:
                 sizes.append(last + size + head + given)
                 sizes.append(first + size + self.gradients - embedding - own + given)
         return max(sizes)
 
     def _of_embedding(self) -> int:
-        """The embedding's gradient, as its hidden states' has come; of one matrix the head's waits beside it, and their sum is a third."""
+        """The embedding's gradient, as its hidden states' has come; of one matrix the head's waits beside it, and their sum is a third.
+
+        And the step, with what crosses to the device for it.
+        """
         if not self.work.is_full:
-            return self.gradients
+            return self.gradients + self.crossing
         table = self.gradient_bytes * self.shape.vocab * self.shape.hidden
         beside = 2 * table if self.shape.tied else 0
         if self.work.fused_step:
-            return self.hidden + max(self.gradients, table + beside)
+            return self.hidden + max(self.gradients, table + beside) + self.crossing
         beside = beside or (table if self.work.accumulation_steps > 1 else 0)
-        return self.hidden + self.gradients + beside
+        return self.gradients + max(self.hidden + beside, self.crossing)
 
 
 def _casts(shape: ModelShape, work: Workload) -> int:

@@ -80,11 +80,8 @@ def optimizer_bytes(shape: ModelShape, work: Workload) -> int:
     """
     trained = trained_parameters(shape, work)
     own = work.weight_bytes if work.method == "full" else ADAPTER_BYTES
-    if (
-        work.states_place == "host"
-    ):  # those of 8 bits cross a stretch at a time, with numbers and gradients in float32
-        crosses = work.optimizer.endswith("8bit") and work.device != "cpu"
-        return STEP_STRETCH * (4 + 4 + 1 + 1) if crosses else 0
+    if work.states_place == "host":
+        return 0
     if work.optimizer.startswith("paged") and work.device != "cpu":
         return 0
     name = work.optimizer.removeprefix("paged_")
@@ -99,6 +96,12 @@ def optimizer_bytes(shape: ModelShape, work: Workload) -> int:
     if name in SUBSPACE_RANKS:
         return own * (_subspace(shape, work, name) + 2 * (trained - shape.linear_weights))
     return 2 * own * trained
+
+
+def crossing_bytes(work: Workload) -> int:
+    """What is on the device while states on the host are stepped: those of 8 bits cross a stretch at a time, beside float32 numbers and gradients."""
+    crosses = work.states_place == "host" and work.optimizer.endswith("8bit")
+    return STEP_STRETCH * (4 + 4 + 1 + 1) if crosses and work.device != "cpu" else 0
 
 
 def _subspace(shape: ModelShape, work: Workload, name: str) -> int:

@@ -13,6 +13,11 @@ from xtune.memory.layer import Layer
 from xtune.memory.moments import Moment
 
 
+def _more(moment: Moment, *, per_token: int = 0, fixed: int = 0) -> Moment:
+    """The same moment with something else there."""
+    return replace(moment, per_token=moment.per_token + per_token, fixed=moment.fixed + fixed)
+
+
 class WholeLayer(Layer):
     """The widest layer of a model, computed for all tokens at one time."""
 
@@ -22,20 +27,18 @@ class WholeLayer(Layer):
         Autocast's copies of what is float32 are there until they are used.
         """
         before = self.first_half + self.heads + self.output_copy + self.low_rank + self.after
-        backward = (
+        with_scores = (
             *self._after_feed_forward(before),
             *self.feed_forward_moments(before),
             self._between(before),
-            *self._attention_moments(),
         )
         held = self.w * self.h if self.work.is_shelved else 0
         every = (
-            *self._again(before),
-            *(replace(each, per_token=each.per_token + held) for each in backward),
+            *(_more(each, fixed=self._scores) for each in self._again(before)),
+            *(_more(each, per_token=held, fixed=self._scores) for each in with_scores),
+            *(_more(each, per_token=held) for each in self._attention_moments()),
         )
-        return tuple(
-            replace(each, fixed=each.fixed + self._mask + self._cast(each.graded)) for each in every
-        )
+        return tuple(_more(each, fixed=self._mask + self._cast(each.graded)) for each in every)
 
     # the layer computed again, up to what its feed-forward block gives
 
@@ -67,7 +70,8 @@ class WholeLayer(Layer):
         """Of the hidden states when the block is computed again: those that nothing keeps, and the gradient once more.
 
         That of what the last linear layer gave times the adapter's factor (c h); with DoRA in float32 (4 h), beside a copy for
-        the base (c h), and what it was cast from where the layer gave 16 bits (4 h); or that of what a last norm scaled (4 h).
+        the base (c h), and what it was cast from where the layer gave 16 bits (4 h); or before a last norm that in float32, unless it
+        is (4 h).
         """
         work, c, h, w = self.work, self.c, self.h, self.w
         state = w * h if w < 4 and self.shape.norms_before else 0
@@ -75,7 +79,7 @@ class WholeLayer(Layer):
         if not work.gradient_checkpointing or work.is_shelved:
             return state + normalised
         if self.shape.norms_after:
-            return state + normalised + 4 * h
+            return state + normalised + (4 * h if w < 4 else 0)
         if not work.dora:
             return state + normalised + c * h
         cast = c * h if c < 4 else 0
@@ -146,3 +150,37 @@ class WholeLayer(Layer):
         if self.c < self.w:
             return Moment(per_token=per_token, fixed=self.c * entries, graded=done)
         return Moment(per_token=per_token, graded=done + entries, fresh=entries)
+
+    def _attention_moments(self) -> tuple[Moment, ...]:
+        """Of attention: queries, keys, values, output and the gradients of all of them, and what the kernel has inside.
+
+        Norms on queries go back with five float32 copies more. Eager attention has, for every pair and head, the gradient of the
+        weights, the weights and the gradient of the scores in float32, and capped scores.
+        """
+        c, q, k, h = self.c, self.q, self.k, self.h
+        kept = self.first_half + self.w * h * (2 if self._scales_residual else 1) + self.low_rank
+        kept += self.aside
+        given = {
+            "graded": self._block_entries + self._attention[-1].weights,
+            "adapted": self._block_adapters + self.adapter_of(self._attention[-1]),
+        }
+        norms = (4 + self._before_scale) * (q + k) if self.shape.query_key_norm != "none" else 0
+        views = c * (q + k) if self.shape.fused else 0
+        keys = q if self.repeats_keys else k
+        kernel = self.inside(q, k, self.shape.heads)
+        parts = 2 * c * (q + 2 * k) if self.work.dora else 0  # what base and adapter gave
+        both = 4 * c * q + 4 * c * keys + norms + views + parts
+        moments = [Moment(per_token=kept + both + kernel, **given)]
+        if self.work.attention == "eager":
+            scores = self.pairs * self.shape.heads * (12 + c)
+            moments = [
+                Moment(per_token=kept + 3 * c * q + 2 * c * keys + parts, fixed=scores, **given)
+            ]
+        if norms:
+            gone = (
+                2 * c * h if self.work.casts_inputs else 0
+            )  # copies of keys' and values' projections
+            out = c * q if self.aside else 0  # what attention gave, which is kept too
+            per_token = kept + out + 2 * h - gone + (24 + self._before_scale) * q + 6 * k
+            moments.append(Moment(per_token=per_token, **given))
+        return tuple(moments)

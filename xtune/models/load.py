@@ -137,6 +137,8 @@ def load_base(loading: Loading, on_layer: OnLayer | None = None) -> PreTrainedMo
             advice="Random weights are made only for `stage: pretrain` with `method: full`.",
         )
     _cure_cpu_repacking(model)
+    if stored is not None:
+        _compute_in(model, getattr(torch, loading.compute_dtype))
     narrow_layer_norms(model)
     if loading.gradient_checkpointing:
         _enable_gradient_checkpointing(model, name)
@@ -337,6 +339,13 @@ def _cure_cpu_repacking(model: torch.nn.Module) -> None:
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             setattr(module, "support_avx512bf16_for_cpu", False)  # noqa: B010 - mypy reads an attribute as a tensor
+
+
+def _compute_in(model: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Expand stored 4-bit weights to a type for their products: the config that they come with often names float32, twice as much."""
+    for module in model.modules():
+        if hasattr(module, "compute_type_is_set"):
+            module.compute_dtype = dtype  # type: ignore[assignment]
 
 
 def _enable_gradient_checkpointing(model: PreTrainedModel, name: str) -> None:

@@ -66,17 +66,25 @@ def too_large(smallest: Fit, limits: Limits) -> str:
 def cheapest_change(
     recipe: Recipe, hardware: Hardware, shape: ModelShape, launch: Launch = ONE_PROCESS
 ) -> str:
-    """The first change, cheapest first, with which the recipe would be planned to fit: each is planned."""
+    """The first change, cheapest first, with which the recipe would be planned to fit: each is planned.
+
+    What takes nothing from the result; rows up to half as long; another method; another method with shorter rows.
+    """
     asked = _Asked(recipe=recipe, hardware=hardware, shape=shape, launch=launch)
     for change in _changes(recipe, launch):
         if asked.fits_with(change):
             return _way_out(change)
-    for change in ({}, *_methods(recipe)):
-        if change and asked.fits_with(change):
+    most = recipe.data.max_tokens
+    lengths: list[tuple[int, Mapping[str, Any]]] = [(asked.longest_with({}), {})]
+    if max(SHORTEST_ADVISED_TOKENS, most / 2) <= lengths[0][0] < most:
+        return _way_out({"data.max_tokens": lengths[0][0]})
+    for change in _methods(recipe):
+        if asked.fits_with(change):
             return _way_out(change)
-        tokens = asked.longest_with(change)
-        if SHORTEST_ADVISED_TOKENS <= tokens < recipe.data.max_tokens:
-            return _way_out({**change, "data.max_tokens": tokens})
+        lengths.append((asked.longest_with(change), change))
+    tokens, method = max(lengths, key=lambda each: each[0])  # the first of equals
+    if SHORTEST_ADVISED_TOKENS <= tokens < most:
+        return _way_out({**method, "data.max_tokens": tokens})
     return (
         asked.more_host_memory()
         or "No single change of the recipe makes it fit; take a smaller model or a larger device."

@@ -36,6 +36,32 @@ def fused_problem(work: Workload, setting: str) -> Problem:
     )
 
 
+def end_problems(recipe: Recipe, *, frozen: bool, tied: bool) -> Iterator[Problem]:
+    """Why embedding table and head cannot be put aside as the recipe asks.
+
+    Args:
+        recipe: What is asked.
+        frozen: Whether neither of them is trained.
+        tied: Whether they are one matrix.
+    """
+    asked = {"memory.embeddings": recipe.memory.embeddings, "memory.head": recipe.memory.head}
+    aside = {name: place for name, place in asked.items() if place not in {"auto", "device"}}
+    what = " and ".join(f"`{name}` is {place}" for name, place in aside.items())
+    if aside and not frozen:
+        yield Problem(
+            what=what,
+            allowed="the recipe trains embedding or head (`method.new_tokens`, `method.modules_to_save`, `method.targets`), which "
+            "must be frozen for it",
+            advice="set both to device, or leave them untrained",
+        )
+    if tied and len(aside) == 1 and "device" in asked.values():
+        yield Problem(
+            what=what,
+            allowed="embedding and head of this model are one matrix, so that one of them alone saves nothing",
+            advice="leave the other one out",
+        )
+
+
 def _split_problems(recipe: Recipe, launch: Launch) -> Iterator[Problem]:
     batch_size = recipe.train.batch_size
     if batch_size < launch.world_size:

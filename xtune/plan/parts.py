@@ -10,15 +10,19 @@ STAYING = ("weights", "embeddings", "head", "adapter", "optimizer")
 def peak_parts(predicted: Prediction) -> Mapping[str, int]:
     """Bytes by item, the items' sum the peak: what stays, and of what comes and goes as much as is there together.
 
-    A layer and the loss are never at work at one time: the larger is. Checkpoints go as gradients come, so that of these the
-    smaller is counted only as far as the peak has room for it. `other` is what every layer reads: rotary tables, masks, the
+    A layer and the loss are never at work at one time: the larger is. Beside a layer gradients come as checkpoints go, so that
+    the smaller of them is counted only as far as the peak has room for it; autocast's copies are there before the loss, and what
+    is to come of gradients is not. `other` is what every layer reads: rotary tables, masks, the
     tokens themselves.
     """
     items = predicted.items
     parts = {name: items[name] for name in STAYING}
     left = predicted.step_bytes
     at_work = max(("layer", "loss"), key=lambda name: items[name])
-    waiting = sorted(("gradients", "checkpoints", "casts"), key=lambda name: -items[name])
+    waiting: tuple[str, ...] = ("checkpoints", "casts", "gradients")
+    if at_work == "layer":
+        both = sorted(("gradients", "checkpoints"), key=lambda name: -items[name])
+        waiting = (*both, "casts")
     moving = {}
     for name in (at_work, *waiting):
         moving[name] = min(items[name], left)

