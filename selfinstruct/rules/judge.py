@@ -57,6 +57,10 @@ RULES: tuple[Rule, ...] = (
 """Every rule that needs the task alone, the cheap ones first."""
 
 
+_FEWEST_TOGETHER = 7
+"""Tasks from which on looking at all of them at once takes less time than the rules one by one (two EPYC cores, 2026-11-29)."""
+
+
 class Rules:
     """The rules of one language."""
 
@@ -83,9 +87,12 @@ class Rules:
 
     def judge_all(self, tasks: Sequence[Task]) -> Iterator[Judgement]:
         """The same for each task of a reply, in less time than for each alone."""
+        if len(tasks) < _FEWEST_TOGETHER:
+            yield from map(self.judge, tasks)
+            return
         batch = Batch(tasks=tasks, language=self.language, settings=self.settings)
         rules: list[list[Rule]] = [[] for _ in tasks]
-        for rule in self._rules if tasks else ():
+        for rule in self._rules:
             may_find = rule.may_find(batch) if rule.may_find else repeat(True)
             for own, may in zip(rules, may_find, strict=False):
                 if may:
