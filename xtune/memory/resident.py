@@ -25,12 +25,14 @@ def weight_bytes(shape: ModelShape, work: Workload) -> int:
 
     4 bits: half a byte a weight and a scale for every 64 weights, float32 (4 bytes), or with double
     quantisation one byte and a float32 for every 256 scales. 8 bits: a byte a weight and a float32 for
-    every output. Norms, biases and experts are not quantised.
+    every output. Norms, biases and experts are not quantised, nor is what a stored base keeps whole.
     """
     plain = (shape.expert_parameters + shape.small_parameters) * work.weight_bytes
     weights = shape.linear_weights
     if work.quantization is None:
         return plain + weights * work.weight_bytes
+    plain += shape.whole_weights * work.weight_bytes
+    weights -= shape.whole_weights
     if work.quantization == "int8":
         return plain + weights + 4 * sum(count * linear.outputs for count, linear in shape.linears)
     scales = weights // QUANTIZATION_BLOCK

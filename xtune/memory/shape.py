@@ -6,6 +6,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from xtune.memory.families import EXPERT_COUNTS, FAMILIES, Family, Fields, Norms
+from xtune.memory.unquantised import unquantised_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,12 @@ class ModelShape:
     scales_logits: bool = False
     """Whether logits are multiplied by a number, as Granite does."""
 
+    whole_weights: int = 0
+    """Entries of the layers' matrices that a base which is stored quantised keeps as they are."""
+
+    most_whole_weights: int = 0
+    """Those of one layer, the most."""
+
     known: bool = True
     """Whether the model type is one whose counts are checked; otherwise they are computed as for a Llama."""
 
@@ -101,7 +108,7 @@ class ModelShape:
         )
         reader.finish()
         bias = _first(fields, "attention_bias", "qkv_bias")  # InternLM3 has names of its own
-        return cls(
+        shape = cls(
             model_type=model_type,
             layers=layers,
             hidden=hidden,
@@ -133,6 +140,8 @@ class ModelShape:
             scales_logits=(reader.fields.get("logits_scaling") or 1.0) != 1.0,
             known=known,
         )
+        whole, most = unquantised_weights(shape, config)
+        return replace(shape, whole_weights=whole, most_whole_weights=most)
 
     @property
     def query_width(self) -> int:
@@ -162,7 +171,12 @@ class ModelShape:
     @cached_property
     def one_layer(self) -> "ModelShape":
         """The same with one layer, the largest: one with experts where there are any."""
-        return replace(self, layers=1, expert_layers=min(1, self.expert_layers))
+        return replace(
+            self,
+            layers=1,
+            expert_layers=min(1, self.expert_layers),
+            whole_weights=self.most_whole_weights,
+        )
 
     @cached_property
     def layer_entries(self) -> int:

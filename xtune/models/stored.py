@@ -30,10 +30,7 @@ def follow_stored(recipe: Recipe, config: Mapping[str, Any]) -> tuple[Recipe, tu
     notes = [f"The base is stored quantised by bitsandbytes, and is trained as it is: {form}."]
     whole = [name for name in stored.get("llm_int8_skip_modules") or () if _LAYER_PART.search(name)]
     if whole:
-        notes.append(
-            f"It stores {len(whole)} parts of its layers unquantised ({whole[0]} ...); their memory is computed as if they were quantised, "
-            "which is too little."
-        )
+        notes.append(f"It keeps {len(whole)} parts of its layers unquantised ({whole[0]} ...).")
     return recipe.model_copy(update={"method": method}), tuple(notes)
 
 
