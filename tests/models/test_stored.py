@@ -86,9 +86,7 @@ def test_the_layers_of_a_stored_base_take_the_bytes_that_are_planned(tmp_path: P
 
 
 def _bytes(module: torch.nn.Module) -> int:
-    scales = (
-        part.weight.quant_state.absmax.nbytes
-        for part in module.modules()
-        if hasattr(getattr(part, "weight", None), "quant_state")
-    )
-    return sum(each.nbytes for each in module.parameters()) + sum(scales)
+    parts: list[Any] = list(module.modules())
+    quantised = [part for part in parts if hasattr(getattr(part, "weight", None), "quant_state")]
+    scales = sum(part.weight.quant_state.absmax.nbytes for part in quantised)
+    return int(scales + sum(each.nbytes for each in module.parameters()))
