@@ -34,7 +34,8 @@ def test_the_quick_cases_have_every_method() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", MANY)
 def test_no_case_takes_much_more_than_was_computed(seed: int) -> None:
-    """Too little is the worse mistake: at most 3 % below, and 10 % above."""
+    """Too little is the worse mistake: at most 3 % below; above as much, or 10 % of whole layers without experts."""
     case = draw(seed)
     found = compare(case)
-    assert -0.03 <= found.apart <= 0.1, case.label
+    cut_or_sparse = case.work.frugal or case.config["model_type"] in {"mixtral", "qwen3_moe"}
+    assert -0.03 <= found.apart <= (0.03 if cut_or_sparse else 0.1), case.label

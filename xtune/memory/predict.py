@@ -253,5 +253,7 @@ def _casts(shape: ModelShape, work: Workload) -> int:
         trained -= shape.expert_layers * shape.expert_lora_parameters(work.rank)
     if work.is_full:
         trained -= shape.small_parameters + (0 if shape.tied else shape.embedding_parameters)
-        trained -= 3 * shape.expert_layers * shape.experts * shape.hidden * shape.expert_intermediate
+        trained -= (
+            3 * shape.expert_layers * shape.experts * shape.hidden * shape.expert_intermediate
+        )
     return trained * work.compute_bytes
