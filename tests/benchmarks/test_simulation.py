@@ -232,9 +232,29 @@ EXPERTS = {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 
         ("gemma2", {"head_dim": 128}, {"attention": "eager"}),
         ("qwen3_moe", {"head_dim": 128, **EXPERTS}, {}),
         ("phi3", {}, {"method": "lora", "quantization": None}),
+        ("phi3", {}, STYLES["frugal, host"]),
+        (
+            "llama",
+            {},
+            {"method": "lora", "quantization": None, "dora": True, **STYLES["frugal, host"]},
+        ),
+        (
+            "mixtral",
+            {"head_dim": 128, "num_local_experts": 4, "intermediate_size": 1024},
+            {"method": "full", "quantization": None, "weight_dtype": "float32"},
+        ),
         ("llama", {}, {"method": "full", "quantization": None, "weight_dtype": "float32"}),
     ],
-    ids=["soft caps in blocks", "soft caps", "experts", "LoRA", "full in float32"],
+    ids=[
+        "soft caps in blocks",
+        "soft caps",
+        "experts",
+        "LoRA",
+        "fused projections in tiles",
+        "DoRA in tiles",
+        "experts in float32",
+        "full in float32",
+    ],
 )
 def test_formulas_know_every_family_and_method(
     model_type: str, fields: dict[str, Any], work: dict[str, Any]

@@ -12,6 +12,9 @@ from xtune.memory.resident import layer_weight_bytes, weight_bytes
 from xtune.memory.shape import ModelShape
 from xtune.memory.workload import Workload
 
+AUTO: Any = AutoModelForCausalLM  # untyped, as is the next
+CONFIG: Any = BitsAndBytesConfig
+
 SIZES: dict[str, Any] = {
     "vocab_size": 320,
     "hidden_size": 64,
@@ -46,7 +49,7 @@ def described(config: PretrainedConfig, skipped: object) -> dict[str, Any]:
 def test_matrices_that_are_kept_whole_are_those_that_transformers_keeps(skipped: list[str]) -> None:
     config = LlamaConfig(**SIZES)
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+        model = AUTO.from_config(config)
     kept = [
         sum(
             part.weight.numel()
@@ -68,15 +71,15 @@ def test_a_list_that_names_no_part_of_a_layer_keeps_none_whole(listed: object) -
 def test_the_layers_of_a_stored_base_take_the_bytes_that_are_planned(tmp_path: Path) -> None:
     skipped = ["lm_head", "model.layers.3.mlp", "model.layers.7.self_attn.q_proj"]
     torch.manual_seed(0)
-    whole = AutoModelForCausalLM.from_config(LlamaConfig(**SIZES), dtype=torch.bfloat16)
+    whole = AUTO.from_config(LlamaConfig(**SIZES), dtype=torch.bfloat16)
     whole.save_pretrained(tmp_path / "whole")
-    stored = BitsAndBytesConfig(
+    stored = CONFIG(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_compute_dtype=torch.bfloat16,
         llm_int8_skip_modules=skipped,
     )
-    loaded = AutoModelForCausalLM.from_pretrained(
+    loaded = AUTO.from_pretrained(
         tmp_path / "whole", quantization_config=stored, dtype=torch.bfloat16
     )
     held = [_bytes(layer) for layer in loaded.model.layers]
