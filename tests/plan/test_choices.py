@@ -243,3 +243,12 @@ def test_experts_without_dora_and_dora_without_experts_are_planned(method: dict[
     predicted = resolve(make_recipe(method), gpu(80), MIXTURE).predicted
     assert predicted is not None
     assert predicted.peak_bytes > 0
+
+
+def test_int8_layers_that_are_compiled_and_computed_again_are_refused() -> None:
+    """What bitsandbytes' layers keep would come on top of the plan; where nothing is computed again all of it is planned."""
+    int8 = {"type": "qlora", "quantization": "int8"}
+    with pytest.raises(RecipeError, match=r"`train\.compile` is true with .* int8"):
+        resolve(make_recipe(int8, train__compile=True), gpu(80), LLAMA_7B)
+    kept = make_recipe(int8, train__compile=True, memory__gradient_checkpointing=False)
+    assert resolve(kept, gpu(80), LLAMA_7B).predicted is not None

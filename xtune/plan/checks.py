@@ -18,6 +18,7 @@ def check_machine(recipe: Recipe, hardware: Hardware, launch: Launch) -> list[Pr
         *_split_problems(recipe, launch),
         *_bitsandbytes_problems(recipe, hardware),
         *_optimizer_problems(recipe, hardware),
+        *_compile_problems(recipe),
         *_extra_problems(recipe, hardware),
     ]
 
@@ -120,6 +121,16 @@ def _optimizer_problems(recipe: Recipe, hardware: Hardware) -> Iterator[Problem]
             what="`method.quantization` is int8 on mps",
             allowed="bitsandbytes 0.50 has 4-bit kernels only for Metal",
             advice="set `method.quantization` to nf4",
+        )
+
+
+def _compile_problems(recipe: Recipe) -> Iterator[Problem]:
+    is_int8 = isinstance(recipe.method, QLoRA) and recipe.method.quantization == "int8"
+    if recipe.train.compile and is_int8 and recipe.memory.gradient_checkpointing is not False:
+        yield Problem(
+            what="`train.compile` is true with `method.quantization` int8",
+            allowed="bitsandbytes' int8 layers keep what they read, which nothing takes from compiled layers that are computed again",
+            advice="set `train.compile` to false, `method.quantization` to nf4, or `memory.gradient_checkpointing` to false",
         )
 
 
