@@ -11,8 +11,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from running import xtune
@@ -153,6 +154,16 @@ def test_resuming_a_finished_run_says_so_and_changes_nothing(
     assert "Traceback" not in refused.stderr
 
 
+def wait_for_first_step(
+    child: "subprocess.Popen[Any]", folder: Path, reading: Sequence[int] = ()
+) -> None:
+    """Wait until a run has written its first step, or has ended; what it writes to a terminal meanwhile is read."""
+    metrics = folder / "metrics.jsonl"
+    while child.poll() is None and not (metrics.exists() and metrics.stat().st_size > 0):
+        for terminal in select.select(reading, [], [], 0.005)[0]:
+            os.read(terminal, 65536)
+
+
 def test_ctrl_c_saves_and_says_how_to_go_on(
     tmp_path: Path, tiny_model: Path, rows_file: Path, held_out_file: Path
 ) -> None:
@@ -166,9 +177,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    metrics = tmp_path / "stopped" / "metrics.jsonl"
-    while child.poll() is None and not (metrics.exists() and metrics.stat().st_size > 0):
-        time.sleep(0.005)
+    wait_for_first_step(child, tmp_path / "stopped")
     child.send_signal(signal.SIGINT)
     _, errors = child.communicate(timeout=300)
     assert child.returncode == 130
@@ -197,10 +206,7 @@ def test_a_closed_terminal_saves_and_a_resumed_run_ends_with_the_same_bytes(
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     os.close(theirs)
-    metrics = tmp_path / "stopped" / "metrics.jsonl"
-    while child.poll() is None and not (metrics.exists() and metrics.stat().st_size > 0):
-        if select.select([ours], [], [], 0.005)[0]:
-            os.read(ours, 65536)
+    wait_for_first_step(child, tmp_path / "stopped", reading=[ours])
     os.close(ours)
     assert child.wait(timeout=300) == 130
     status = json.loads((tmp_path / "stopped" / "status.json").read_text(encoding="utf-8"))
@@ -220,9 +226,7 @@ def test_a_run_under_nohup_goes_on_when_its_terminal_is_closed(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    metrics = tmp_path / "kept" / "metrics.jsonl"
-    while child.poll() is None and not (metrics.exists() and metrics.stat().st_size > 0):
-        time.sleep(0.005)
+    wait_for_first_step(child, tmp_path / "kept")
     child.send_signal(signal.SIGHUP)
     assert child.wait(timeout=300) == 0
     assert (tmp_path / "kept" / "adapter").is_dir()

@@ -15,7 +15,7 @@ gradient of what it gave in float32, its products with the magnitudes and with w
 the compute type (c o).
 """
 
-from xtune.memory.moments import Moment
+from xtune.memory.moments import Moment, dora_matrices
 from xtune.memory.shape import Linear, ModelShape
 from xtune.memory.workload import ADAPTER_BYTES, Workload
 
@@ -59,11 +59,8 @@ class DoraBlock:
         return tuple(moments)
 
     def _matrices(self, linear: Linear, per_token: int) -> list[Moment]:
-        """Moments 1 and 2; where all is float32 nothing is cast, and the base's matrix is copied only from fewer bits."""
-        c, entries, unit = self.c, linear.weights, linear.inputs**2
-        made = [Moment(per_token=per_token, fixed=(4 + self.cast) * unit + c * entries)]
-        copies = 4 if self.cast or self.work.quantization else 3
-        return [*made, Moment(per_token=per_token, fixed=c * unit + 4 * copies * entries)]
+        """Moments 1 and 2."""
+        return [Moment(per_token=per_token, fixed=dora_matrices(linear, self.work))]
 
     def _outputs(self, linear: Linear, per_token: int, *, products: int) -> list[Moment]:
         """Moment 4, beside moment 3's copy of the input: base and adapter, and so many products with the magnitudes."""

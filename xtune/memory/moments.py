@@ -53,7 +53,9 @@ def dora_moments(shape: ModelShape, work: Workload, again: int, back: int) -> tu
         _fused_gates(shape, work, again, back)
         if shape.fused
         else (
-            Moment(per_token=again + (2 * g + 3 * c) * m + cast * h, fixed=_matrices(first, work)),
+            Moment(
+                per_token=again + (2 * g + 3 * c) * m + cast * h, fixed=dora_matrices(first, work)
+            ),
             Moment(
                 per_token=again + (2 * g + 4 * c + 12) * m + (cast + c) * h,
                 fixed=_kept_matrices(first, work),
@@ -63,7 +65,7 @@ def dora_moments(shape: ModelShape, work: Workload, again: int, back: int) -> tu
     )
     return (
         *gates,
-        Moment(per_token=before_last + c * h, fixed=_matrices(last, work)),
+        Moment(per_token=before_last + c * h, fixed=dora_matrices(last, work)),
         Moment(per_token=before_last + c * m + (12 + 2 * c) * h, fixed=_kept_matrices(last, work)),
     )
 
@@ -74,7 +76,7 @@ def _fused_gates(shape: ModelShape, work: Workload, again: int, back: int) -> tu
     cast = ADAPTER_BYTES if work.casts_inputs else 0
     first = shape.mlp_linears[0]
     return (
-        Moment(per_token=again + 2 * c * m + cast * h, fixed=_matrices(first, work)),
+        Moment(per_token=again + 2 * c * m + cast * h, fixed=dora_matrices(first, work)),
         Moment(
             per_token=again + (24 + 4 * c) * m + (cast + c) * h, fixed=_kept_matrices(first, work)
         ),
@@ -82,7 +84,7 @@ def _fused_gates(shape: ModelShape, work: Workload, again: int, back: int) -> tu
     )
 
 
-def _matrices(linear: Linear, work: Workload) -> int:
+def dora_matrices(linear: Linear, work: Workload) -> int:
     """What DoRA makes of one linear layer of i inputs and o outputs (PEFT 0.21, `DoraLinearLayer`).
 
     A float32 unit matrix (4 i i) and its copy in the compute type (c i i), through which the factors are multiplied (c i o);
