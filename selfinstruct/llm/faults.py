@@ -8,6 +8,8 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
+import orjson
+
 from selfinstruct.llm.wire import Answer
 from selfinstruct.types import FinishReason, Reply, Usage
 
@@ -132,7 +134,7 @@ def _reply_of(value: Any, body: bytes) -> Reply | Fault:
         return Fault(kind="again", what="the answer is empty")
     model = value.get("model")
     return Reply(
-        text=text.encode("utf-8", "replace").decode(),  # half a surrogate pair fits no file
+        text=text,
         finish_reason=reason,
         usage=_usage(value.get("usage")),
         model=model if isinstance(model, str) else "",
@@ -161,8 +163,17 @@ def _count(found: Any) -> int:
 
 
 def _json(body: bytes) -> Any:
+    """A body's value, whose texts fit into files; None where it has none.
+
+    `json` takes what orjson does not: UTF-16, a mark in front, halves of surrogate pairs, which fit into no file.
+    """
     try:
-        return json.loads(body)
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        value = json.loads(body)
+        return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return None
 

@@ -153,7 +153,7 @@ class ServerLLM:
             LLMError: The server's certificate is not trusted.
             XtuneError: The reply could not be kept.
         """
-        reserved = most_tokens(request)
+        reserved = most_tokens(request) if self.limiter.counts_tokens else 0
         used = None
         await self.limiter.acquire(reserved)
         try:

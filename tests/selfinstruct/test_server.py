@@ -10,6 +10,8 @@ import zlib
 from datetime import datetime, timezone
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scripted_llm import Say, ScriptedLLM, completion, serving
 
 from selfinstruct.errors import AccountError, LLMError, RequestRefused, ServerFailing
@@ -17,7 +19,7 @@ from selfinstruct.llm.faults import Fault, read_answer, retry_after_s
 from selfinstruct.llm.server import ServerLLM, probe_json
 from selfinstruct.llm.settings import LLMSettings
 from selfinstruct.llm.wire import Answer
-from selfinstruct.types import Reply, Request
+from selfinstruct.types import Reply, Request, Usage
 
 KEY = "sk-a-very-secret-key-1234567890"
 
@@ -439,6 +441,36 @@ def test_a_surrogate_in_an_answer_does_not_break_a_file():
     reply = read_answer(Answer(status=200, body=body))
     assert isinstance(reply, Reply)
     reply.text.encode("utf-8")
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    text=st.text(st.characters(exclude_categories=[]), min_size=1),
+    model=st.text(),
+    count=st.integers(0, 2**64 - 1),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32-le"]),
+    escaped=st.booleans(),
+)
+def test_an_answer_is_read_as_json_reads_it(text, model, count, encoding, escaped):
+    value = completion(text) | {"model": model, "usage": {"completion_tokens": count}}
+    has_halves = any("\ud800" <= letter <= "\udfff" for letter in text)
+    body = json.dumps(value, ensure_ascii=escaped or has_halves).encode(encoding)
+    reply = read_answer(Answer(status=200, body=body))
+    said = json.loads(body)["choices"][0]["message"]["content"]
+    assert reply == Reply(
+        text=said.encode("utf-8", "replace").decode(),
+        model=model,
+        usage=Usage(completion_tokens=count),
+    )
+
+
+@pytest.mark.parametrize("number", ["1e400", "NaN", "-Infinity", "-0", "1e5"])
+def test_a_number_that_is_no_count_costs_nothing(number):
+    body = json.dumps(completion("Sing.", usage=False))
+    body = body.replace("}", f', "x": [{number}]}}', 1)
+    body = f'{body[:-1]}, "usage": {{"prompt_tokens": {number}}}}}'
+    reply = read_answer(Answer(status=200, body=body.encode()))
+    assert reply == Reply(text="Sing.", model="scripted")
 
 
 def test_an_odd_reason_or_count_is_no_more_than_odd():
