@@ -11,6 +11,7 @@ from selfinstruct.parse.listing import read_list
 from selfinstruct.parse.markup import plain_labels
 from selfinstruct.parse.signs import plain_signs
 from selfinstruct.parse.table import read_csv, read_table
+from selfinstruct.parse.usual import read_usual
 from selfinstruct.parse.yaml_lines import read_yaml
 from selfinstruct.types import Dropped, Task
 
@@ -47,7 +48,9 @@ def parse_reply(
         opened: Whether the prompt ended with a task's first label, so that the reply begins with an
             instruction's text; None looks at the reply.
     """
-    text = text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff")
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = text.lstrip("\ufeff")
     if "\u20e3" in text:
         text = _KEYCAPS.sub(_plain_number, text)
     if not text.strip():
@@ -58,7 +61,8 @@ def parse_reply(
         text = _without_closing_tags(text)
         outer = _OUTER_FENCE.fullmatch(text)
         body = outer["body"] if outer and "\n```" not in f"\n{outer['body']}" else _unquoted(text)
-        found = _labelled(body, language, opened)
+        usual = read_usual(body, opened)
+        found = read_labelled(body, language, opened) if usual is None else (usual, [])
     tasks, dropped = found
     cut = {"length": "truncated", "content_filter": "content_filter"}.get(finish_reason or "")
     if cut:
@@ -133,9 +137,10 @@ def _unquoted(text: str) -> str:
 _GROUPS = {"task", "tasks", "item", "items", "example", "examples"}
 
 
-def _labelled(
+def read_labelled(
     text: str, language: str, opened: bool | None
 ) -> tuple[list[Task | Dropped], list[Dropped]]:
+    """The tasks of a reply whose labels may have any form, or which is a table or a list, and what is none of them."""
     # a model mixes languages; its own alone are looked for where every language's words make no sense of the reply
     layout = read_layout(text, None, opened)
     # a reply that the usual labels take apart without a rest has no others
