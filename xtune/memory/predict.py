@@ -136,9 +136,7 @@ class _Step:
     def _inputs(self, layers: int) -> int:
         """What so many layers keep for their backward passes."""
         if not self.work.gradient_checkpointing:
-            # a norm keeps its input in float32 only for the sake of a gradient, which a frozen embedding does not want
-            first = 0 if self.work.is_full else 4 * self.layer.h * self.work.positions
-            first = first if self.layer.w < 4 and self.shape.norms_before else 0
+            first = self.layer.ungraded * self.work.positions
             return layers * self.layer.saved.bytes(self.work.positions) - min(1, layers) * first
         # the first layer's is what the embedding gave, where it is
         first = self.hidden - self.work.positions * self.shape.hidden * self.work.weight_bytes
