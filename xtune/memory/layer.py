@@ -283,7 +283,8 @@ class Layer:
         """What one layer keeps between its forward and its backward pass."""
         kept = self.first_half + self.second_half + 2 * self.after + self.heads
         kept += self.output_copy + self.low_rank + self.feed_forward + self.own_input
-        return Moment(per_token=kept, fixed=self._scores + self.experts + self.factors + self._mask)
+        fixed = self._scores + self.experts + self.factors + self._mask + self.casts
+        return Moment(per_token=kept, fixed=fixed)
 
     @property
     def _scores(self) -> int:
@@ -292,6 +293,11 @@ class Layer:
             return 0
         each = 4 + (self.c if self.c < 4 else 0) + (self.c if self.shape.caps_scores else 0)
         return self.pairs * self.shape.heads * each
+
+    @property
+    def casts(self) -> int:
+        """Autocast's copies of what one layer trains, which products keep for their backward passes."""
+        return self._cast(0)
 
     def _cast(self, graded: int) -> int:
         work = self.work

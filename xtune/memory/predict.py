@@ -185,7 +185,9 @@ class _Step:
         # what is copied away when a layer begins is gone at its end
         there = self._inputs(self.shape.layers) if work.checkpoint_place == "device" else 0
         stays = self.gradients if work.accumulation_steps > 1 else 0
-        return there + loss_bytes(self.shape, work, self.casts) + stays
+        # of layers that are not computed again they are among what these keep
+        kept = 0 if work.gradient_checkpointing else self.shape.layers * self.layer.casts
+        return there + loss_bytes(self.shape, work, max(0, self.casts - kept)) + stays
 
     def _of_last_norm(self) -> int:
         """Behind whole layers the last norm goes back for all tokens at one time: six float32 copies of its input (24 h)."""

@@ -76,7 +76,8 @@ class WholeLayer(Layer):
         norm there is only the latter.
         """
         work, c, h, w = self.work, self.c, self.h, self.w
-        state = w * h if w < 4 and self.shape.norms_before else 0
+        kept = w == 4 if self.shape.norms_before else not self._reads_copies
+        state = 0 if kept else w * h
         normalised = w * h if self._reads_copies and self.shape.norms_before else 0
         if not work.gradient_checkpointing or work.is_shelved:
             return state + normalised
@@ -89,10 +90,10 @@ class WholeLayer(Layer):
 
     @property
     def _around(self) -> int:
-        """The gradient of the layer's output; in a forward pass that is the only one, what is kept of its input and what the embedding gave."""
+        """The gradient of the layer's output; in a forward pass that is the only one, its input and what the embedding gave."""
         if self.work.gradient_checkpointing:
             return self._gradient
-        return self.own_input + self.work.weight_bytes * self.h
+        return (self.w + self.work.weight_bytes) * self.h
 
     @property
     def _stops_early(self) -> bool:
