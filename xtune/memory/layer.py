@@ -39,9 +39,10 @@ class Layer:
         work = self.work
         if work.is_full:
             return len(linears) if self.c < self.w else 1
-        adapted = [each for each in linears if self._is_adapted(each)]
-        casts = work.casts_inputs or self.c < self.w
-        return len(adapted) if casts else min(1, len(adapted))
+        adapted = sum(self._is_adapted(each) for each in linears)
+        # LLM.int8() keeps what it reads too: of float32 states a copy of its own
+        kept = len(linears) if work.quantization == "int8" else 0
+        return adapted + kept if self._reads_copies else min(1, adapted + kept)
 
     def _is_adapted(self, linear: Linear) -> bool:
         return self._adapts_all or linear.name in self._adapted
@@ -67,15 +68,45 @@ class Layer:
     def first_half(self) -> int:
         """Kept by the norm before attention and the readers of what it gives.
 
-        A norm keeps its input in float32 (4 h); where hidden states are float32 that is the layer's input itself, which is counted
-        elsewhere. Readers keep what they read (c h each). Without a norm the layer's own input is read.
+        A norm keeps its input in float32 (4 h); where hidden states are float32 that is the layer's input itself (`own_input`).
+        Readers keep what they read (c h each). Without a norm the layer's own input is read.
         """
         h, c = self.h, self.c
         reads = self._read(self._attention[:-1])
         if not self.shape.norms_before:
-            return h * c * (reads if self.c < self.w or self.work.casts_inputs else 0)
+            return h * c * (reads if self._reads_copies else 0)
         norm = h * (4 if self.w < 4 else 0) + h * self._before_scale
         return norm + h * c * reads
+
+    @property
+    def _reads_copies(self) -> bool:
+        """Whether each linear layer reads a copy of its own."""
+        return self.work.casts_inputs or self.c < self.w
+
+    @property
+    def own_input(self) -> int:
+        """Kept of a layer's input itself: by its norm where it is float32, without one by what reads it.
+
+        Where layers are computed again it is the checkpoint.
+        """
+        if self.shape.norms_before:
+            return 4 * self.h if self.w == 4 else 0
+        reads = not self._reads_copies and self._read(self._attention[:-1])
+        return self.c * self.h if reads else 0
+
+    @property
+    def ungraded(self) -> int:
+        """What the first layer does not keep where the embedding is frozen and layers are not computed again.
+
+        Its norm wants no gradient of its input, and does not keep it (4 h). Where DoRA makes the other layers' states float32, what
+        the embedding gave is in the type of the weights: what reads it, normalised or not, shares it and copies nothing.
+        """
+        if self.work.is_full:
+            return 0
+        norm = 4 * self.h if self.shape.norms_before else 0
+        shares = self.work.weight_bytes <= self.c < self.w
+        copies = max(0, self._read(self._attention[:-1]) - 1) if shares else 0
+        return norm + copies * self.c * self.h
 
     @cached_property
     def second_half(self) -> int:
@@ -97,17 +128,34 @@ class Layer:
 
         Where the kernel gets a mask transformers repeats keys and values for every query head (2 c q in place of 2 c k). Norms on
         queries and keys keep their input in float32, and what they scale where they are trained. Values that are a view of a fused
-        projection, and not repeated, keep its queries and keys alive (c q + c k), and what attention gave is laid out once more (c q).
+        projection, and neither repeated nor cast, keep its queries and keys alive (c q + c k), and what attention gave is laid out
+        once more (c q), unless the output projection keeps a copy. Eager attention itself does not keep what it gave.
         """
         c, q, k = self.c, self.q, self.k
         kept = 2 * c * q + (2 * c * q if self.repeats_keys else 2 * c * k)
-        if self.shape.query_key_norm != "none":
-            kept += (4 + self._before_scale) * (q + k)
-        if self.shape.fused:
-            kept += c * q + (0 if self.repeats_keys else c * (q + k))
+        kept += self._norms_of_heads
+        if self.output_copy:
+            kept -= c * q if self.work.attention == "eager" else 0
+        elif self.shape.fused:
+            kept += c * q
+        if self._keeps_views:
+            kept += c * (q + k)
         if self.work.dora:  # what base and adapter gave, each once more
             kept += 2 * c * (q + 2 * k + self.h)
         return kept
+
+    @property
+    def _norms_of_heads(self) -> int:
+        """Kept by norms on queries and keys: their input in float32, and in its type what they scale where they are trained."""
+        if self.shape.query_key_norm == "none":
+            return 0
+        scaled = (4 if self.shape.float32_norms else self.c) if self.work.is_full else 0
+        return (4 + scaled) * (self.q + self.k)
+
+    @property
+    def _keeps_views(self) -> bool:
+        """Whether values are a view of a fused projection."""
+        return self.shape.fused and not self.repeats_keys and self.work.given_bytes == self.c
 
     @cached_property
     def output_copy(self) -> int:
@@ -172,7 +220,7 @@ class Layer:
         if self.sparse:
             visits = 2 * self.e * self.h * self.shape.experts_per_token
             return 4 * self.e * m + visits + 12 * self.shape.experts
-        product = c * m * min(1, self._read(self._feed_forward[-1:]))
+        product = c * m * self._read(self._feed_forward[-1:])
         if self.work.dora:  # and what base and adapter gave of each
             return (3 * self.work.given_bytes + 4 * c) * m + product + 2 * c * self.h
         return 3 * c * m + product
@@ -232,22 +280,24 @@ class Layer:
 
     @property
     def saved(self) -> Moment:
-        """What one layer keeps between its forward and its backward pass.
-
-        Eager attention keeps each head's scores after softmax, in float32 and in the compute type, and capped scores.
-        """
+        """What one layer keeps between its forward and its backward pass."""
         kept = self.first_half + self.second_half + 2 * self.after + self.heads
-        kept += self.output_copy + self.low_rank + self.feed_forward
-        if self.w == 4 and self.shape.norms_before:
-            kept += 4 * self.h  # the layer's input, which is no checkpoint here
-        return Moment(per_token=kept, fixed=self._scores + self.experts + self.factors + self._mask)
+        kept += self.output_copy + self.low_rank + self.feed_forward + self.own_input
+        fixed = self._scores + self.experts + self.factors + self._mask + self.casts
+        return Moment(per_token=kept, fixed=fixed)
 
     @property
     def _scores(self) -> int:
-        """What eager attention keeps for every pair and head."""
+        """What eager attention keeps for every pair and head: after softmax in float32 and, if that is another, in the compute type."""
         if self.work.attention != "eager":
             return 0
-        return self.pairs * self.shape.heads * (4 + 2 * self.c)
+        each = 4 + (self.c if self.c < 4 else 0) + (self.c if self.shape.caps_scores else 0)
+        return self.pairs * self.shape.heads * each
+
+    @property
+    def casts(self) -> int:
+        """Autocast's copies of what one layer trains, which products keep for their backward passes."""
+        return self._cast(0)
 
     def _cast(self, graded: int) -> int:
         work = self.work
@@ -385,6 +435,7 @@ class Layer:
 
     @property
     def rotary(self) -> int:
-        """Cosines and sines of every position; Gemma 3 has two sets."""
+        """Cosines and sines of every position, in the type of what the embedding gave or in float32; Gemma 3 has two sets."""
         sets = 2 if self.shape.model_type.startswith("gemma3") else 1
-        return sets * 2 * self.w * self.shape.head_dim
+        wide = 4 if self.shape.float32_rotary else self.work.weight_bytes
+        return sets * 2 * wide * self.shape.head_dim

@@ -33,6 +33,8 @@ class WholeLayer(Layer):
             self._between(before),
         )
         held = self.w * self.h if self.work.is_shelved else 0
+        # of a layer that is not computed again what is kept of its input is no checkpoint
+        held += 0 if self.work.gradient_checkpointing else self.own_input
         every = (
             *(_more(each, fixed=self._scores) for each in self._again(before)),
             *(_more(each, per_token=held, fixed=self._scores) for each in with_scores),
@@ -52,7 +54,7 @@ class WholeLayer(Layer):
         work, c, h, m = self.work, self.c, self.h, self.width
         if work.is_full or self.sparse:
             return ()
-        kept = before + self.second_half + self._gradient + self._beside
+        kept = before + self.second_half + self._around + self._beside
         if work.dora:
             return self._dora(before).again(kept, self._stops_early)
         copies = work.casts_inputs and self._is_adapted(self._feed_forward[-1])
@@ -74,7 +76,8 @@ class WholeLayer(Layer):
         norm there is only the latter.
         """
         work, c, h, w = self.work, self.c, self.h, self.w
-        state = w * h if w < 4 and self.shape.norms_before else 0
+        kept = w == 4 if self.shape.norms_before else not self._reads_copies
+        state = 0 if kept else w * h
         normalised = w * h if self._reads_copies and self.shape.norms_before else 0
         if not work.gradient_checkpointing or work.is_shelved:
             return state + normalised
@@ -86,8 +89,11 @@ class WholeLayer(Layer):
         return state + normalised + 4 * h + cast + (4 * h if work.casts_inputs else 0)
 
     @property
-    def _reads_copies(self) -> bool:
-        return self.work.casts_inputs or self.c < self.w
+    def _around(self) -> int:
+        """The gradient of the layer's output; in a forward pass that is the only one, its input and what the embedding gave."""
+        if self.work.gradient_checkpointing:
+            return self._gradient
+        return (self.w + self.work.weight_bytes) * self.h
 
     @property
     def _stops_early(self) -> bool:
@@ -164,8 +170,8 @@ class WholeLayer(Layer):
             "graded": self._block_entries + self._attention[-1].weights,
             "adapted": self._block_adapters + self.adapter_of(self._attention[-1]),
         }
-        norms = (4 + self._before_scale) * (q + k) if self.shape.query_key_norm != "none" else 0
-        views = c * (q + k) if self.shape.fused and not self.repeats_keys else 0
+        norms = self._norms_of_heads
+        views = c * (q + k) if self._keeps_views else 0
         keys = q if self.repeats_keys else k
         kernel = self.inside(q, k, self.shape.heads)
         parts = 2 * c * (q + 2 * k) if self.work.dora else 0  # what base and adapter gave
