@@ -8,7 +8,8 @@ token unless they say otherwise. They follow transformers' layers, PEFT's adapte
 
 from functools import cached_property
 
-from xtune.memory.moments import Moment, dora_moments
+from xtune.memory.dora import DoraBlock
+from xtune.memory.moments import Moment
 from xtune.memory.shape import Linear, ModelShape
 from xtune.memory.workload import ADAPTER_BYTES, Workload
 
@@ -82,6 +83,16 @@ class Layer:
     def _reads_copies(self) -> bool:
         """Whether each linear layer reads a copy of its own."""
         return self.work.casts_inputs or self.c < self.w
+
+    @property
+    def read_states(self) -> int:
+        """Hidden states that are there while the feed-forward block runs, and that nothing keeps: between the halves, and normalised."""
+        state, normalised = self.w * self.h, self.w * self.h
+        if not self._reads_copies:
+            normalised = 0
+        if not self.shape.norms_before:
+            return normalised
+        return (state if self.w < 4 else 0) + normalised
 
     @property
     def own_input(self) -> int:
@@ -191,8 +202,10 @@ class Layer:
 
     @property
     def aside(self) -> int:
-        """What LLM.int8() has read of the feed-forward block and keeps until the layer is done: c m and c h."""
-        return self.c * (self.width + self.h) if self.work.quantization == "int8" else 0
+        """What LLM.int8() has read of the feed-forward block and keeps until the layer is done: c m and c h; experts are not its own."""
+        if self.work.quantization != "int8" or self.sparse:
+            return 0
+        return self.c * (self.width + self.h)
 
     @property
     def pairs(self) -> int:
@@ -326,17 +339,18 @@ class Layer:
         with c = 2, and the normalised state, the state between the halves and the base's output exist (6 h).
         """
         c, h, m = self.c, self.h, self.width
-        kept = before + self.second_half + self.w * h * (2 if self._scales_residual else 1)
+        kept = before + self.second_half + self.w * h
+        scaled = self._scaled_gradient
         if self.sparse:
             return self._expert_moments(kept)
         down = self._feed_forward[-1]
         if self.work.dora:
-            # a frugal tile has no gradient yet, but what is normalised and, beside its float32 copy, what is not
-            more = self.w * h if self.work.frugal and self.w < 4 else 0
-            return dora_moments(self.shape, self.work, again=kept + more, back=kept)
+            block = DoraBlock(self.shape, self.work)
+            again = block.again(before + self.second_half + self.read_states)  # without a gradient
+            return (*again, *block.back(kept))
         kept += c * m if self.aside else 0
         two = Moment(per_token=kept + 6 * c * m, graded=down.weights, adapted=self.adapter_of(down))
-        one = Moment(per_token=kept + 5 * c * m, fixed=self.expanded(down))
+        one = Moment(per_token=kept + scaled + 5 * c * m, fixed=self.expanded(down))
         # where gate and up are one layer, its matrix is the larger one: beside the gradients of what it gave (2 c m)
         first = Moment(
             per_token=kept + 2 * c * m + c * h, fixed=self.expanded(self._feed_forward[0])
@@ -344,7 +358,10 @@ class Layer:
         moments = (two, one, first) if self.work.quantization else (two,)
         if self.work.casts_inputs and self._is_adapted(self._feed_forward[-1]):
             again = (
-                kept + (5 * c + 4) * m + (4 if self.work.gradient_checkpointing else 6) * self.w * h
+                kept
+                + scaled
+                + (5 * c + 4) * m
+                + (4 if self.work.gradient_checkpointing else 6) * self.w * h
             )
             moments = (*moments, Moment(per_token=again))
         return moments
@@ -382,14 +399,14 @@ class Layer:
 
     def _between(self, before: int) -> Moment:
         """The norm before the block goes back: its float32 input, copies of it and the gradient (w h)."""
-        scaled = self.w * self.h if self._scales_residual else 0
-        each = before + scaled + (4 + self._back + self.w) * self.h + self.aside
+        each = before + self._scaled_gradient + (4 + self._back + self.w) * self.h + self.aside
         return Moment(per_token=each, graded=self._block_entries, adapted=self._block_adapters)
 
     @property
-    def _scales_residual(self) -> bool:
-        """Whether what a block gives is multiplied before it is added, of which the adapters' gradients keep another copy."""
-        return self.shape.model_type.startswith("granite") and not self.work.is_full
+    def _scaled_gradient(self) -> int:
+        """The gradient of what a block gives once more where that is multiplied before it is added (w h): gone when adapter and base have used it."""
+        scales = self.shape.model_type.startswith("granite") and not self.work.is_full
+        return self.w * self.h if scales else 0
 
     @property
     def _back(self) -> int:
