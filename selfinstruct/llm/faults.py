@@ -127,7 +127,7 @@ def _reply_of(value: Any, body: bytes) -> Reply | Fault:
     if not isinstance(choice, dict) or not isinstance(message, dict):
         return Fault(kind="again", what="the answer has no choices")
     reason = _finish_reason(choice.get("finish_reason"))
-    text = message.get("content") or message.get("refusal") or ""
+    text = _joined_parts(message.get("content")) or message.get("refusal") or ""
     if not isinstance(text, str):
         return Fault(kind="again", what="the answer's content is no text")
     if not text and reason == "stop":
@@ -139,6 +139,15 @@ def _reply_of(value: Any, body: bytes) -> Reply | Fault:
         usage=_usage(value.get("usage")),
         model=model if isinstance(model, str) else "",
     )
+
+
+def _joined_parts(content: Any) -> Any:
+    """The text of a message that comes in parts (Mistral's reasoning models answer so), without what is no text."""
+    if not isinstance(content, list):
+        return content
+    parts = [part for part in content if isinstance(part, dict) and part.get("type") == "text"]
+    texts = [part.get("text") for part in parts]
+    return "".join(text for text in texts if isinstance(text, str)) if texts else content
 
 
 def _finish_reason(found: Any) -> FinishReason:

@@ -282,6 +282,25 @@ def test_it_is_said_once_that_nobody_answers_while_asking_again():
     ]
 
 
+def test_a_server_that_fails_from_the_start_is_told_of_while_asking_goes_on():
+    said = []
+
+    async def ask_once(url):
+        llm = ServerLLM(LLMSettings(model="x", base_url=url), say=said.append)
+        try:
+            return await llm.complete(request(1))
+        finally:
+            await llm.close()
+
+    down = Say(status=500, body={"error": {"message": f"no {KEY}"}})
+    with serving(ScriptedLLM(first(*[down] * 5))) as server:
+        asyncio.run(ask_once(server.url))
+
+    assert said == [
+        f"The server at {server.url} has not answered well so far (HTTP 500: no ***); asking again for a while."
+    ]
+
+
 def test_a_long_retry_after_is_not_waited_for():
     outcome, _ = answered(lambda *_: Say(status=429, body="", headers={"Retry-After": "86400"}))
     assert "asks to wait 1440 minutes" in f"{outcome}"
@@ -426,6 +445,8 @@ def test_a_server_is_asked_once_whether_it_keeps_to_a_schema(said, expected):
         b'{"choices": null}',
         b'{"choices": [null]}',
         b'{"choices": [{"message": {"content": 3}}]}',
+        b'{"choices": [{"message": {"content": [{"type": "text", "text": 3}, null]}}]}',
+        b'{"choices": [{"message": {"content": [{"type": "image"}]}}]}',
         b'{"choices": [{"message": {"content": ""}, "finish_reason": ["stop"]}], "usage": [1]}',
         b"\xff\xfe",
         b"[" * 5000,
@@ -434,6 +455,19 @@ def test_a_server_is_asked_once_whether_it_keeps_to_a_schema(said, expected):
 def test_no_body_raises(body):
     for status in (200, 400, 401, 429, 500, 999):
         assert isinstance(read_answer(Answer(status=status, body=body)), Fault)
+
+
+def test_a_message_in_parts_is_its_texts_without_what_was_thought():
+    body = completion("")
+    body["choices"][0]["message"]["content"] = [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "Two tasks, say."}]},
+        {"type": "text", "text": "4. Instruction: Sing.\n"},
+        {"type": "text", "text": "4. Output: La la."},
+    ]
+    reply = read_answer(Answer(status=200, body=json.dumps(body).encode()))
+
+    assert isinstance(reply, Reply)
+    assert reply.text == "4. Instruction: Sing.\n4. Output: La la."
 
 
 def test_a_surrogate_in_an_answer_does_not_break_a_file():
