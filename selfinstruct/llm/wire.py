@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+import orjson
+
 from selfinstruct.llm.environment import Key
 from selfinstruct.llm.package import open_client
 
@@ -88,9 +90,6 @@ class _Reader(asyncio.StreamReader):
 _Connection = tuple[_Reader, asyncio.StreamWriter]
 
 
-_encode = json.JSONEncoder(ensure_ascii=False).encode
-
-
 class DirectWire:
     """HTTP/1.1 with connections kept open, as many as there are requests at a time."""
 
@@ -111,7 +110,7 @@ class DirectWire:
         Raises:
             WireError: No whole answer came.
         """
-        payload = _encode(body).encode("utf-8", "replace")
+        payload = _payload(body)
         head = (
             f"POST {self._prefix}{path} HTTP/1.1\r\nHost: {self._named}\r\n"
             f"Authorization: {self._key.header()}\r\nContent-Type: application/json\r\n"
@@ -195,6 +194,13 @@ class DirectWire:
             lambda: protocol, self._host, self._port, ssl=self._tls
         )
         return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+def _payload(body: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError:  # half a surrogate pair, say
+        return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
 
 
 class _Limit:

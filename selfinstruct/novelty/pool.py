@@ -12,7 +12,6 @@ common subsequence and the float formula of `rouge_score`. Bits that collide cos
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import chain, islice
 from threading import Event
 from typing import Any, NamedTuple
@@ -33,8 +32,7 @@ _TEXTS_PACKED = 128
 """Texts cut at a time: so few that their tokens, where these are strings, stay in the cache until they are packed."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What became of one text."""
 
     kept: bool
@@ -117,13 +115,17 @@ class NoveltyPool:
         self._rest()
         return verdicts
 
-    def offer_tokens(self, texts: Sequence[Sequence[str]]) -> list[Verdict]:
-        """The same for texts that `xtune.text.tokenize` has cut already, in another process say."""
-        verdicts: list[Verdict] = []
-        for start in range(0, len(texts), _TEXTS_AT_ONCE):
-            piece, lengths = self._packed(texts[start : start + _TEXTS_AT_ONCE])
-            verdicts += self._searched([piece], lengths)
-        return verdicts
+    def offer_packed(self, data: bytes, lengths: Sequence[int]) -> list[Verdict]:
+        """The same for texts that were cut and packed already, in another process say.
+
+        Args:
+            data: The tokens that `xtune.text.tokenize` makes of the texts, as `packed.packed` packs them.
+            lengths: How many tokens each text has.
+        """
+        if not lengths:
+            return []
+        sizes = np.array(lengths, np.int64)
+        return self._searched([self._vocabulary.taken(data, int(sizes.sum()))], sizes)
 
     def _cut(self, batch: Sequence[str]) -> tuple[list[Any], Longs]:
         """The texts as the vocabulary packs them, some at a time, and how many tokens each has."""
@@ -159,8 +161,8 @@ class NoveltyPool:
         verdicts = [_NEW] * len(found[0])
         near = np.flatnonzero(found[1] >= 0)
         kept, nearest, scores = (of[near].tolist() for of in found)
-        for number, keep, index, score in zip(near.tolist(), kept, nearest, scores, strict=True):
-            verdicts[number] = Verdict(kept=keep, nearest=index, score=score)
+        for number, *of_text in zip(near.tolist(), kept, nearest, scores, strict=True):
+            verdicts[number] = Verdict(*of_text)
         return verdicts
 
 

@@ -51,6 +51,9 @@ _NUMBERED = regex.compile(r"[*(（]*\p{Nd}{1,6}[.):．）][*]*[^\S\n]*+\{[^\S\n]
 def _json_text(text: str) -> str | None:
     if "{" not in text and "[" not in text:
         return None
+    first_line = text.partition("\n")[0]
+    if _begins_with_label(first_line) and "'" not in first_line:
+        return None
     assigned = _ASSIGNED.match(text)
     text = text[: assigned.end("before")] + text[assigned.end() :] if assigned else text
     if _PYTHON_KEY.search(text):
@@ -64,14 +67,15 @@ def _json_text(text: str) -> str | None:
     if fenced and fenced["body"].lstrip().startswith(("[", "{")):
         # labels before a fence mean that the fence is part of an answer
         before = text[: fenced.start()]
-        if not any(
-            label_of(line.split(":")[0].strip("*# 0123456789."))
-            for line in before.split("\n")
-            if ":" in line
-        ):
+        if not any(map(_begins_with_label, before.split("\n"))):
             # a second fenced block goes on after the first
             return text[fenced.start("body") :].strip()
     return None
+
+
+def _begins_with_label(line: str) -> bool:
+    head, colon, _ = line.partition(":")
+    return bool(colon) and label_of(head.strip("*# 0123456789.")) is not None
 
 
 _PYTHON_KEY = regex.compile(r"[{,]\s*+(?:'[^'\\\n]{1,40}'|“[^“”\n]{1,40}”)\s*+:")
@@ -118,6 +122,11 @@ def _values(body: str) -> Iterator[Any]:
     decoder = json.JSONDecoder(strict=False)
     position = 0
     while (start := body.find("{", position)) >= 0:
+        whole = _whole_object(decoder, body, start)
+        if whole is not None:
+            value, position = whole
+            yield value
+            continue
         end = _object_end(body, start)
         if end is None:
             wrapper = body.find("[", start)
@@ -139,6 +148,16 @@ def _values(body: str) -> Iterator[Any]:
         except (ValueError, RecursionError) as error:
             yield Dropped(reason="broken_json", detail=str(error)[:200], text=body[start:end])
         position = end
+
+
+def _whole_object(decoder: json.JSONDecoder, body: str, start: int) -> tuple[Any, int] | None:
+    """An object without a mistake and its end; None for others, and for those that may be nested too deep."""
+    try:
+        value, end = decoder.raw_decode(body, start)
+    except (ValueError, RecursionError):
+        return None
+    opening = body.count("{", start, end) + body.count("[", start, end)
+    return (value, end) if opening <= _DEEPEST else None
 
 
 _LAST_COMMA = regex.compile(

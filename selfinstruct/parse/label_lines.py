@@ -106,30 +106,31 @@ def _label(line: str, index: int, language: str | None) -> Label | None:
     first = _FIRST_WORD.search(line, 0, _LONGEST_HEAD)
     if first is None or not _begins_label(first[0]):
         return None
-    match = _LABEL_LINE.match(line if len(line) <= _LONGEST_HEAD else line[:_LONGEST_HEAD])
+    match = _LABEL_LINE.match(line, 0, _LONGEST_HEAD)
     if not match:
         return None
-    part = label_of(match["word"], language)
-    bracketed = bool(match["bracket"] or match["bracket_after"]) and bool(match["close"])
-    bold = match["bold"] or match["bold_after"].strip()
-    digits = match["number"] or match["number_after"]
-    rest = match["rest"] + line[match.end() :]
-    if match["gloss"] and label_of(match["gloss"]) != part:
+    # by place, since by name each costs as much as all
+    heading, bold_before, bracket, _, digits, bold_after, bracket_after, *others = match.groups()
+    word, digits_after, gloss, close, bold_close, colon, bold_end, rest = others
+    part = label_of(word, language)
+    bracketed = bool(bracket or bracket_after) and bool(close)
+    bold = bold_before or bold_after.strip()
+    digits = digits or digits_after
+    rest += line[match.end() :]
+    if gloss and label_of(gloss) != part:
         return None
-    if part is None or (match["colon"] in _DASHES and match["colon"] and not digits):
+    if part is None or (colon and colon in _DASHES and not digits):
         return None
-    if not match["colon"] and not (
-        bracketed or ((match["heading"] or bold or digits) and not rest.strip())
-    ):
+    if not colon and not (bracketed or ((heading or bold or digits) and not rest.strip())):
         return None
-    if bold and not match["bold_close"] and not match["bold_end"] and rest.rstrip().endswith(bold):
+    if bold and not bold_close and not bold_end and rest.rstrip().endswith(bold):
         rest = rest.rstrip()[: -len(bold)]
     return Label(
         line=index,
         part=part,
         number=value_of(digits) if digits else None,
-        style=("#" if match["heading"] else "", bold, "【" if bracketed else ""),
-        weak=is_weak(match["word"]),
+        style=("#" if heading else "", bold, "【" if bracketed else ""),
+        weak=is_weak(word),
         rest=rest,
     )
 
@@ -158,7 +159,7 @@ def _beginnings() -> frozenset[str]:
 
 
 def value_of(digits: str) -> int:
-    """The number that decimal digits of any script, or one circled number, write."""
-    if not digits.isdecimal():
-        return int(unicodedata.numeric(digits))
-    return int("".join(str(unicodedata.decimal(digit)) for digit in digits))
+    """The number that decimal digits of any script, or one circled number, write; 0 for digits younger than Python's Unicode."""
+    if digits.isdecimal():
+        return int(digits)
+    return int(unicodedata.numeric(digits, 0)) if len(digits) == 1 else 0

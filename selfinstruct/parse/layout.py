@@ -14,14 +14,10 @@ from itertools import zip_longest
 import regex
 
 from selfinstruct.labels import Part
-from selfinstruct.parse.label_lines import TASK, Label, labels_of, value_of
+from selfinstruct.parse.label_lines import Label, labels_of, value_of
+from selfinstruct.parse.part_text import is_rule, text_of_part
 
 _FENCE = regex.compile(r"[^\S\n]*+(`{3,}|~{3,})(?P<info>[^`\n]*)$")
-_EXAMPLE = "Example|Ejemplo|Beispiel|Exemple|Exemplo|Contoh|Ví dụ|Пример|例|예시|ตัวอย่าง|مثال"
-_SEPARATOR = regex.compile(
-    rf"[^\S\n]*+(?:[#*_=\-–—~]{{3,}}|[*_#\s]*(?:(?:{TASK}|Nhiệm vụ|المهمة|{_EXAMPLE})?\s*[#№]?\p{{Nd}}{{1,6}}\s*[.):．）、:：]?)[*_\s]*|[-–•+][^\S\n]+[*_]*(?:{TASK})\s*[#№]?\p{{Nd}}{{1,6}}\s*[.):：]?[*_\s]*)$",
-    flags=regex.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +30,7 @@ class Block:
     @property
     def text(self) -> str:
         """The lines, without white space around them where they begin with a label."""
-        text = _joined(self.lines)
+        text = "\n".join(self.lines)
         return text if self.parts["instruction"] is None else text.strip()
 
 
@@ -88,9 +84,9 @@ def read_layout(text: str, language: str | None, opened: bool | None) -> Layout 
         own = labels[bisect_left(places, start.line) : bisect_left(places, end)]
         blocks += _blocks(lines, own, start.line, end)
     before = [] if begins_inside else lines[:before_end]
-    while before and (not before[-1].strip() or _SEPARATOR.match(before[-1])):
+    while before and (not before[-1].strip() or is_rule(before[-1])):
         before.pop()
-    return Layout(before=_joined(before).strip(), blocks=tuple(blocks))
+    return Layout(before="\n".join(before).strip(), blocks=tuple(blocks))
 
 
 def _without_headers(lines: Sequence[str], labels: list[Label]) -> list[Label]:
@@ -307,22 +303,11 @@ def _orphan(own: Sequence[Label], number: int) -> int | None:
 
 def _block(lines: Sequence[str], own: Sequence[Label], start: int, end: int) -> Block:
     """The parts of the task in lines `start` to `end`; `own[0]` is its instruction's label."""
-    chosen = own if _is_usual(own) else _chosen(own)
+    chosen = _chosen(own)
     parts: dict[Part, str | None] = {"instruction": None, "input": None, "output": None}
     for label, stop in zip(chosen, [label.line for label in chosen[1:]] + [end], strict=True):
-        parts[label.part] = _text(lines, label, stop)
+        parts[label.part] = text_of_part(label.rest, lines[label.line + 1 : stop], label.number)
     return Block(parts=parts, lines=lines[start:end])
-
-
-_PARTS = ["instruction", "input", "output"]
-
-
-def _is_usual(own: Sequence[Label]) -> bool:
-    """Whether these are the three labels of a task in one style, and nothing else."""
-    return [label.part for label in own] == _PARTS and (
-        own[0].number == own[1].number == own[2].number
-        and own[0].style == own[1].style == own[2].style
-    )
 
 
 def _chosen(own: Sequence[Label]) -> list[Label]:
@@ -365,47 +350,3 @@ def _is_example(entry: Label, output: Label, head: Label, rest: Sequence[Label])
     if entry.number == head.number or output.number != head.number:
         return False
     return any(label.part == "output" and entry.line < label.line < output.line for label in rest)
-
-
-def _text(lines: Sequence[str], label: Label, stop: int) -> str:
-    """A part's text, without the marks that only set the next task apart."""
-    first = label.rest.strip().lstrip(_DIRECTIONS).lstrip()
-    if stop == label.line + 1:
-        return first
-    body = list(lines[label.line + 1 : stop])
-    while body and _sets_apart(body[-1], label) and not _is_value(body, label):
-        body.pop()
-    if first:
-        return _joined([first, *body]).rstrip()
-    return _joined(body).strip("\n").rstrip()
-
-
-_DIRECTIONS = "\u200e\u200f\u202a\u202b\u202c\u2066\u2067\u2068\u2069"
-"""Marks of direction that may follow a label's colon in Arabic and Hebrew."""
-
-_BARE_NUMBER = regex.compile(r"[*_\s]*(?P<number>\p{Nd}{1,6})\s*[.):．）、:：]?[*_\s]*")
-_MOST_AHEAD = 10
-
-
-def _sets_apart(line: str, label: Label) -> bool:
-    """Whether a line only sets the next task apart: nothing, a rule, or its number; the year "2020." does not."""
-    if not line.strip():
-        return True
-    bare = _BARE_NUMBER.fullmatch(line)
-    if bare and label.number is not None:
-        number = value_of(bare["number"])
-        return number == 1 or 0 <= number - label.number <= _MOST_AHEAD
-    return bool(_SEPARATOR.match(line))
-
-
-def _is_value(body: Sequence[str], label: Label) -> bool:
-    """Whether the last line is all that a part says: the answer "42" on a line of its own is no separator."""
-    return (
-        bool(body[-1].strip())
-        and not label.rest.strip()
-        and not any(line.strip() for line in body[:-1])
-    )
-
-
-def _joined(lines: Sequence[str]) -> str:
-    return "\n".join(lines)

@@ -1,8 +1,8 @@
 """Reads a bare numbered list of instructions, which has no labels and no outputs; labelled replies are read elsewhere."""
 
-import unicodedata
-
 import regex
+
+from selfinstruct.parse.label_lines import value_of
 
 _ITEM = regex.compile(
     r"[^\S\n]*+[*_#]{0,3}[^\S\n]*+[(（]?(?P<number>\p{Nd}{1,4})[*_]{0,2}[.):．）、:：][*_]{0,2}(?P<text>[^\S\n]++\S.*|(?!\p{Nd})\S.*)$"
@@ -21,11 +21,7 @@ def read_list(text: str, opened: bool | None) -> tuple[str, list[str]]:
     first = last = 0
     for line in text.split("\n"):
         match = _ITEM.match(line)
-        number = (
-            int("".join(str(unicodedata.decimal(digit)) for digit in match["number"]))
-            if match
-            else 0
-        )
+        number = value_of(match["number"]) if match else 0
         if match and _goes_on(number, last, bool(items)):
             first, last = first or number, number
             items.append([match["text"]])

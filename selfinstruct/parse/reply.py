@@ -11,6 +11,7 @@ from selfinstruct.parse.listing import read_list
 from selfinstruct.parse.markup import plain_labels
 from selfinstruct.parse.signs import plain_signs
 from selfinstruct.parse.table import read_csv, read_table
+from selfinstruct.parse.usual import read_usual
 from selfinstruct.parse.yaml_lines import read_yaml
 from selfinstruct.types import Dropped, Task
 
@@ -47,18 +48,23 @@ def parse_reply(
         opened: Whether the prompt ended with a task's first label, so that the reply begins with an
             instruction's text; None looks at the reply.
     """
-    text = text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff")
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = text.lstrip("\ufeff")
     if "\u20e3" in text:
         text = _KEYCAPS.sub(_plain_number, text)
     if not text.strip():
         return Parsed(tasks=(), dropped=(Dropped(reason="no_task", detail="the reply is empty"),))
+    if "<|" in text or "</s>" in text or "<end_of_turn>" in text:
+        text = _ENDS.sub("", text)
     reasoning, text = _after_reasoning(text)
     found = read_documents(text) or read_yaml(text)
     if found is None:
         text = _without_closing_tags(text)
         outer = _OUTER_FENCE.fullmatch(text)
         body = outer["body"] if outer and "\n```" not in f"\n{outer['body']}" else _unquoted(text)
-        found = _labelled(body, language, opened)
+        usual = read_usual(body, opened)
+        found = read_labelled(body, language, opened) if usual is None else (usual, [])
     tasks, dropped = found
     cut = {"length": "truncated", "content_filter": "content_filter"}.get(finish_reason or "")
     if cut:
@@ -85,10 +91,29 @@ def _plain_number(found: "regex.Match[str]") -> str:
 
 def _after_reasoning(text: str) -> tuple[list[Dropped], str]:
     """What a model thought aloud before it answered, and the answer."""
-    start, tag, rest = text.partition("</think>")
-    if not tag or not start.lstrip().startswith("<think>"):
-        return [], text
-    return [Dropped(reason="preamble", detail="the model's reasoning", text=start)], rest
+    for opening, closing in _REASONING:
+        start, tag, rest = text.partition(closing)
+        if not tag or not rest.strip():
+            continue
+        # a template may open the tag itself: then the reply has its end alone, on a line that begins or ends with it
+        is_end_alone = opening not in start and (start.endswith("\n") or rest.startswith("\n"))
+        if start.lstrip().startswith(opening) or is_end_alone:
+            return [Dropped(reason="preamble", detail="the model's reasoning", text=start)], rest
+    return [], text
+
+
+_REASONING = (
+    ("<think>", "</think>"),
+    ("<thinking>", "</thinking>"),
+    ("<reasoning>", "</reasoning>"),
+    ("<|channel|>analysis", "<|channel|>final<|message|>"),
+)
+"""What stands around a model's thoughts: DeepSeek's and Qwen's tags, prompted ones, gpt-oss's channels."""
+
+_ENDS = regex.compile(
+    r"(?:\s*+(?:<\|(?:im_end|eot_id|endoftext|end_of_text|end|return|eom_id|end_of_turn)\|>|</s>|<end_of_turn>))++\s*+\Z"
+)
+"""Signs of a turn's end that a server left in the text."""
 
 
 _CLOSING_TAG = regex.compile(
@@ -133,9 +158,10 @@ def _unquoted(text: str) -> str:
 _GROUPS = {"task", "tasks", "item", "items", "example", "examples"}
 
 
-def _labelled(
+def read_labelled(
     text: str, language: str, opened: bool | None
 ) -> tuple[list[Task | Dropped], list[Dropped]]:
+    """The tasks of a reply whose labels may have any form, or which is a table or a list, and what is none of them."""
     # a model mixes languages; its own alone are looked for where every language's words make no sense of the reply
     layout = read_layout(text, None, opened)
     # a reply that the usual labels take apart without a rest has no others
@@ -166,7 +192,7 @@ _FEW = 2
 """Tasks: a single one may be all that a stray label made of a reply in another form."""
 
 _PART_INSIDE_LINE = regex.compile(
-    r"(?<=\S)[^\S\n]++(?=(?:"
+    r"(?<=\S)[^\S\n]++(?=(?:\p{Nd}{1,6}[.):．）][^\S\n]*+)?+(?:"
     + "|".join(
         regex.escape(word)
         for language in languages()

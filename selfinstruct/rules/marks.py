@@ -1,4 +1,4 @@
-"""What kinds of characters the parts of tasks hold, seen for all tasks of a reply in one pass: most rules need a sign that most texts lack.
+"""What kinds of characters texts hold, seen for all texts of a reply in one pass: most rules need a sign that most texts lack.
 
 A kind is that of the character in NFKC too, in which full-width signs are plain ones. It judges nothing.
 """
@@ -9,8 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 import regex
 from numpy.typing import NDArray
-
-from selfinstruct.types import Task
 
 Kinds = NDArray[np.uint16]
 
@@ -43,9 +41,8 @@ _kinds: Kinds = np.zeros(0x110000, np.uint16)
 """The kinds of each character, 0 for one that was not met yet."""
 
 
-def kinds_of(tasks: Sequence[Task]) -> NDArray[np.intp]:
-    """The kinds of characters in each part of some tasks: (tasks, 3), by instruction, input and output."""
-    texts = [text for task in tasks for text in (task.instruction, task.input, task.output)]
+def kinds_of(texts: Sequence[str]) -> NDArray[np.intp]:
+    """The kinds of characters in each of some texts."""
     # a space behind each keeps letters of two texts apart, and an empty one has a place as well
     data = f"{' '.join(texts)} ".encode("utf-32-le", "surrogatepass")
     codes = np.frombuffer(data, np.uint32)
@@ -61,7 +58,7 @@ def kinds_of(tasks: Sequence[Task]) -> NDArray[np.intp]:
     pairs = np.bitwise_or.reduceat(np.append(both, np.uint16(0)), starts)
     for one, two in _PAIRS:
         found[(pairs & one) > 0] |= two
-    return found.reshape(-1, 3)
+    return found
 
 
 def _kind(character: str) -> int:

@@ -16,6 +16,7 @@ from rouge_score.rouge_scorer import _score_lcs
 
 from selfinstruct.novelty import NoveltyPool, Verdict, bounds, lists
 from selfinstruct.novelty.compiled import CompiledNearest
+from selfinstruct.novelty.packed import packed
 from selfinstruct.novelty.search import Nearest, NumpyNearest, limit_of
 from selfinstruct.novelty.turns import SHORT_TURNS
 from selfinstruct.novelty.vocabulary import DictVocabulary, Vocabulary
@@ -311,11 +312,27 @@ def test_tokens_are_numbered_in_the_order_in_which_they_are_met(
     for _ in range(2):
         tokens = [token for piece in pieces for text in piece for token in text]
         known += [token for token in dict.fromkeys(tokens) if token not in known]
-        packed = [numbering.packed(of, sum(map(len, of))) for of in pieces]
-        if pieces:
-            numbers = numbering.numbers_of(packed, len(tokens))
+        sizes = [sum(map(len, of)) for of in pieces]
+        packed_here = [numbering.packed(of, size) for of, size in zip(pieces, sizes, strict=True)]
+        packed_elsewhere = [
+            numbering.taken(packed(of, size), size) for of, size in zip(pieces, sizes, strict=True)
+        ]
+        for given_pieces in (packed_here, packed_elsewhere) if pieces else ():
+            numbers = numbering.numbers_of(given_pieces, len(tokens))
             assert numbers.tolist() == [known.index(token) for token in tokens]
     assert len(numbering) == len(known)
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_texts_that_were_packed_elsewhere_have_the_same_verdicts(search: type[Nearest]) -> None:
+    texts = ["a b c d", "", "a b c e", "a b c d", "", "x y", "x\ny z"]
+    tokens = [tokenize(text, "es") for text in texts]
+    lengths = list(map(len, tokens))
+    pool = NoveltyPool("es", nearest=search)
+    verdicts = pool.offer_packed(packed(tokens[:3], sum(lengths[:3])), lengths[:3])
+    verdicts += pool.offer_packed(b"", [])
+    verdicts += pool.offer_packed(packed(tokens[3:], sum(lengths[3:])), lengths[3:])
+    assert verdicts == verdicts_of_rouge_score(texts)
 
 
 def test_a_vocabulary_grows_to_any_number_of_tokens_of_any_length() -> None:

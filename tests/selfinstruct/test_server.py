@@ -10,6 +10,8 @@ import zlib
 from datetime import datetime, timezone
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scripted_llm import Say, ScriptedLLM, completion, serving
 
 from selfinstruct.errors import AccountError, LLMError, RequestRefused, ServerFailing
@@ -17,7 +19,7 @@ from selfinstruct.llm.faults import Fault, read_answer, retry_after_s
 from selfinstruct.llm.server import ServerLLM, probe_json
 from selfinstruct.llm.settings import LLMSettings
 from selfinstruct.llm.wire import Answer
-from selfinstruct.types import Reply, Request
+from selfinstruct.types import Reply, Request, Usage
 
 KEY = "sk-a-very-secret-key-1234567890"
 
@@ -280,6 +282,25 @@ def test_it_is_said_once_that_nobody_answers_while_asking_again():
     ]
 
 
+def test_a_server_that_fails_from_the_start_is_told_of_while_asking_goes_on():
+    said = []
+
+    async def ask_once(url):
+        llm = ServerLLM(LLMSettings(model="x", base_url=url), say=said.append)
+        try:
+            return await llm.complete(request(1))
+        finally:
+            await llm.close()
+
+    down = Say(status=500, body={"error": {"message": f"no {KEY}"}})
+    with serving(ScriptedLLM(first(*[down] * 5))) as server:
+        asyncio.run(ask_once(server.url))
+
+    assert said == [
+        f"The server at {server.url} has not answered well so far (HTTP 500: no ***); asking again for a while."
+    ]
+
+
 def test_a_long_retry_after_is_not_waited_for():
     outcome, _ = answered(lambda *_: Say(status=429, body="", headers={"Retry-After": "86400"}))
     assert "asks to wait 1440 minutes" in f"{outcome}"
@@ -424,6 +445,8 @@ def test_a_server_is_asked_once_whether_it_keeps_to_a_schema(said, expected):
         b'{"choices": null}',
         b'{"choices": [null]}',
         b'{"choices": [{"message": {"content": 3}}]}',
+        b'{"choices": [{"message": {"content": [{"type": "text", "text": 3}, null]}}]}',
+        b'{"choices": [{"message": {"content": [{"type": "image"}]}}]}',
         b'{"choices": [{"message": {"content": ""}, "finish_reason": ["stop"]}], "usage": [1]}',
         b"\xff\xfe",
         b"[" * 5000,
@@ -434,11 +457,54 @@ def test_no_body_raises(body):
         assert isinstance(read_answer(Answer(status=status, body=body)), Fault)
 
 
+def test_a_message_in_parts_is_its_texts_without_what_was_thought():
+    body = completion("")
+    body["choices"][0]["message"]["content"] = [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "Two tasks, say."}]},
+        {"type": "text", "text": "4. Instruction: Sing.\n"},
+        {"type": "text", "text": "4. Output: La la."},
+    ]
+    reply = read_answer(Answer(status=200, body=json.dumps(body).encode()))
+
+    assert isinstance(reply, Reply)
+    assert reply.text == "4. Instruction: Sing.\n4. Output: La la."
+
+
 def test_a_surrogate_in_an_answer_does_not_break_a_file():
     body = json.dumps(completion("bad \ud800 half")).encode()
     reply = read_answer(Answer(status=200, body=body))
     assert isinstance(reply, Reply)
     reply.text.encode("utf-8")
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    text=st.text(st.characters(exclude_categories=[]), min_size=1),
+    model=st.text(),
+    count=st.integers(0, 2**64 - 1),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32-le"]),
+    escaped=st.booleans(),
+)
+def test_an_answer_is_read_as_json_reads_it(text, model, count, encoding, escaped):
+    value = completion(text) | {"model": model, "usage": {"completion_tokens": count}}
+    has_halves = any("\ud800" <= letter <= "\udfff" for letter in text)
+    body = json.dumps(value, ensure_ascii=escaped or has_halves).encode(encoding)
+    reply = read_answer(Answer(status=200, body=body))
+    said = json.loads(body)["choices"][0]["message"]["content"]
+    assert reply == Reply(
+        text=said.encode("utf-8", "replace").decode(),
+        model=model,
+        usage=Usage(completion_tokens=count),
+    )
+
+
+@pytest.mark.parametrize("number", ["1e400", "NaN", "-Infinity", "-0", "1e5"])
+def test_a_number_that_is_no_count_costs_nothing(number):
+    body = json.dumps(completion("Sing.", usage=False))
+    body = body.replace("}", f', "x": [{number}]}}', 1)
+    body = f'{body[:-1]}, "usage": {{"prompt_tokens": {number}}}}}'
+    reply = read_answer(Answer(status=200, body=body.encode()))
+    assert reply == Reply(text="Sing.", model="scripted")
 
 
 def test_an_odd_reason_or_count_is_no_more_than_odd():

@@ -10,12 +10,12 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from xtune.adapter.find import ADAPTER_WEIGHTS, Found, find_result
 from xtune.adapter.save import stored_dtype
 from xtune.adapter.vocabulary import grow_vocabulary
 from xtune.adapter.widen import widen_saved_modules
 from xtune.data.ending import end_turns
 from xtune.errors import ModelError
+from xtune.found import ADAPTER_WEIGHTS, Found, find_result
 from xtune.hardware import Hardware, detect
 from xtune.kernels.head_slices import hold_head
 from xtune.kernels.heads import compute_device, output_layer

@@ -136,9 +136,7 @@ class _Step:
     def _inputs(self, layers: int) -> int:
         """What so many layers keep for their backward passes."""
         if not self.work.gradient_checkpointing:
-            # a norm keeps its input in float32 only for the sake of a gradient, which a frozen embedding does not want
-            first = 0 if self.work.is_full else 4 * self.layer.h * self.work.positions
-            first = first if self.layer.w < 4 and self.shape.norms_before else 0
+            first = self.layer.ungraded * self.work.positions
             return layers * self.layer.saved.bytes(self.work.positions) - min(1, layers) * first
         # the first layer's is what the embedding gave, where it is
         first = self.hidden - self.work.positions * self.shape.hidden * self.work.weight_bytes
@@ -187,7 +185,9 @@ class _Step:
         # what is copied away when a layer begins is gone at its end
         there = self._inputs(self.shape.layers) if work.checkpoint_place == "device" else 0
         stays = self.gradients if work.accumulation_steps > 1 else 0
-        return there + loss_bytes(self.shape, work, self.casts) + stays
+        # of layers that are not computed again they are among what these keep
+        kept = 0 if work.gradient_checkpointing else self.shape.layers * self.layer.casts
+        return there + loss_bytes(self.shape, work, max(0, self.casts - kept)) + stays
 
     def _of_last_norm(self) -> int:
         """Behind whole layers the last norm goes back for all tokens at one time: six float32 copies of its input (24 h)."""

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfinstruct.labels import label_of, languages, words_for
-from selfinstruct.parse.label_lines import labels_of
+from selfinstruct.parse.label_lines import labels_of, value_of
 
 PARTS = ("instruction", "input", "output")
 WORDS = [
@@ -52,3 +52,22 @@ def test_a_space_in_a_word_changes_no_label(word, before, spaced):
 )
 def test_lines_of_text_are_no_labels(line):
     assert labels_of([line], None) == []
+
+
+@pytest.mark.parametrize(
+    ("digits", "value"),
+    [("17", 17), ("０４", 4), ("١٢", 12), ("๒๐", 20), ("1٢", 12), ("⑳", 20)],
+)
+def test_the_number_of_digits_in_any_script(digits, value):
+    assert value_of(digits) == value
+
+
+def test_digits_younger_than_pythons_unicode_number_a_label():
+    # Kawi's are of Unicode 15, Python 3.11 has 14
+    (label,) = labels_of(["\U00011f54. Instruction: x"], None)
+    assert label.number in (0, 4)
+
+
+def test_no_word_names_two_parts():
+    # a word that is a label in a language is one of the same part where no language is named
+    assert [word for language, part, word in WORDS if label_of(word) != part] == []

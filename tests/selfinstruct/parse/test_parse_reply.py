@@ -328,7 +328,7 @@ def test_json_gives_back_any_text(tasks, indent):
 
 
 PIECES = st.sampled_from(
-    ["1. Instruction: ", "1. Output:", "Input: ", "\n", "```", '{"instruction": ', '"', "[", "]", "}", "【出力】", "**", "###", "<noinput>", "٤.", "Task 2", "\ud800", "\0", ":", "- "]
+    ["1. Instruction: ", "1. Output:", "Input: ", "\n", "```", '{"instruction": ', '"', "[", "]", "}", "【出力】", "**", "###", "<noinput>", "٤.", "Task 2", "\ud800", "\0", ":", "- ", "\U00011f54. "]
 )  # fmt: skip
 
 
