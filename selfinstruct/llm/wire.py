@@ -241,7 +241,7 @@ def _cut(error: Exception) -> Exception:
 
 
 class _BodyCutError(EOFError):
-    """The head came whole and the body did not."""
+    """An answer began and did not come whole."""
 
 
 async def _read(reader: asyncio.StreamReader) -> tuple[Answer, bool]:
@@ -309,13 +309,23 @@ _GZIP_OR_ZLIB = 32
 
 
 async def _read_head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
-    head = await reader.readuntil(b"\r\n\r\n")
-    first, *lines = head.decode("latin-1").split("\r\n")
+    first = (await reader.readuntil(b"\n")).decode("latin-1")
     version, _, rest = first.partition(" ")
     if not version.startswith("HTTP/1."):
         raise ValueError("not HTTP/1")
     headers = {}
-    for line in lines:
+    left = _MOST_HEAD_BYTES
+    while True:
+        # lines may end with a line feed alone (RFC 9112, section 2.2)
+        try:
+            line = (await reader.readuntil(b"\n")).decode("latin-1")
+        except asyncio.IncompleteReadError:
+            raise _BodyCutError from None
+        left -= len(line)
+        if left < 0:
+            raise ValueError("a head beyond all measure")
+        if not line.strip():
+            break
         name, colon, value = line.partition(":")
         if colon:
             headers[name.strip().lower()] = value.strip()
