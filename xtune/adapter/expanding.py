@@ -4,7 +4,8 @@ from typing import Any
 
 from peft.tuners.lora import dora
 
-_expand: Any = dora.dequantize_module_weight
+_library: Any = dora  # its own imports are not exported
+_expand = _library.dequantize_module_weight
 
 
 def _expanded(module: Any) -> Any:
@@ -23,5 +24,4 @@ def keep_weights() -> None:
     (`dequantize_module_weight`), which whoever streams the layer does not know of: it stays where it was made, and shows whatever
     is there next. One of 8 bits comes without its scales, so that the next pass fails.
     """
-    untyped: Any = dora
-    untyped.dequantize_module_weight = _expanded
+    _library.dequantize_module_weight = _expanded
