@@ -31,7 +31,7 @@ from xtune.text.language_evidence import (
     weights_of_others,
     words_of,
 )
-from xtune.text.language_model import Floats, language_model
+from xtune.text.language_model import language_model
 from xtune.text.language_prose import MARKS, MOST_LETTERS, SPACELESS, prose_of
 from xtune.text.language_tables import ONE_LANGUAGE, RARE
 from xtune.text.scripts import script_of, scripts_of_language
