@@ -19,10 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
-from selfinstruct.generate.answers import Candidate, Read, events_of
+from selfinstruct.generate.answers import Contents, Read, events_of
 from selfinstruct.novelty import NoveltyPool
+from selfinstruct.novelty.packed import packed_for_travel
 from selfinstruct.pool.disk import Appender
 from selfinstruct.pool.journal import Journal
+from selfinstruct.pool.lines import json_text
 from selfinstruct.pool.pool import LanguagePool
 from selfinstruct.types import Reply, Request
 from xtune.text import tokenize
@@ -101,18 +103,20 @@ async def grow(folder: Path, tasks: int, words: int) -> None:
         for reply_texts in texts:
             request = Request(id=f"en/01/{number:06}", messages=(), max_tokens=1)
             number += 1
-            pieces = [
-                Candidate(
-                    text, "", "An answer of some length stands here.", (), tokenize(text, "en")
-                )
-                for text in map(" ".join, reply_texts)
-            ]
-            reply = Reply(text=json.dumps([piece.instruction for piece in pieces]), model="none")
-            read = Read(request=request, reply=reply, pieces=pieces)
+            instructions = list(map(" ".join, reply_texts))
+            reply = Reply(text=json.dumps(instructions), model="none")
+            read = Read(request=request, reply=reply, contents=contents_of(instructions))
             waiting.append(journal.append(request, reply, appender))
             waiting.append(pool.append(events_of([read], pool), appender))
         await asyncio.gather(*waiting)
     appender.close()
+
+
+def contents_of(instructions: list[str]) -> Contents:
+    """A reply of tasks with these instructions."""
+    fields = b'"input": "", "output": "An answer of some length stands here.", "changes": []'
+    pieces = [("", json_text(text), fields) for text in instructions]
+    return Contents(pieces, *packed_for_travel(instructions, "en", tokenize))
 
 
 if __name__ == "__main__":

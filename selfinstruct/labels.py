@@ -136,6 +136,9 @@ def is_weak(word: str) -> bool:
 def is_no_input(text: str) -> bool:
     """Whether an input says that there is none: empty, `<noinput>`, "none", `<sin entrada>`, 「なし」 ..."""
     short = text.strip()
+    if "\\" in short or "&lt;" in short:
+        # Markdown and HTML write the angle brackets so
+        short = short.replace("\\", "").replace("&lt;", "<").replace("&gt;", ">")
     return not short or (len(short) <= _LONGEST_NO_INPUT and _says_none(short))
 
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from xtune.catalog import find_recipe
 from xtune.errors import XtuneError
+from xtune.found import find_result
 from xtune.hardware import prepare_allocator
 from xtune.recipe import Recipe
 from xtune.recipe.read import dump_recipe, read_recipe
 from xtune.recipe.words import Overrides, as_words
-from xtune.run.folder import RECIPE, folder_of
+from xtune.run.folder import RECIPE
 from xtune.serve.ready import Server
 from xtune.shown import Shown, say
 
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
     from xtune.evaluate.compare import Comparison
     from xtune.evaluate.evaluate import Progress
     from xtune.generate.decoding import Decoding
-    from xtune.generate.job import Options
+    from xtune.generate.options import Options
     from xtune.notebook.run import Run
     from xtune.plan import Plan
     from xtune.run.observer import Observer
-    from xtune.serve.engine import Limits
+    from xtune.serve.limits import Limits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +149,7 @@ def evaluate(  # noqa: PLR0913 - the choices of `xtune evaluate`, one by one
     Raises:
         XtuneError: The run or the data cannot be read, or hold nothing to judge.
     """
-    folder = folder_of(run)
+    folder = find_result(run).folder
     from xtune.evaluate.compare import compare_run  # noqa: PLC0415 - torch is imported late
     from xtune.evaluate.evaluate import Options  # noqa: PLC0415
     from xtune.evaluate.generate import Decoding  # noqa: PLC0415
@@ -189,7 +190,7 @@ def chat(
     Raises:
         XtuneError: The run cannot be opened.
     """
-    folder = folder_of(run)
+    folder = find_result(run).folder
     from xtune.adapter.open import open_run  # noqa: PLC0415 - torch is imported late
     from xtune.evaluate.chat import Chat, answer_both, base_chat, converse  # noqa: PLC0415
 
@@ -218,7 +219,7 @@ def generate(
         rows: A file of rows in any format of training, whose answers may be left out; or prompts and rows
             themselves.
         out: A JSON lines file for rows and answers, in the same order; stopped and started again, it goes on.
-        options: How to answer: `xtune.generate.job.Options`.
+        options: How to answer: `xtune.generate.options.Options`.
         progress: Told how many rows are answered, and of how many.
 
     Returns:
@@ -228,15 +229,13 @@ def generate(
         XtuneError: The run or the rows cannot be read, or `out` cannot be written.
         Interrupted: Stopped by Ctrl-C or SIGTERM while writing to `out`.
     """
-    folder = folder_of(run)
-    from xtune.adapter.find import find_result  # noqa: PLC0415 - torch is imported late
-    from xtune.adapter.open import open_run  # noqa: PLC0415
+    found = find_result(run)
+    from xtune.adapter.open import open_run  # noqa: PLC0415 - torch is imported late
     from xtune.generate.job import Job, fingerprint_of  # noqa: PLC0415
-    from xtune.generate.job import Options as Chosen  # noqa: PLC0415
+    from xtune.generate.options import Options as Chosen  # noqa: PLC0415
     from xtune.generate.rows import Prompter, read_asked, typed  # noqa: PLC0415
 
     options = options or Chosen()
-    found = find_result(folder)
     asked = (
         read_asked(str(rows), found.recipe, options.max_rows)
         if isinstance(rows, (str, Path))
@@ -284,7 +283,8 @@ def serve(  # noqa: PLR0913 - the choices of `xtune serve`, one by one
 
     named = name_runs(runs)
     listener = bind(*address)
-    from xtune.serve.engine import Engine, Limits  # noqa: PLC0415 - torch is imported late
+    from xtune.serve.engine import Engine  # noqa: PLC0415 - torch is imported late
+    from xtune.serve.limits import Limits  # noqa: PLC0415
     from xtune.serve.models import open_models  # noqa: PLC0415
 
     models = open_models(named, base=base, template=template)
@@ -328,7 +328,7 @@ def merge(
     Raises:
         XtuneError: The run cannot be opened, the folder is taken, or the merged model says something else.
     """
-    source = folder_of(run)
+    source = find_result(run).folder
     from xtune.adapter.merge import merge as merge_adapter  # noqa: PLC0415 - torch is imported late
     from xtune.evaluate.probe import data_rows  # noqa: PLC0415
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from xtune import api
 from xtune.errors import RunError, XtuneError
+from xtune.found import find_result
 from xtune.run.folder import folder_of
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def judge(
             advice="`--tasks all` runs those that xtune knows; --max-rows limits the held-out rows.",
         )
     parts: dict[str, Any] = {}
-    for name, part in _parts(folder_of(run), asked, bar or _silent):
+    for name, part in _parts(find_result(run).folder, asked, bar or _silent):
         parts[name] = part.to_json()
         if json_file is not None:
             from xtune.run.durable import write_json  # noqa: PLC0415

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from xtune.api import NamedRecipe, merge, named_recipe
+from xtune.found import find_result
 from xtune.hardware import prepare_allocator
 from xtune.recipe.words import Overrides
-from xtune.run.folder import folder_of
 
 if TYPE_CHECKING:
     from xtune.adapter.export import Exported
@@ -33,7 +33,7 @@ def load(run: str | PathLike[str], *, device: str = "auto") -> "LoadedModel":
     Raises:
         XtuneError: There is no finished run, adapter or model, or its base cannot be loaded.
     """
-    folder = folder_of(run)
+    folder = find_result(run).folder
     from xtune.notebook.model import LoadedModel  # noqa: PLC0415 - torch is imported late
 
     return LoadedModel.open(folder, device=device)
@@ -61,7 +61,7 @@ def export(
     Raises:
         XtuneError: The run cannot be opened or merged, the folder is taken, or a package is missing.
     """
-    source = folder_of(run)
+    found = find_result(run)
     from xtune.adapter.export import (  # noqa: PLC0415 - torch is imported late
         CALIBRATION_TOKENS,
         FORMATS,
@@ -70,12 +70,10 @@ def export(
         commands_for,
         quantise,
     )
-    from xtune.adapter.find import find_result  # noqa: PLC0415
     from xtune.evaluate.probe import CALIBRATION_ROWS, data_texts  # noqa: PLC0415
 
-    target = Path(folder or f"{source.resolve().name}-{to}")
+    target = Path(folder or f"{found.folder.resolve().name}-{to}")
     check_export(to, target)
-    found = find_result(source)
     whole = Path(found.weights.name) if found.adapter is None else None
     if to not in FORMATS:
         if whole is None:

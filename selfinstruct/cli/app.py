@@ -46,6 +46,10 @@ def run(
         int | None, typer.Option(min=1, help="Requests at a time, at most.")
     ] = None,
     batch: Annotated[bool, typer.Option("--batch", help="Ask through the batch API.")] = False,
+    keep_ties: Annotated[
+        bool,
+        typer.Option("--keep-ties", help="Drop only what exceeds `novelty.threshold`."),
+    ] = False,
 ) -> None:
     """Grow the pools of all languages; the same command goes on where it stopped."""
     from selfinstruct.run.verbs import Options, run_recipe
@@ -57,6 +61,7 @@ def run(
         max_tokens_total=max_tokens_total,
         concurrency=concurrency,
         batch=batch,
+        keep_ties=keep_ties,
     )
     print(run_recipe(recipe, overrides or (), options))
 

@@ -3,15 +3,18 @@
 The first half may run in any process and in any order; see `workers`. Neither half writes anything.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, NamedTuple
+from itertools import chain, islice
+from typing import NamedTuple
 
 from selfinstruct.errors import RequestRefused
 from selfinstruct.novelty import Verdict
+from selfinstruct.novelty.packed import packed_for_travel
 from selfinstruct.parse import parse_reply
-from selfinstruct.pool.pool import LanguagePool
+from selfinstruct.pool.lines import json_text
+from selfinstruct.pool.pool import Event, LanguagePool
 from selfinstruct.rules import Judgement, Rules
 from selfinstruct.rules.shape import tokens_of
 from selfinstruct.types import Dropped, Reply, Request
@@ -20,26 +23,25 @@ _LONGEST_TEXT = 2000
 """Letters of a dropped text that are kept to look at."""
 
 
-class Candidate(NamedTuple):
-    """A task that the rules let pass; a tuple, since it travels between processes by the thousand."""
+Piece = tuple[str, bytes, bytes]
+"""A part of a reply, as JSON without braces, so that it is written down once, by whoever has read it:
 
-    instruction: str
-    input: str
-    output: str
-    changes: tuple[str, ...]
-    tokens: Sequence[str]
-    """Of the instruction."""
+- a task that the rules let pass: no reason; its instruction; its other fields
+- what is dropped whatever the pool holds: the reason; nothing; all fields, the reason among them
+"""
 
 
-class Rejected(NamedTuple):
-    """A piece of a reply that is dropped whatever the pool holds."""
+class Contents(NamedTuple):
+    """What a reply is made of: bytes, numbers and lists of them alone, since it travels between processes by the thousand."""
 
-    reason: str
-    detail: str
-    text: str
+    pieces: Sequence[Piece]
+    """What the parser dropped, then the reply's tasks in order."""
 
+    instructions: bytes
+    """Those that the rules let pass, as `novelty.packed.packed_for_travel` packs them."""
 
-Piece = Candidate | Rejected
+    lengths: Sequence[int]
+    """As it gives them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,28 +51,24 @@ class Reader:
     language: str
     rules: Rules
 
-    def read(self, text: str, finish_reason: str) -> list[Piece]:
-        """What a reply is made of: what the parser dropped, then its tasks in order."""
-        (pieces,) = self.read_all([(text, finish_reason)])
-        return pieces
+    def read(self, text: str, finish_reason: str) -> Contents:
+        """What a reply is made of."""
+        (contents,) = self.read_all([(text, finish_reason)])
+        return contents
 
-    def read_all(self, replies: Sequence[tuple[str, str]]) -> list[list[Piece]]:
+    def read_all(self, replies: Sequence[tuple[str, str]]) -> list[Contents]:
         """What each of some replies is made of, text and finish reason; together they take less time than one by one."""
         parsed = [parse_reply(text, reason, self.language) for text, reason in replies]
         judged = self.rules.judge_all([task for reply in parsed for task in reply.tasks])
-        found: list[list[Piece]] = []
-        for reply in parsed:
-            pieces: list[Piece] = [_rejected(drop) for drop in reply.dropped]
-            pieces += map(self._piece, islice(judged, len(reply.tasks)))
-            found.append(pieces)
-        return found
+        return [
+            self._contents(reply.dropped, list(islice(judged, len(reply.tasks))))
+            for reply in parsed
+        ]
 
-    def _piece(self, judged: Judgement) -> Piece:
-        if judged.dropped is not None:
-            return _rejected(judged.dropped)
-        task = judged.task
-        tokens = tokens_of(task.instruction, self.language)
-        return Candidate(task.instruction, task.input, task.output, judged.changes, tokens)
+    def _contents(self, dropped: Sequence[Dropped], judged: Sequence[Judgement]) -> Contents:
+        pieces = [*map(_rejected, dropped), *map(_piece, judged)]
+        passed = [one.task.instruction for one in judged if one.dropped is None]
+        return Contents(pieces, *packed_for_travel(passed, self.language, tokens_of))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,94 +77,89 @@ class Read:
 
     request: Request
     reply: Reply
-    pieces: Sequence[Piece]
+    contents: Contents
 
     @classmethod
     def refused(cls, request: Request, refusal: RequestRefused) -> "Read":
         """What stands for a reply that there is not."""
-        piece = Rejected(refusal.reason, refusal.detail, "")
+        piece = _rejected(Dropped(reason=refusal.reason, detail=refusal.detail))
         return cls(
-            request=request, reply=Reply(text="", finish_reason="content_filter"), pieces=[piece]
+            request=request,
+            reply=Reply(text="", finish_reason="content_filter"),
+            contents=Contents([piece], b"", []),
         )
 
 
-def events_of(reads: Sequence[Read], pool: LanguagePool) -> list[dict[str, Any]]:
+def events_of(reads: Sequence[Read], pool: LanguagePool) -> list[Event]:
     """The events of replies in the order of their prompts, a reply's own after its pieces.
 
     Instructions that are kept are in the pool's novelty from here on.
     """
-    offered = [
-        piece.tokens for read in reads for piece in read.pieces if isinstance(piece, Candidate)
-    ]
-    verdicts = iter(pool.offer(offered))
-    events: list[dict[str, Any]] = []
+    found = [read.contents for read in reads]
+    lengths = list(chain.from_iterable(contents.lengths for contents in found))
+    verdicts = iter(pool.offer(b"".join(contents.instructions for contents in found), lengths))
+    events: list[Event] = []
     size = len(pool)
     for read in reads:
-        prompt, before, first = read.request.id, size, len(events)
-        for piece in read.pieces:
-            if isinstance(piece, Rejected):
-                events.append(_dropped(prompt, piece))
+        prompt, before, first = json_text(read.request.id), size, len(events)
+        for reason, instruction, fields in read.contents.pieces:
+            if reason:
+                events.append(("dropped", reason, _DROPPED % (prompt, fields)))
                 continue
             verdict = next(verdicts)
             if verdict.kept:
-                events.append(_kept(prompt, piece, pool.task_id(size)))
+                name = json_text(pool.task_id(size))
+                events.append(("kept", "", _KEPT % (name, prompt, instruction, fields)))
                 size += 1
             else:
-                events.append(_too_similar(prompt, piece, verdict, pool))
+                events.append(_too_similar(prompt, instruction, verdict, pool))
         kept = size - before
-        events.append(_ending(prompt, read.reply, kept, len(events) - first - kept))
+        events.append(_ending(read, kept, len(events) - first - kept))
     return events
 
 
-def _kept(prompt: str, piece: Candidate, name: str) -> dict[str, Any]:
-    return {
-        "event": "kept",
-        "id": name,
-        "prompt": prompt,
-        "instruction": piece.instruction,
-        "input": piece.input,
-        "output": piece.output,
-        "changes": piece.changes,
-    }
+_KEPT = b'{"event": "kept", "id": %b, "prompt": %b, "instruction": %b, %b}\n'
+_DROPPED = b'{"event": "dropped", "prompt": %b, %b}\n'
+_TOO_SIMILAR = (
+    b'{"event": "dropped", "prompt": %b, "reason": "too_similar", "detail": "ROUGE-L %.3f with %b, '
+    b'"nearest": "%b, "score": %a, "text": %b}\n'
+)
+_REPLY = (
+    b'{"event": "reply", "prompt": %b, "kept": %d, "dropped": %d, "finish_reason": %b, '
+    b'"prompt_tokens": %d, "completion_tokens": %d, "model": %b}\n'
+)
 
 
-def _too_similar(
-    prompt: str, piece: Candidate, verdict: Verdict, pool: LanguagePool
-) -> dict[str, Any]:
+def _too_similar(prompt: bytes, instruction: bytes, verdict: Verdict, pool: LanguagePool) -> Event:
+    score = verdict.score
     nearest = "" if verdict.nearest is None else pool.name_of(verdict.nearest)
-    return {
-        "event": "dropped",
-        "prompt": prompt,
-        "reason": "too_similar",
-        "detail": f"ROUGE-L {verdict.score:.3f} with {nearest}",
-        "nearest": nearest,
-        "score": verdict.score,
-        "text": piece.instruction[:_LONGEST_TEXT],
-    }
+    name = json_text(nearest)[1:]  # without the first quotation mark
+    if len(instruction) > _LONGEST_TEXT:
+        instruction = json_text(json.loads(instruction)[:_LONGEST_TEXT])
+    line = _TOO_SIMILAR % (prompt, score, name, name, score, instruction)
+    return "dropped", "too_similar", line
 
 
-def _ending(prompt: str, reply: Reply, kept: int, dropped: int) -> dict[str, Any]:
-    return {
-        "event": "reply",
-        "prompt": prompt,
-        "kept": kept,
-        "dropped": dropped,
-        "finish_reason": reply.finish_reason,
-        "prompt_tokens": reply.usage.prompt_tokens,
-        "completion_tokens": reply.usage.completion_tokens,
-        "model": reply.model,
-    }
+def _ending(read: Read, kept: int, dropped: int) -> Event:
+    name, reply = read.request.id, read.reply
+    reason, model = json_text(reply.finish_reason), json_text(reply.model)
+    tokens = reply.usage.prompt_tokens, reply.usage.completion_tokens
+    return "reply", name, _REPLY % (json_text(name), kept, dropped, reason, *tokens, model)
 
 
-def _dropped(prompt: str, piece: Rejected) -> dict[str, Any]:
-    return {
-        "event": "dropped",
-        "prompt": prompt,
-        "reason": piece.reason,
-        "detail": piece.detail,
-        "text": piece.text,
-    }
+def _piece(judged: Judgement) -> Piece:
+    if judged.dropped is not None:
+        return _rejected(judged.dropped)
+    task = judged.task
+    changes = b", ".join(map(json_text, judged.changes))
+    fields = _FIELDS % (json_text(task.input), json_text(task.output), changes)
+    return "", json_text(task.instruction), fields
 
 
-def _rejected(drop: Dropped) -> Rejected:
-    return Rejected(drop.reason, drop.detail, drop.text[:_LONGEST_TEXT])
+_FIELDS = b'"input": %b, "output": %b, "changes": [%b]'
+
+
+def _rejected(drop: Dropped) -> Piece:
+    text = json_text(drop.text[:_LONGEST_TEXT])
+    fields = json_text(drop.reason), json_text(drop.detail), text
+    return drop.reason, b"", b'"reason": %b, "detail": %b, "text": %b' % fields

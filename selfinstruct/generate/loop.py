@@ -136,7 +136,7 @@ class Loop:
         """The reply to a request and what it is made of, in any order with others; None if the run stops."""
         try:
             reply = await self._llm.complete(request)
-            pieces = await self._readers.read(language.drawer.language, reply)
+            contents = await self._readers.read(language.drawer.language, reply)
         except RequestRefused as refusal:
             return Read.refused(request, refusal)
         except Stopped:
@@ -144,7 +144,7 @@ class Loop:
         except (LLMError, XtuneError) as error:
             self.halt(error)
             return None
-        return Read(request=request, reply=reply, pieces=pieces)
+        return Read(request=request, reply=reply, contents=contents)
 
     def _arrived(
         self, language: Language, asked: "dict[int, asyncio.Task[Read | None]]", index: int

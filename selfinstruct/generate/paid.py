@@ -83,7 +83,8 @@ class PaidLLM:
         try:
             reply = await self._llm.complete(request, keep)
             used = reply.usage
-            await asyncio.gather(*syncs)  # it is safe from a kill, and not yet from a power cut
+            for sync in syncs:
+                await sync  # it is safe from a kill, and not yet from a power cut
         finally:
             self.in_flight -= 1
             self.meter.settle(reserved, used)

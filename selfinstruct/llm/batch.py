@@ -23,8 +23,9 @@ from selfinstruct.llm.server import request_body
 from selfinstruct.llm.settings import LLMSettings
 from selfinstruct.llm.tokens import estimate_tokens
 from selfinstruct.llm.wire import Answer
-from selfinstruct.pool.disk import explained, line_of, mend
+from selfinstruct.pool.disk import explained, mend
 from selfinstruct.pool.journal import read_lines
+from selfinstruct.pool.lines import line_of
 from selfinstruct.types import Keep, Reply, Request, keep_nothing
 from xtune.errors import RunError
 

@@ -8,6 +8,8 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
+import orjson
+
 from selfinstruct.llm.wire import Answer
 from selfinstruct.types import FinishReason, Reply, Usage
 
@@ -125,18 +127,27 @@ def _reply_of(value: Any, body: bytes) -> Reply | Fault:
     if not isinstance(choice, dict) or not isinstance(message, dict):
         return Fault(kind="again", what="the answer has no choices")
     reason = _finish_reason(choice.get("finish_reason"))
-    text = message.get("content") or message.get("refusal") or ""
+    text = _joined_parts(message.get("content")) or message.get("refusal") or ""
     if not isinstance(text, str):
         return Fault(kind="again", what="the answer's content is no text")
     if not text and reason == "stop":
         return Fault(kind="again", what="the answer is empty")
     model = value.get("model")
     return Reply(
-        text=text.encode("utf-8", "replace").decode(),  # half a surrogate pair fits no file
+        text=text,
         finish_reason=reason,
         usage=_usage(value.get("usage")),
         model=model if isinstance(model, str) else "",
     )
+
+
+def _joined_parts(content: Any) -> Any:
+    """The text of a message that comes in parts (Mistral's reasoning models answer so), without what is no text."""
+    if not isinstance(content, list):
+        return content
+    parts = [part for part in content if isinstance(part, dict) and part.get("type") == "text"]
+    texts = [part.get("text") for part in parts]
+    return "".join(text for text in texts if isinstance(text, str)) if texts else content
 
 
 def _finish_reason(found: Any) -> FinishReason:
@@ -161,8 +172,17 @@ def _count(found: Any) -> int:
 
 
 def _json(body: bytes) -> Any:
+    """A body's value, whose texts fit into files; None where it has none.
+
+    `json` takes what orjson does not: UTF-16, a mark in front, halves of surrogate pairs, which fit into no file.
+    """
     try:
-        return json.loads(body)
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        value = json.loads(body)
+        return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return None
 

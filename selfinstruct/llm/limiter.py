@@ -57,6 +57,11 @@ class Limiter:
         self._requests = _PerMinute(requests_per_minute, clock)
         self._tokens = _PerMinute(tokens_per_minute, clock)
 
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether it matters what a request may come to."""
+        return self._tokens.is_limited
+
     async def acquire(self, tokens: int) -> None:
         """Wait for a slot; `tokens` is what the request may come to.
 
@@ -165,6 +170,10 @@ class _PerMinute:
         self._clock = clock
         self._left = self._most
         self._at = clock()
+
+    @property
+    def is_limited(self) -> bool:
+        return self._per_s > 0
 
     def take(self, count: int) -> None:
         if self._per_s:

@@ -48,6 +48,8 @@ class Meter:
             LimitReached: It does not fit even alone.
             Stopped: The run is stopping.
         """
+        if self.budget_usd is None and self.max_tokens_total is None:
+            return Usage()
         most = Usage(
             prompt_tokens=estimate_messages(request.messages), completion_tokens=request.max_tokens
         )

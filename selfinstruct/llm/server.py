@@ -27,6 +27,9 @@ _BUSY_TRIES = 4
 _LONGEST_RETRY_AFTER_S = 900.0
 """A server that names a longer time (a daily quota) is not waited for. A design choice."""
 
+_FAILURES_TO_TELL = 3
+"""Failures of one request before the first reply after which it is said that asking goes on: two seconds or more."""
+
 _REFUSALS_TO_STOP = 5
 """This many refusals before the first reply: it is not the requests, it is what they have in common."""
 
@@ -121,17 +124,23 @@ class ServerLLM:
                 self.settings.retries, 1
             ):
                 raise self._give_up(fault, failures + busy)
-            self._tell_silence(fault)
+            self._tell_silence(fault, failures + busy)
             await self._wait(fault, failures + busy)
 
-    def _tell_silence(self, fault: Fault) -> None:
-        """Say once that nobody answers, or nobody who can, since asking again takes a minute or two."""
+    def _tell_silence(self, fault: Fault, tries: int) -> None:
+        """Say once that nobody answers, or nobody who can, or not well so far: asking again takes a minute or two."""
         is_page = fault.what == WEB_PAGE and not self._replied
-        if self._told_silence or not (fault.status == -1 or is_page):
+        is_ill = tries >= _FAILURES_TO_TELL and not self._replied
+        if self._told_silence or not (fault.status == -1 or is_page or is_ill):
             return
         self._told_silence = True
-        who = "Nothing answers" if fault.status == -1 else "No chat-completions server answers"
-        self._say(f"{who} at {self.url} ({fault.what}); asking again for a while.")
+        if fault.status == -1:
+            who = f"Nothing answers at {self.url}"
+        elif is_page:
+            who = f"No chat-completions server answers at {self.url}"
+        else:
+            who = f"The server at {self.url} has not answered well so far"
+        self._say(f"{who} ({self._hidden(fault)}); asking again for a while.")
 
     def stop(self) -> None:
         """Send nothing any more; what is under way comes to its end."""
@@ -153,7 +162,7 @@ class ServerLLM:
             LLMError: The server's certificate is not trusted.
             XtuneError: The reply could not be kept.
         """
-        reserved = most_tokens(request)
+        reserved = most_tokens(request) if self.limiter.counts_tokens else 0
         used = None
         await self.limiter.acquire(reserved)
         try:

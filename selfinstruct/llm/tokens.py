@@ -14,6 +14,8 @@ def estimate_tokens(text: str) -> int:
     English has about four letters a token in today's vocabularies; other scripts in the older ones up to one token
     for two bytes of UTF-8 (cl100k on Thai and Arabic).
     """
+    if text.isascii():
+        return len(text) // 3 + 1
     data = text.encode("utf-8", "replace")
     ascii_bytes = len(data.translate(None, _NOT_ASCII))
     return ascii_bytes // 3 + (len(data) - ascii_bytes) // 2 + 1

@@ -12,13 +12,13 @@ common subsequence and the float formula of `rouge_score`. Bits that collide cos
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import chain, islice
 from threading import Event
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from selfinstruct.novelty.packed import parted, travels_uncut
 from selfinstruct.novelty.search import Found, Longs, Nearest, fastest_nearest
 from selfinstruct.novelty.turns import SHORT_TURNS
 from xtune.text import tokenizer, tokenizer_name
@@ -33,8 +33,7 @@ _TEXTS_PACKED = 128
 """Texts cut at a time: so few that their tokens, where these are strings, stay in the cache until they are packed."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What became of one text."""
 
     kept: bool
@@ -117,13 +116,23 @@ class NoveltyPool:
         self._rest()
         return verdicts
 
-    def offer_tokens(self, texts: Sequence[Sequence[str]]) -> list[Verdict]:
-        """The same for texts that `xtune.text.tokenize` has cut already, in another process say."""
-        verdicts: list[Verdict] = []
-        for start in range(0, len(texts), _TEXTS_AT_ONCE):
-            piece, lengths = self._packed(texts[start : start + _TEXTS_AT_ONCE])
-            verdicts += self._searched([piece], lengths)
-        return verdicts
+    def offer_packed(self, data: bytes, lengths: Sequence[int]) -> list[Verdict]:
+        """The same for texts that were packed in another process, say, and cut there where that takes less time in all.
+
+        Args:
+            data: As `packed.packed_for_travel` packs texts of the pool's language.
+            lengths: As it gives them.
+        """
+        if not lengths:
+            return []
+        if not travels_uncut(self.language):
+            sizes = np.array(lengths, np.int64)
+            return self._searched([self._vocabulary.taken(data, int(sizes.sum()))], sizes)
+        cut = self._cutter.cut(data, np.array(lengths, np.int32)) if self._cutter else None
+        if cut is None:
+            return self.offer_many(parted(data, lengths))
+        piece, counts = cut
+        return self._searched([piece], counts)
 
     def _cut(self, batch: Sequence[str]) -> tuple[list[Any], Longs]:
         """The texts as the vocabulary packs them, some at a time, and how many tokens each has."""
@@ -159,8 +168,8 @@ class NoveltyPool:
         verdicts = [_NEW] * len(found[0])
         near = np.flatnonzero(found[1] >= 0)
         kept, nearest, scores = (of[near].tolist() for of in found)
-        for number, keep, index, score in zip(near.tolist(), kept, nearest, scores, strict=True):
-            verdicts[number] = Verdict(kept=keep, nearest=index, score=score)
+        for number, *of_text in zip(near.tolist(), kept, nearest, scores, strict=True):
+            verdicts[number] = Verdict(*of_text)
         return verdicts
 
 

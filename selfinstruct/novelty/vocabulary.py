@@ -7,6 +7,8 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from selfinstruct.novelty.packed import unpacked
+
 Ints: TypeAlias = npt.NDArray[np.int32]
 
 
@@ -18,6 +20,10 @@ class Cutter(Protocol):
 
     def __call__(self, texts: Sequence[str]) -> tuple[Any, Longs] | None:
         """The texts as `Vocabulary.numbers_of` takes them, and how many tokens each has; None for texts it cannot cut."""
+        ...
+
+    def cut(self, data: bytes, lengths: Ints) -> tuple[Any, Longs] | None:
+        """The same for texts in NFC and UTF-8, one behind the other, given how many characters each has."""
         ...
 
     def rest(self) -> None:
@@ -46,6 +52,10 @@ class Vocabulary(Protocol):
         """The texts, which have so many tokens, as `numbers_of` takes them."""
         ...
 
+    def taken(self, data: bytes, tokens: int) -> Any:
+        """The same for texts that `packed.packed` has packed already."""
+        ...
+
     def numbers_of(self, pieces: Sequence[Any], tokens: int) -> Ints:
         """(tokens,) the numbers of the tokens of all texts that were packed, piece by piece."""
         ...
@@ -66,6 +76,10 @@ class DictVocabulary(dict[str, int]):
     def packed(self, texts: Sequence[Sequence[str]], tokens: int) -> Ints:
         """The numbers."""
         return np.fromiter(map(self.__getitem__, chain.from_iterable(texts)), np.int32, tokens)
+
+    def taken(self, data: bytes, tokens: int) -> Ints:
+        """The numbers."""
+        return self.packed([unpacked(data)], tokens)
 
     def numbers_of(self, pieces: Sequence[Ints], tokens: int) -> Ints:
         """One piece behind the other."""

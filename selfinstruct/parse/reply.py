@@ -55,6 +55,8 @@ def parse_reply(
         text = _KEYCAPS.sub(_plain_number, text)
     if not text.strip():
         return Parsed(tasks=(), dropped=(Dropped(reason="no_task", detail="the reply is empty"),))
+    if "<|" in text or "</s>" in text or "<end_of_turn>" in text:
+        text = _ENDS.sub("", text)
     reasoning, text = _after_reasoning(text)
     found = read_documents(text) or read_yaml(text)
     if found is None:
@@ -88,10 +90,29 @@ def _plain_number(found: "regex.Match[str]") -> str:
 
 def _after_reasoning(text: str) -> tuple[list[Dropped], str]:
     """What a model thought aloud before it answered, and the answer."""
-    start, tag, rest = text.partition("</think>")
-    if not tag or not start.lstrip().startswith("<think>"):
-        return [], text
-    return [Dropped(reason="preamble", detail="the model's reasoning", text=start)], rest
+    for opening, closing in _REASONING:
+        start, tag, rest = text.partition(closing)
+        if not tag or not rest.strip():
+            continue
+        # a template may open the tag itself: then the reply has its end alone, on a line that begins or ends with it
+        is_end_alone = opening not in start and (start.endswith("\n") or rest.startswith("\n"))
+        if start.lstrip().startswith(opening) or is_end_alone:
+            return [Dropped(reason="preamble", detail="the model's reasoning", text=start)], rest
+    return [], text
+
+
+_REASONING = (
+    ("<think>", "</think>"),
+    ("<thinking>", "</thinking>"),
+    ("<reasoning>", "</reasoning>"),
+    ("<|channel|>analysis", "<|channel|>final<|message|>"),
+)
+"""What stands around a model's thoughts: DeepSeek's and Qwen's tags, prompted ones, gpt-oss's channels."""
+
+_ENDS = regex.compile(
+    r"(?:\s*+(?:<\|(?:im_end|eot_id|endoftext|end_of_text|end|return|eom_id|end_of_turn)\|>|</s>|<end_of_turn>))++\s*+\Z"
+)
+"""Signs of a turn's end that a server left in the text."""
 
 
 _CLOSING_TAG = regex.compile(
@@ -166,7 +187,7 @@ _FEW = 2
 """Tasks: a single one may be all that a stray label made of a reply in another form."""
 
 _PART_INSIDE_LINE = regex.compile(
-    r"(?<=\S)[^\S\n]++(?=(?:"
+    r"(?<=\S)[^\S\n]++(?=(?:\p{Nd}{1,6}[.):．）][^\S\n]*+)?+(?:"
     + "|".join(
         regex.escape(word)
         for language in languages()

@@ -85,7 +85,7 @@ def _written(lines: Sequence[str], found: Sequence[_Found], sign: str) -> str:
     before = [line for line in lines[: found[0].line] if not (sign == "|" and "|" in line)]
     written = _without_rules(before)
     bodies = [
-        _without_rules([one.rest, *lines[one.line + 1 : end]])
+        _without_rules([one.rest, *lines[one.line + 1 : end]], has_heads=sign == "|")
         for one, end in zip(found, ends, strict=True)
     ]
     values = ["\n".join(body).strip() for body in bodies]
@@ -103,10 +103,13 @@ def _written(lines: Sequence[str], found: Sequence[_Found], sign: str) -> str:
     return "\n".join(written)
 
 
-def _without_rules(lines: Sequence[str]) -> list[str]:
+def _without_rules(lines: Sequence[str], *, has_heads: bool = False) -> list[str]:
+    """Lines without the rules and empty lines at their end; with `has_heads`, nor the head of a table above such a rule."""
     kept = list(lines)
     while len(kept) > 1 and (not kept[-1].strip() or _RULE.fullmatch(kept[-1])):
-        kept.pop()
+        is_rule = "|" in kept.pop()
+        if has_heads and is_rule and len(kept) > 1 and "|" in kept[-1]:
+            kept.pop()
     return [] if len(kept) == 1 and _RULE.fullmatch(kept[0]) else kept
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import errno
-import json
 import os
 import queue
 import threading
@@ -51,14 +50,6 @@ def refused(path: Path, error: OSError) -> RunError:
     return RunError(f"{path} could not be written: {error.strerror or error}. {GO_ON}")
 
 
-def line_of(value: Any) -> bytes:
-    """A value as one JSON line in UTF-8."""
-    return _encode(value).encode("utf-8", "replace") + b"\n"
-
-
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
-
-
 def mend(path: Path, *, keep_bytes: int | None = None) -> int:
     """Cut off a torn last line, or all beyond `keep_bytes`; returns how many bytes went.
 
@@ -88,6 +79,22 @@ def _whole_lines(stream: Any, size: int) -> int:
             return start + int(found) + 1
         end = start
     return 0
+
+
+def read_line(path: Path, start: int) -> bytes:
+    """The line that begins at a byte of a file."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        line = os.pread(descriptor, _LINE_BYTES, start)
+        while b"\n" not in line and (more := os.pread(descriptor, len(line), start + len(line))):
+            line += more
+    finally:
+        os.close(descriptor)
+    return line.partition(b"\n")[0]
+
+
+_LINE_BYTES = 1 << 13
+"""Read first: nearly every task is shorter."""
 
 
 class Appender:
@@ -178,7 +185,6 @@ def _write(descriptor: int, data: bytes) -> None:
     Raises:
         OSError: The system refuses.
     """
-    size = os.fstat(descriptor).st_size
     view = memoryview(data)
     try:
         while view:
@@ -186,7 +192,8 @@ def _write(descriptor: int, data: bytes) -> None:
     except OSError:
         # half a line would be mended at the next start; whole lines are better left now
         with contextlib.suppress(OSError):
-            os.ftruncate(descriptor, size)
+            size = os.fstat(descriptor).st_size
+            os.ftruncate(descriptor, size - (len(data) - len(view)))
         raise
 
 

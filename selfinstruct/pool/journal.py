@@ -8,7 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from selfinstruct.pool.disk import Appender, line_of, mend
+from selfinstruct.pool.disk import Appender, mend
+from selfinstruct.pool.lines import json_text
 from selfinstruct.types import Reply, Request, Usage
 from xtune.errors import RunError
 
@@ -17,8 +18,11 @@ FILE = "replies.jsonl"
 
 def fingerprint(request: Request) -> str:
     """Names what was asked: an answer to other words is no answer."""
-    asked = json.dumps([dict(message) for message in request.messages], ensure_ascii=True)
-    return sha256(asked.encode()).hexdigest()[:16]
+    messages = [dict(message) for message in request.messages]
+    return sha256(_encode(messages).encode()).hexdigest()[:16]
+
+
+_encode = json.JSONEncoder(ensure_ascii=True, check_circular=False).encode
 
 
 class Journal:
@@ -81,19 +85,27 @@ class Journal:
         Raises:
             RunError: The disk is full, or refuses.
         """
-        row = {
-            "id": request.id,
-            "request": fingerprint(request),
-            "finish_reason": reply.finish_reason,
-            "prompt_tokens": reply.usage.prompt_tokens,
-            "completion_tokens": reply.usage.completion_tokens,
-            "model": reply.model,
-            "text": reply.text,
-        }
-        if not reply.is_usable:
-            row["usable"] = False
         self.count += reply.is_usable
-        return appender.append(self.path, line_of(row))
+        return appender.append(self.path, _line(request, reply))
+
+
+def _line(request: Request, reply: Reply) -> bytes:
+    return _LINE % (
+        json_text(request.id),
+        json_text(fingerprint(request)),
+        json_text(reply.finish_reason),
+        reply.usage.prompt_tokens,
+        reply.usage.completion_tokens,
+        json_text(reply.model),
+        json_text(reply.text),
+        b"" if reply.is_usable else b', "usable": false',
+    )
+
+
+_LINE = (
+    b'{"id": %b, "request": %b, "finish_reason": %b, "prompt_tokens": %d, "completion_tokens": %d, '
+    b'"model": %b, "text": %b%b}\n'
+)
 
 
 def read_lines(path: Path, *, torn: bool = False) -> Iterator[tuple[Mapping[str, Any], int, int]]:

@@ -8,18 +8,24 @@ Whatever follows the last reply line is half of a reply: it is cut off, and made
 """
 
 import asyncio
-import json
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import orjson
 
 from selfinstruct.novelty import NoveltyPool, Verdict
-from selfinstruct.pool.disk import Appender, line_of, mend
+from selfinstruct.pool.disk import Appender, mend, read_line
 from selfinstruct.pool.journal import read_lines
 from selfinstruct.types import Task
 from xtune.errors import RunError
+
+Kind = Literal["kept", "dropped", "reply"]
+
+Event = tuple[Kind, str, bytes]
+"""What happened, the reason if something is dropped or the prompt's id if a reply ends, and the line that says so."""
 
 
 class LanguagePool:
@@ -61,9 +67,9 @@ class LanguagePool:
         """Tasks kept."""
         return len(self._starts)
 
-    def offer(self, instructions: Sequence[Sequence[str]]) -> list[Verdict]:
-        """Keep each instruction, given as its tokens, if it is new."""
-        return self._novelty.offer_tokens(instructions)
+    def offer(self, instructions: bytes, lengths: Sequence[int]) -> list[Verdict]:
+        """Keep each instruction that is new; see `NoveltyPool.offer_packed`."""
+        return self._novelty.offer_packed(instructions, lengths)
 
     def name_of(self, index: int) -> str:
         """The id of what `Verdict.nearest` names."""
@@ -77,36 +83,28 @@ class LanguagePool:
 
     def task(self, number: int) -> Task:
         """The kept task of a number, from the disk."""
-        with self.path.open("rb") as stream:
-            stream.seek(self._starts[number])
-            row = json.loads(stream.readline())
+        row = orjson.loads(read_line(self.path, self._starts[number]))
         return Task(instruction=row["instruction"], input=row["input"], output=row["output"])
 
-    def append(
-        self, events: Sequence[dict[str, Any]], appender: Appender
-    ) -> "asyncio.Future[None]":
-        """Write the events of one reply, the reply's own last; returns a future that is done when they are safe."""
-        lines = []
-        for event in events:
-            line = line_of(event)
-            self._note(event, self._size)
+    def append(self, events: Sequence[Event], appender: Appender) -> "asyncio.Future[None]":
+        """Write the events of replies, a reply's own last; returns a future that is done when they are safe."""
+        for kind, about, line in events:
+            self._note(kind, about, self._size)
             self._size += len(line)
-            lines.append(line)
-        return appender.append(self.path, b"".join(lines))
+        return appender.append(self.path, b"".join([line for _, _, line in events]))
 
     def begin_round(self, number: int) -> int:
         """Tasks that were kept when a round began, in this sitting or an earlier one."""
         return self.kept_before.setdefault(number, len(self))
 
-    def _note(self, event: Any, start: int) -> None:
-        kind = event.get("event")
+    def _note(self, kind: Kind | None, about: str, start: int) -> None:
         if kind == "kept":
             self._starts.append(start)
         elif kind == "dropped":
-            self.drops[event["reason"]] += 1
+            self.drops[about] += 1
         elif kind == "reply":
             self.replies += 1
-            self.last_prompt = event["prompt"]
+            self.last_prompt = about
 
     def _read(self) -> None:
         """Take in the whole replies of the file, and cut off the rest.
@@ -135,13 +133,22 @@ class LanguagePool:
             try:
                 number = int(str(row["prompt"]).split("/")[1])
                 self.kept_before.setdefault(number, len(self))
-                self._note(row, start)
+                self._note(row.get("event"), _about(row), start)
                 if row["event"] == "kept":
                     yield str(row["instruction"])
             except (KeyError, IndexError, ValueError):
                 raise RunError(
                     f"{self.path} holds a line that no run wrote, at byte {start}."
                 ) from None
+
+
+def _about(row: Mapping[str, Any]) -> str:
+    """See `Event`.
+
+    Raises:
+        KeyError: The row lacks it.
+    """
+    return str(row["reason" if row.get("event") == "dropped" else "prompt"])
 
 
 def _end_of_replies(path: Path) -> int:

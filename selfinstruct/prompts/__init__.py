@@ -38,6 +38,64 @@ def _language_names() -> Mapping[str, str]:
     return {**_MORE_NAMES, **{code: entry["english"] for code, entry in table.items()}}
 
 
+class Prompt:
+    """Makes the prompts of one language; what is the same in all of them is filled in once."""
+
+    def __init__(
+        self,
+        language: str,
+        *,
+        last_number: int = 20,
+        native: bool = False,
+        file: Path | None = None,
+    ) -> None:
+        """Read the prompt file.
+
+        Args:
+            language: BCP-47 code of the tasks that are asked for.
+            last_number: Number of the last task that is wanted; the paper's is 20.
+            native: Ask in the language itself, where the package has such a prompt, and with its own labels.
+            file: A prompt file of the user's instead of the package's.
+
+        Raises:
+            XtuneError: The file cannot be read or lacks a placeholder.
+        """
+        asks_in = language if native and has_native(language) else "en"
+        self._last = last_number
+        self._labels = [_label(part, asks_in) for part in ("instruction", "input", "output")]
+        self._no_input = _words(asks_in).get("no_input", NO_INPUT)
+        text = template(language, native=native, file=file)
+        text = text.replace("{language}", language_name(language))
+        self._text = text.replace("{last}", str(last_number))
+
+    def __call__(self, demonstrations: Sequence[Task]) -> str:
+        """A prompt that shows tasks 1 to n and asks for tasks n + 1 to the last.
+
+        Raises:
+            XtuneError: Nothing is asked for.
+        """
+        first = len(demonstrations) + 1
+        if self._last < first:
+            raise XtuneError(
+                f"A prompt with {len(demonstrations)} demonstrations asks for tasks {first} to {self._last}, which are "
+                f"none; the last number must be at least {first}."
+            )
+        blocks = [self._block(task, number) for number, task in enumerate(demonstrations, start=1)]
+        # the demonstrations come last: braces in a task are text
+        text = self._text.replace("{first}", str(first))
+        text = text.replace("{demonstrations}", "\n\n".join(blocks))
+        separator = "\n\n" if demonstrations else "\n"
+        return f"{text.rstrip()}{separator}{first}. {self._labels[0]}:"
+
+    def _block(self, task: Task, number: int) -> str:
+        instruction, entry, output = self._labels
+        return (
+            f"{number}. {instruction}: {task.instruction.strip()}\n"
+            f"{number}. {entry}: {task.input.strip() or self._no_input}\n"
+            f"{number}. {output}: {task.output.strip()}"
+        )
+
+
 def render(
     demonstrations: Sequence[Task],
     language: str,
@@ -45,47 +103,13 @@ def render(
     last_number: int = 20,
     native: bool = False,
     file: Path | None = None,
-    text: str | None = None,
 ) -> str:
-    """A prompt that shows tasks 1 to n and asks for tasks n + 1 to `last_number` in a language.
-
-    Args:
-        demonstrations: The tasks that are shown, numbered from 1.
-        language: BCP-47 code of the tasks that are asked for.
-        last_number: Number of the last task that is wanted; the paper's is 20.
-        native: Ask in the language itself, where the package has such a prompt, and with its own labels.
-        file: A prompt file of the user's instead of the package's.
-        text: What `template` read, for whoever renders thousands; it is read when left out.
+    """One prompt, for whoever makes no more of its language; see `Prompt`.
 
     Raises:
         XtuneError: The file cannot be read or lacks a placeholder, or nothing is asked for.
     """
-    first = len(demonstrations) + 1
-    if last_number < first:
-        raise XtuneError(
-            f"A prompt with {len(demonstrations)} demonstrations asks for tasks {first} to {last_number}, which are "
-            f"none; the last number must be at least {first}."
-        )
-    asks_in = language if native and has_native(language) else "en"
-    labels = [_label(part, asks_in) for part in ("instruction", "input", "output")]
-    no_input = _words(asks_in).get("no_input", NO_INPUT)
-    blocks = [
-        _block(task, number, labels, no_input)
-        for number, task in enumerate(demonstrations, start=1)
-    ]
-    filled = {
-        "{language}": language_name(language),
-        "{first}": str(first),
-        "{last}": str(last_number),
-        "{demonstrations}": "\n\n".join(blocks),
-    }
-    if text is None:
-        text = template(language, native=native, file=file)
-    # the demonstrations come last: braces in a task are text
-    for name, value in filled.items():
-        text = text.replace(name, value)
-    separator = "\n\n" if demonstrations else "\n"
-    return f"{text.rstrip()}{separator}{first}. {labels[0]}:"
+    return Prompt(language, last_number=last_number, native=native, file=file)(demonstrations)
 
 
 def json_request(language: str, *, native: bool = False) -> str:
@@ -98,13 +122,6 @@ def _label(part: Part, language: str) -> str:
     """A part's usual name as it stands at a line's start."""
     word = usual_label(part, language)
     return f"{word[0].upper()}{word[1:]}"
-
-
-def _block(task: Task, number: int, labels: Sequence[str], no_input: str) -> str:
-    parts = (task.instruction, task.input.strip() or no_input, task.output)
-    return "\n".join(
-        f"{number}. {label}: {text.strip()}" for label, text in zip(labels, parts, strict=True)
-    )
 
 
 def _words(language: str) -> Mapping[str, str]:

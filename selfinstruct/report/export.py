@@ -8,7 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
-from selfinstruct.pool.disk import explained, line_of
+from selfinstruct.pool.disk import explained
+from selfinstruct.pool.lines import line_of
 from selfinstruct.report.card import card_text
 from selfinstruct.report.stats import events, read_stats
 from xtune.errors import RunError, XtuneError

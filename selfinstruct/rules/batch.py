@@ -23,8 +23,13 @@ class Batch:
     settings: RuleSettings
 
     @cached_property
+    def texts(self) -> Sequence[str]:
+        """Instruction, input and output of one task behind those of the other."""
+        return [text for task in self.tasks for text in (task.instruction, task.input, task.output)]
+
+    @cached_property
     def _kinds(self) -> "NDArray[np.intp]":
-        return kinds_of(self.tasks)
+        return kinds_of(self.texts).reshape(-1, 3)  # (tasks, parts)
 
     def have(self, kinds: int, *parts: int) -> list[bool]:
         """Which tasks have a character of some kinds of `marks` in any of some parts."""

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import repeat
+from itertools import compress
+from typing import NamedTuple
 
-from selfinstruct.rules import content, demands, personal, shape, tongue
+from selfinstruct.rules import content, demands, loops, personal, shape, tongue
 from selfinstruct.rules.batch import Batch
 from selfinstruct.rules.overlap import EvaluationSets
 from selfinstruct.rules.settings import RuleSettings
@@ -25,9 +26,8 @@ class Rule:
     """In which tasks of a reply it may find something: seen for all of them in a fraction of the time."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Judgement:
-    """What the rules say of a task."""
+class Judgement(NamedTuple):
+    """What the rules say of a task; a tuple, since there are thousands of them a second."""
 
     task: Task
     """The task, changed where `changes` says so."""
@@ -45,7 +45,7 @@ RULES: tuple[Rule, ...] = (
     Rule(name="refusal", finds=demands.refusal, may_find=demands.may_refuse),
     Rule(name="beyond_text", finds=demands.beyond_text, may_find=demands.may_go_beyond),
     Rule(name="personal_data", finds=personal.personal_data, may_find=personal.may_be_personal),
-    Rule(name="repetition", finds=shape.repetition, may_find=shape.may_repeat),
+    Rule(name="repetition", finds=loops.repetition, may_find=loops.may_repeat),
     Rule(name="wrong_language", finds=tongue.wrong_language, may_find=tongue.may_be_wrong),
     Rule(name="gloss", finds=tongue.gloss, may_find=tongue.may_gloss),
     Rule(
@@ -72,6 +72,7 @@ class Rules:
         """
         self.language = language
         self.settings = settings or RuleSettings()
+        self._blanks_inputs = self.settings.input_in_instruction
         self._rules: Sequence[Rule] = [rule for rule in RULES if getattr(self.settings, rule.name)]
         self._evaluation: EvaluationSets | None = None
         if self.settings.evaluation_overlap and self.settings.evaluation_sets:
@@ -93,16 +94,13 @@ class Rules:
         batch = Batch(tasks=tasks, language=self.language, settings=self.settings)
         rules: list[list[Rule]] = [[] for _ in tasks]
         for rule in self._rules:
-            may_find = rule.may_find(batch) if rule.may_find else repeat(True)
-            for own, may in zip(rules, may_find, strict=False):
-                if may:
-                    own.append(rule)
-        for task, chosen in zip(tasks, rules, strict=True):
-            yield self._judge(task, chosen)
+            for chosen in compress(rules, rule.may_find(batch)) if rule.may_find else rules:
+                chosen.append(rule)
+        yield from map(self._judge, tasks, rules)
 
     def _judge(self, task: Task, rules: Sequence[Rule]) -> Judgement:
         changes: tuple[str, ...] = ()
-        if self.settings.input_in_instruction and shape.input_is_in_instruction(task):
+        if task.input and self._blanks_inputs and shape.input_is_in_instruction(task):
             task, changes = replace(task, input=""), ("input_in_instruction",)
         for rule in rules:
             detail = rule.finds(task, self.language, self.settings)

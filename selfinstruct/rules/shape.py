@@ -1,30 +1,19 @@
-"""Rules on what a task is made of: its parts, their lengths, loops, an input that says the instruction again."""
+"""Rules on what a task is made of: its parts, their lengths, an input that says the instruction again."""
 
-import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import islice
 
-import numpy as np
 import regex
 
 from selfinstruct.rules.batch import Batch
-from selfinstruct.rules.forms import letters_of
-from selfinstruct.rules.grams import places_of_windows_again
 from selfinstruct.rules.settings import RuleSettings
 from selfinstruct.types import Task
-from xtune.text import rouge_l_of, tokenize
+from xtune.text import rouge_l_above, tokenize
 
 _SOMETHING = regex.compile(r"[\p{L}\p{N}\p{S}\p{P}--[.…。,_\-–—]]", flags=regex.VERSION1)
 _GRAPHEME = regex.compile(r"\X")
-_LONGEST_PERIOD = 200
-_FEWEST_LETTERS_OF_A_LOOP = 40
-_TIMES = 5
-"""A loop says a run of at most 200 letters six times over, 40 letters or more: songs and tables stay below."""
-
-_MOST_LETTERS = 20_000
-_MOST_FOLDED = 3
-"""Letters that one becomes at most without regard to case (Unicode, CaseFolding.txt)."""
 
 
 def missing_part(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001 - a rule's signature
@@ -54,7 +43,7 @@ def length(task: Task, language: str, settings: RuleSettings) -> str | None:  # 
         ("output", 0, settings.longest_output),
     ):
         text = getattr(task, name).strip()
-        if least <= len(text) <= most and (len(text) > 8 * least or not least):
+        if len(text) <= most and _has_graphemes(text, least):
             continue
         count = sum(1 for _ in _GRAPHEME.finditer(text))
         if not least <= count <= most:
@@ -75,94 +64,16 @@ def may_be_long(batch: Batch) -> Sequence[bool]:
 
 
 def _has_graphemes(text: str, least: int) -> bool:
-    """Whether a text surely has as many, without counting them."""
-    return len(text) > 8 * least or (len(text) >= least and bool(_SIMPLE.fullmatch(text)))
-
-
-_SIMPLE = re.compile("[ -~\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fff\uac00-\ud7a3、。]+")
-"""Characters that are a grapheme each: ASCII, kana, Han, whole Hangul syllables (Unicode, UAX 29)."""
-
-
-def repetition(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001
-    """A text that says the same letters again and again, in any script; digits and punctuation do not break a loop."""
-    for name in ("instruction", "input", "output"):
-        found = _loop(getattr(task, name))
-        if found:
-            return f"{name} repeats {found!r}"
-    return None
-
-
-def may_repeat(batch: Batch) -> list[bool]:
-    """In which tasks `repetition` may find a loop, by one look at all their letters."""
-    texts = [text for task in batch.tasks for text in (task.instruction, task.input, task.output)]
-    folded = [text[:_MOST_LETTERS].casefold() for text in texts]
-    ends = np.cumsum(np.fromiter(map(len, folded), np.intp, len(folded)))
-    again = places_of_windows_again("".join(folded), _WINDOW, _LONGEST_PERIOD)
-    found = np.zeros(len(batch.tasks), np.bool_)
-    found[ends.searchsorted(again, side="right") // 3] = True
-    may: list[bool] = found.tolist()
-    return may
-
-
-def _loop(text: str) -> str | None:
-    if _MOST_FOLDED * len(text) < _FEWEST_LETTERS_OF_A_LOOP:
-        return None
-    letters = letters_of(text[:_MOST_LETTERS])
-    if len(letters) < _FEWEST_LETTERS_OF_A_LOOP:
-        return None
-    if not _may_loop(letters):
-        return None
-    # one number a letter
-    codes = np.frombuffer(letters.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    for period in _periods(letters):
-        least = max(_TIMES * period, _FEWEST_LETTERS_OF_A_LOOP - period)
-        differs = np.flatnonzero(codes[period:] != codes[:-period])
-        edges = np.concatenate(([-1], differs, [len(codes) - period]))
-        # lengths of the runs in which each letter equals the one a period before
-        gaps = np.diff(edges) - 1
-        longest = int(gaps.argmax())
-        if gaps[longest] >= least:
-            start = int(edges[longest]) + 1
-            return letters[start : start + period]
-    return None
-
-
-def _may_loop(letters: str) -> bool:
-    """Whether there may be a loop in letters."""
-    longest = min(_LONGEST_PERIOD, len(letters) // (_TIMES + 1))
-    return any(True for _ in _windows_again(letters, longest))
-
-
-def _windows_again(letters: str, longest: int) -> Iterator[int]:
-    """Where those of some windows begin that come again soon: a loop agrees with itself over 34 letters, which hold one of them."""
-    find = letters.find
-    for at in range(0, len(letters) - _WINDOW + 1, _WINDOW):
-        end = at + _WINDOW
-        if find(letters[at:end], at + 1, end + longest) >= 0:
-            yield at
-
-
-def _periods(letters: str) -> list[int]:
-    """The distances at which a window of letters comes again: a loop has its own among them."""
-    seen: dict[str, int] = {}
-    found: set[int] = set()
-    for position in range(len(letters) - _WINDOW + 1):
-        window = letters[position : position + _WINDOW]
-        before = seen.get(window)
-        if before is not None and position - before <= _LONGEST_PERIOD:
-            found.add(position - before)
-        seen[window] = position
-    return sorted(found)
-
-
-_WINDOW = 16
-"""Letters; every loop that counts agrees with itself over more than these, one period on."""
+    """Whether a text has as many, which the first ones tell."""
+    if len(text) > 8 * least or len(text) < least:
+        return len(text) >= least
+    return sum(1 for _ in islice(_GRAPHEME.finditer(text), least)) == least
 
 
 def input_is_in_instruction(task: Task) -> bool:
     """Whether the instruction holds the whole input, as words and not as part of one."""
     needle = _spaced(task.input)
-    if not needle:
+    if not needle or not _may_hold(task.instruction, needle):
         return False
     instruction = _spaced(task.instruction)
     start = instruction.find(needle)
@@ -172,6 +83,12 @@ def input_is_in_instruction(task: Task) -> bool:
             return True
         start = instruction.find(needle, start + 1)
     return False
+
+
+def _may_hold(text: str, needle: str) -> bool:
+    """Whether a text in NFC has the first word of what is looked for; one in another form may."""
+    word = needle.partition(" ")[0]
+    return word in text or not unicodedata.is_normalized("NFC", text)
 
 
 _WITHOUT_SPACES = regex.compile(
@@ -190,23 +107,21 @@ def _spaced(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=64)
 def tokens_of(text: str, language: str) -> tuple[str, ...]:
-    """The tokens of a text; those of an instruction are wanted twice, and Korean ones take half a millisecond."""
+    """The tokens of a text; those of an instruction may be wanted twice, behind those of a whole reply."""
     return tuple(tokenize(text, language))
 
 
 def input_like_instruction(task: Task, language: str, settings: RuleSettings) -> str | None:
     """An input that says the instruction again, by ROUGE-L F."""
-    if not task.input.strip():
+    if not task.input:
         return None
-    score, most = (
-        rouge_l_of(tokens_of(task.instruction, language), tokens_of(task.input, language)),
-        settings.input_threshold(language),
-    )
-    return (
-        f"ROUGE-L F of instruction and input is {score:.2f}, above {most}" if score > most else None
-    )
+    most = settings.input_threshold(language)
+    score = rouge_l_above(tokens_of(task.instruction, language), task.input, language, most)
+    if score is None:
+        return None
+    return f"ROUGE-L F of instruction and input is {score:.2f}, above {most}"
 
 
 def may_say_it_again(batch: Batch) -> Sequence[bool]:

@@ -7,7 +7,6 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from selfinstruct.pool.folder import INPUTS, NOTES, RECIPE, Folder
 from selfinstruct.pool.journal import Journal
 from selfinstruct.pool.pool import LanguagePool
 from selfinstruct.pool.tally import Tally
-from selfinstruct.prompts import render, template
+from selfinstruct.prompts import Prompt
 from selfinstruct.report.progress import Shower
 from selfinstruct.rules import Rules
 from selfinstruct.run.seeds import find_seeds
@@ -140,12 +139,8 @@ def _renderer(settings: Settings, language: str) -> Render:
     generate = settings.generate
     name = generate.prompt
     file = (bundled_path(name) if is_bundled(name) else Path(name)) if name else None
-    return partial(
-        render,
-        language=language,
-        last_number=generate.tasks_per_prompt,
-        native=generate.native,
-        text=template(language, native=generate.native, file=file),
+    return Prompt(
+        language, last_number=generate.tasks_per_prompt, native=generate.native, file=file
     )
 
 

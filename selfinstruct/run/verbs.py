@@ -49,6 +49,7 @@ class Options:
     max_tokens_total: int | None = None
     concurrency: int | None = None
     batch: bool = False
+    keep_ties: bool = False
 
     def overrides(self) -> list[str]:
         """The same as overrides of the recipe.
@@ -63,6 +64,7 @@ class Options:
             "limits.max_tokens_total": self.max_tokens_total,
             "llm.concurrency": self.concurrency,
             "run.batch": "true" if self.batch else None,
+            "novelty.keep_ties": "true" if self.keep_ties else None,
         }
         return [f"{name}={value}" for name, value in given.items() if value is not None]
 

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from selfinstruct.pool.disk import explained, line_of, mend
+from selfinstruct.pool.disk import explained, mend
+from selfinstruct.pool.lines import line_of
 from selfinstruct.seeds.read import numbered_seeds, seed_row
 from selfinstruct.types import Seed
 from xtune.errors import DataError, Problem, RunError

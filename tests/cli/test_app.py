@@ -210,11 +210,16 @@ def test_the_next_commands_can_be_pasted_where_the_folder_has_a_space(
     assert f"xtune chat '{tmp_path / 'my run'}'" in ended.out
 
 
-@pytest.mark.parametrize("verb", ["evaluate", "chat", "merge"])
+NEEDS_A_RESULT = [
+    ("chat",), ("evaluate",), ("export", "--to", "gguf"), ("generate", "--prompt", "x"), ("merge", "merged"), ("serve",),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", NEEDS_A_RESULT, ids=lambda words: words[0])
 def test_folders_without_a_result_are_refused_by_every_verb_that_needs_one(
-    verb: str, xtune: Command, tmp_path: Path
+    words: tuple[str, ...], xtune: Command, tmp_path: Path
 ) -> None:
-    more = [tmp_path / "merged"] if verb == "merge" else []
+    verb, *more = words
     assert_refused(xtune(verb, tmp_path, *more), "holds neither a run")
     assert_refused(xtune(verb, tmp_path / "none", *more), "There is no folder")
 
@@ -252,19 +257,26 @@ def test_a_prompt_that_is_not_utf8_is_refused(xtune: Command, finished_run: Path
 
 @pytest.mark.parametrize(
     "words",
-    [("--help",), ("recipes",), ("recipes", "show", "quickstart"), ("check", "{bad}")],
+    [
+        ("--help",),
+        ("recipes",),
+        ("recipes", "show", "quickstart"),
+        ("check", "{folder}/bad.yaml"),
+        *((verb, "{folder}", *more) for verb, *more in NEEDS_A_RESULT),
+    ],
     ids=lambda words: words[0],
 )
-def test_the_quick_verbs_import_nothing_heavy(words: tuple[str, ...], tmp_path: Path) -> None:
-    bad = tmp_path / "bad.yaml"
-    bad.write_text("model: x\n")
+def test_help_and_early_mistakes_import_nothing_heavy(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "bad.yaml").write_text("model: x\n")
     code = (
         "import sys\nfrom xtune.cli.app import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         f"sys.stderr.write(','.join(name for name in {HEAVY!r} if name in sys.modules))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, *(word.format(bad=bad) for word in words)],
+        [sys.executable, "-c", code, *(word.format(folder=tmp_path) for word in words)],
         capture_output=True,
         text=True,
         check=True,
@@ -307,6 +319,7 @@ def test_closed_and_full_outputs_end_in_words(unbuffered: str, tmp_path: Path) -
         (f"check {missing} >&-", 2, "There is no file"),
         ("recipes >&-", 0, ""),
         ("recipes >/dev/full", 2, "The disk is full"),
+        ("plan quickstart --json >/dev/full", 2, "The disk is full"),  # written by the last flush
     ):
         done = subprocess.run(
             f"'{sys.executable}' -m xtune {command}",

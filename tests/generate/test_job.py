@@ -15,8 +15,8 @@ from xtune import api
 from xtune.cli.app import app
 from xtune.errors import DataError, RunError, XtuneError
 from xtune.generate.decoding import Decoding
-from xtune.generate.job import Options
 from xtune.generate.journal import Journal
+from xtune.generate.options import Options
 
 DEMO = "bundled:demo"
 SHORT = Options(decoding=Decoding(max_new_tokens=8))
@@ -96,7 +96,7 @@ KILLED = """
 import os, signal, sys
 from xtune import api
 from xtune.generate.decoding import Decoding
-from xtune.generate.job import Options
+from xtune.generate.options import Options
 def kill(done, total):
     if done > 3:
         os.kill(os.getpid(), signal.SIGKILL)

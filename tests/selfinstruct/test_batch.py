@@ -7,7 +7,7 @@ from batch_server import BatchServer, serving_batches
 from scripted_llm import ScriptedLLM, serving
 
 from selfinstruct.errors import LLMError
-from selfinstruct.pool.disk import line_of
+from selfinstruct.pool.lines import line_of
 from selfinstruct.report.progress import Lines
 from selfinstruct.run.verbs import Options, run_recipe
 from selfinstruct.seeds import shipped_seeds

@@ -343,6 +343,26 @@ def test_a_budget_and_a_token_limit_are_kept_and_the_run_goes_on_later(whole, tm
     assert pools(tmp_path) == whole
 
 
+def test_keep_ties_keeps_what_reaches_the_threshold_and_does_not_exceed_it(tmp_path):
+    # seven of ten words in common: rouge_score gives exactly 0.7
+    tasks = (
+        "4. Instruction: Name seven old bridges across the wide river near town\n"
+        "4. Input: <noinput>\n4. Output: The stone one and six others of wood.\n"
+        "5. Instruction: Name seven old bridges across the wide lake behind mountains\n"
+        "5. Input: <noinput>\n5. Output: The lake has none that anybody knows of."
+    )
+
+    def kept(folder, *more):
+        folder.mkdir()
+        with serving(ScriptedLLM(lambda *_: Say(body=completion(tasks)))) as server:
+            code, _, err = run([*recipe(folder, server, languages="[en]"), "--target", "1", *more])
+        assert code == 0, err
+        return pools(folder)["en.jsonl"].count(b'"event": "kept"')
+
+    assert kept(tmp_path / "usual") == 1
+    assert kept(tmp_path / "ties", "--keep-ties") == 2
+
+
 def test_ctrl_c_keeps_what_is_under_way_and_says_how_to_go_on(whole, tmp_path):
     with serving(ScriptedLLM(delay_s=0.3)) as server:
         arguments = recipe(tmp_path, server, llm__concurrency=4)

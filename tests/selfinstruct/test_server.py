@@ -7,17 +7,21 @@ import json
 import socket
 import time
 import zlib
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scripted_llm import Say, ScriptedLLM, completion, serving
 
 from selfinstruct.errors import AccountError, LLMError, RequestRefused, ServerFailing
+from selfinstruct.llm.environment import read_key
 from selfinstruct.llm.faults import Fault, read_answer, retry_after_s
 from selfinstruct.llm.server import ServerLLM, probe_json
 from selfinstruct.llm.settings import LLMSettings
-from selfinstruct.llm.wire import Answer
-from selfinstruct.types import Reply, Request
+from selfinstruct.llm.wire import Answer, DirectWire, WireError
+from selfinstruct.types import Reply, Request, Usage
 
 KEY = "sk-a-very-secret-key-1234567890"
 
@@ -143,6 +147,43 @@ def test_an_answer_that_cannot_be_unpacked_is_asked_again(encoding, body):
     outcome, server = answered(first(Say(body=body, headers={"Content-Encoding": encoding})))
     assert isinstance(outcome, Reply)
     assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("raw", "outcome"),
+    [
+        (b"HTTP/1.1 200 OK\nContent-Length: 4\nX: y\n\nfour", Answer(status=200, body=b"four")),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", Answer(status=204)),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n", "the answer was cut off"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000 + b"\r\n\r\n", "the answer is not HTTP"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 15_000 + b"\r\n", "the answer is not HTTP"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "the answer is not HTTP"),
+    ],
+    ids=["line feeds", "no headers", "cut head", "long line", "many lines", "ssh"],
+)
+def test_the_head_of_an_answer_is_read_or_refused_whatever_it_is(raw, outcome):
+    async def talk():
+        async def answer(reader, writer):
+            await reader.readuntil(b"{}")
+            writer.write(raw)
+            await writer.drain()
+            writer.close()
+
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+            settings = LLMSettings(model="scripted", base_url=url)
+            wire = DirectWire(url, read_key(settings), timeout_s=60)
+            try:
+                return await wire.post("/chat/completions", {})
+            except WireError as error:
+                return f"{error}"
+            finally:
+                await wire.close()
+
+    found = asyncio.run(talk())
+    if isinstance(found, Answer):
+        found = replace(found, headers={})
+    assert found == outcome
 
 
 def test_an_answer_that_comes_twice_is_not_taken_for_the_next_one():
@@ -277,6 +318,25 @@ def test_it_is_said_once_that_nobody_answers_while_asking_again():
         asyncio.run(ask_nobody(server.url))
     assert said == [
         f"Nothing answers at {server.url} (connection refused); asking again for a while."
+    ]
+
+
+def test_a_server_that_fails_from_the_start_is_told_of_while_asking_goes_on():
+    said = []
+
+    async def ask_once(url):
+        llm = ServerLLM(LLMSettings(model="x", base_url=url), say=said.append)
+        try:
+            return await llm.complete(request(1))
+        finally:
+            await llm.close()
+
+    down = Say(status=500, body={"error": {"message": f"no {KEY}"}})
+    with serving(ScriptedLLM(first(*[down] * 5))) as server:
+        asyncio.run(ask_once(server.url))
+
+    assert said == [
+        f"The server at {server.url} has not answered well so far (HTTP 500: no ***); asking again for a while."
     ]
 
 
@@ -424,6 +484,8 @@ def test_a_server_is_asked_once_whether_it_keeps_to_a_schema(said, expected):
         b'{"choices": null}',
         b'{"choices": [null]}',
         b'{"choices": [{"message": {"content": 3}}]}',
+        b'{"choices": [{"message": {"content": [{"type": "text", "text": 3}, null]}}]}',
+        b'{"choices": [{"message": {"content": [{"type": "image"}]}}]}',
         b'{"choices": [{"message": {"content": ""}, "finish_reason": ["stop"]}], "usage": [1]}',
         b"\xff\xfe",
         b"[" * 5000,
@@ -434,11 +496,54 @@ def test_no_body_raises(body):
         assert isinstance(read_answer(Answer(status=status, body=body)), Fault)
 
 
+def test_a_message_in_parts_is_its_texts_without_what_was_thought():
+    body = completion("")
+    body["choices"][0]["message"]["content"] = [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "Two tasks, say."}]},
+        {"type": "text", "text": "4. Instruction: Sing.\n"},
+        {"type": "text", "text": "4. Output: La la."},
+    ]
+    reply = read_answer(Answer(status=200, body=json.dumps(body).encode()))
+
+    assert isinstance(reply, Reply)
+    assert reply.text == "4. Instruction: Sing.\n4. Output: La la."
+
+
 def test_a_surrogate_in_an_answer_does_not_break_a_file():
     body = json.dumps(completion("bad \ud800 half")).encode()
     reply = read_answer(Answer(status=200, body=body))
     assert isinstance(reply, Reply)
     reply.text.encode("utf-8")
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    text=st.text(st.characters(exclude_categories=[]), min_size=1),
+    model=st.text(),
+    count=st.integers(0, 2**64 - 1),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32-le"]),
+    escaped=st.booleans(),
+)
+def test_an_answer_is_read_as_json_reads_it(text, model, count, encoding, escaped):
+    value = completion(text) | {"model": model, "usage": {"completion_tokens": count}}
+    has_halves = any("\ud800" <= letter <= "\udfff" for letter in text)
+    body = json.dumps(value, ensure_ascii=escaped or has_halves).encode(encoding)
+    reply = read_answer(Answer(status=200, body=body))
+    said = json.loads(body)["choices"][0]["message"]["content"]
+    assert reply == Reply(
+        text=said.encode("utf-8", "replace").decode(),
+        model=model,
+        usage=Usage(completion_tokens=count),
+    )
+
+
+@pytest.mark.parametrize("number", ["1e400", "NaN", "-Infinity", "-0", "1e5"])
+def test_a_number_that_is_no_count_costs_nothing(number):
+    body = json.dumps(completion("Sing.", usage=False))
+    body = body.replace("}", f', "x": [{number}]}}', 1)
+    body = f'{body[:-1]}, "usage": {{"prompt_tokens": {number}}}}}'
+    reply = read_answer(Answer(status=200, body=body.encode()))
+    assert reply == Reply(text="Sing.", model="scripted")
 
 
 def test_an_odd_reason_or_count_is_no_more_than_odd():

@@ -10,7 +10,7 @@ from serve_support import serving
 from threads import on_one_thread
 
 from xtune import api
-from xtune.serve.engine import Limits
+from xtune.serve.limits import Limits
 
 
 @pytest.fixture(autouse=True, scope="session")

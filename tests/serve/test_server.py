@@ -18,7 +18,7 @@ from serve_support import START_SECONDS
 from xtune import api
 from xtune.adapter.open import open_run
 from xtune.demo.bundled import bundled_path
-from xtune.serve.engine import Limits
+from xtune.serve.limits import Limits
 
 QUESTIONS = [
     "Write this order as JSON: We put yellow duters (13) in a box for Zedokas on Thursday.",

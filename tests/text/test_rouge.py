@@ -1,6 +1,7 @@
 """ROUGE-L equals rouge_score to the last bit on the same tokens."""
 
 import random
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given, settings
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 from rouge_score.rouge_scorer import _score_lcs
 
-from xtune.text import f_measure, rouge_l, rouge_l_of, tokenize
+from xtune.text import f_measure, rouge_l, rouge_l_above, rouge_l_of, tokenize
 
 
 def test_thirty_thousand_pairs_have_the_score_of_rouge_score() -> None:
@@ -53,6 +54,34 @@ def test_any_two_texts_have_the_score_of_rouge_score_with_our_tokens(
 
     scorer = rouge_scorer.RougeScorer(["rougeL"], tokenizer=Ours())
     assert rouge_l(a, b, language) == scorer.score(a, b)["rougeL"].fmeasure
+
+
+WORDS = [*"のはをがに、。犬猫がกขคab.,!", "ไป", "กิน", "강아지", "고양이", "the", "dog", "\0", "\ud800", "\ufffd", "e\u0301", "é", "Ð", " ", "  ", "\n"]  # fmt: skip
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(st.sampled_from(WORDS), max_size=12).map("".join),
+    st.lists(st.sampled_from(WORDS), max_size=12).map("".join),
+    st.sampled_from(["es", "hi", "zh", "th", "ja", "ko"]),
+    st.sampled_from([0.0, 0.2, 0.3, 0.5, 2 / 3, 1.0]),
+)
+def test_a_score_is_told_exactly_where_it_is_above(
+    a: str, b: str, language: str, most: float
+) -> None:
+    """Texts of few words have many ties; some of their characters segmenters are not given as they are."""
+    score = rouge_l(a, b, language)
+    expected = score if score > most else None
+    assert rouge_l_above(tokenize(a, language), b, language, most) == expected
+
+
+@pytest.mark.parametrize("language", ["es", "zh", "th", "ja", "ko"])
+def test_tokens_stand_in_the_text_letter_by_letter(language: str) -> None:
+    """All of the Basic Multilingual Plane but what `UNSPEAKABLE` has."""
+    codes = [code for code in range(1, 0x10000) if not 0xD800 <= code < 0xE000]
+    for at in range(0, len(codes), 64):
+        text = "".join(f"가a{chr(code)}の {chr(code)}ก" for code in codes[at : at + 64])
+        assert all(token in normalize("NFC", text) for token in tokenize(text, language))
 
 
 def test_identical_texts_score_one_in_scripts_that_rouge_score_has_no_tokens_for() -> None:

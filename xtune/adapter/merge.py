@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from xtune.adapter.difference import Difference, make_probe
-from xtune.adapter.find import find_result
 from xtune.adapter.merging import Merging, Progress
 from xtune.adapter.open import loading_for
 from xtune.errors import Interrupted, RunError
+from xtune.found import find_result
 from xtune.hardware import detect
 from xtune.models.shards import Shards
 from xtune.models.tokenizer import open_tokenizer

@@ -10,12 +10,13 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from xtune.adapter.find import ADAPTER_WEIGHTS, Found, find_result
+from xtune.adapter.expanding import keep_weights
 from xtune.adapter.save import stored_dtype
 from xtune.adapter.vocabulary import grow_vocabulary
 from xtune.adapter.widen import widen_saved_modules
 from xtune.data.ending import end_turns
 from xtune.errors import ModelError
+from xtune.found import ADAPTER_WEIGHTS, Found, find_result
 from xtune.hardware import Hardware, detect
 from xtune.kernels.head_slices import hold_head
 from xtune.kernels.heads import compute_device, output_layer
@@ -149,6 +150,7 @@ def add_adapter(
     if not isinstance(base, PeftModel):
         grow_vocabulary(base, len(tokenizer))
     weights = folder / ADAPTER_WEIGHTS
+    keep_weights()
     try:
         state = load_file(weights)
         with quiet():

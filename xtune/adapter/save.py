@@ -13,9 +13,9 @@ from torch import nn
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from xtune.adapter.attach import initial_factors
-from xtune.adapter.find import ADAPTER_WEIGHTS
 from xtune.data.stops import model_stops, stop_token_ids
 from xtune.errors import ModelError
+from xtune.found import ADAPTER_WEIGHTS
 from xtune.models.quiet import quiet
 from xtune.models.source import local_folder, read_config
 from xtune.models.tokenizer import pad_token_id, save_tokenizer

@@ -24,9 +24,9 @@ from transformers.core_model_loading import (
     revert_weight_conversion,
 )
 
-from xtune.adapter.find import ADAPTER_WEIGHTS
 from xtune.adapter.vocabulary import grow_vocabulary
 from xtune.errors import ModelError
+from xtune.found import ADAPTER_WEIGHTS
 from xtune.models.architecture import check_architecture
 from xtune.models.load import Loading
 from xtune.models.quiet import quiet

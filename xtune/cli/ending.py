@@ -83,18 +83,13 @@ def run_to_end(app: Callable[..., Any]) -> None:
     output = _kept_output()
     try:
         _open_streams()
-        app(standalone_mode=True)
+        _run(app, output)
     except XtuneError as error:
         _fail(f"{error}", EXIT_USER)
     except (Interrupted, KeyboardInterrupt) as stop:
         _fail(str(stop) or "Interrupted.", EXIT_INTERRUPTED)
     except BrokenPipeError:
         _end_unread()
-    except SystemExit as end:
-        # typer and rich answer a broken pipe themselves, with 1; what they do not see is what is still to be written
-        if (end.code == 1 and _is_unread(output)) or not _flushed():
-            _end_unread()
-        raise
     except (RuntimeError, MemoryError) as error:
         if not _is_no_room(error):
             raise
@@ -103,6 +98,28 @@ def run_to_end(app: Callable[..., Any]) -> None:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
         _fail("The disk is full. Free some space, then try again.", EXIT_USER)
+
+
+def _run(app: Callable[..., Any], output: int | None) -> None:
+    """Run the command line and write what it left to be written.
+
+    Args:
+        app: The command line.
+        output: What `_kept_output` returned.
+
+    Raises:
+        BrokenPipeError: Nobody reads the output; typer and rich answer that themselves, with 1.
+        OSError: The output cannot be written; only Python's own last flush would see it, and tell it in its own words.
+        SystemExit: With the exit code.
+    """
+    try:
+        app(standalone_mode=True)
+    except SystemExit as end:
+        if end.code == 1 and _is_unread(output):
+            raise BrokenPipeError from None
+        if not sys.stdout.closed:
+            sys.stdout.flush()
+        raise
 
 
 def _is_no_room(error: Exception) -> bool:
@@ -136,17 +153,6 @@ def _fail(message: str, code: int) -> None:
     except BrokenPipeError:
         _quieten()  # nobody reads it, and the exit code says it, too
     sys.exit(code)
-
-
-def _flushed() -> bool:
-    """Whether all output was written, as far as anybody wants it."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        return False
-    except (OSError, ValueError):  # Python itself tells of these on its way out
-        return True
-    return True
 
 
 def _kept_output() -> int | None:

@@ -59,7 +59,7 @@ def generate(
         raise XtuneError("The answers of a file need a file.", advice="Give --out FILE.jsonl.")
     from xtune.cli.waiting import answers_bar
     from xtune.generate.decoding import Decoding
-    from xtune.generate.job import Options
+    from xtune.generate.options import Options
 
     decoding = Decoding(
         temperature=temperature, top_p=top_p, top_k=top_k, seed=seed, max_new_tokens=max_new_tokens

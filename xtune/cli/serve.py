@@ -87,7 +87,7 @@ def serve(
             raise MissingPackageError(
                 package, purpose="`xtune serve`", command='pip install "xtune[serve]"'
             )
-    from xtune.serve.engine import Limits
+    from xtune.serve.limits import Limits
 
     limits = Limits(
         concurrent=max_concurrent,

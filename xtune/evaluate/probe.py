@@ -3,9 +3,9 @@
 import logging
 from pathlib import Path
 
-from xtune.adapter.find import Found, find_result
 from xtune.errors import XtuneError
 from xtune.evaluate.evaluate import make_encoder
+from xtune.found import Found, find_result
 from xtune.generate.rows import read_asked
 from xtune.models.tokenizer import open_tokenizer
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,38 +15,14 @@ from xtune.data.stops import stop_token_ids
 from xtune.errors import DataError, Interrupted, RunError, XtuneError
 from xtune.generate.answers import answer_all, make_row
 from xtune.generate.batcher import inner_model
-from xtune.generate.decoding import Decoding
 from xtune.generate.journal import ENDING, Journal
+from xtune.generate.options import Options
 from xtune.generate.pieces import decoded
 from xtune.generate.row import Row
 from xtune.generate.rows import Asked, Prompter
 
 Progress = Callable[[int, int], None]
 """Told how many rows are answered, and of how many."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How rows are answered."""
-
-    decoding: Decoding = field(default_factory=Decoding)
-    system: str | None = None
-    """A system prompt for rows that have none."""
-
-    template: Mapping[str, Any] = field(default_factory=dict)
-    """Values of the chat template's own variables: `{"enable_thinking": False}`."""
-
-    max_rows: int | None = None
-    """Only the first so many rows."""
-
-    column: str = "answer"
-    """Column of the answer in the output."""
-
-    exact: bool = True
-    """Let no answer depend on the rows beside it; see `Batcher`."""
-
-    base_only: bool = False
-    """Ask the base model, without the adapter."""
 
 
 class Job:

@@ -8,7 +8,8 @@ token unless they say otherwise. They follow transformers' layers, PEFT's adapte
 
 from functools import cached_property
 
-from xtune.memory.moments import Moment, dora_moments
+from xtune.memory.dora import DoraBlock
+from xtune.memory.moments import Moment
 from xtune.memory.shape import Linear, ModelShape
 from xtune.memory.workload import ADAPTER_BYTES, Workload
 
@@ -39,9 +40,10 @@ class Layer:
         work = self.work
         if work.is_full:
             return len(linears) if self.c < self.w else 1
-        adapted = [each for each in linears if self._is_adapted(each)]
-        casts = work.casts_inputs or self.c < self.w
-        return len(adapted) if casts else min(1, len(adapted))
+        adapted = sum(self._is_adapted(each) for each in linears)
+        # LLM.int8() keeps what it reads too: of float32 states a copy of its own
+        kept = len(linears) if work.quantization == "int8" else 0
+        return adapted + kept if self._reads_copies else min(1, adapted + kept)
 
     def _is_adapted(self, linear: Linear) -> bool:
         return self._adapts_all or linear.name in self._adapted
@@ -67,15 +69,55 @@ class Layer:
     def first_half(self) -> int:
         """Kept by the norm before attention and the readers of what it gives.
 
-        A norm keeps its input in float32 (4 h); where hidden states are float32 that is the layer's input itself, which is counted
-        elsewhere. Readers keep what they read (c h each). Without a norm the layer's own input is read.
+        A norm keeps its input in float32 (4 h); where hidden states are float32 that is the layer's input itself (`own_input`).
+        Readers keep what they read (c h each). Without a norm the layer's own input is read.
         """
         h, c = self.h, self.c
         reads = self._read(self._attention[:-1])
         if not self.shape.norms_before:
-            return h * c * (reads if self.c < self.w or self.work.casts_inputs else 0)
+            return h * c * (reads if self._reads_copies else 0)
         norm = h * (4 if self.w < 4 else 0) + h * self._before_scale
         return norm + h * c * reads
+
+    @property
+    def _reads_copies(self) -> bool:
+        """Whether each linear layer reads a copy of its own."""
+        return self.work.casts_inputs or self.c < self.w
+
+    @property
+    def read_states(self) -> int:
+        """Hidden states that are there while the feed-forward block runs, and that nothing keeps: between the halves, and normalised."""
+        state, normalised = self.w * self.h, self.w * self.h
+        if not self._reads_copies:
+            normalised = 0
+        if not self.shape.norms_before:
+            return normalised
+        return (state if self.w < 4 else 0) + normalised
+
+    @property
+    def own_input(self) -> int:
+        """Kept of a layer's input itself: by its norm where it is float32, without one by what reads it.
+
+        Where layers are computed again it is the checkpoint.
+        """
+        if self.shape.norms_before:
+            return 4 * self.h if self.w == 4 else 0
+        reads = not self._reads_copies and self._read(self._attention[:-1])
+        return self.c * self.h if reads else 0
+
+    @property
+    def ungraded(self) -> int:
+        """What the first layer does not keep where the embedding is frozen and layers are not computed again.
+
+        Its norm wants no gradient of its input, and does not keep it (4 h). Where DoRA makes the other layers' states float32, what
+        the embedding gave is in the type of the weights: what reads it, normalised or not, shares it and copies nothing.
+        """
+        if self.work.is_full:
+            return 0
+        norm = 4 * self.h if self.shape.norms_before else 0
+        shares = self.work.weight_bytes <= self.c < self.w
+        copies = max(0, self._read(self._attention[:-1]) - 1) if shares else 0
+        return norm + copies * self.c * self.h
 
     @cached_property
     def second_half(self) -> int:
@@ -97,17 +139,34 @@ class Layer:
 
         Where the kernel gets a mask transformers repeats keys and values for every query head (2 c q in place of 2 c k). Norms on
         queries and keys keep their input in float32, and what they scale where they are trained. Values that are a view of a fused
-        projection, and not repeated, keep its queries and keys alive (c q + c k), and what attention gave is laid out once more (c q).
+        projection, and neither repeated nor cast, keep its queries and keys alive (c q + c k), and what attention gave is laid out
+        once more (c q), unless the output projection keeps a copy. Eager attention itself does not keep what it gave.
         """
         c, q, k = self.c, self.q, self.k
         kept = 2 * c * q + (2 * c * q if self.repeats_keys else 2 * c * k)
-        if self.shape.query_key_norm != "none":
-            kept += (4 + self._before_scale) * (q + k)
-        if self.shape.fused:
-            kept += c * q + (0 if self.repeats_keys else c * (q + k))
+        kept += self._norms_of_heads
+        if self.output_copy:
+            kept -= c * q if self.work.attention == "eager" else 0
+        elif self.shape.fused:
+            kept += c * q
+        if self._keeps_views:
+            kept += c * (q + k)
         if self.work.dora:  # what base and adapter gave, each once more
             kept += 2 * c * (q + 2 * k + self.h)
         return kept
+
+    @property
+    def _norms_of_heads(self) -> int:
+        """Kept by norms on queries and keys: their input in float32, and in its type what they scale where they are trained."""
+        if self.shape.query_key_norm == "none":
+            return 0
+        scaled = (4 if self.shape.float32_norms else self.c) if self.work.is_full else 0
+        return (4 + scaled) * (self.q + self.k)
+
+    @property
+    def _keeps_views(self) -> bool:
+        """Whether values are a view of a fused projection."""
+        return self.shape.fused and not self.repeats_keys and self.work.given_bytes == self.c
 
     @cached_property
     def output_copy(self) -> int:
@@ -143,8 +202,10 @@ class Layer:
 
     @property
     def aside(self) -> int:
-        """What LLM.int8() has read of the feed-forward block and keeps until the layer is done: c m and c h."""
-        return self.c * (self.width + self.h) if self.work.quantization == "int8" else 0
+        """What LLM.int8() has read of the feed-forward block and keeps until the layer is done: c m and c h; experts are not its own."""
+        if self.work.quantization != "int8" or self.sparse:
+            return 0
+        return self.c * (self.width + self.h)
 
     @property
     def pairs(self) -> int:
@@ -172,7 +233,7 @@ class Layer:
         if self.sparse:
             visits = 2 * self.e * self.h * self.shape.experts_per_token
             return 4 * self.e * m + visits + 12 * self.shape.experts
-        product = c * m * min(1, self._read(self._feed_forward[-1:]))
+        product = c * m * self._read(self._feed_forward[-1:])
         if self.work.dora:  # and what base and adapter gave of each
             return (3 * self.work.given_bytes + 4 * c) * m + product + 2 * c * self.h
         return 3 * c * m + product
@@ -232,22 +293,24 @@ class Layer:
 
     @property
     def saved(self) -> Moment:
-        """What one layer keeps between its forward and its backward pass.
-
-        Eager attention keeps each head's scores after softmax, in float32 and in the compute type, and capped scores.
-        """
+        """What one layer keeps between its forward and its backward pass."""
         kept = self.first_half + self.second_half + 2 * self.after + self.heads
-        kept += self.output_copy + self.low_rank + self.feed_forward
-        if self.w == 4 and self.shape.norms_before:
-            kept += 4 * self.h  # the layer's input, which is no checkpoint here
-        return Moment(per_token=kept, fixed=self._scores + self.experts + self.factors + self._mask)
+        kept += self.output_copy + self.low_rank + self.feed_forward + self.own_input
+        fixed = self._scores + self.experts + self.factors + self._mask + self.casts
+        return Moment(per_token=kept, fixed=fixed)
 
     @property
     def _scores(self) -> int:
-        """What eager attention keeps for every pair and head."""
+        """What eager attention keeps for every pair and head: after softmax in float32 and, if that is another, in the compute type."""
         if self.work.attention != "eager":
             return 0
-        return self.pairs * self.shape.heads * (4 + 2 * self.c)
+        each = 4 + (self.c if self.c < 4 else 0) + (self.c if self.shape.caps_scores else 0)
+        return self.pairs * self.shape.heads * each
+
+    @property
+    def casts(self) -> int:
+        """Autocast's copies of what one layer trains, which products keep for their backward passes."""
+        return self._cast(0)
 
     def _cast(self, graded: int) -> int:
         work = self.work
@@ -276,17 +339,18 @@ class Layer:
         with c = 2, and the normalised state, the state between the halves and the base's output exist (6 h).
         """
         c, h, m = self.c, self.h, self.width
-        kept = before + self.second_half + self.w * h * (2 if self._scales_residual else 1)
+        kept = before + self.second_half + self.w * h
+        scaled = self._scaled_gradient
         if self.sparse:
             return self._expert_moments(kept)
         down = self._feed_forward[-1]
         if self.work.dora:
-            # a frugal tile has no gradient yet, but what is normalised and, beside its float32 copy, what is not
-            more = self.w * h if self.work.frugal and self.w < 4 else 0
-            return dora_moments(self.shape, self.work, again=kept + more, back=kept)
+            block = DoraBlock(self.shape, self.work)
+            run_again = block.again(before + self.second_half + self.read_states)  # no gradient yet
+            return (*run_again, *block.back(kept))
         kept += c * m if self.aside else 0
         two = Moment(per_token=kept + 6 * c * m, graded=down.weights, adapted=self.adapter_of(down))
-        one = Moment(per_token=kept + 5 * c * m, fixed=self.expanded(down))
+        one = Moment(per_token=kept + scaled + 5 * c * m, fixed=self.expanded(down))
         # where gate and up are one layer, its matrix is the larger one: beside the gradients of what it gave (2 c m)
         first = Moment(
             per_token=kept + 2 * c * m + c * h, fixed=self.expanded(self._feed_forward[0])
@@ -294,7 +358,10 @@ class Layer:
         moments = (two, one, first) if self.work.quantization else (two,)
         if self.work.casts_inputs and self._is_adapted(self._feed_forward[-1]):
             again = (
-                kept + (5 * c + 4) * m + (4 if self.work.gradient_checkpointing else 6) * self.w * h
+                kept
+                + scaled
+                + (5 * c + 4) * m
+                + (4 if self.work.gradient_checkpointing else 6) * self.w * h
             )
             moments = (*moments, Moment(per_token=again))
         return moments
@@ -332,14 +399,14 @@ class Layer:
 
     def _between(self, before: int) -> Moment:
         """The norm before the block goes back: its float32 input, copies of it and the gradient (w h)."""
-        scaled = self.w * self.h if self._scales_residual else 0
-        each = before + scaled + (4 + self._back + self.w) * self.h + self.aside
+        each = before + self._scaled_gradient + (4 + self._back + self.w) * self.h + self.aside
         return Moment(per_token=each, graded=self._block_entries, adapted=self._block_adapters)
 
     @property
-    def _scales_residual(self) -> bool:
-        """Whether what a block gives is multiplied before it is added, of which the adapters' gradients keep another copy."""
-        return self.shape.model_type.startswith("granite") and not self.work.is_full
+    def _scaled_gradient(self) -> int:
+        """The gradient of what a block gives once more where that is multiplied before it is added (w h): gone when adapter and base have used it."""
+        scales = self.shape.model_type.startswith("granite") and not self.work.is_full
+        return self.w * self.h if scales else 0
 
     @property
     def _back(self) -> int:
@@ -385,6 +452,7 @@ class Layer:
 
     @property
     def rotary(self) -> int:
-        """Cosines and sines of every position; Gemma 3 has two sets."""
+        """Cosines and sines of every position, in the type of what the embedding gave or in float32; Gemma 3 has two sets."""
         sets = 2 if self.shape.model_type.startswith("gemma3") else 1
-        return sets * 2 * self.w * self.shape.head_dim
+        wide = 4 if self.shape.float32_rotary else self.work.weight_bytes
+        return sets * 2 * wide * self.shape.head_dim

@@ -159,6 +159,11 @@ class ModelShape:
         return self.model_type.startswith(("gemma", "olmo2"))
 
     @property
+    def float32_rotary(self) -> bool:
+        """Whether cosines and sines stay in float32, as OLMo 2's do."""
+        return self.model_type == "olmo2"
+
+    @property
     def norms_before(self) -> bool:
         """Whether attention and feed-forward block read normalised states."""
         return self.model_type != "olmo2"

@@ -33,6 +33,8 @@ class WholeLayer(Layer):
             self._between(before),
         )
         held = self.w * self.h if self.work.is_shelved else 0
+        # of a layer that is not computed again what is kept of its input is no checkpoint
+        held += 0 if self.work.gradient_checkpointing else self.own_input
         every = (
             *(_more(each, fixed=self._scores) for each in self._again(before)),
             *(_more(each, per_token=held, fixed=self._scores) for each in with_scores),
@@ -52,9 +54,12 @@ class WholeLayer(Layer):
         work, c, h, m = self.work, self.c, self.h, self.width
         if work.is_full or self.sparse:
             return ()
-        kept = before + self.second_half + self._gradient + self._beside
+        kept = before + self.second_half + self._around + self._beside
         if work.dora:
-            return self._dora(before).again(kept, self._stops_early)
+            attention = before - self.after - self.output_copy
+            dora = DoraBlock(self.shape, work)
+            output = dora.forward(self._attention[-1], attention)
+            return (*dora.again(kept, stops_early=self._stops_early), *output)
         copies = work.casts_inputs and self._is_adapted(self._feed_forward[-1])
         block = 4 * c * m + ((4 + c) * m if copies else 0)
         clone = c * h if work.quantization in {"nf4", "fp4"} else 0
@@ -74,20 +79,22 @@ class WholeLayer(Layer):
         norm there is only the latter.
         """
         work, c, h, w = self.work, self.c, self.h, self.w
-        state = w * h if w < 4 and self.shape.norms_before else 0
-        normalised = w * h if self._reads_copies and self.shape.norms_before else 0
+        states = self.read_states
         if not work.gradient_checkpointing or work.is_shelved:
-            return state + normalised
+            return states
         if self.shape.norms_after:
-            return state + normalised + (4 * h if w < 4 else 0)
+            return states + (4 * h if w < 4 else 0)
         if not work.dora:
-            return state + normalised + c * h
+            return states + c * h
         cast = c * h if c < 4 else 0
-        return state + normalised + 4 * h + cast + (4 * h if work.casts_inputs else 0)
+        return states + 4 * h + cast + (4 * h if work.casts_inputs else 0)
 
     @property
-    def _reads_copies(self) -> bool:
-        return self.work.casts_inputs or self.c < self.w
+    def _around(self) -> int:
+        """The gradient of the layer's output; in a forward pass that is the only one, its input and what the embedding gave."""
+        if self.work.gradient_checkpointing:
+            return self._gradient
+        return (self.w + self.work.weight_bytes) * self.h
 
     @property
     def _stops_early(self) -> bool:
@@ -96,14 +103,10 @@ class WholeLayer(Layer):
         again = work.gradient_checkpointing and not work.is_shelved
         return again and not self.shape.norms_after
 
-    def _dora(self, before: int) -> DoraBlock:
-        attention = before - self.after - self.output_copy
-        return DoraBlock(self.shape, self.work, attention)
-
     @property
     def _gradient(self) -> int:
         """The gradient of the layer's output, and once more where what a block gives is scaled."""
-        return self.w * self.h * (2 if self._scales_residual else 1)
+        return self.w * self.h + self._scaled_gradient
 
     # going back
 
@@ -124,12 +127,16 @@ class WholeLayer(Layer):
                 for each in self._expert_moments(kept)
             )
         if self.work.dora:
-            return self._dora(before).back(kept)
+            return DoraBlock(self.shape, self.work).back(kept)
         aside = c * m if self.aside else 0
         last = self._feed_forward[-1]
         first, down = self._feed_forward[0].weights, last.weights
         moments = [
-            Moment(per_token=kept + aside + 6 * c * m, graded=down, adapted=self.adapter_of(last)),
+            Moment(
+                per_token=kept - self._scaled_gradient + aside + 6 * c * m,
+                graded=down,
+                adapted=self.adapter_of(last),
+            ),
             self._of_matrix(kept + aside + 5 * c * m, down),
         ]
         if self.work.is_full and c < self.w:  # a gradient is cast from the compute type
@@ -154,18 +161,18 @@ class WholeLayer(Layer):
     def _attention_moments(self) -> tuple[Moment, ...]:
         """Of attention: queries, keys, values, output and the gradients of all of them, and what the kernel has inside.
 
-        Norms on queries go back with five float32 copies more. Eager attention has, for every pair and head, the gradient of the
+        Norms on keys, then on queries, go back with five float32 copies more of their input. Eager attention has, for every pair and head, the gradient of the
         weights, the weights and the gradient of the scores in float32, and capped scores.
         """
         c, q, k, h = self.c, self.q, self.k, self.h
-        kept = self.first_half + self.w * h * (2 if self._scales_residual else 1) + self.low_rank
+        kept = self.first_half + self._gradient + self.low_rank
         kept += self.aside
         given = {
             "graded": self._block_entries + self._attention[-1].weights,
             "adapted": self._block_adapters + self.adapter_of(self._attention[-1]),
         }
-        norms = (4 + self._before_scale) * (q + k) if self.shape.query_key_norm != "none" else 0
-        views = c * (q + k) if self.shape.fused and not self.repeats_keys else 0
+        norms = self._norms_of_heads
+        views = c * (q + k) if self._keeps_views else 0
         keys = q if self.repeats_keys else k
         kernel = self.inside(q, k, self.shape.heads)
         parts = 2 * c * (q + 2 * k) if self.work.dora else 0  # what base and adapter gave
@@ -177,10 +184,12 @@ class WholeLayer(Layer):
                 Moment(per_token=kept + 3 * c * q + 2 * c * keys + parts, fixed=scores, **given)
             ]
         if norms:
-            gone = (
-                2 * c * h if self.work.casts_inputs else 0
-            )  # copies of keys' and values' projections
-            out = c * q if self.aside else 0  # what attention gave, which is kept too
-            per_token = kept + out + 2 * h - gone + (24 + self._before_scale) * q + 6 * k
-            moments.append(Moment(per_token=per_token, **given))
+            gone = 2 * c * h if self.work.casts_inputs else 0  # copies of keys' and values' inputs
+            out = (
+                c * q if self.work.quantization == "int8" else 0
+            )  # what attention gave is kept too
+            rest = kept + out + 2 * h - gone
+            queries = norms * q // (q + k) + c * q  # their norm and its gradient still to come
+            moments.append(Moment(per_token=rest + queries + 24 * k, **given))
+            moments.append(Moment(per_token=rest + 24 * q, **given))
         return tuple(moments)

@@ -18,6 +18,7 @@ from xtune.generate.pieces import Pieces
 from xtune.generate.row import Row
 from xtune.kernels.no_room import is_out_of_memory
 from xtune.serve.calls import overlap
+from xtune.serve.limits import Limits
 from xtune.serve.models import Models, Served
 
 log = logging.getLogger("xtune")
@@ -35,26 +36,6 @@ FAILED = "The server could not compute this answer; its log says why."
 TOO_COMPLEX = "The JSON schema has too many alternatives for an answer to be kept to it."
 
 NO_ROOM = "This answer does not fit into the server's memory, not even by itself; ask with a shorter prompt."
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What the server takes on."""
-
-    concurrent: int = 16
-    """Most answers in the batch."""
-
-    queued: int = 64
-    """Most answers waiting; beyond, requests are refused."""
-
-    input_tokens: int | None = None
-    """Longest prompt; None: as the model reads."""
-
-    output_tokens: int = 2048
-    """Longest answer, and the length of one that asks for none."""
-
-    body_bytes: int = 4 << 20
-    """Largest request."""
 
 
 class Busy(Exception):  # noqa: N818 - what the server is

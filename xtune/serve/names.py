@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
 
-from xtune.adapter.find import ADAPTER, MODEL, Found, find_result
 from xtune.demo.bundled import bundled_path, is_bundled
 from xtune.errors import RunError
+from xtune.found import ADAPTER, MODEL, Found, find_result
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from xtune.adapter.find import ADAPTER_CONFIG
 from xtune.errors import XtuneError
+from xtune.found import ADAPTER_CONFIG
 from xtune.models.source import local_folder, read_json_object
 from xtune.recipe import Model, QLoRA
 from xtune.serve.names import Named

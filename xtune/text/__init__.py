@@ -2,7 +2,7 @@
 
 from xtune.text.language import detect_language, is_surely_another, language_fits
 from xtune.text.language_batch import may_be_another
-from xtune.text.rouge import f_measure, rouge_l, rouge_l_of
+from xtune.text.rouge import f_measure, rouge_l, rouge_l_above, rouge_l_of
 from xtune.text.scripts import letters_by_script, scripts_of, scripts_of_language
 from xtune.text.segment import segmenter_notice, tokenize, tokenizer, tokenizer_name
 
@@ -14,6 +14,7 @@ __all__ = [
     "letters_by_script",
     "may_be_another",
     "rouge_l",
+    "rouge_l_above",
     "rouge_l_of",
     "scripts_of",
     "scripts_of_language",

@@ -5,10 +5,11 @@ measure is kept here and the tokens come from `xtune.text.segment`.
 """
 
 from collections.abc import Sequence
+from unicodedata import normalize
 
 from rapidfuzz.distance import LCSseq
 
-from xtune.text.segment import tokenize
+from xtune.text.segment import UNSPEAKABLE, least_tokens, tokenize
 
 
 def rouge_l(a: str, b: str, language: str) -> float:
@@ -18,6 +19,34 @@ def rouge_l(a: str, b: str, language: str) -> float:
         ValueError: The language is not a BCP-47 code.
     """
     return rouge_l_of(tokenize(a, language), tokenize(b, language))
+
+
+_ROUNDING = 1e-9
+"""By how much more a bound is kept away, since the same number on paper is another double."""
+
+
+def rouge_l_above(tokens: Sequence[str], text: str, language: str, most: float) -> float | None:
+    """ROUGE-L F of two texts where it is above `most`, else None; nearly always without cutting the second one.
+
+    That shares no token that does not stand in it letter by letter, and has as many tokens as it shares at least.
+
+    Args:
+        tokens: Of one text, as `tokenize` has them.
+        text: The other one.
+        language: BCP-47 code of both.
+        most: 0 to 1.
+
+    Raises:
+        ValueError: The language is not a BCP-47 code.
+    """
+    letters = normalize("NFC", text)
+    if not UNSPEAKABLE.search(letters):  # of these, tokens have others
+        common = sum(map(letters.__contains__, tokens))
+        others = max(common, least_tokens(letters, language))
+        if f_measure(common, len(tokens), others) <= most - _ROUNDING:
+            return None
+    score = rouge_l_of(tokens, tokenize(text, language))
+    return score if score > most else None
 
 
 def rouge_l_of(a: Sequence[str], b: Sequence[str]) -> float:

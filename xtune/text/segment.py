@@ -100,6 +100,15 @@ def tokenizer_name(language: str) -> str:
     return "indic words" if main in _WITH_INDIC_SIGNS else "wordpunct"
 
 
+def least_tokens(text: str, language: str) -> int:
+    """As many tokens as a text surely has, seen without cutting it: runs between white space, where segmenters cut at every one.
+
+    Raises:
+        ValueError: The language is not a BCP-47 code.
+    """
+    return len(text.split()) if tokenizer_name(language) in WORD_CHARACTERS else 0
+
+
 def segmenter_notice(language: str) -> str | None:
     """A line to tell the user where bigrams stand in for a segmenter that could be installed.
 

@@ -10,6 +10,7 @@ import regex
 from selfinstruct.rules import RULES, Rules
 from selfinstruct.rules.batch import Batch
 from selfinstruct.rules.grams import Patterns
+from selfinstruct.rules.loops import _letters_in, may_repeat, repetition
 from selfinstruct.rules.marks import AT, BRACKET, DIGIT, GAP, LABEL, SLASH, TWO_W, TWO_X, kinds_of
 from selfinstruct.rules.refusing import denying, refusing
 from selfinstruct.rules.settings import RuleSettings
@@ -89,6 +90,40 @@ def test_patterns_match_where_one_of_them_does(language: str) -> None:
     assert any(expected)
 
 
+@pytest.mark.parametrize("times", [6, 7])
+@pytest.mark.parametrize("period", [1, 2, 3, 5, 6, 7, 8, 9, 16, 17, 18, 39, 40, 41, 127, 199, 200])
+def test_no_loop_is_overlooked_wherever_it_stands(period: int, times: int) -> None:
+    """At every place among the windows that are looked at; with letters that are two without regard to case, too."""
+    draw = random.Random(f"{period}/{times}")
+    letters = [chr(code) for code in range(0x4E00, 0x5E00)]
+    run = "".join(draw.sample(letters, period))
+    loop = (run * max(times, -(-40 // period)))[: max(times * period, 40)]
+    tasks = [
+        Task(
+            instruction="".join(draw.choices(letters, k=draw.randrange(200))),
+            input="Straße" * draw.randrange(2),
+            output="".join(draw.choices(letters, k=before)) + loop,
+        )
+        for before in range(180)
+    ]
+    settings = RuleSettings()
+    batch = Batch(tasks=tasks, language="zh", settings=settings)
+    assert all(repetition(task, "zh", settings) for task in tasks)
+    assert all(may_repeat(batch))
+
+
+def test_letters_are_found_without_regard_to_case() -> None:
+    """All letters of the first plane: what is several letters is folded, and both cases are one number."""
+    characters = list(map(chr, range(0x10000)))
+    folded = "".join(characters).casefold()
+    _, places, _ = _letters_in(["".join(characters)])
+    assert places.tolist() == [at for at, one in enumerate(folded) if one.isalpha()]
+    single = [one for one in characters if len(one.casefold()) == 1]
+    numbers, *_ = _letters_in(["".join(single)])
+    of_folded, *_ = _letters_in(["".join(single).casefold()])
+    assert numbers.tolist() == of_folded.tolist()
+
+
 def test_patterns_of_none_match_nothing() -> None:
     assert Patterns("", "").match(["a", ""]) == [False, False]
 
@@ -110,7 +145,7 @@ def test_kinds_are_those_of_the_compatible_form() -> None:
         "w",
         "x",
     ]
-    kinds = kinds_of([Task(instruction=text, output="w x") for text in texts])[:, 0].tolist()
+    kinds = kinds_of(texts).tolist()
     named = (LABEL, SLASH, GAP, DIGIT, AT, BRACKET, TWO_W, TWO_X)
     expected = [{SLASH}, {TWO_W}, set(), {TWO_X}, {DIGIT}, {AT}, {BRACKET}, set(), {GAP}, {LABEL}]
     expected += [set()] * 4
@@ -126,6 +161,5 @@ def test_every_character_with_a_plain_sign_in_its_compatible_form_has_its_kind()
         for kind, sign in ((SLASH, regex.compile("/")), (DIGIT, regex.compile(r"\d")))
     }
     for kind, those in plain.items():
-        kinds = kinds_of([Task(instruction=one, output="") for one in those])
-        assert (kinds[:, 0] & kind).all()
+        assert (kinds_of(those) & kind).all()
         assert len(those) > 2

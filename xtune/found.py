@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,14 @@ class Found:
     """Values of the run's plan by name; empty for a bare folder."""
 
 
-def find_result(folder: Path) -> Found:
-    """What there is to open in a folder.
+def find_result(run: str | PathLike[str]) -> Found:
+    """What there is to open in a folder; cheap, so that a wrong folder is told before torch is imported.
 
     Raises:
-        RunError: The folder holds no finished run, no adapter and no model.
+        RunError: There is no such folder, or it holds no finished run, no adapter and no model.
         RecipeError: The run's recipe cannot be read.
     """
-    folder_of(folder)
+    folder = folder_of(run)
     if (folder / RECIPE).is_file():
         return _find_in_run(folder)
     if folder.name in {ADAPTER, MODEL} and (folder.parent / RECIPE).is_file():
