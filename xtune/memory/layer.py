@@ -346,8 +346,8 @@ class Layer:
         down = self._feed_forward[-1]
         if self.work.dora:
             block = DoraBlock(self.shape, self.work)
-            again = block.again(before + self.second_half + self.read_states)  # without a gradient
-            return (*again, *block.back(kept))
+            run_again = block.again(before + self.second_half + self.read_states)  # no gradient yet
+            return (*run_again, *block.back(kept))
         kept += c * m if self.aside else 0
         two = Moment(per_token=kept + 6 * c * m, graded=down.weights, adapted=self.adapter_of(down))
         one = Moment(per_token=kept + scaled + 5 * c * m, fixed=self.expanded(down))
