@@ -12,7 +12,7 @@ from selfinstruct.parse.layout import Block, read_layout
 from selfinstruct.parse.listing import read_list
 from selfinstruct.parse.markup import plain_labels
 from selfinstruct.parse.signs import plain_signs
-from selfinstruct.parse.table import read_csv, read_table
+from selfinstruct.parse.table import read_csv, read_html_table, read_table
 from selfinstruct.parse.usual import read_usual
 from selfinstruct.parse.yaml_lines import read_yaml
 from selfinstruct.types import Dropped, Task
@@ -193,7 +193,7 @@ def read_labelled(
         spread = read_layout(_PART_INSIDE_LINE.sub("\n", text), language, opened)
         layout = spread if spread and spread.complete else layout
     if layout is None:
-        return read_table(text) or read_csv(text) or _listed(text, opened)
+        return read_table(text) or read_html_table(text) or read_csv(text) or _listed(text, opened)
     dropped = (
         [Dropped(reason="preamble", detail="text before the first task", text=layout.before)]
         if layout.before
