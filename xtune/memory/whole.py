@@ -57,9 +57,9 @@ class WholeLayer(Layer):
         kept = before + self.second_half + self._around + self._beside
         if work.dora:
             attention = before - self.after - self.output_copy
-            block = DoraBlock(self.shape, work)
-            output = block.forward(self._attention[-1], attention)
-            return (*block.again(kept, stops_early=self._stops_early), *output)
+            dora = DoraBlock(self.shape, work)
+            output = dora.forward(self._attention[-1], attention)
+            return (*dora.again(kept, stops_early=self._stops_early), *output)
         copies = work.casts_inputs and self._is_adapted(self._feed_forward[-1])
         block = 4 * c * m + ((4 + c) * m if copies else 0)
         clone = c * h if work.quantization in {"nf4", "fp4"} else 0

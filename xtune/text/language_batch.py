@@ -1,14 +1,15 @@
 """Rules out, for many texts at once, that they are in another language than the wanted one; what it leaves open is asked text by text.
 
 Two ways. Where a script has one language, or kana are Japanese, letters are counted. Elsewhere a text is its words:
-what each says, to the function words and to fastText's model, is computed once and kept, and a text is a sum of its
-words' rows. Both say "not another" only where `is_surely_another` says it too; see `tests/text/test_language_batch.py`.
+what each says, to the function words and to fastText's model, is computed once and kept, and a text is the sum of what its
+words say; the model is asked where function words and letters do not decide. Both ways say "not another" only where `is_surely_another` says it too; see `tests/text/test_language_batch.py`.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from functools import cache
-from itertools import chain
+from typing import Any
 from unicodedata import combining, is_normalized
 
 import numpy as np
@@ -22,13 +23,22 @@ from xtune.text.language import (
     MOST_OF_THE_MODEL,
     has_enough_kana,
 )
-from xtune.text.language_evidence import MOST_EVIDENCE, RARE_WEIGHT, WORD_WEIGHT, speakers, words_of
-from xtune.text.language_model import Floats, language_model
+from xtune.text.language_evidence import (
+    MOST_EVIDENCE,
+    RARE_WEIGHT,
+    WORD_WEIGHT,
+    speakers,
+    weights_of_others,
+    words_of,
+)
+from xtune.text.language_model import language_model
 from xtune.text.language_prose import MARKS, MOST_LETTERS, SPACELESS, prose_of
 from xtune.text.language_tables import ONE_LANGUAGE, RARE
 from xtune.text.scripts import script_of, scripts_of_language
+from xtune.text.word_table import Places, Words, WordTable
 
 Truths = NDArray[np.bool_]
+Doubles = NDArray[np.float64]
 
 _MARGIN = 0.01
 """By how much more than `MAY_BE` is asked for, since rounding differs; fastText's own differs by a millionth."""
@@ -85,9 +95,8 @@ _MARK = regex.compile(rf"[{MARKS}]")
 _UNSPEAKABLE = re.compile("[\0\ud800-\udfff]")
 """What fastText is not given as it is."""
 
-_OWN, _ALL, _PROSE, _MARKED = range(4)
-_COUNTS = 4
-"""The first numbers of a word's row: letters of the script, of all scripts, whether `_NEEDS_PROSE`, whether it has a mark."""
+_PROSE, _MARKED = 1, 2
+"""Of a word: that `_NEEDS_PROSE` finds something in it, and that it has a mark."""
 
 
 _OWN_BIT, _OTHER_BIT, _SIGN_BIT, _LOOK, _CUTS = (1 << bit for bit in range(1, 6))
@@ -130,86 +139,86 @@ class _Words:
         self._owners = np.zeros((64 * -(-len(letters) // 64), self._count), np.float32)
         for letter, number in self._letters.items():
             self._owners[number, list(speaking.owners[letter])] = 1
+        self._weights_of_others = np.array(weights_of_others(script, wanted))
         self._forget()
 
     def _forget(self) -> None:
-        self._ids: dict[str, int] = {}
-        # counts, the worth for each language, the sum of the model's vectors and their number
-        self._rows = np.zeros((_MOST_WORDS, _COUNTS + self._count + 17), np.float32)
+        self._numbers: dict[str, int] = {}
+        self._table = WordTable(_MOST_WORDS)
+        self._flags = np.zeros(_MOST_WORDS, np.uint8)
+        self._letter_counts = np.zeros((2, _MOST_WORDS), np.int32)
+        """Letters of the script, and of the others."""
+
         self._masks = np.zeros((_MOST_WORDS, len(self._owners) // 64), np.uint64)
+        self._speaks = np.zeros(_MOST_WORDS, np.bool_)
+        self._worth = np.zeros((_MOST_WORDS, self._count), np.float32)
+        """What each word is worth to each language, nothing where it does not speak."""
+
+        self._vectors = np.zeros((_MOST_WORDS, self._model.dimensions + 1), np.float32)
+        """Sums of the model's vectors, and how many these are."""
 
     def may_be_another(self, texts: Sequence[str]) -> list[bool]:
         """See `may_be_another`."""
         everything = "".join(texts)
         if any(map(everything.__contains__, _INFORMATION_SEPARATORS)):
             return [True] * len(texts)
-        words = [text.split() for text in texts]
-        if sum(map(len, words)) > _MOST_WORDS:
+        words = self._table.find(texts)
+        if len(words.numbers) > _MOST_WORDS:
             return [True] * len(texts)
-        rows, masks = self._summed(words)
-        again = [
-            place
-            for place, needs in enumerate((rows[:, _PROSE] > 0).tolist())
-            if needs or len(texts[place]) > MOST_LETTERS
-        ]
-        unread: Truths = np.zeros(len(texts), np.bool_)
-        if again:
-            rows[again], masks[again] = self._summed([prose_of(texts[at]).split() for at in again])
+        numbers, lengths = self._numbered(texts, words)
+        again = _reduced(np.bitwise_or, self._flags[numbers], lengths) & _PROSE > 0
+        again |= np.fromiter(map(len, texts), np.intp, len(texts)) > MOST_LETTERS
+        may: Truths = np.ones(len(texts), np.bool_)
+        may[~again] = ~self._vouched(numbers[np.repeat(~again, lengths)], lengths[~again])
+        if again.any():
+            prose = [prose_of(texts[at]) for at in np.flatnonzero(again).tolist()]
+            numbers, lengths = self._numbered(prose, self._table.find(prose))
             # a mark that is still there stands beside letters that are read
-            unread[again] = rows[again, _MARKED] > 0
-        may: list[bool] = (unread | ~self._vouched(rows, masks)).tolist()
-        return may
+            unread = _reduced(np.bitwise_or, self._flags[numbers], lengths) & _MARKED > 0
+            may[again] = unread | ~self._vouched(numbers, lengths)
+        found: list[bool] = may.tolist()
+        return found
 
-    def _summed(self, words: Sequence[Sequence[str]]) -> tuple[Floats, NDArray[np.uint64]]:
-        """The sum of the rows of each text's words, and the letters in them."""
-        lengths = np.array(list(map(len, words)))
-        ids = self._ids_of(list(chain.from_iterable(words)))
-        starts = np.cumsum(lengths) - lengths
-        some = lengths > 0
-        rows = np.zeros((len(words), self._rows.shape[1]), np.float32)
-        masks = np.zeros((len(words), self._masks.shape[1]), np.uint64)
-        if len(ids):
-            rows[some] = np.add.reduceat(self._rows.take(ids, 0), starts[some])
-            masks[some] = np.bitwise_or.reduceat(self._masks.take(ids, 0), starts[some])
-        return rows, masks
-
-    def _ids_of(self, words: Sequence[str]) -> "NDArray[np.intp]":
-        try:
-            return np.fromiter(map(self._ids.__getitem__, words), np.intp, len(words))
-        except KeyError:
-            new = list(dict.fromkeys(word for word in words if word not in self._ids))
-        if len(self._ids) + len(new) > _MOST_WORDS:
+    def _numbered(self, texts: Sequence[str], words: Words) -> tuple[Places, Places]:
+        """The numbers of all words of texts, and how many words each text has; new ones are added."""
+        new = [word for word in dict.fromkeys(words.strings) if word not in self._numbers]
+        if len(self._numbers) + len(new) > _MOST_WORDS:
             self._forget()
-            new = list(dict.fromkeys(words))
-        self._add(new)
-        return np.fromiter(map(self._ids.__getitem__, words), np.intp, len(words))
+            return self._numbered(texts, self._table.find(texts))
+        if new:
+            self._add(new)
+        words.numbers[words.others] = list(map(self._numbers.__getitem__, words.strings))
+        return words.numbers, words.lengths
 
     def _add(self, words: Sequence[str]) -> None:
-        start = len(self._ids)
-        self._ids.update(zip(words, range(start, start + len(words)), strict=True))
-        rows = self._rows[start : start + len(words)]
-        rows[:, -17:] = self._model.sums([_UNSPEAKABLE.sub("", word) or "\ufffd" for word in words])
-        signs = self._count_letters(words, rows)
+        start, end = len(self._numbers), len(self._numbers) + len(words)
+        self._numbers.update(zip(words, range(start, end), strict=True))
+        self._table.add(words, start)
+        self._vectors[start:end] = self._model.sums(
+            [_UNSPEAKABLE.sub("", word) or "\ufffd" for word in words]
+        )
+        signs = self._count_letters(words, self._letter_counts[:, start:end])
         known, letters = speakers(self._script).words, speakers(self._script).letters
-        for place, (word, sign) in enumerate(zip(words, signs, strict=True)):
-            row = rows[place]
+        for row, word, sign in zip(range(start, end), words, signs, strict=True):
             # a mark beside a letter of another script, which may be one that writes no spaces
             if sign & _LOOK or (sign & _SIGN_BIT and sign & _OTHER_BIT):
-                row[_PROSE] = bool(_NEEDS_PROSE.search(word)) or not is_normalized("NFC", word)
+                needs = bool(_NEEDS_PROSE.search(word)) or not is_normalized("NFC", word)
+                self._flags[row] |= _PROSE * needs
             if sign & _SIGN_BIT or (sign & _LOOK and _UNSPEAKABLE.search(word)):
-                row[:_PROSE] = row[_COUNTS:] = 0
-                row[_MARKED] = 1
+                self._letter_counts[:, row] = self._vectors[row] = 0
+                self._flags[row] |= _MARKED
                 continue
             lower = word.lower()
             for one in words_of(word) if sign & _CUTS else (lower,):
                 for language, worth in known.get(one, ()):
-                    row[_COUNTS + language] += worth
+                    self._worth[row, language] += worth
+                    self._speaks[row] = True
             for letter in () if word.isascii() else letters(lower):
                 number = self._letters[letter]
-                self._masks[start + place, number // 64] |= np.uint64(1 << number % 64)
+                self._masks[row, number // 64] |= np.uint64(1 << number % 64)
 
-    def _count_letters(self, words: Sequence[str], rows: Floats) -> Sequence[int]:
-        """Put the letters of words into their rows; returns for each word what else is in it."""
+    def _count_letters(self, words: Sequence[str], counts: "NDArray[np.int32]") -> Sequence[int]:
+        """Put down how many letters words have; returns for each word what else is in it."""
         codes = np.frombuffer(" ".join(words).encode("utf-32-le", "surrogatepass"), np.uint32)
         kinds = self._kinds.take(codes)
         if not kinds.all():
@@ -218,33 +227,72 @@ class _Words:
             kinds = self._kinds.take(codes)
         lengths = np.fromiter(map(len, words), np.intp, len(words)) + 1
         starts = np.cumsum(lengths) - lengths
-        own = np.add.reduceat(kinds & _OWN_BIT, starts, dtype=np.intp) // _OWN_BIT
-        other = np.add.reduceat(kinds & _OTHER_BIT, starts, dtype=np.intp) // _OTHER_BIT
-        rows[:, _OWN], rows[:, _ALL] = own, own + other
+        for row, bit in enumerate((_OWN_BIT, _OTHER_BIT)):
+            counts[row] = np.add.reduceat(kinds & bit, starts, dtype=np.intp) // bit
         # the space behind each word cuts nothing
         inside = np.where(codes == ord(" "), np.uint8(0), kinds)
         found: list[int] = np.bitwise_or.reduceat(inside, starts).tolist()
         return found
 
-    def _vouched(self, rows: Floats, masks: NDArray[np.uint64]) -> Truths:
-        """Whether letters, function words and the model give the wanted language enough."""
-        own_letters, others = rows[:, _OWN], rows[:, _ALL] - rows[:, _OWN]
-        bits = np.unpackbits(masks.view(np.uint8), axis=1, bitorder="little")
-        hits = rows[:, _COUNTS:-17].astype(np.float64) + bits @ self._owners
-        factors = WORD_WEIGHT ** np.minimum(hits, MOST_EVIDENCE)  # (texts, languages)
-        vectors = rows[:, -17:] + self._model.end()
+    def _vouched(self, numbers: Places, lengths: Places) -> Truths:
+        """Of which texts letters, function words and the model give the wanted language enough.
+
+        Args:
+            numbers: Of the words of all texts.
+            lengths: How many words each text has.
+        """
+        own, others = (_reduced(np.add, each[numbers], lengths) for each in self._letter_counts)
+        hits = np.minimum(self._hits(numbers, lengths), MOST_EVIDENCE)
+        factors = np.exp(math.log(WORD_WEIGHT) * hits)  # half the time of a power
+        least = MAY_BE * (1 + _MARGIN)
+        # at worst the model gives all it has to the other language with the most evidence
+        worst = np.maximum(1, (factors * self._weights_of_others).max(axis=1))
+        given = FLOOR * factors
+        needed = least * (given.sum(axis=1) + MOST_OF_THE_MODEL * worst)
+        is_of_script: Truths = own > IDEOGRAPH_LETTERS * others
+        vouched: Truths = is_of_script & (given[:, self._own] >= needed)
+        asked = is_of_script & ~vouched
+        if asked.any():
+            shares = self._shares(numbers[np.repeat(asked, lengths)], lengths[asked])
+            shares[:, :-1] *= factors[asked]
+            vouched[asked] = shares[:, self._own] >= least * shares.sum(axis=1)
+        return vouched
+
+    def _hits(self, numbers: Places, lengths: Places) -> Doubles:
+        """What function words and letters say for each language: (texts, languages)."""
+        speak = self._speaks[numbers]
+        said = _reduced(np.add, speak, lengths, np.intp)
+        hits = _reduced(np.add, self._worth.take(numbers[speak], 0), said)
+        masks = _reduced(np.bitwise_or, self._masks.take(numbers, 0), lengths)
+        letters = np.unpackbits(masks.view(np.uint8), axis=1, bitorder="little")
+        found: Doubles = hits.astype(np.float64) + letters @ self._owners
+        return found
+
+    def _shares(self, numbers: Places, lengths: Places) -> Doubles:
+        """What the model gives each language, weighed, and last what it may give to those that it is not asked for: (texts, languages + 1)."""
+        vectors = _reduced(np.add, self._vectors.take(numbers, 0), lengths) + self._model.end()
         given = self._questions.probabilities(vectors[:, :-1] / vectors[:, -1:])
-        unnamed = np.maximum(0, MOST_OF_THE_MODEL - given.sum(axis=1))
-        shares = np.full((len(rows), self._count), FLOOR)
+        shares = np.full((len(lengths), self._count + 1), FLOOR)
+        shares[:, -1] = np.maximum(0, MOST_OF_THE_MODEL - given.sum(axis=1))
         weighed = given * self._weights
         own = np.array(self._places) == self._own
         weighed[:, own] *= given[:, own] > _LEAST_KNOWN
         for column, place in enumerate(self._places):
             shares[:, place] += weighed[:, column]
-        shares *= factors
-        enough = shares[:, self._own] >= MAY_BE * (1 + _MARGIN) * (shares.sum(axis=1) + unnamed)
-        vouched: Truths = enough & (own_letters > IDEOGRAPH_LETTERS * others)
-        return vouched
+        return shares
+
+
+def _reduced(
+    ufunc: np.ufunc, values: "NDArray[Any]", lengths: Places, kind: Any = None
+) -> "NDArray[Any]":
+    """What a ufunc makes of each run of some lengths; 0 of an empty one."""
+    kind = kind or values.dtype
+    found = np.zeros((len(lengths), *values.shape[1:]), kind)
+    some = lengths > 0
+    if len(values):
+        starts = np.cumsum(lengths) - lengths
+        found[some] = ufunc.reduceat(values, starts[some], dtype=kind)
+    return found
 
 
 _MET, _LETTER, _KANA, _FOREIGN, _SPECIAL, _SIGN = range(1, 7)
