@@ -55,6 +55,20 @@ def test_tasks_are_judged_together_as_alone(language: str) -> None:
     assert len(reasons) >= 8, "the tasks above are to break most rules"
 
 
+def test_an_answer_refuses_alike_where_its_input_is_blanked() -> None:
+    """An input would excuse it; the rules see none, since the instruction holds it."""
+    task = Task(
+        instruction="¿Cuál fue el resultado de España contra Italia?",
+        input="España contra Italia",
+        output="No estoy actualizado con los resultados de los partidos.",
+    )
+    alone = Rules("es").judge(task)
+    assert alone.changes == ("input_in_instruction",)
+    assert alone.dropped is not None
+    assert alone.dropped.reason == "refusal"
+    assert list(Rules("es").judge_all([task] * 20)) == [alone] * 20
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_a_rule_may_find_what_it_finds(rule) -> None:
     settings, found = RuleSettings(links_in_code=False, reserved_contacts=False), 0
