@@ -1,4 +1,4 @@
-"""The backward pass of a layer that is computed for all tokens at one time, moment by moment. Closed formulas; letters as in `layer`.
+"""The backward pass of a layer that is computed for all tokens at one time, moment by moment. Closed formulas; letters as in `kept`.
 
 Where layers are checkpointed each is first computed again. transformers does that when the last operation of a layer asks for
 what it kept, so that the gradient of the layer's output has been multiplied by then; and it stops with the last number that is
