@@ -23,8 +23,6 @@ class KeptLayer:
         self.e = work.weight_bytes
         self.h, self.q, self.k = shape.hidden, shape.query_width, shape.kv_width
         self.sparse = shape.expert_layers > 0
-        self._adapts_all = "all-linear" in work.targets
-        self._adapted = {target.rpartition(".")[2] for target in work.targets}
 
     # what linear layers read
 
@@ -39,7 +37,7 @@ class KeptLayer:
         return adapted + kept if self._reads_copies else min(1, adapted + kept)
 
     def _is_adapted(self, linear: Linear) -> bool:
-        return self._adapts_all or linear.name in self._adapted
+        return self.work.adapts(linear.name)
 
     @cached_property
     def _attention(self) -> tuple[Linear, ...]:
@@ -144,9 +142,24 @@ class KeptLayer:
             kept += c * q
         if self._keeps_views:
             kept += c * (q + k)
-        if self.work.dora:  # what base and adapter gave, each once more
-            kept += 2 * c * (q + 2 * k + self.h)
-        return kept
+        return kept + self._doubled(self._attention)
+
+    def _doubled(self, linears: tuple[Linear, ...]) -> int:
+        """With DoRA what base and adapter gave of each, once more (2 c)."""
+        if not self.work.dora:
+            return 0
+        return 2 * self.c * sum(each.outputs for each in linears if self._is_adapted(each))
+
+    @cached_property
+    def dora_block(self) -> bool:
+        """Whether the feed-forward block has DoRA; it is computed as if each of its layers had."""
+        return self.work.dora and any(self._is_adapted(each) for each in self._feed_forward)
+
+    @property
+    def widens_heads(self) -> bool:
+        """Whether queries, keys or values come in float32 for the sake of DoRA."""
+        widens = self.work.dora and self.work.quantization is not None
+        return widens and any(self._is_adapted(each) for each in self._attention[:-1])
 
     @property
     def _norms_of_heads(self) -> int:
@@ -159,7 +172,8 @@ class KeptLayer:
     @property
     def _keeps_views(self) -> bool:
         """Whether values are a view of a fused projection."""
-        return self.shape.fused and not self.repeats_keys and self.work.given_bytes == self.c
+        widened = self.widens_heads and self.c < ADAPTER_BYTES
+        return self.shape.fused and not self.repeats_keys and not widened
 
     @cached_property
     def output_copy(self) -> int:
@@ -227,7 +241,7 @@ class KeptLayer:
             visits = 2 * self.e * self.h * self.shape.experts_per_token
             return 4 * self.e * m + visits + 12 * self.shape.experts
         product = c * m * self._read(self._feed_forward[-1:])
-        if self.work.dora:  # and what base and adapter gave of each
+        if self.dora_block:  # and what base and adapter gave of each
             return (3 * self.work.given_bytes + 4 * c) * m + product + 2 * c * self.h
         return 3 * c * m + product
 

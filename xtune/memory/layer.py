@@ -37,7 +37,7 @@ class Layer(KeptLayer):
         if self.sparse:
             return self._expert_moments(kept)
         down = self._feed_forward[-1]
-        if self.work.dora:
+        if self.dora_block:
             block = DoraBlock(self.shape, self.work)
             again = block.again(before + self.second_half + self.read_states)  # without a gradient
             return (*again, *block.back(kept))
