@@ -344,4 +344,4 @@ def _answer(
     except Exception:  # noqa: BLE001 - whatever it is, the process that asked must hear of it
         return traceback.format_exc()
     in_order = [found[number] for number in range(len(questions))]
-    return [(one.pieces, one.tokens, one.lengths) for one in in_order]
+    return [(one.pieces, one.instructions, one.lengths) for one in in_order]

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import regex
 
-from selfinstruct.labels import label_of, languages, without_no_input, words_for
+from selfinstruct.labels import label_of, languages, words_for
 from selfinstruct.parse.document import read_documents
 from selfinstruct.parse.fences import without_task_fences
-from selfinstruct.parse.layout import Block, read_layout
+from selfinstruct.parse.layout import preamble, read_layout, task_of
 from selfinstruct.parse.listing import read_list
 from selfinstruct.parse.markup import plain_labels
 from selfinstruct.parse.signs import plain_signs
@@ -67,8 +67,7 @@ def parse_reply(
         outer = _OUTER_FENCE.fullmatch(text)
         is_fenced = outer and "\n```" not in f"\n{outer['body']}"
         body = outer["body"] if outer and is_fenced else _unquoted(without_task_fences(text))
-        usual = read_usual(body, opened)
-        found = read_labelled(body, language, opened) if usual is None else (usual, [])
+        found = read_usual(body, language, opened) or read_labelled(body, language, opened)
     tasks, dropped = found
     cut = {"length": "truncated", "content_filter": "content_filter"}.get(finish_reason or "")
     if cut:
@@ -194,12 +193,8 @@ def read_labelled(
         layout = spread if spread and spread.complete else layout
     if layout is None:
         return read_table(text) or read_html_table(text) or read_csv(text) or _listed(text, opened)
-    dropped = (
-        [Dropped(reason="preamble", detail="text before the first task", text=layout.before)]
-        if layout.before
-        else []
-    )
-    return [_task(block) for block in layout.blocks], dropped
+    dropped = [preamble(layout.before)] if layout.before else []
+    return [task_of(block) for block in layout.blocks], dropped
 
 
 _FEW = 2
@@ -228,27 +223,8 @@ def _listed(text: str, opened: bool | None) -> tuple[list[Task | Dropped], list[
                 text=text,
             )
         ]
-    dropped = (
-        [Dropped(reason="preamble", detail="text before the first task", text=before)]
-        if before
-        else []
-    )
+    dropped = [preamble(before)] if before else []
     return [Task(instruction=item, output="") for item in items], dropped
-
-
-def _task(block: Block) -> Task | Dropped:
-    """The task of a block, or why it is none."""
-    instruction, entry, output = (block.parts[part] for part in ("instruction", "input", "output"))
-    if not instruction or not instruction.strip():
-        return Dropped(
-            reason="missing_instruction",
-            detail="no instruction before the input or output",
-            text=block.text,
-        )
-    if output is None or not output.strip():
-        detail = "no output label" if output is None else "nothing after the output label"
-        return Dropped(reason="missing_output", detail=detail, text=block.text)
-    return Task(instruction=instruction.strip(), input=without_no_input(entry or ""), output=output)
 
 
 def _without_last(found: list[Task | Dropped], reason: str) -> list[Task | Dropped]:

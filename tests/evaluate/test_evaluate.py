@@ -211,5 +211,6 @@ def test_a_fraction_holds_out_the_rows_that_training_left_out(tmp_path: Path) ->
 def test_options_out_of_range_are_refused_before_anything_is_opened(
     option: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
+    (tmp_path / "config.json").write_text("{}")  # a model's folder, and none that can be opened
     with pytest.raises(XtuneError, match=said):
-        xtune.evaluate(tmp_path, **option)  # a folder that holds no run
+        xtune.evaluate(tmp_path, **option)

@@ -486,6 +486,17 @@ def test_a_run_that_kept_nothing_says_where_to_look(tmp_path):
     )
 
 
+def test_seeds_that_all_leave_no_room_for_an_answer_are_told_and_nothing_is_asked(tmp_path):
+    with serving(ScriptedLLM()) as server:
+        code, _, err = inside(recipe(tmp_path, server, llm__context_tokens=2600))
+        assert not server.requests
+    assert code == 2
+    assert err.endswith(
+        "None of the 175 seeds of en fits into llm.context_tokens=2,600 beside the prompt and "
+        "llm.answer_tokens=2,560. Lower llm.answer_tokens, or raise llm.context_tokens if the model has more."
+    )
+
+
 def test_a_server_that_holds_to_a_schema_is_asked_for_json(tmp_path):
     def as_json(_, body):
         assert body["response_format"]["type"] == "json_schema"

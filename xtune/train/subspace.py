@@ -49,7 +49,9 @@ def build_subspace(name: str, groups: Groups, train: Train) -> Optimizer:
     projected = [{**group, **settings} if group["kind"] == "matrix" else group for group in groups]
     base: Any = library.APOLLO if is_apollo else library.GaLore
     projector = _apollo_projector() if is_apollo else _galore_projector()
-    options: dict[str, Any] = {"scale_type": "channel"} if is_apollo else {}
+    options: dict[str, Any] = {"foreach": False}  # or all tables have their quotients at one time
+    if is_apollo:
+        options["scale_type"] = "channel"
 
     class Resumable(base):  # type: ignore[misc]  # of an untyped library
         """Keeps its projections as tensors in a checkpoint, which may hold no objects."""
