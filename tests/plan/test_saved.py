@@ -1,5 +1,6 @@
 """Modules trained in full beside an adapter are planned with all that PEFT makes of them."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -67,3 +68,16 @@ def test_saved_feed_forward_layers_do_not_fit_where_their_float32_copies_do_not(
     _, found, _ = decide(recipe, gpu(24), LLAMA_8B)
     assert not found.fits
     assert found.predicted.items["adapter"] >= 4 * 32 * 2 * 4096 * 14336
+
+
+@pytest.mark.parametrize(("tied", "tables"), [(False, 1), (True, 2)])
+def test_new_tokens_are_planned_with_the_copy_of_the_table_that_peft_makes(
+    tied: bool, tables: int
+) -> None:
+    """The gradient of a copy of 128,256 by 4,096 numbers in 16 bits; where it is the head as well, the copy besides."""
+    shape = replace(LLAMA_8B, tied=tied)
+    method = {"type": "qlora", "new_tokens": ["<call>"]}
+    _, found, _ = decide(
+        make_recipe(method, data__max_tokens=64, train__batch_size=1), gpu(24), shape
+    )
+    assert found.predicted.step_bytes >= tables * 2 * 128256 * 4096

@@ -210,12 +210,22 @@ class _Step:
         stays = self.gradients if work.accumulation_steps > 1 else 0
         # of layers that are not computed again they are among what these keep
         kept = 0 if work.gradient_checkpointing else self.shape.layers * self.layer.casts
-        return (
-            there
-            + loss_bytes(self.shape, work, max(0, self.casts - kept))
-            + stays
-            + self._saved_head
-        )
+        loss = loss_bytes(self.shape, work, max(0, self.casts - kept)) + self._saved_head
+        return there + stays + max(loss, self._new_tokens_in_head)
+
+    @property
+    def _new_tokens_in_head(self) -> int:
+        """New tokens of a table that is the head as well: PEFT writes their rows into a copy of it, which has a gradient as a whole.
+
+        Beside both there are the slope of a chunk's logits and what the last norm keeps.
+        """
+        work, shape = self.work, self.shape
+        if not (work.new_tokens and shape.tied):
+            return 0
+        tables = 2 * work.weight_bytes * shape.embedding_parameters
+        chunk = min(work.loss_chunk_tokens or work.positions, work.positions)
+        norm = (4 + 3 * work.weight_bytes) * shape.hidden * work.positions
+        return tables + work.compute_bytes * chunk * shape.vocab + norm
 
     @property
     def _saved_head(self) -> int:
@@ -282,7 +292,10 @@ class _Step:
         if not self.work.is_full:
             earlier = table if self.work.accumulation_steps > 1 else 0
             sums = earlier + (2 * table if self.shape.tied else 0)
-            return self.gradients + max(sums + self.hidden if self.saved.embedding else 0, step)
+            given = sums + self.hidden if self.saved.embedding else 0
+            if self.work.new_tokens:  # the gradient of a copy of the whole table
+                given = self.hidden + self.work.weight_bytes * self.shape.embedding_parameters
+            return self.gradients + max(given, step)
         beside = 2 * table if self.shape.tied else 0
         if self.work.fused_step:
             given = max(self.gradients, table + beside) + self.crossing
