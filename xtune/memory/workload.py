@@ -71,8 +71,8 @@ class Workload:
     rank: int = 0
     targets: tuple[str, ...] = ("all-linear",)
     dora: bool = False
-    saved_parameters: int = 0
-    """Parameters of `modules_to_save`: trained copies beside the adapters."""
+    saved: tuple[str, ...] = ()
+    """Names of modules of which copies are trained in full beside the adapters (`xtune.memory.saved`)."""
 
     new_tokens: int = 0
     optimizer: str = "adamw"
