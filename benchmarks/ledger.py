@@ -33,9 +33,15 @@ def _log_sum(arguments: tuple[Any, ...]) -> int:
     return int(arguments[0].numel() * arguments[0].element_size())
 
 
+def _decomposed(arguments: tuple[Any, ...]) -> int:
+    """A copy of the matrix, which cuSOLVER overwrites as it decomposes it."""
+    return int(arguments[0].numel() * arguments[0].element_size())
+
+
 SCRATCH: Mapping[str, Callable[[tuple[Any, ...]], int]] = {
     "aten::_scaled_dot_product_flash_attention_for_cpu_backward": _flash_backward,
     "aten::logsumexp": _log_sum,
+    "aten::_linalg_svd": _decomposed,
 }
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from selfinstruct.generate.answers import Contents, Read, events_of
 from selfinstruct.novelty import NoveltyPool
-from selfinstruct.novelty.packed import packed
+from selfinstruct.novelty.packed import packed_for_travel
 from selfinstruct.pool.disk import Appender
 from selfinstruct.pool.journal import Journal
 from selfinstruct.pool.lines import json_text
@@ -115,10 +115,8 @@ async def grow(folder: Path, tasks: int, words: int) -> None:
 def contents_of(instructions: list[str]) -> Contents:
     """A reply of tasks with these instructions."""
     fields = b'"input": "", "output": "An answer of some length stands here.", "changes": []'
-    tokens = [tokenize(text, "en") for text in instructions]
-    lengths = list(map(len, tokens))
     pieces = [("", json_text(text), fields) for text in instructions]
-    return Contents(pieces, packed(tokens, sum(lengths)), lengths)
+    return Contents(pieces, *packed_for_travel(instructions, "en", tokenize))
 
 
 if __name__ == "__main__":

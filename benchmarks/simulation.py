@@ -10,8 +10,7 @@ in seconds. Simulated is neither computed nor measured: the table says which is 
 import argparse
 import os
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,8 +21,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.ledger import BLOCK, Ledger
 from benchmarks.simulated_model import any_experts, expanding, simulated_model
+from benchmarks.simulated_update import SimulatedUpdate
 from xtune.kernels.heads import base_model
-from xtune.kernels.stream import StreamedLayer, streamed_layers
 from xtune.memory import GIB, ModelShape, Workload, predict
 from xtune.models.fused_attention import share_key_heads
 
@@ -66,7 +65,7 @@ def simulate(config: Any, work: Workload, *, block: int = BLOCK, scratch: bool =
         stack.callback(share_key_heads, True)
         stack.enter_context(ledger)
         module = _module(model, work, ledger)
-        update = _Update(model, work, ledger)
+        update = SimulatedUpdate(model, work)
         ledger.reset()
         resident = ledger.bytes
         for _ in range(min(2, work.accumulation_steps)):
@@ -198,71 +197,6 @@ def cuda_autocast() -> Iterator[None]:
 
 def _unclaimed(*_: object) -> None:
     """Stands for the update, which takes its place."""
-
-
-class _Update:
-    """An optimizer that only has its states, two numbers a parameter; its step may fall into the backward pass."""
-
-    def __init__(self, model: nn.Module, work: Workload, ledger: Ledger) -> None:
-        self._trained = [each for each in model.parameters() if each.requires_grad]
-        self._work, self._ledger = work, ledger
-        self._states = (
-            [] if work.states_place == "host" else [_states(each, work) for each in self._trained]
-        )
-        self._leaving: deque[torch.Tensor] = deque(maxlen=2)
-        """Gradients that are being copied to the host (`xtune.train.piecewise.BUFFERS`)."""
-
-        if not work.fused_step:
-            return
-        for parameter in self._trained:
-            parameter.register_post_accumulate_grad_hook(self._use)  # type: ignore[no-untyped-call]
-        for layer in streamed_layers(model):
-            layer.on_gradients = self._use_layer
-
-    def step(self) -> None:
-        """Step what has a gradient, and let the gradients go."""
-        for parameter in self._trained:
-            if parameter.grad is not None:
-                self._use(parameter)
-        self._leaving.clear()
-
-    def _use(self, parameter: nn.Parameter) -> None:
-        gradient, parameter.grad = parameter.grad, None
-        assert gradient is not None
-        self._take(gradient)
-
-    def _use_layer(
-        self,
-        _layer: StreamedLayer,
-        _parameters: Sequence[nn.Parameter],
-        gradients: Sequence[torch.Tensor | None],
-    ) -> None:
-        for gradient in gradients:
-            if gradient is not None:
-                self._take(gradient)
-
-    def _take(self, gradient: torch.Tensor) -> None:
-        if self._work.clipped:
-            torch.linalg.vector_norm(gradient)
-        if self._work.states_place == "host":
-            self._leaving.append(gradient)
-
-
-def _states(parameter: torch.Tensor, work: Workload) -> list[torch.Tensor]:
-    """Adam's in the type of the parameter, or as bytes with a float32 for every 256 where there are 4,096 of them or more."""
-    name, count = work.optimizer, parameter.numel()
-    if name == "adamw":
-        return [torch.empty_like(parameter), torch.empty_like(parameter)]
-    if name != "adamw_8bit":  # paged, or none
-        return []
-    if count < 4096:
-        return [torch.empty(count), torch.empty(count)]
-    scales = -(-count // 256)
-    return [
-        tensor
-        for _ in range(2)
-        for tensor in (torch.empty(count, dtype=torch.uint8), torch.empty(scales))
-    ]
 
 
 def at_depth(

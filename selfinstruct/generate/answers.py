@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from selfinstruct.errors import RequestRefused
 from selfinstruct.novelty import Verdict
-from selfinstruct.novelty.packed import packed
+from selfinstruct.novelty.packed import packed_for_travel
 from selfinstruct.parse import parse_reply
 from selfinstruct.pool.lines import json_text
 from selfinstruct.pool.pool import Event, LanguagePool
@@ -37,11 +37,11 @@ class Contents(NamedTuple):
     pieces: Sequence[Piece]
     """What the parser dropped, then the reply's tasks in order."""
 
-    tokens: bytes
-    """Of the instructions that the rules let pass, as `novelty.packed` packs them."""
+    instructions: bytes
+    """Those that the rules let pass, as `novelty.packed.packed_for_travel` packs them."""
 
     lengths: Sequence[int]
-    """How many tokens each of these has."""
+    """As it gives them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +67,8 @@ class Reader:
 
     def _contents(self, dropped: Sequence[Dropped], judged: Sequence[Judgement]) -> Contents:
         pieces = [*map(_rejected, dropped), *map(_piece, judged)]
-        passed = [one.task for one in judged if one.dropped is None]
-        texts = [tokens_of(task.instruction, self.language) for task in passed]
-        lengths = list(map(len, texts))
-        return Contents(pieces, packed(texts, sum(lengths)), lengths)
+        passed = [one.task.instruction for one in judged if one.dropped is None]
+        return Contents(pieces, *packed_for_travel(passed, self.language, tokens_of))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +97,7 @@ def events_of(reads: Sequence[Read], pool: LanguagePool) -> list[Event]:
     """
     found = [read.contents for read in reads]
     lengths = list(chain.from_iterable(contents.lengths for contents in found))
-    verdicts = iter(pool.offer(b"".join(contents.tokens for contents in found), lengths))
+    verdicts = iter(pool.offer(b"".join(contents.instructions for contents in found), lengths))
     events: list[Event] = []
     size = len(pool)
     for read in reads:

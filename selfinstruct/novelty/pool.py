@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from selfinstruct.novelty.packed import parted, travels_uncut
 from selfinstruct.novelty.search import Found, Longs, Nearest, fastest_nearest
 from selfinstruct.novelty.turns import SHORT_TURNS
 from xtune.text import tokenizer, tokenizer_name
@@ -116,16 +117,22 @@ class NoveltyPool:
         return verdicts
 
     def offer_packed(self, data: bytes, lengths: Sequence[int]) -> list[Verdict]:
-        """The same for texts that were cut and packed already, in another process say.
+        """The same for texts that were packed in another process, say, and cut there where that takes less time in all.
 
         Args:
-            data: The tokens that `xtune.text.tokenize` makes of the texts, as `packed.packed` packs them.
-            lengths: How many tokens each text has.
+            data: As `packed.packed_for_travel` packs texts of the pool's language.
+            lengths: As it gives them.
         """
         if not lengths:
             return []
-        sizes = np.array(lengths, np.int64)
-        return self._searched([self._vocabulary.taken(data, int(sizes.sum()))], sizes)
+        if not travels_uncut(self.language):
+            sizes = np.array(lengths, np.int64)
+            return self._searched([self._vocabulary.taken(data, int(sizes.sum()))], sizes)
+        cut = self._cutter.cut(data, np.array(lengths, np.int32)) if self._cutter else None
+        if cut is None:
+            return self.offer_many(parted(data, lengths))
+        piece, counts = cut
+        return self._searched([piece], counts)
 
     def _cut(self, batch: Sequence[str]) -> tuple[list[Any], Longs]:
         """The texts as the vocabulary packs them, some at a time, and how many tokens each has."""

@@ -22,6 +22,10 @@ class Cutter(Protocol):
         """The texts as `Vocabulary.numbers_of` takes them, and how many tokens each has; None for texts it cannot cut."""
         ...
 
+    def cut(self, data: bytes, lengths: Ints) -> tuple[Any, Longs] | None:
+        """The same for texts in NFC and UTF-8, one behind the other, given how many characters each has."""
+        ...
+
     def rest(self) -> None:
         """Let go of memory that is not needed until the next call."""
         ...

@@ -13,9 +13,10 @@ from itertools import zip_longest
 
 import regex
 
-from selfinstruct.labels import Part
+from selfinstruct.labels import Part, without_no_input
 from selfinstruct.parse.label_lines import Label, labels_of, value_of
 from selfinstruct.parse.part_text import is_rule, text_of_part
+from selfinstruct.types import Dropped, Task
 
 _FENCE = regex.compile(r"[^\S\n]*+(`{3,}|~{3,})(?P<info>[^`\n]*)$")
 
@@ -83,10 +84,16 @@ def read_layout(text: str, language: str | None, opened: bool | None) -> Layout 
     for start, end in zip(starts, ends, strict=bool(starts)):
         own = labels[bisect_left(places, start.line) : bisect_left(places, end)]
         blocks += _blocks(lines, own, start.line, end)
-    before = [] if begins_inside else lines[:before_end]
-    while before and (not before[-1].strip() or is_rule(before[-1])):
-        before.pop()
-    return Layout(before="\n".join(before).strip(), blocks=tuple(blocks))
+    before = "" if begins_inside else without_rules(lines[:before_end])
+    return Layout(before=before, blocks=tuple(blocks))
+
+
+def without_rules(lines: Sequence[str]) -> str:
+    """Lines before a task, without those at their end that only set it apart."""
+    kept = list(lines)
+    while kept and (not kept[-1].strip() or is_rule(kept[-1])):
+        kept.pop()
+    return "\n".join(kept).strip()
 
 
 def _without_headers(lines: Sequence[str], labels: list[Label]) -> list[Label]:
@@ -199,9 +206,10 @@ def _starts(labels: Sequence[Label]) -> list[Label]:
     return _without_intruders(starts)
 
 
-_TITLE = regex.compile(
+TITLE = regex.compile(
     r"[^\S\n]*+#{0,6}[^\S\n]*+[*_]{0,3}[【\[［]?(?:\p{L}[\p{L}\p{M}]*+(?:\ \p{L}[\p{L}\p{M}]*+)?[^\S\n]*+)?[#№]?(?P<number>\p{Nd}{1,4})[^\S\n]*+[】\]］).:．）、：\-–—][^\n]{0,120}"
 )
+"""What may stand above a task's first label: "5. **Bridges**" or 【タスク5】."""
 
 
 def _begins(lines: Sequence[str], labels: Sequence[Label], starts: Sequence[Label]) -> list[int]:
@@ -213,7 +221,7 @@ def _begins(lines: Sequence[str], labels: Sequence[Label], starts: Sequence[Labe
         above = next(
             (line for line in range(start.line - 1, floor, -1) if lines[line].strip()), None
         )
-        found = _TITLE.fullmatch(lines[above]) if above is not None else None
+        found = TITLE.fullmatch(lines[above]) if above is not None else None
         if found and above is not None:
             titles.append((above, value_of(found["number"])))
         else:
@@ -350,3 +358,23 @@ def _is_example(entry: Label, output: Label, head: Label, rest: Sequence[Label])
     if entry.number == head.number or output.number != head.number:
         return False
     return any(label.part == "output" and entry.line < label.line < output.line for label in rest)
+
+
+def task_of(block: Block) -> Task | Dropped:
+    """The task of a block, or why it is none."""
+    instruction, entry, output = (block.parts[part] for part in ("instruction", "input", "output"))
+    if not instruction or not instruction.strip():
+        return Dropped(
+            reason="missing_instruction",
+            detail="no instruction before the input or output",
+            text=block.text,
+        )
+    if output is None or not output.strip():
+        detail = "no output label" if output is None else "nothing after the output label"
+        return Dropped(reason="missing_output", detail=detail, text=block.text)
+    return Task(instruction=instruction.strip(), input=without_no_input(entry or ""), output=output)
+
+
+def preamble(text: str) -> Dropped:
+    """What is said before the first task."""
+    return Dropped(reason="preamble", detail="text before the first task", text=text)

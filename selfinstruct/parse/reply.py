@@ -1,16 +1,18 @@
 """The door of the parser: one reply in, its tasks and what was dropped out; how a layout is read is decided elsewhere."""
 
+import html
 from dataclasses import dataclass
 
 import regex
 
-from selfinstruct.labels import label_of, languages, without_no_input, words_for
+from selfinstruct.labels import label_of, languages, words_for
 from selfinstruct.parse.document import read_documents
-from selfinstruct.parse.layout import Block, read_layout
+from selfinstruct.parse.fences import without_task_fences
+from selfinstruct.parse.layout import preamble, read_layout, task_of
 from selfinstruct.parse.listing import read_list
 from selfinstruct.parse.markup import plain_labels
 from selfinstruct.parse.signs import plain_signs
-from selfinstruct.parse.table import read_csv, read_table
+from selfinstruct.parse.table import read_csv, read_html_table, read_table
 from selfinstruct.parse.usual import read_usual
 from selfinstruct.parse.yaml_lines import read_yaml
 from selfinstruct.types import Dropped, Task
@@ -58,13 +60,14 @@ def parse_reply(
     if "<|" in text or "</s>" in text or "<end_of_turn>" in text:
         text = _ENDS.sub("", text)
     reasoning, text = _after_reasoning(text)
+    text = _STARTS.sub("", text)
     found = read_documents(text) or read_yaml(text)
     if found is None:
         text = _without_closing_tags(text)
         outer = _OUTER_FENCE.fullmatch(text)
-        body = outer["body"] if outer and "\n```" not in f"\n{outer['body']}" else _unquoted(text)
-        usual = read_usual(body, opened)
-        found = read_labelled(body, language, opened) if usual is None else (usual, [])
+        is_fenced = outer and "\n```" not in f"\n{outer['body']}"
+        body = outer["body"] if outer and is_fenced else _unquoted(without_task_fences(text))
+        found = read_usual(body, language, opened) or read_labelled(body, language, opened)
     tasks, dropped = found
     cut = {"length": "truncated", "content_filter": "content_filter"}.get(finish_reason or "")
     if cut:
@@ -116,6 +119,11 @@ _ENDS = regex.compile(
 """Signs of a turn's end that a server left in the text."""
 
 
+_STARTS = regex.compile(
+    r"\A\s*+(?:(?:<\|[a-z_]{1,30}\|>(?:assistant|final)?|\[/INST\]|<s>|<start_of_turn>model)\s*+)++"
+)
+"""Signs of a turn's beginning that a server left in the text."""
+
 _CLOSING_TAG = regex.compile(
     r"[^\S\n]*+</(?P<word>\p{L}[\p{L}\p{M}_ ]{0,30})>|^[^\S\n]*+<(?:task|item|example)s?(?:\s[^<>\n]{0,80})?>[^\S\n]*$",
     flags=regex.IGNORECASE | regex.MULTILINE,
@@ -127,6 +135,8 @@ def _without_closing_tags(text: str) -> str:
     words = [found["word"] for found in _CLOSING_TAG.finditer(text)] if "</" in text else []
     if not any(word and label_of(word) == "instruction" for word in words):
         return text
+    is_xml = text.lstrip().startswith("<?xml")
+    text = _CDATA.sub(lambda found: found["body"], _EMPTY_TAG.sub("", text))
 
     def kept(found: "regex.Match[str]") -> str:
         word = found["word"]
@@ -137,9 +147,12 @@ def _without_closing_tags(text: str) -> str:
     text = _OPENING_TAG.sub(
         lambda found: ("\n" if found["word"].lower() in closed else "") + found[0], text
     )
-    return str(_CLOSING_TAG.sub(kept, text))
+    text = str(_CLOSING_TAG.sub(kept, text))
+    return html.unescape(text) if is_xml else text
 
 
+_CDATA = regex.compile(r"<!\[CDATA\[(?P<body>.*?)\]\]>", flags=regex.DOTALL)
+_EMPTY_TAG = regex.compile(r"<(?:input|entrada|eingabe)\s*/>", flags=regex.IGNORECASE)
 _OPENING_TAG = regex.compile(
     r"(?<=[^\s])[^\S\n]*+<(?P<word>\p{L}[\p{L}\p{M}_ ]{0,30})>", flags=regex.IGNORECASE
 )
@@ -179,13 +192,9 @@ def read_labelled(
         spread = read_layout(_PART_INSIDE_LINE.sub("\n", text), language, opened)
         layout = spread if spread and spread.complete else layout
     if layout is None:
-        return read_table(text) or read_csv(text) or _listed(text, opened)
-    dropped = (
-        [Dropped(reason="preamble", detail="text before the first task", text=layout.before)]
-        if layout.before
-        else []
-    )
-    return [_task(block) for block in layout.blocks], dropped
+        return read_table(text) or read_html_table(text) or read_csv(text) or _listed(text, opened)
+    dropped = [preamble(layout.before)] if layout.before else []
+    return [task_of(block) for block in layout.blocks], dropped
 
 
 _FEW = 2
@@ -214,27 +223,8 @@ def _listed(text: str, opened: bool | None) -> tuple[list[Task | Dropped], list[
                 text=text,
             )
         ]
-    dropped = (
-        [Dropped(reason="preamble", detail="text before the first task", text=before)]
-        if before
-        else []
-    )
+    dropped = [preamble(before)] if before else []
     return [Task(instruction=item, output="") for item in items], dropped
-
-
-def _task(block: Block) -> Task | Dropped:
-    """The task of a block, or why it is none."""
-    instruction, entry, output = (block.parts[part] for part in ("instruction", "input", "output"))
-    if not instruction or not instruction.strip():
-        return Dropped(
-            reason="missing_instruction",
-            detail="no instruction before the input or output",
-            text=block.text,
-        )
-    if output is None or not output.strip():
-        detail = "no output label" if output is None else "nothing after the output label"
-        return Dropped(reason="missing_output", detail=detail, text=block.text)
-    return Task(instruction=instruction.strip(), input=without_no_input(entry or ""), output=output)
 
 
 def _without_last(found: list[Task | Dropped], reason: str) -> list[Task | Dropped]:

@@ -67,9 +67,9 @@ class LanguagePool:
         """Tasks kept."""
         return len(self._starts)
 
-    def offer(self, tokens: bytes, lengths: Sequence[int]) -> list[Verdict]:
+    def offer(self, instructions: bytes, lengths: Sequence[int]) -> list[Verdict]:
         """Keep each instruction that is new; see `NoveltyPool.offer_packed`."""
-        return self._novelty.offer_packed(tokens, lengths)
+        return self._novelty.offer_packed(instructions, lengths)
 
     def name_of(self, index: int) -> str:
         """The id of what `Verdict.nearest` names."""

@@ -1,17 +1,17 @@
 """Rules on answers that refuse and on tasks that ask a model of text for more than text; the words lie in `phrases`."""
 
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
+from itertools import compress
 
 import regex
 
-from selfinstruct.rules import phrases
+from selfinstruct.rules import marks, phrases
 from selfinstruct.rules.asking import asking
-from selfinstruct.rules.batch import Batch
-from selfinstruct.rules.grams import Patterns
+from selfinstruct.rules.batch import INSTRUCTION, OUTPUT, Batch
+from selfinstruct.rules.patterns import Patterns, Texts
 from selfinstruct.rules.refusing import LANGUAGES, denying, refusing
 from selfinstruct.rules.settings import RuleSettings
-from selfinstruct.rules.stems import Finds, Search, compile_finds, compile_search
 from selfinstruct.types import Task
 
 _OPENING_CHARACTERS = 240
@@ -30,7 +30,7 @@ _SPOKEN = regex.compile(
 )
 
 
-_MARKS_OF_SPEECH = tuple('"“„«「『:')
+_MARKS_OF_SPEECH = tuple(marks.SIGNS[marks.SPEECH])
 """What `_SPOKEN` cannot do without."""
 
 
@@ -44,22 +44,22 @@ def refusal(task: Task, language: str, settings: RuleSettings) -> str | None:  #
     if _QUOTE.match(opening):
         return None
     main = _main(language)
-    end = max(_INTERJECTION, _sentence_end(opening))
-    found = next((one for one in _refusals(opening, main) if one.start() <= end), None)
+    end = _last_start(opening)
+    found = next((one for one in _found(_refusing, main, opening) if one.start() <= end), None)
     if not found:
         if task.input:
             return None
-        # what it quotes, others say
-        spoken = _SPOKEN.sub(" ", opening)
-        found = next((one for one in _denying(main)(spoken) if one.start() <= end), None)
+        denials = _denying(main).find(Texts([_unspoken(opening)]))
+        found = next((one for one in denials if one.start() <= end), None)
         if not found or _speaks(task.instruction, main):
             return None
     asked = _plain(f"{task.instruction}\n{task.input}")
+    texts = Texts([asked])
     # what is to be translated or told in other words may itself refuse
     if (
-        _search("ABOUT_REFUSAL", main)(asked)
+        _has("ABOUT_REFUSAL", main, texts)
         or _AI.search(asked)
-        or any(True for one in LANGUAGES for _ in _refusing(one)(asked))
+        or any(True for one in LANGUAGES for _ in _refusing(one).find(texts))
     ):
         return None
     return f"output opens with {found[0][:80]!r}"
@@ -67,7 +67,20 @@ def refusal(task: Task, language: str, settings: RuleSettings) -> str | None:  #
 
 def may_refuse(batch: Batch) -> Sequence[bool]:
     """In which tasks `refusal` may find something."""
-    return _refusing_at_once(_main(batch.language)).match(list(map(_opening, batch.tasks)))
+    main = _main(batch.language)
+    openings = [task.output.strip()[:_OPENING_CHARACTERS] for task in batch.tasks]
+    for at in _places(batch.have(marks.SPELLING, OUTPUT)):
+        openings[at] = _plain(openings[at])
+    may = _match(_refusing, main, openings, opens=True)
+    own = list(openings)
+    for at in _places(batch.have(marks.SPEECH, OUTPUT)):
+        own[at] = _unspoken(own[at])
+    left = [at for at, task in enumerate(batch.tasks) if not (may[at] or task.input)]
+    texts, whole = Texts([own[at] for at in left]), [openings[at] for at in left]
+    denied = _denying(main).match(texts, partial(_last_start_of, whole))
+    for at in compress(left, denied):
+        may[at] = True
+    return may
 
 
 def _opening(task: Task) -> str:
@@ -76,9 +89,16 @@ def _opening(task: Task) -> str:
 
 def _speaks(instruction: str, language: str) -> bool:
     """Whether an instruction gives a text, or asks for one in somebody's voice."""
-    return any(map(instruction.__contains__, (*_MARKS_OF_SPEECH, "：", "\n"))) or bool(
-        _search("IN_A_VOICE", language)(instruction)
+    return any(map(instruction.__contains__, (*_MARKS_OF_SPEECH, "：", "\n"))) or _has(
+        "IN_A_VOICE", language, Texts([instruction])
     )
+
+
+def _unspoken(text: str) -> str:
+    """A text without quotations and what the speakers of a dialogue say."""
+    if any(map(text.__contains__, _MARKS_OF_SPEECH)):
+        return str(_SPOKEN.sub(" ", text))
+    return text
 
 
 def _plain(text: str) -> str:
@@ -87,16 +107,19 @@ def _plain(text: str) -> str:
     return text.translate(_PLAIN) if any(map(text.__contains__, _NOT_PLAIN)) else text
 
 
-_NOT_PLAIN = ("’", *map(chr, range(0x64B, 0x653)))
-"""Apostrophes, and the marks of Arabic vowels."""
+_NOT_PLAIN = tuple(marks.SIGNS[marks.SPELLING])
 
 _PLAIN = str.maketrans(dict.fromkeys(_NOT_PLAIN, "") | {"’": "'"})
 
 
-def _sentence_end(text: str) -> int:
-    """Where the first sentence of a text ends."""
-    end = _SENTENCE_END.search(text)
-    return end.start() if end else len(text)
+def _last_start(opening: str) -> int:
+    """Where what is in the first sentence of an answer begins at most."""
+    end = _SENTENCE_END.search(opening)
+    return max(_INTERJECTION, end.start() if end else len(opening))
+
+
+def _last_start_of(openings: Sequence[str], at: int) -> int:
+    return _last_start(openings[at])
 
 
 _SENTENCE_END = regex.compile(r"[.!?。！？؟…](?=\s|$|[\p{Han}\p{Hiragana}\p{Katakana}])|\n")
@@ -106,84 +129,88 @@ _INTERJECTION = 20
 
 def beyond_text(task: Task, language: str, settings: RuleSettings) -> str | None:  # noqa: ARG001
     """An instruction that asks for images, sound, files, the web or the present moment; programs may."""
-    found = next(_requests(_asked(task), _main(language)), None)
-    if not found or _code_task()(task.instruction) or _how_to()(task.instruction):
+    asked, main = _asked(task), _main(language)
+    found = next(_found(_asking, main, asked), None)
+    if not found or any(
+        _is_in(one, Texts([task.instruction])) for one in (phrases.CODE_TASK, phrases.HOW_TO)
+    ):
         return None
     return f"asks for {found[0][:80]!r}"
 
 
 def may_go_beyond(batch: Batch) -> Sequence[bool]:
     """In which tasks `beyond_text` may find something."""
-    return _asking_at_once(_main(batch.language)).match(list(map(_asked, batch.tasks)))
+    asked = [task.instruction for task in batch.tasks]
+    for at in _places(batch.have(marks.SPEECH | marks.SPELLING, INSTRUCTION)):
+        asked[at] = _asked(batch.tasks[at])
+    return _match(_asking, _main(batch.language), asked)
+
+
+def _places(truths: Sequence[bool]) -> Iterator[int]:
+    return compress(range(len(truths)), truths)
 
 
 def _asked(task: Task) -> str:
-    """An instruction without what a quotation or a speaker of a dialogue asks, which is not asked of the model."""
-    asked = task.instruction
-    if any(map(asked.__contains__, _MARKS_OF_SPEECH)):
-        asked = str(_SPOKEN.sub(" ", asked))
-    return _plain(asked)
+    """What an instruction asks of the model itself."""
+    return _plain(_unspoken(task.instruction))
 
 
 def _main(language: str) -> str:
     return language.partition("-")[0].lower()
 
 
-@cache
-def _search(table: str, language: str) -> Search:
-    """Looks for the patterns of a language and of English."""
-    own = getattr(phrases, table)
-    chosen = [own["en"], *([own[language]] if language != "en" and language in own else [])]
-    return compile_search("|".join(f"(?:{pattern})" for pattern in chosen))
-
-
-def _refusals(text: str, language: str) -> Iterator["regex.Match[str]"]:
-    """The refusals in a text, of a language and of English, which a text that is not in ASCII hardly is in."""
+def _found(
+    patterns: Callable[[str], Patterns], language: str, text: str
+) -> Iterator["regex.Match[str]"]:
+    """What patterns of a language find, and those of English, which a text that is not in ASCII hardly is in."""
+    texts = Texts([text])
     if language != "en":
-        yield from _refusing(language)(text)
+        yield from patterns(language).find(texts)
     if text.isascii():
-        yield from _refusing("en")(text)
+        yield from patterns("en").find(texts)
+
+
+def _match(
+    patterns: Callable[[str], Patterns],
+    language: str,
+    texts: Sequence[str],
+    *,
+    opens: bool = False,
+) -> list[bool]:
+    """In which texts `_found` finds something, in the first sentence if it is to open them."""
+    found = [False] * len(texts)
+    for one in dict.fromkeys((language, "en")):
+        left = [at for at, text in enumerate(texts) if one != "en" or text.isascii()]
+        own = Texts([texts[at] for at in left])
+        last_start = partial(_last_start_of, own.texts) if opens else None
+        for at in compress(left, patterns(one).match(own, last_start)):
+            found[at] = True
+    return found
 
 
 @cache
-def _refusing(language: str) -> Finds:
-    return compile_finds(refusing(language))
+def _refusing(language: str) -> Patterns:
+    return Patterns(refusing(language))
 
 
 @cache
-def _refusing_at_once(language: str) -> Patterns:
-    own = filter(None, (refusing(language), denying(language)))
-    return Patterns("|".join(own), refusing("en") if language != "en" else "")
+def _denying(language: str) -> Patterns:
+    return Patterns(denying(language))
 
 
 @cache
-def _denying(language: str) -> Finds:
-    return compile_finds(denying(language))
+def _asking(language: str) -> Patterns:
+    return Patterns(asking(language))
 
 
-def _requests(text: str, language: str) -> Iterator["regex.Match[str]"]:
-    """The requests beyond text in a text, of a language and of English."""
-    if language != "en":
-        yield from _asking(language)(text)
-    if text.isascii():
-        yield from _asking("en")(text)
+def _has(table: str, language: str, text: Texts) -> bool:
+    """Whether a text has one of the words of a table of `phrases`, of a language or of English."""
+    words = getattr(phrases, table)
+    return any(_is_in(words[one], text) for one in {"en", language} & words.keys())
 
 
-@cache
-def _asking(language: str) -> Finds:
-    return compile_finds(asking(language))
+def _is_in(pattern: str, text: Texts) -> bool:
+    return any(True for _ in _patterns(pattern).find(text))
 
 
-@cache
-def _asking_at_once(language: str) -> Patterns:
-    return Patterns(asking(language), asking("en") if language != "en" else "")
-
-
-@cache
-def _how_to() -> Search:
-    return compile_search(phrases.HOW_TO)
-
-
-@cache
-def _code_task() -> Search:
-    return compile_search(phrases.CODE_TASK)
+_patterns = cache(Patterns)

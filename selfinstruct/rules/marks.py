@@ -16,13 +16,18 @@ LABEL, SLASH, GAP, DIGIT, AT, BRACKET = (1 << bit for bit in range(1, 7))
 TWO_W, TWO_X = 1 << 7, 1 << 8
 """Two such letters side by side."""
 
+SPEECH, SPELLING = 1 << 11, 1 << 12
+"""What opens a quotation or follows a speaker's name; apostrophes and marks of vowels that may be written otherwise or left out."""
+
 _MET, _W, _X = 1, 1 << 9, 1 << 10
 _PAIRS = ((_W, TWO_W), (_X, TWO_X))
 
-_SIGNS = {
+SIGNS = {
     LABEL: "<＜:：",
     GAP: "[［<＜{〇○◯△▲×✕",
     BRACKET: "(（",
+    SPEECH: '"“„«「『:',
+    SPELLING: "’" + "".join(map(chr, range(0x64B, 0x653))),
 }
 """Signs that are looked for as they are."""
 
@@ -58,7 +63,7 @@ def kinds_of(texts: Sequence[str]) -> NDArray[np.intp]:
 
 def _kind(character: str) -> int:
     found = _MET
-    for kind, signs in _SIGNS.items():
+    for kind, signs in SIGNS.items():
         found |= kind * (character in signs)
     plain = unicodedata.normalize("NFKC", character)
     for kind, signs in _PLAIN_SIGNS.items():

@@ -1,82 +1,73 @@
-"""What a pattern cannot match without: a few literal texts of which one must be there; looking for these costs a tenth of the pattern.
+"""What a pattern cannot match without: literal texts of which every match holds one; looking for these costs a fraction of the pattern.
 
 A pattern of fifty alternatives is tried at every letter of a text, and nearly no text has even the words that the
-alternatives turn on. They are read off the pattern itself, so that no second list can fall behind the first.
+alternatives turn on. They are read off the pattern itself, so that no second list can fall behind the first: what stands
+side by side is put together as long as it is one of a few texts, so that `(?:I|we) (?:can't|won't)` has four stems.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from functools import cache
-from itertools import groupby
-from typing import TypeAlias
+from math import inf
+from typing import NamedTuple
 
 import regex
 
 Search = Callable[[str], "regex.Match[str] | None"]
-Finds = Callable[[str], Iterator["regex.Match[str]"]]
 
-_PIECES = regex.compile(
-    r"""(?P<look>\(\?<?[=!]) | (?P<open>\((?:\?:)?)(?!\?) | (?P<close>\)) | (?P<bar>\|)
-    | (?P<class>\[\^?\]?(?:\\.|[^\]\\])*\] | \\[bBdDsSwW] | [.^$])
-    | (?P<times>(?:[*+?] | \{(?:\d+(?:,\d*)?|,\d+)\})[?+]?) | \\(?P<escaped>\W) | (?P<literal>[^\\()])""",
-    flags=regex.VERBOSE | regex.DOTALL,
+_TOKENS = re.compile(
+    r"""\(\?<?[=!] | \((?:\?:)?(?!\?) | [)|]  # assertions, groups, alternatives
+    | \[\^?\]?(?:\\.|[^\]\\])*\] | \\[bBdDsSwWn] | \\\W | [.^$]
+    | (?:[*+?] | \{(?:\d+(?:,\d*)?|,\d+)\})[?+]?
+    | (?:[^\\()\[\]|.^$*+?{}](?![*+?{]))+ | [^\\()\[\]|.^$*+?{}]  # letters; one that is repeated stands alone""",
+    flags=re.VERBOSE | re.DOTALL,
 )
 """Patterns are made of these; references back, flags and named groups are not among them."""
 
-_NOTHING: Set[str] = frozenset()
+_MOST_TEXTS = 64
+"""Texts that are put together: more are rarer, but take longer to make. A design choice."""
+
+_MOST_MEMBERS = 8
+"""Of a class that is written out."""
+
+_EDGE = "\b"
+"""Of a word, in a text that a part of a pattern matches."""
+
+_NOT_WORD = " "
+"""What every character that is no part of a word is folded to."""
+
+_Texts = Set[str]
+_NONE: frozenset[str] = frozenset()
+_EMPTY: frozenset[str] = frozenset({""})
 
 
-def compile_search(pattern: str) -> Search:
-    """`search` of a pattern without regard to case, which looks for the pattern's stems first."""
-    search: Search = regex.compile(pattern, flags=regex.IGNORECASE).search
-    stems = stems_of(pattern)
-    if not stems:
-        return search
+class Need(NamedTuple):
+    """What every match of a pattern holds."""
 
-    def searching(text: str) -> "regex.Match[str] | None":
-        folded = text.casefold()
-        return search(text) if any(map(folded.__contains__, stems)) else None
+    stems: frozenset[str]
+    """Folded texts of which it holds one; a space stands for any character that is no part of a word, and for the text's ends."""
 
-    return searching
+    before: float
+    """Most letters between the match's beginning and such a text; may be infinite."""
 
 
-def compile_finds(pattern: str) -> Finds:
-    """The first match of each alternative in a text, without regard to case; each is tried only where all its stems are there."""
-    by_stem: dict[str, list[int]] = {}
-    clauses = []
-    for number, one in enumerate(alternatives_of(pattern) if pattern else ()):
-        needs = needs_of(one)
-        # what other alternatives look for as well costs nothing; what is too short is everywhere
-        best = min(
-            [stems for stems in needs if _is_rare(stems)] or needs[:1],
-            key=lambda stems: len(set(stems).difference(by_stem)),
-        )
-        for stem in best:
-            by_stem.setdefault(stem, []).append(number)
-        others = sorted([stems for stems in needs if stems != best], key=len)
-        clauses.append((others, one))
-    roots = {
-        root: sorted({one for stem in by_stem if stem.startswith(root) for one in by_stem[stem]})
-        for root in by_stem
-        if not any(root[:length] in by_stem for length in range(1, len(root)))
-    }
-    # all beginnings at every place at once: a tenth of the time of looking for one stem after the other
-    beginnings = re.compile(f"(?=({_trie(roots)}))").findall if roots else _none
+class _Part(NamedTuple):
+    """What a group, a class, letters or an assertion match."""
 
-    def finding(text: str) -> "Iterator[regex.Match[str]]":
-        folded = text.casefold()
-        has = folded.__contains__
-        there = set(beginnings(folded))
-        for number in sorted({number for root in there for number in roots[root]}):
-            others, one = clauses[number]
-            for stems in others:
-                if not any(map(has, stems)):
-                    break
-            else:
-                if found := search_of(one)(text):
-                    yield found
+    texts: _Texts | None
+    """All texts that it matches; None where these are too many."""
 
-    return finding
+    stems: _Texts
+    """Of which each text holds one, where there are too many."""
+
+    letters: float
+    """The most that it matches."""
+
+    before: float = 0
+    """The most that stand in it before a stem."""
+
+
+_NOTHING = _Part(_EMPTY, _NONE, 0)
 
 
 @cache
@@ -86,132 +77,213 @@ def search_of(pattern: str) -> Search:
     return search
 
 
-def _none(_text: str) -> list[str]:
-    return []
-
-
-def _trie(words: Iterable[str]) -> str:
-    """A pattern of words none of which begins another; common beginnings are written once."""
-    branches: dict[str, list[str]] = {}
-    for word in words:
-        branches.setdefault(word[:1], []).append(word[1:])
-    parts = [
-        re.escape(letter) + ("" if rest == [""] else _trie(rest))
-        for letter, rest in sorted(branches.items())
-    ]
-    return parts[0] if len(parts) == 1 else f"(?:{'|'.join(parts)})"
-
-
-def _is_rare(stems: Sequence[str]) -> bool:
-    """Whether no stem is as short as to be in most texts; one sign of Japanese or Thai says more than one letter."""
-    return all(len(stem.encode()) >= _FEWEST_BYTES for stem in stems)
-
-
-_FEWEST_BYTES = 4
-
-
 @cache
+def fold(character: str) -> str:
+    """The one character that stands for all that match each other without regard to case, a space for what is no part of a word."""
+    if not _WORD.match(character):
+        return _NOT_WORD
+    if character in "İı":
+        return "i"  # as `regex` has it
+    for folded in (character.casefold(), character.lower()):
+        if len(folded) == 1:
+            return folded
+    return character
+
+
+_WORD = regex.compile(r"\w")
+
+
 def alternatives_of(pattern: str) -> tuple[str, ...]:
-    """The alternatives of a pattern, those of a group around all of it included."""
-    depth = begin = at = 0
-    found = []
-    for name, text in _pieces(pattern):
-        if name == "bar" and not depth:
-            found.append(pattern[begin:at])
-            begin = at + 1
-        depth += (name in {"open", "look"}) - (name == "close")
-        at += len(text) + (name == "escaped")
-    return (*found, pattern[begin:])
-
-
-def stems_of(pattern: str) -> tuple[str, ...]:
-    """Case-folded texts of which every match holds at least one; none where that cannot be said.
+    """The alternatives of a pattern; none of an empty one.
 
     Raises:
-        ValueError: The pattern holds what is not read here (`_PIECES`).
+        ValueError: The pattern holds what is not read here (`_TOKENS`).
     """
-    return tuple(sorted({stem.casefold() for stem in _group(_pieces(pattern))}))
+    depth, found = 0, [""]
+    for token in _tokens(pattern):
+        if token == "|" and not depth:
+            found.append("")
+            continue
+        depth += token.startswith("(") - (token == ")")
+        found[-1] += token
+    return tuple(found) if pattern else ()
 
 
 @cache
-def needs_of(pattern: str) -> tuple[tuple[str, ...], ...]:
-    """Sets of case-folded texts, the longest first, of each of which every match of one alternative holds at least one.
+def needs_of(alternative: str) -> list[Need]:
+    """What every match of one alternative of a pattern holds, in order.
 
     Raises:
         ValueError: The pattern holds what is not read here, or nothing that every match holds.
     """
-    (items,) = _branches(_pieces(pattern))
-    sets = sorted(filter(_worth, _sets(items)), key=_worth, reverse=True)
-    if not sets:
-        raise ValueError(f"the pattern {pattern!r} has no text that every match holds")
-    return tuple(tuple(sorted({stem.casefold() for stem in stems})) for stems in sets)
+    (branch,) = _branches(iter(_tokens(alternative)))
+    needs = branch.needs()
+    if not needs:
+        raise ValueError(f"the pattern {alternative!r} has no text that every match holds")
+    return needs
 
 
-def _pieces(pattern: str) -> Iterator[tuple[str, str]]:
-    """Each piece's name in `_PIECES`, and its text; the end is one more bracket.
-
-    Raises:
-        ValueError: The pattern holds what is not read here.
-    """
-    at = 0
-    while at < len(pattern):
-        piece = _PIECES.match(pattern, at)
-        if piece is None:
-            raise ValueError(
-                f"{pattern[at : at + 4]!r} at {at} of the pattern {pattern!r} is not read here; "
-                "allowed are letters, classes, (?:groups), alternatives, repeats and assertions"
-            )
-        yield piece.lastgroup, piece[piece.lastgroup]
-        at = piece.end()
-    yield "close", ""
+def commonness(stems: Iterable[str]) -> float:
+    """How often one of some stems would begin at a place of a text of nothing but chance."""
+    return sum(map(_chance, stems))
 
 
-Items: TypeAlias = list[tuple[str, Set[str]]]
-"""A sequence: the name of each piece in `_PIECES`, and its stems."""
+@cache
+def _chance(stem: str) -> float:
+    spaces, signs = stem.count(_NOT_WORD), sum(map(_FIRST_SIGN.__le__, stem))
+    return float(_LETTERS ** -(len(stem) - 0.5 * spaces + 0.5 * signs))
 
 
-def _group(pieces: Iterator[tuple[str, str]]) -> Set[str]:
-    """The stems of what stands up to the next closing bracket: those of all alternatives, if each has some."""
-    each = [max(_sets(items), key=_worth, default=_NOTHING) for items in _branches(pieces)]
-    return frozenset().union(*each) if all(map(_worth, each)) else _NOTHING
+_LETTERS = 10
+"""As many letters are in usual use; spaces as if one of their square root, Japanese and Korean signs as if one of its cube. A rule of thumb."""
+
+_FIRST_SIGN = "\u3040"
 
 
-def _branches(pieces: Iterator[tuple[str, str]]) -> list[Items]:
-    """The alternatives up to the next closing bracket."""
-    branches: list[Items] = [[]]
-    for name, text in pieces:
-        items = branches[-1]
-        match name:
-            case "close":
-                break
-            case "bar":
-                branches.append([])
-            case "literal" | "escaped":
-                items.append(("letter", {text}))
-            case "open":
-                items.append((name, _group(pieces)))
-            case "look":
-                _group(pieces)
-                items.append((name, _NOTHING))
-            case "times":
-                repeated = items.pop()[1]
-                may_be_left_out = text[0] in "*?" or text.startswith(("{0", "{,"))
-                items.append((name, _NOTHING if may_be_left_out else repeated))
-            case _:
-                items.append((name, _NOTHING))
-    return branches
+def _tokens(pattern: str) -> list[str]:
+    found = _TOKENS.findall(pattern)
+    read = "".join(found)
+    if read != pattern:
+        at = next(at for at, letter in enumerate(pattern) if read[at : at + 1] != letter)
+        raise ValueError(
+            f"{pattern[at : at + 4]!r} at {at} of the pattern {pattern!r} is not read here; "
+            "allowed are letters, classes, (?:groups), alternatives, repeats and assertions"
+        )
+    return found
 
 
-def _sets(items: Items) -> Iterator[Set[str]]:
-    """The stems of each piece of a sequence; letters side by side are one text."""
-    for name, group in groupby(items, key=lambda item: item[0]):
-        sets = [stems for _, stems in group]
-        if name == "letter":
-            yield {"".join(letter for stems in sets for letter in stems)}
+class _Branch:
+    """One alternative of a group: its parts, put together as far as they are a few texts."""
+
+    def __init__(self, parts: Iterable[_Part]) -> None:
+        self.letters: float = 0
+        self._begin: float = 0
+        self._texts: _Texts = _EMPTY
+        self._needs: list[Need] = []
+        self._is_whole = True
+        for part in parts:
+            self._add(part)
+
+    def _add(self, part: _Part) -> None:
+        texts = part.texts
+        if texts is not None and self._goes_on_with(texts):
+            self._texts = {one + other for one in self._texts for other in texts}
         else:
-            yield from sets
+            self._is_whole = False
+            self._needs.append(Need(_settled(self._texts), self._begin))
+            self._begin, self._texts = self.letters, texts or _EMPTY
+            if texts is None:
+                self._needs.append(Need(frozenset(part.stems), self.letters + part.before))
+                self._begin += part.letters
+        self.letters += part.letters
+
+    def _goes_on_with(self, texts: _Texts) -> bool:
+        counts = len(self._texts), len(texts)
+        return 1 in counts or counts[0] * counts[1] <= _MOST_TEXTS
+
+    def needs(self) -> list[Need]:
+        """What every match holds, in order."""
+        needs = [*self._needs, Need(_settled(self._texts), self._begin)]
+        return [need for need in needs if need.stems and "" not in need.stems]
+
+    def texts(self) -> _Texts | None:
+        """All texts that it matches, if these are not too many."""
+        return self._texts if self._is_whole else None
 
 
-def _worth(stems: Set[str]) -> int:
-    """Letters of the shortest stem."""
-    return min(map(len, stems), default=0)
+def _branches(tokens: Iterator[str]) -> list[_Branch]:
+    """The alternatives up to the next closing bracket, or to the end."""
+    branches: list[list[_Part]] = [[]]
+    for token in tokens:
+        if token == ")":
+            break
+        if token == "|":
+            branches.append([])
+        elif token.startswith(("(?=", "(?!", "(?<")):
+            _branches(tokens)
+        elif token[0] == "(":
+            branches[-1].append(_group(_branches(tokens)))
+        elif token[0] in "*+?{":
+            branches[-1] += _repeated(branches[-1].pop(), token)
+        else:
+            branches[-1].append(_simple(token))
+    return list(map(_Branch, branches))
+
+
+def _group(branches: list[_Branch]) -> _Part:
+    letters = max(branch.letters for branch in branches)
+    texts = [branch.texts() for branch in branches]
+    whole = [each for each in texts if each is not None]
+    if len(whole) == len(texts):
+        return _Part(frozenset().union(*whole), _NONE, letters)
+    needs = [
+        min(branch.needs(), key=lambda need: commonness(need.stems), default=Need(_NONE, 0))
+        for branch in branches
+    ]
+    if not all(need.stems for need in needs):
+        return _Part(None, _NONE, letters)
+    stems = frozenset().union(*(need.stems for need in needs))
+    return _Part(None, stems, letters, max(need.before for need in needs))
+
+
+def _repeated(part: _Part, times: str) -> list[_Part]:
+    """A part that is there again and again, or may be left out."""
+    if times[0] == "?":
+        return [
+            part._replace(texts=None if part.texts is None else part.texts | _EMPTY, stems=_NONE)
+        ]
+    bounds = times.strip("{}?+*").split(",") if times[0] == "{" else [times, ""]
+    most = float(bounds[-1] or inf)
+    letters = part.letters * most if part.letters else 0
+    if times[0] == "*" or not bounds[0].strip("0"):
+        return [_Part(None, _NONE, letters)]
+    if part.texts is None:
+        return [part._replace(letters=letters)]
+    # it begins and ends with the part, which may be one and the same
+    return [part, _Part(None, _NONE, letters), part._replace(letters=0)]
+
+
+@cache
+def _simple(token: str) -> _Part:
+    """Letters, or what matches one letter or none."""
+    if token in {"^", "$", r"\B"}:
+        return _NOTHING
+    if token == r"\b":
+        return _Part(frozenset({_EDGE}), _NONE, 0)
+    if token in {r"\s", r"\W", r"\n"} or (token.startswith("[^") and r"\w" in token):
+        return _Part(frozenset({_NOT_WORD}), _NONE, 1)
+    if token[0] == "[":
+        return _Part(_members(token[1:-1]), _NONE, 1)
+    if token == "." or token in {r"\d", r"\D", r"\S", r"\w"}:
+        return _Part(None, _NONE, 1)
+    letters = token.removeprefix("\\")
+    return _Part(frozenset({"".join(map(fold, letters))}), _NONE, len(letters))
+
+
+def _members(inside: str) -> _Texts | None:
+    """The characters of a class, folded; None where there are many."""
+    members = _CLASS.findall(inside)
+    if inside.startswith("^") or "".join(members) != inside:
+        return None
+    texts = {
+        _NOT_WORD if one in {r"\s", r"\W", r"\n"} else fold(one.removeprefix("\\"))
+        for one in members
+    }
+    return texts if len(texts) <= _MOST_MEMBERS else None
+
+
+_CLASS = re.compile(r"\\[sWn]|\\\W|[^\\](?!-.)", flags=re.DOTALL)
+"""Members of a class; ranges are none."""
+
+
+def _settled(texts: _Texts) -> frozenset[str]:
+    """Texts whose edges are settled: what is outside of a word's edge is a space, and between two letters there is none."""
+    return frozenset(
+        _EDGES_OUTSIDE.sub(_NOT_WORD, text).replace(_EDGE, "") if _EDGE in text else text
+        for text in texts
+        if _EDGE not in text or not _EDGES_NOWHERE.search(text)
+    )
+
+
+_EDGES_NOWHERE = re.compile(f"[^ {_EDGE}]{_EDGE}+(?=[^ {_EDGE}])| {_EDGE}+(?= )")
+_EDGES_OUTSIDE = re.compile(f"^{_EDGE}+(?=[^ {_EDGE}])|(?<=[^ {_EDGE}]){_EDGE}+$")

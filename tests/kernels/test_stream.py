@@ -191,7 +191,8 @@ def test_evaluation_and_generation_are_the_resident_models(
 
 
 @pytest.mark.parametrize(
-    ("method", "place"), [("lora", "disk"), ("nf4", "host"), ("nf4", "disk"), ("int8", "host")]
+    ("method", "place"),
+    [("lora", "disk"), ("nf4", "host"), ("nf4", "disk"), ("int8", "host"), ("nf4 dora", "host")],
 )
 def test_whoever_reads_the_model_finds_the_same_numbers(
     method: str, place: str, small: str, tmp_path: Path
@@ -205,7 +206,7 @@ def test_whoever_reads_the_model_finds_the_same_numbers(
     assert all(torch.equal(found[name], each) for name, each in expected.items())
 
 
-@pytest.mark.parametrize("method", ["lora", "nf4", "int8", "dora"])
+@pytest.mark.parametrize("method", ["lora", "nf4", "int8", "dora", "nf4 dora", "int8 dora"])
 def test_layers_may_be_put_to_rest_before_the_adapter_comes(method: str, small: str) -> None:
     rest = HostRest(host_memory(CPU))
 
@@ -219,6 +220,11 @@ def test_layers_may_be_put_to_rest_before_the_adapter_comes(method: str, small: 
     for model in (resident, streamed):
         make_shelved(model, DeviceShelf())
     assert digests(streamed, 2) == digests(resident, 2)
+    for layer in decoder_layers(streamed):
+        found = weights_of(layer)
+        assert isinstance(found, StreamedLayer)
+        moving = {id(each) for each in found.moving()}  # on a GPU the others stay there
+        assert all(each.requires_grad or id(each) in moving for each in layer.parameters())
 
 
 def test_a_base_that_the_adapters_start_changed_is_put_to_rest_again(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from selfinstruct.generate.answers import Contents, Read, Reader, events_of
 from selfinstruct.novelty import NoveltyPool
-from selfinstruct.novelty.packed import packed, unpacked
+from selfinstruct.novelty.packed import packed, packed_for_travel, unpacked
 from selfinstruct.novelty.search import NumpyNearest
 from selfinstruct.pool.disk import Appender, read_line
 from selfinstruct.pool.journal import FILE, Journal
@@ -20,6 +20,7 @@ from selfinstruct.pool.lines import json_text, line_of
 from selfinstruct.pool.pool import LanguagePool
 from selfinstruct.rules import Rules, RuleSettings
 from selfinstruct.types import Reply, Request, Usage
+from xtune.text import tokenize
 
 TEXTS = st.text() | st.text(
     alphabet=st.sampled_from(
@@ -128,7 +129,7 @@ def test_events_are_the_lines_that_json_makes_of_them(tmp_path: Path) -> None:
 def test_a_long_text_is_cut_in_letters_and_not_in_bytes(text: str, times: int) -> None:
     instruction = text * times
     given_twice = [("", json_text(instruction), b'"input": "", "output": "", "changes": []')] * 2
-    contents = Contents(given_twice, packed([["a", "b"]] * 2, 4), [2, 2])
+    contents = Contents(given_twice, *packed_for_travel(["a b"] * 2, "en", tokenize))
     read = Read(
         request=Request(id="en/01/0000", messages=(), max_tokens=1),
         reply=Reply(text=""),

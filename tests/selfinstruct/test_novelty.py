@@ -16,12 +16,13 @@ from rouge_score.rouge_scorer import _score_lcs
 
 from selfinstruct.novelty import NoveltyPool, Verdict, bounds, lists
 from selfinstruct.novelty.compiled import CompiledNearest
-from selfinstruct.novelty.packed import packed
+from selfinstruct.novelty.packed import packed, packed_for_travel, travels_uncut
 from selfinstruct.novelty.search import Nearest, NumpyNearest, limit_of
 from selfinstruct.novelty.turns import SHORT_TURNS
 from selfinstruct.novelty.vocabulary import DictVocabulary, Vocabulary
 from selfinstruct.novelty.words import CompiledVocabulary
-from xtune.text import f_measure, tokenize
+from xtune.text import f_measure, tokenize, tokenizer_name
+from xtune.text.segment import LONGEST_PIECE
 
 
 class SealsEachText(CompiledNearest):
@@ -323,16 +324,40 @@ def test_tokens_are_numbered_in_the_order_in_which_they_are_met(
     assert len(numbering) == len(known)
 
 
+@pytest.mark.parametrize("language", ["es", "hi", "ja", "ko", "th", "zh"])
 @pytest.mark.parametrize("search", SEARCHES)
-def test_texts_that_were_packed_elsewhere_have_the_same_verdicts(search: type[Nearest]) -> None:
-    texts = ["a b c d", "", "a b c e", "a b c d", "", "x y", "x\ny z"]
-    tokens = [tokenize(text, "es") for text in texts]
-    lengths = list(map(len, tokens))
-    pool = NoveltyPool("es", nearest=search)
-    verdicts = pool.offer_packed(packed(tokens[:3], sum(lengths[:3])), lengths[:3])
-    verdicts += pool.offer_packed(b"", [])
-    verdicts += pool.offer_packed(packed(tokens[3:], sum(lengths[3:])), lengths[3:])
-    assert verdicts == verdicts_of_rouge_score(texts)
+def test_texts_that_were_packed_elsewhere_have_the_same_verdicts(
+    search: type[Nearest], language: str
+) -> None:
+    """Cut or not, one at a time and many; some have characters or lengths that a cutter does not take."""
+    draw = random.Random(language)
+    words = [
+        *"のはに、。กข가는한 ab.\n\0\ud800",
+        " c",
+        " d ",
+        "e\u0301",
+        "é",
+        "\u1100",
+        "\u1161",
+        "น้ำ",
+        "犬が",
+    ]
+    texts = ["".join(draw.choices(words, k=draw.randrange(9))) for _ in range(300)]
+    texts += [text[::-1] for text in texts[::3]] + ["ab のは " * LONGEST_PIECE] * 2
+    pool = NoveltyPool(language, nearest=search)
+    verdicts, at = [], 0
+    while at < len(texts):
+        some = texts[at : at + draw.choice([0, 1, 2, 40])]
+        verdicts += pool.offer_packed(*packed_for_travel(some, language, tokenize))
+        at += len(some)
+    assert verdicts == NoveltyPool(language, nearest=NumpyNearest).offer_many(texts)
+    assert verdicts[-1].score == 1.0
+
+
+@pytest.mark.parametrize("language", ["es", "hi", "ja", "ko", "th", "zh", "pt-BR"])
+def test_texts_travel_uncut_where_a_cutter_is_compiled(language: str) -> None:
+    compiled = CompiledVocabulary.cutter(tokenizer_name(language)) is not None
+    assert travels_uncut(language) is compiled
 
 
 def test_a_vocabulary_grows_to_any_number_of_tokens_of_any_length() -> None:

@@ -7,6 +7,7 @@ import json
 import socket
 import time
 import zlib
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import pytest
@@ -15,10 +16,11 @@ from hypothesis import strategies as st
 from scripted_llm import Say, ScriptedLLM, completion, serving
 
 from selfinstruct.errors import AccountError, LLMError, RequestRefused, ServerFailing
+from selfinstruct.llm.environment import read_key
 from selfinstruct.llm.faults import Fault, read_answer, retry_after_s
 from selfinstruct.llm.server import ServerLLM, probe_json
 from selfinstruct.llm.settings import LLMSettings
-from selfinstruct.llm.wire import Answer
+from selfinstruct.llm.wire import Answer, DirectWire, WireError
 from selfinstruct.types import Reply, Request, Usage
 
 KEY = "sk-a-very-secret-key-1234567890"
@@ -145,6 +147,43 @@ def test_an_answer_that_cannot_be_unpacked_is_asked_again(encoding, body):
     outcome, server = answered(first(Say(body=body, headers={"Content-Encoding": encoding})))
     assert isinstance(outcome, Reply)
     assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("raw", "outcome"),
+    [
+        (b"HTTP/1.1 200 OK\nContent-Length: 4\nX: y\n\nfour", Answer(status=200, body=b"four")),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", Answer(status=204)),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n", "the answer was cut off"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000 + b"\r\n\r\n", "the answer is not HTTP"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 15_000 + b"\r\n", "the answer is not HTTP"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "the answer is not HTTP"),
+    ],
+    ids=["line feeds", "no headers", "cut head", "long line", "many lines", "ssh"],
+)
+def test_the_head_of_an_answer_is_read_or_refused_whatever_it_is(raw, outcome):
+    async def talk():
+        async def answer(reader, writer):
+            await reader.readuntil(b"{}")
+            writer.write(raw)
+            await writer.drain()
+            writer.close()
+
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+            settings = LLMSettings(model="scripted", base_url=url)
+            wire = DirectWire(url, read_key(settings), timeout_s=60)
+            try:
+                return await wire.post("/chat/completions", {})
+            except WireError as error:
+                return f"{error}"
+            finally:
+                await wire.close()
+
+    found = asyncio.run(talk())
+    if isinstance(found, Answer):
+        found = replace(found, headers={})
+    assert found == outcome
 
 
 def test_an_answer_that_comes_twice_is_not_taken_for_the_next_one():

@@ -19,6 +19,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "nf4, plain scales": {"type": "qlora", "rank": 4, "double_quantization": False},
     "int8": {"type": "qlora", "rank": 4, "quantization": "int8"},
     "dora": {"type": "lora", "rank": 4, "dora": True},
+    "nf4 dora": {"type": "qlora", "rank": 4, "dora": True},
+    "int8 dora": {"type": "qlora", "rank": 4, "quantization": "int8", "dora": True},
 }
 
 

@@ -34,6 +34,7 @@ AWKWARD = [
     "Привет, мир! Ça va? Well then",
     "١٢٣ مرحبا بالعالم",
     "word " * 700,
+    "the and of to in is that it was for on are with as his they at be this from " * 40,
     " ".join(f"w{number}x" for number in range(20_000)),
 ]
 

@@ -10,6 +10,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from xtune.adapter.expanding import keep_weights
 from xtune.adapter.targets import (
     changes_base,
     check_modules_to_save,
@@ -67,6 +68,7 @@ def _attach_low_rank(
     check_modules_to_save(model, method)
     config = _lora_config(model, plan, method, tokenizer)
     devices = [torch.cuda.current_device()] if plan.device.value == "cuda" else []
+    keep_weights()
     with torch.random.fork_rng(devices=devices), quiet():
         torch.manual_seed(plan.recipe.run.seed)
         peft_model = get_peft_model(model, config, autocast_adapter_dtype=True)

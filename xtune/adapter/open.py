@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from xtune.adapter.expanding import keep_weights
 from xtune.adapter.save import stored_dtype
 from xtune.adapter.vocabulary import grow_vocabulary
 from xtune.adapter.widen import widen_saved_modules
@@ -149,6 +150,7 @@ def add_adapter(
     if not isinstance(base, PeftModel):
         grow_vocabulary(base, len(tokenizer))
     weights = folder / ADAPTER_WEIGHTS
+    keep_weights()
     try:
         state = load_file(weights)
         with quiet():

@@ -370,7 +370,8 @@ class Layer:
         """Of a mixture, whose tokens are copied for each expert they visit (s).
 
         Laid out again there are five copies (5 c h s) beside what is kept; then the gradients of what was expanded come, first of
-        down's third, then of the two thirds of gate and up.
+        down's third, then of the two thirds of gate and up. Between them there are gate, up, activation, the gradient of their
+        product and those of activation and up (6 c m).
         """
         c, h, m, s = self.e, self.h, self.width, self.shape.experts_per_token
         own = 12 * self.shape.experts
@@ -388,6 +389,11 @@ class Layer:
             Moment(
                 per_token=kept + own + 2 * c * h * s + 5 * c * m,
                 fixed=all_experts * 4 // 3 + factors,
+                graded=matrices,
+            ),
+            Moment(
+                per_token=kept + own + c * h * s + 6 * c * m,
+                fixed=all_experts * 2 // 3 + factors,
                 graded=matrices,
             ),
             Moment(

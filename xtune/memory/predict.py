@@ -22,6 +22,7 @@ from xtune.memory.resident import (
     weight_bytes,
 )
 from xtune.memory.shape import ModelShape
+from xtune.memory.stepping import stepping
 from xtune.memory.whole import WholeLayer
 from xtune.memory.workload import (
     ADAPTER_BYTES,
@@ -121,6 +122,7 @@ class _Step:
         self.loss = loss_bytes(shape, work)
         self.casts = _casts(shape, work)
         self.crossing = crossing_bytes(work)
+        self.stepping = stepping(shape, work)
 
     @property
     def hidden(self) -> int:
@@ -140,7 +142,17 @@ class _Step:
             return layers * self.layer.saved.bytes(self.work.positions) - min(1, layers) * first
         # the first layer's is what the embedding gave, where it is
         first = self.hidden - self.work.positions * self.shape.hidden * self.work.weight_bytes
-        return layers * self.hidden - (first if self.work.checkpoint_place == "device" else 0)
+        waiting = layers * self.hidden - (first if self.work.checkpoint_place == "device" else 0)
+        return waiting + self._unscaled
+
+    @property
+    def _unscaled(self) -> int:
+        """Granite multiplies what the embedding gave; where transformers asks a frozen embedding for gradients that is there too."""
+        work = self.work
+        asked = work.gradient_checkpointing and not (work.frugal or work.is_shelved or work.is_full)
+        if not asked or not self.shape.model_type.startswith("granite"):
+            return 0
+        return work.positions * self.shape.hidden * work.weight_bytes
 
     @property
     def waiting(self) -> int:
@@ -190,14 +202,19 @@ class _Step:
         return there + loss_bytes(self.shape, work, max(0, self.casts - kept)) + stays
 
     def _of_last_norm(self) -> int:
-        """Behind whole layers the last norm goes back for all tokens at one time: six float32 copies of its input (24 h)."""
-        if self.work.frugal:
-            return 0
+        """Behind whole layers the last norm goes back for all tokens at one time: six float32 copies of its input (24 h).
+
+        Before that a fused step steps a head of its own.
+        """
         work, table = self.work, self.shape.vocab * self.shape.hidden
         there = self._inputs(self.shape.layers) if work.checkpoint_place == "device" else 0
         head = self.gradient_bytes * table if work.is_full else 0
+        step = there + head + self.hidden + self.stepping.tables
+        step = step if work.fused_step and not self.shape.tied else 0
+        if work.frugal:
+            return step
         stays = self.gradients if work.accumulation_steps > 1 else head
-        return there + stays + 24 * self.shape.hidden * work.positions
+        return max(step, there + stays + 24 * self.shape.hidden * work.positions)
 
     def _of_layers(self) -> int:
         work, full = self.work, self.work.is_full
@@ -219,28 +236,33 @@ class _Step:
             if leaving:
                 unused = max(unused, min(given, 2 * g * largest))
             if work.fused_step:
-                sizes.append(last + size + head + unused + self.crossing)
+                step = self.stepping.layer if fresh and not work.is_shelved else 0
+                sizes.append(last + size + head + unused + self.crossing + step)
             elif work.accumulation_steps > 1:
                 tied = head if self.shape.tied else 0  # waits until the embedding's comes beside it
                 sizes.append(last + size + self.gradients + tied + unused)
             else:
                 sizes.append(last + size + head + given)
                 sizes.append(first + size + self.gradients - embedding - own + given)
+        if work.fused_step and (work.frugal or work.is_shelved):
+            sizes.append(last + self.hidden + own + head + self.stepping.layer)
         return max(sizes)
 
     def _of_embedding(self) -> int:
         """The embedding's gradient, as its hidden states' has come; of one matrix the head's waits beside it, and their sum is a third.
 
-        And the step, with what crosses to the device for it.
+        And the step, with what crosses to the device or is made there for it.
         """
+        step = max(self.crossing, self.stepping.largest)
         if not self.work.is_full:
-            return self.gradients + self.crossing
+            return self.gradients + step
         table = self.gradient_bytes * self.shape.vocab * self.shape.hidden
         beside = 2 * table if self.shape.tied else 0
         if self.work.fused_step:
-            return self.hidden + max(self.gradients, table + beside) + self.crossing
+            given = max(self.gradients, table + beside) + self.crossing
+            return self.hidden + max(given, table + self.stepping.tables)
         beside = beside or (table if self.work.accumulation_steps > 1 else 0)
-        return self.gradients + max(self.hidden + beside, self.crossing)
+        return self.gradients + max(self.hidden + beside, step)
 
 
 def _casts(shape: ModelShape, work: Workload) -> int:

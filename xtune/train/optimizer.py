@@ -51,14 +51,15 @@ def build_optimizer(
     if on_host:  # nothing is left to be paged
         name, device = name.removeprefix("paged_"), "cpu"
     if on_host or plan.fused_step.value:
-        build = partial(_build, name, train=train, device=device)
+        build = partial(build_one, name, train=train, device=device)
         return PiecewiseOptimizer(
             groups, build, on_host=on_host, resting=resting, crossing=crossing
         )
-    return _build(name, groups, train=train, device=device)
+    return build_one(name, groups, train=train, device=device)
 
 
-def _build(name: str, groups: Groups, *, train: Train, device: str) -> Optimizer:
+def build_one(name: str, groups: Groups, *, train: Train, device: str) -> Optimizer:
+    """The optimizer of a name that steps parameters where they are."""
     if name == "adamw":
         return _adamw(groups, train, device)
     if name == "adafactor":

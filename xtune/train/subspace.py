@@ -46,7 +46,9 @@ def build_subspace(name: str, groups: Groups, train: Train) -> Optimizer:
         "scale": APOLLO_SCALE if is_apollo else GALORE_SCALE,
         "projection_type": "std",
     }
-    options: dict[str, Any] = {"scale_type": "channel"} if is_apollo else {}
+    options: dict[str, Any] = {"foreach": False}  # or all tables have their quotients at one time
+    if is_apollo:
+        options["scale_type"] = "channel"
     build = (
         _resumable(library.APOLLO, _apollo_projector(), settings)
         if is_apollo

@@ -9,10 +9,8 @@ import regex
 
 from selfinstruct.rules import RULES, Rules
 from selfinstruct.rules.batch import Batch
-from selfinstruct.rules.grams import Patterns
 from selfinstruct.rules.loops import _letters_in, may_repeat, repetition
 from selfinstruct.rules.marks import AT, BRACKET, DIGIT, GAP, LABEL, SLASH, TWO_W, TWO_X, kinds_of
-from selfinstruct.rules.refusing import denying, refusing
 from selfinstruct.rules.settings import RuleSettings
 from selfinstruct.seeds.read import read_seeds
 from selfinstruct.types import Task
@@ -74,22 +72,6 @@ def test_no_tasks_are_no_judgements() -> None:
     assert list(Rules("es").judge_all([])) == []
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_patterns_match_where_one_of_them_does(language: str) -> None:
-    everywhere, in_ascii = f"{refusing(language)}|{denying(language)}".strip("|"), refusing("en")
-    texts = [task.output[:240] for task in tasks_of(language, 200)]
-    own = regex.compile(everywhere, flags=regex.IGNORECASE)
-    english = regex.compile(in_ascii, flags=regex.IGNORECASE)
-    expected = [
-        bool(own.search(text) or (text.isascii() and english.search(text))) for text in texts
-    ]
-    patterns = Patterns(everywhere, in_ascii)
-    assert patterns.match(texts) == expected
-    assert [patterns.match([text]) for text in texts[:50]] == [[one] for one in expected[:50]]
-    assert patterns.match([]) == []
-    assert any(expected)
-
-
 @pytest.mark.parametrize("times", [6, 7])
 @pytest.mark.parametrize("period", [1, 2, 3, 5, 6, 7, 8, 9, 16, 17, 18, 39, 40, 41, 127, 199, 200])
 def test_no_loop_is_overlooked_wherever_it_stands(period: int, times: int) -> None:
@@ -122,10 +104,6 @@ def test_letters_are_found_without_regard_to_case() -> None:
     numbers, *_ = _letters_in(["".join(single)])
     of_folded, *_ = _letters_in(["".join(single).casefold()])
     assert numbers.tolist() == of_folded.tolist()
-
-
-def test_patterns_of_none_match_nothing() -> None:
-    assert Patterns("", "").match(["a", ""]) == [False, False]
 
 
 def test_kinds_are_those_of_the_compatible_form() -> None:
