@@ -84,24 +84,31 @@ class Rules:
 
     def judge(self, task: Task) -> Judgement:
         """Whether a task stays, what was changed in it, and why it goes."""
-        return self._judge(task, self._rules)
+        return self._judge(*self._without_repeated_input(task), self._rules)
 
     def judge_all(self, tasks: Sequence[Task]) -> Iterator[Judgement]:
         """The same for each task of a reply, in less time than for each alone."""
         if len(tasks) < _FEWEST_TOGETHER:
             yield from map(self.judge, tasks)
             return
-        batch = Batch(tasks=tasks, language=self.language, settings=self.settings)
+        seen = list(map(self._without_repeated_input, tasks))
+        batch = Batch(
+            tasks=[task for task, _ in seen], language=self.language, settings=self.settings
+        )
         rules: list[list[Rule]] = [[] for _ in tasks]
         for rule in self._rules:
             for chosen in compress(rules, rule.may_find(batch)) if rule.may_find else rules:
                 chosen.append(rule)
-        yield from map(self._judge, tasks, rules)
+        for (task, changes), chosen in zip(seen, rules, strict=True):
+            yield self._judge(task, changes, chosen)
 
-    def _judge(self, task: Task, rules: Sequence[Rule]) -> Judgement:
-        changes: tuple[str, ...] = ()
+    def _without_repeated_input(self, task: Task) -> tuple[Task, tuple[str, ...]]:
+        """A task as the rules see it, and what was changed in it."""
         if task.input and self._blanks_inputs and shape.input_is_in_instruction(task):
-            task, changes = replace(task, input=""), ("input_in_instruction",)
+            return replace(task, input=""), ("input_in_instruction",)
+        return task, ()
+
+    def _judge(self, task: Task, changes: tuple[str, ...], rules: Sequence[Rule]) -> Judgement:
         for rule in rules:
             detail = rule.finds(task, self.language, self.settings)
             if detail is not None:
