@@ -82,6 +82,13 @@ def test_a_rule_may_find_what_it_finds(rule) -> None:
     assert found, "the tasks above are to break this rule"
 
 
+def test_an_input_that_the_instruction_repeats_hides_no_refusal() -> None:
+    task = Task(instruction="Do pigs fly? Pigs.", input="Pigs.", output="I cannot say so.")
+    rules = Rules("en")
+    assert rules.judge(task).dropped.reason == "refusal"
+    assert list(rules.judge_all([task] * 9)) == [rules.judge(task)] * 9
+
+
 def test_no_tasks_are_no_judgements() -> None:
     assert list(Rules("es").judge_all([])) == []
 
