@@ -144,9 +144,10 @@ def is_weak(word: str) -> bool:
 def is_no_input(text: str) -> bool:
     """Whether an input says that there is none: empty, `<noinput>`, "none", `<sin entrada>`, 「なし」 ..."""
     short = text.strip()
-    if "\\" in short or "&lt;" in short:
+    if short.startswith(("\\<", "&lt;")) and len(short) <= _LONGEST_NO_INPUT:
         # Markdown and HTML write the angle brackets so
-        short = short.replace("\\", "").replace("&lt;", "<").replace("&gt;", ">")
+        plain = short.replace("\\", "").replace("&lt;", "<").replace("&gt;", ">")
+        return _says_none(plain) and any(map(str.isalpha, plain))
     return not short or (len(short) <= _LONGEST_NO_INPUT and _says_none(short))
 
 

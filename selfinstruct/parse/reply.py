@@ -57,7 +57,7 @@ def parse_reply(
         text = _KEYCAPS.sub(_plain_number, text)
     if not text.strip():
         return Parsed(tasks=(), dropped=(Dropped(reason="no_task", detail="the reply is empty"),))
-    if "<|" in text or "</s>" in text or "<end_of_turn>" in text:
+    if text.rstrip().endswith(">"):
         text = _ENDS.sub("", text)
     reasoning, text = _after_reasoning(text)
     text = _STARTS.sub("", text)
@@ -94,6 +94,8 @@ def _plain_number(found: "regex.Match[str]") -> str:
 
 def _after_reasoning(text: str) -> tuple[list[Dropped], str]:
     """What a model thought aloud before it answered, and the answer."""
+    if "/" not in text and "|" not in text:
+        return [], text
     for opening, closing in _REASONING:
         start, tag, rest = text.partition(closing)
         if not tag or not rest.strip():
@@ -132,7 +134,9 @@ _CLOSING_TAG = regex.compile(
 
 def _without_closing_tags(text: str) -> str:
     """A reply in tags, `<instruction>...</instruction>`, with those left that open a part: they are labels."""
-    words = [found["word"] for found in _CLOSING_TAG.finditer(text)] if "</" in text else []
+    if "/" not in text or "</" not in text:
+        return text
+    words = [found["word"] for found in _CLOSING_TAG.finditer(text)]
     if not any(word and label_of(word) == "instruction" for word in words):
         return text
     is_xml = text.lstrip().startswith("<?xml")

@@ -1,7 +1,7 @@
 """What DoRA makes of a feed-forward block, of all tokens at one time or of a tile (PEFT 0.21, `DoraLinearLayer`). Closed formulas.
 
 DoRA gives m (W + s B A) x / |W + s B A| for a linear layer of i inputs and o outputs. In a forward pass PEFT goes through four
-moments; the letters are those of `layer`.
+moments; the letters are those of `kept`.
 
 1. To multiply the factors it sends a unit matrix through the adapter: float32 (4 i i), in the compute type (c i i, which
    the adapter keeps to the end), and what comes of it (c i o).

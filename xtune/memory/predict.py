@@ -21,6 +21,7 @@ from xtune.memory.resident import (
     trained_parameters,
     weight_bytes,
 )
+from xtune.memory.saved import saved_modules
 from xtune.memory.shape import ModelShape
 from xtune.memory.stepping import stepping
 from xtune.memory.whole import WholeLayer
@@ -123,6 +124,7 @@ class _Step:
         self.casts = _casts(shape, work)
         self.crossing = crossing_bytes(work)
         self.stepping = stepping(shape, work)
+        self.saved = saved_modules(shape, work.saved)
 
     @property
     def hidden(self) -> int:
@@ -139,7 +141,8 @@ class _Step:
         """What so many layers keep for their backward passes."""
         if not self.work.gradient_checkpointing:
             first = self.layer.ungraded * self.work.positions
-            return layers * self.layer.saved.bytes(self.work.positions) - min(1, layers) * first
+            layer = self.layer.saved.bytes(self.work.positions) + self._saved_kept
+            return layers * layer - min(1, layers) * first
         # the first layer's is what the embedding gave, where it is
         first = self.hidden - self.work.positions * self.shape.hidden * self.work.weight_bytes
         waiting = layers * self.hidden - (first if self.work.checkpoint_place == "device" else 0)
@@ -172,13 +175,31 @@ class _Step:
 
         A frugal layer counts its own.
         """
+        more, saved = self._saved_at_work, self.saved.in_layer
         if isinstance(self.layer, FrugalLayer):
-            return [(each, 0, 0) for each in self.layer.peaks()]
+            sums = 2 * ADAPTER_BYTES * saved  # so far, and a tile's
+            return [(each + more + sums, 0, 0) for each in self.layer.peaks()]
         n, full = self.work.positions, self.work.is_full
         return [
-            (each.bytes(n), each.graded if full else each.adapted, each.fresh)
+            (each.bytes(n) + more, each.graded if full else each.adapted + saved, each.fresh)
             for each in self.layer.moments()
         ]
+
+    @property
+    def _saved_kept(self) -> int:
+        """What modules that are trained in full keep of one layer: a copy of what they read, or a norm's float32 states; autocast's copies."""
+        c = self.work.compute_bytes
+        per_token = c * self.saved.read + 4 * self.saved.normalised
+        return self.work.positions * per_token + (c * self.saved.in_layer if c < 4 else 0)
+
+    @property
+    def _saved_at_work(self) -> int:
+        """What they have while their layer goes back: what they keep, what they read in float32 first, and a gradient in the compute type."""
+        c, work = self.work.compute_bytes, self.work
+        n = min(work.tile_tokens, work.positions) if work.frugal else work.positions
+        again = n * (c * self.saved.read + 4 * self.saved.normalised)
+        copies = 2 * c if c < ADAPTER_BYTES else c
+        return again + 4 * n * self.saved.read + copies * self.saved.in_layer
 
     @property
     def largest_layer(self) -> int:
@@ -199,7 +220,29 @@ class _Step:
         stays = self.gradients if work.accumulation_steps > 1 else 0
         # of layers that are not computed again they are among what these keep
         kept = 0 if work.gradient_checkpointing else self.shape.layers * self.layer.casts
-        return there + loss_bytes(self.shape, work, max(0, self.casts - kept)) + stays
+        loss = loss_bytes(self.shape, work, max(0, self.casts - kept)) + self._saved_head
+        return there + stays + max(loss, self._new_tokens_in_head)
+
+    @property
+    def _new_tokens_in_head(self) -> int:
+        """New tokens of a table that is the head as well: PEFT writes their rows into a copy of it, which has a gradient as a whole.
+
+        Beside both there are the slope of a chunk's logits and what the last norm keeps.
+        """
+        work, shape = self.work, self.shape
+        if not (work.new_tokens and shape.tied):
+            return 0
+        tables = 2 * work.weight_bytes * shape.embedding_parameters
+        chunk = min(work.loss_chunk_tokens or work.positions, work.positions)
+        norm = (4 + 3 * work.weight_bytes) * shape.hidden * work.positions
+        return tables + work.compute_bytes * chunk * shape.vocab + norm
+
+    @property
+    def _saved_head(self) -> int:
+        """Of a head that is trained beside an adapter its gradient so far and a chunk's, in the compute type; for tiles their sum as well."""
+        products = 3 if self.work.frugal else 2
+        table = self.shape.embedding_parameters
+        return products * self.work.compute_bytes * table if self.saved.head else 0
 
     def _of_last_norm(self) -> int:
         """Behind whole layers the last norm goes back for all tokens at one time: six float32 copies of its input (24 h).
@@ -224,9 +267,10 @@ class _Step:
         # a fused step is done with the head's, unless it is the embedding's too, or still on its way to the host
         leaving = work.fused_step and work.states_place == "host"
         waits = self.shape.tied or not work.fused_step or leaving
-        head = g * table if full and waits else 0
+        head = g * table if (full and waits) or self.saved.head else 0
         largest = max((linear.weights for _, linear in self.shape.linears), default=0)
-        own = g * (self.shape.layer_entries if full else self.layer.adapters)
+        trained = self.shape.layer_entries if full else self.layer.adapters + self.saved.in_layer
+        own = g * trained
         embedding = g * table if full and not self.shape.tied else 0
         sizes = []
         for size, graded, fresh in self._layer_peaks:
@@ -254,9 +298,14 @@ class _Step:
         And the step, with what crosses to the device or is made there for it.
         """
         step = max(self.crossing, self.stepping.largest)
-        if not self.work.is_full:
-            return self.gradients + step
         table = self.gradient_bytes * self.shape.vocab * self.shape.hidden
+        if not self.work.is_full:
+            earlier = table if self.work.accumulation_steps > 1 else 0
+            sums = earlier + (2 * table if self.shape.tied else 0)
+            given = sums + self.hidden if self.saved.embedding else 0
+            if self.work.new_tokens:  # the gradient of a copy of the whole table
+                given = self.hidden + self.work.weight_bytes * self.shape.embedding_parameters
+            return self.gradients + max(given, step)
         beside = 2 * table if self.shape.tied else 0
         if self.work.fused_step:
             given = max(self.gradients, table + beside) + self.crossing
@@ -271,6 +320,9 @@ def _casts(shape: ModelShape, work: Workload) -> int:
     if held != "float32" or work.compute_dtype == "float32":
         return 0
     trained = trained_parameters(shape, work)
+    saved = saved_modules(shape, work.saved)
+    if saved.embedding and not shape.tied:
+        trained -= shape.embedding_parameters
     if not work.is_full and "all-linear" in work.targets:  # experts' adapters are cast by PEFT
         trained -= shape.expert_layers * shape.expert_lora_parameters(work.rank)
     if work.is_full:

@@ -1,5 +1,6 @@
 """What is on the device from the first step of a run to the last: weights, adapter, states; and the gradients. Closed formulas."""
 
+from xtune.memory.saved import saved_modules
 from xtune.memory.shape import ModelShape
 from xtune.memory.workload import (
     ADAPTER_BYTES,
@@ -17,7 +18,7 @@ def trained_parameters(shape: ModelShape, work: Workload) -> int:
     if work.method == "full":
         return shape.parameters
     low_rank = shape.lora_parameters(work.rank, work.targets, dora=work.dora)
-    return low_rank + work.saved_parameters + work.new_tokens * shape.hidden
+    return low_rank + saved_modules(shape, work.saved).entries + work.new_tokens * shape.hidden
 
 
 def weight_bytes(shape: ModelShape, work: Workload) -> int:

@@ -56,7 +56,7 @@ def ask(
         raise RecipeError(problems)
     packing = _packing(recipe)
     work = replace(
-        _method_workload(recipe, shape),
+        _method_workload(recipe),
         tokens=recipe.data.max_tokens,
         weight_dtype=formats.weight.value,
         compute_dtype=formats.compute.value,
@@ -112,19 +112,17 @@ def longest_tokens(
     return longest(shape, asked.works, asked.limits, step=step, most=most)
 
 
-def _method_workload(recipe: Recipe, shape: ModelShape) -> Workload:
+def _method_workload(recipe: Recipe) -> Workload:
     method = recipe.method
     work = Workload(method=method.type, tokens=recipe.data.max_tokens)
     if not isinstance(method, LowRank):
         return work
-    tables = {"lm_head", "embed_tokens"}
-    saved = sum(name.rpartition(".")[2] in tables for name in method.modules_to_save)
     work = replace(
         work,
         rank=method.rank,
         targets=method.targets,
         dora=method.dora,
-        saved_parameters=saved * shape.embedding_parameters,
+        saved=method.modules_to_save,
         new_tokens=len(method.new_tokens),
     )
     if isinstance(method, QLoRA):

@@ -120,7 +120,8 @@ def has_frozen_tables(work: Workload) -> bool:
     adapted = any(
         target.rpartition(".")[2] in {"lm_head", "embed_tokens"} for target in work.targets
     )
-    return work.method != "full" and not (work.saved_parameters or work.new_tokens or adapted)
+    saved = any(name.rpartition(".")[2] in {"lm_head", "embed_tokens"} for name in work.saved)
+    return work.method != "full" and not (saved or work.new_tokens or adapted)
 
 
 def can_be_fused(work: Workload) -> bool:

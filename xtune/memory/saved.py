@@ -1,0 +1,102 @@
+"""Modules that are trained in full beside an adapter (PEFT's `modules_to_save`): how much of a model they are. Closed formulas."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from xtune.memory.shape import ModelShape
+
+TABLES = ("model.embed_tokens", "lm_head")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """What a recipe's names mean in a model."""
+
+    entries: int = 0
+    """All of it; one matrix that is embedding and head once."""
+
+    head: bool = False
+    embedding: bool = False
+    in_layer: int = 0
+    """Entries of one decoder layer, the most."""
+
+    read: int = 0
+    """Numbers a token that its linear layers among them read, each its own copy."""
+
+    normalised: int = 0
+    """Numbers a token that its norms among them give."""
+
+    @property
+    def has_table(self) -> bool:
+        """Whether embedding or head is among it."""
+        return self.head or self.embedding
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A module of a decoder layer."""
+
+    entries: int
+    read: int = 0
+    normalised: int = 0
+
+
+@lru_cache(maxsize=64)
+def saved_modules(shape: ModelShape, names: tuple[str, ...]) -> Saved:
+    """Add up the modules whose full names end in one of `names`: by letters, as PEFT 0.21 looks, so that `norm` is every norm.
+
+    Of two tables that are one matrix both are trained with either.
+    """
+    if not names:
+        return Saved()
+
+    def is_named(module: str) -> bool:
+        return any(module.endswith(name) for name in names)
+
+    embedding, head = (is_named(table) for table in TABLES)
+    if shape.tied:
+        embedding = head = embedding or head
+    tables = int(embedding) + int(head and not shape.tied)
+    entries = tables * shape.embedding_parameters
+    entries += shape.hidden if is_named("model.norm") else 0
+    layers = []
+    for number in range(shape.layers):
+        parts = _parts(shape).items()
+        found = [part for name, part in parts if is_named(f"model.layers.{number}.{name}")]
+        layers.append(
+            Saved(
+                in_layer=sum(part.entries for part in found),
+                read=sum(part.read for part in found),
+                normalised=sum(part.normalised for part in found),
+            )
+        )
+    return Saved(
+        entries=entries + sum(layer.in_layer for layer in layers),
+        head=head,
+        embedding=embedding,
+        in_layer=max((layer.in_layer for layer in layers), default=0),
+        read=max((layer.read for layer in layers), default=0),
+        normalised=max((layer.normalised for layer in layers), default=0),
+    )
+
+
+def _parts(shape: ModelShape) -> dict[str, _Part]:
+    """The modules of one decoder layer by name; of a model some of whose layers have experts, both kinds of block."""
+    linears = {f"self_attn.{each.name}": each for each in shape.attention_linears}
+    if shape.expert_layers < shape.layers:
+        linears |= {f"mlp.{each.name}": each for each in shape.mlp_linears}
+    parts = {name: _Part(each.parameters, read=each.inputs) for name, each in linears.items()}
+    norms = ["post_attention_layernorm"]
+    norms += ["input_layernorm"] if shape.norms_before else ["post_feedforward_layernorm"]
+    if shape.norms > len(norms):
+        norms += ["pre_feedforward_layernorm", "post_feedforward_layernorm"]
+    parts |= {name: _Part(shape.hidden, normalised=shape.hidden) for name in norms}
+    if shape.query_key_norm != "none":
+        for name, width in (("q_norm", shape.query_width), ("k_norm", shape.kv_width)):
+            own = width if shape.query_key_norm == "full" else shape.head_dim
+            parts[f"self_attn.{name}"] = _Part(own, normalised=width)
+    if shape.expert_layers:
+        wide = 3 * shape.hidden * shape.expert_intermediate
+        parts["mlp.experts"] = _Part(shape.experts * wide, read=shape.hidden)
+        parts["mlp.gate"] = _Part(shape.experts * shape.hidden, read=shape.hidden)
+    return parts
