@@ -1,6 +1,6 @@
 """Random models, methods, lengths and techniques, each with its computed and its simulated bytes; chooses nothing that is shipped.
 
-    python -m benchmarks.random_cases [--seeds 0-40] [--apart 0.03] [--whole]
+    python -m benchmarks.random_cases [--seeds 0-40] [--apart 0.03] [--whole] [--wide]
 
 A case follows from its seed: a family's config.json with odd sizes, full width and two to four layers; a method; a length
 and a batch; and techniques, which the planner chose for a random budget or which were drawn. Computed and simulated bytes are
@@ -222,6 +222,14 @@ def _drawn(
         optimizer=dice.choice(("adamw", "adamw_8bit", "paged_adamw_8bit")),
         tile_tokens=dice.choice((1024, 2048, 4096)),
     )  # fmt: skip
+    each, work = draw_techniques(dice, shape, work)
+    return Case(config=config, work=_simulable(each.applied(work)), chosen="drawn")
+
+
+def draw_techniques(
+    dice: random.Random, shape: ModelShape, work: Workload
+) -> tuple[Techniques, Workload]:
+    """Techniques that a recipe may ask for, and the work with as many micro-batches as they allow."""
     while True:
         each = Techniques(
             gradient_checkpointing=dice.random() < 0.8,
@@ -231,13 +239,11 @@ def _drawn(
             embeddings_place=dice.choice(("device", "host")),
             head_form=dice.choice(("device", "host")),
             states_place=dice.choice(("device", "host")),
-            fused_step=full and dice.random() < 0.4,
+            fused_step=work.is_full and dice.random() < 0.4,
         )
         if _is_sound(each, shape, work):
             break
-    if each.fused_step:
-        work = replace(work, accumulation_steps=1)
-    return Case(config=config, work=_simulable(each.applied(work)), chosen="drawn")
+    return each, replace(work, accumulation_steps=1) if each.fused_step else work
 
 
 def _is_sound(each: Techniques, shape: ModelShape, work: Workload) -> bool:
@@ -295,15 +301,18 @@ def compare(case: Case) -> Compared:
 
 def main() -> None:
     """Print a line for each seed; of those that are further apart than asked what made them so."""
+    from benchmarks.wide_cases import draw_wide
+
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     parser = argparse.ArgumentParser(prog="python -m benchmarks.random_cases")
     parser.add_argument("--seeds", default="0-20", help="first and last")
     parser.add_argument("--apart", type=float, default=0.03, help="explain what is further apart")
     parser.add_argument("--whole", action="store_true", help="whole layers without experts alone")
+    parser.add_argument("--wide", action="store_true", help="edges (`benchmarks.wide_cases`)")
     options = parser.parse_args()
     first, last = map(int, options.seeds.split("-"))
     for seed in range(first, last + 1):
-        case = draw(seed)
+        case = draw_wide(seed) if options.wide else draw(seed)
         if options.whole and not is_whole(case):
             continue
         found = compare(case)

@@ -60,7 +60,7 @@ def simulate(config: Any, work: Workload, *, block: int = BLOCK, scratch: bool =
         stack.enter_context(cuda_autocast())
         stack.enter_context(expanding())
         stack.enter_context(any_experts())
-        stack.enter_context(_all_trained(work.rows, work.tokens))
+        stack.enter_context(_all_trained(work))
         share_key_heads(work.flash)
         stack.callback(share_key_heads, True)
         stack.enter_context(ledger)
@@ -154,11 +154,16 @@ def run_step(module: nn.Module, work: Workload) -> None:
 
 
 @contextmanager
-def _all_trained(rows: int, tokens: int) -> Iterator[None]:
-    """Where numbers would be looked at: every token is trained on and another one, and no row holds more than one sample."""
+def _all_trained(work: Workload) -> Iterator[None]:
+    """Where numbers would be looked at: every token is trained on and another one, and rows hold one sample, or look packed."""
     from transformers import masking_utils
 
     from xtune.kernels import attention, embedding, loss
+
+    rows, tokens = work.rows, work.tokens
+
+    def samples(positions: torch.Tensor) -> torch.Tensor | None:
+        return torch.zeros_like(positions) if work.packing else None
 
     def every_row(ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.zeros(ids.numel(), dtype=torch.int64), ids
@@ -173,7 +178,7 @@ def _all_trained(rows: int, tokens: int) -> Iterator[None]:
         (loss, "trained_positions", everywhere),
         (embedding, "used_rows", every_row),
         (attention, "_find_documents", lambda _: None),
-        (masking_utils, "find_packed_sequence_indices", lambda _: None),
+        (masking_utils, "find_packed_sequence_indices", samples),
     ]
     before = [getattr(module, name) for module, name, _ in patched]
     for module, name, stand_in in patched:

@@ -85,18 +85,26 @@ _PLURALS = "instructions|instrucciones|instruções|anweisungen|inputs|outputs|e
 """Words that head a paragraph of ordinary text as well, a recipe's "Instructions:" say; see `is_weak`."""
 
 _NO_INPUT = (
-    "noinput|no input|no_input|noinput required|no input required|no input needed|no input necessary|none|n/a|na|nil|null|empty|not applicable|"
-    "لا يوجد|لا يوجد مدخل|لا يوجد مدخلات|لا توجد مدخلات|بدون مدخلات|بدون مدخل|بدون إدخال|لا مدخلات|لا إدخال|لا شيء|"
-    "keine eingabe|kein input|keine|ohne eingabe|keine eingabe erforderlich|nicht zutreffend|"
-    "sin entrada|ninguna|ninguno|ninguna entrada|no hay entrada|sin input|no aplica|no se requiere entrada|"
-    "aucune entrée|aucune|aucun|pas d'entrée|sans entrée|sans objet|pas d'entrée requise|"
-    "tidak ada|tidak ada masukan|tidak ada input|tanpa masukan|tanpa input|"
-    "なし|無し|入力なし|入力無し|入力は不要|入力不要|特になし|インプットなし|ありません|"
-    "없음|입력 없음|입력없음|입력값 없음|입력이 필요 없음|해당 없음|"
-    "sem entrada|nenhuma|nenhum|nenhuma entrada|não há entrada|sem input|não se aplica|"
-    "нет ввода|без ввода|нет входных данных|нет|отсутствует|ввод не требуется|ввод отсутствует|не требуется|"
-    "ไม่มี|ไม่มีข้อมูลนำเข้า|ไม่มีอินพุต|ไม่มีข้อมูล|ไม่มีข้อมูลเข้า|ไม่มีการป้อนข้อมูล|ไม่มีอินพุท|ไม่ต้องป้อนข้อมูล|"
-    "không có|không có đầu vào|không|không cần đầu vào|không đầu vào|không áp dụng|"
+    "noinput|no input|no_input|noinput required|no input required|no input needed|no input necessary|none|n/a|na|nil|null|empty|not applicable|none provided|none needed|none required|none necessary|not required|not needed|no input provided|no input given|no input is needed|no input is required|no additional input|"
+    ""
+    "لا يوجد|لا يوجد مدخل|لا يوجد مدخلات|لا توجد مدخلات|بدون مدخلات|بدون مدخل|بدون إدخال|لا مدخلات|لا إدخال|لا شيء|لا توجد|غير مطلوب|غير مطلوبة|لا حاجة لمدخلات|لا حاجة إلى مدخلات|لا حاجة|لا يلزم|بلا مدخلات|لا ينطبق|لا يوجد إدخال|"
+    "keine eingabe|kein input|keine|ohne eingabe|keine eingabe erforderlich|nicht zutreffend|keine eingabe nötig|keine eingabe notwendig|keine eingabe benötigt|keine nötig|keine erforderlich|nicht nötig|nicht erforderlich|entfällt|keine eingaben|"
+    ""
+    "sin entrada|ninguna|ninguno|ninguna entrada|no hay entrada|sin input|no aplica|no se requiere entrada|no se requiere|no se necesita|no se necesita entrada|no se requiere ninguna entrada|no es necesario|no es necesaria|no necesaria|no requerida|ninguna necesaria|sin entradas|"
+    ""
+    "aucune entrée|aucune|aucun|pas d'entrée|sans entrée|sans objet|pas d'entrée requise|aucune entrée nécessaire|aucune entrée requise|aucune nécessaire|aucune requise|non requise|pas nécessaire|pas d'entrée nécessaire|non applicable|néant|"
+    ""
+    "tidak ada|tidak ada masukan|tidak ada input|tanpa masukan|tanpa input|tidak diperlukan|tidak perlu|tidak memerlukan input|tidak memerlukan masukan|tidak perlu input|tidak perlu masukan|tidak diperlukan input|tidak diperlukan masukan|tidak berlaku|"
+    ""
+    "なし|無し|入力なし|入力無し|入力は不要|入力不要|特になし|インプットなし|ありません|必要なし|入力は必要ありません|入力の必要なし|入力は必要なし|入力はありません|該当なし|"
+    "없음|입력 없음|입력없음|입력값 없음|입력이 필요 없음|해당 없음|입력 필요 없음|입력은 필요 없음|입력 불필요|필요 없음|필요 없습니다|입력이 필요하지 않습니다|입력이 없습니다|"
+    "sem entrada|nenhuma|nenhum|nenhuma entrada|não há entrada|sem input|não se aplica|não é necessária entrada|não é necessária|não é necessário|não necessária|não requerida|nenhuma entrada necessária|nenhuma necessária|não aplicável|sem entradas|"
+    ""
+    "нет ввода|без ввода|нет входных данных|нет|отсутствует|ввод не требуется|ввод отсутствует|не требуется|отсутствуют|не нужен|не нужны|не требуются|ввод не нужен|без входных данных|входные данные не требуются|входные данные отсутствуют|"
+    ""
+    "ไม่มี|ไม่มีข้อมูลนำเข้า|ไม่มีอินพุต|ไม่มีข้อมูล|ไม่มีข้อมูลเข้า|ไม่มีการป้อนข้อมูล|ไม่มีอินพุท|ไม่ต้องป้อนข้อมูล|ไม่จำเป็น|ไม่จำเป็นต้องมี|ไม่ต้องใช้|ไม่ต้องมี|ไม่จำเป็นต้องมีข้อมูลนำเข้า|ไม่ต้องใช้ข้อมูลนำเข้า|"
+    "không có|không có đầu vào|không|không cần đầu vào|không đầu vào|không áp dụng|không cần|không cần thiết|không yêu cầu|không bắt buộc|không có dữ liệu đầu vào|không cần dữ liệu đầu vào|không yêu cầu đầu vào|"
+    ""
     "无|無|无输入|無輸入|没有输入|不需要输入"
 )
 
@@ -136,9 +144,10 @@ def is_weak(word: str) -> bool:
 def is_no_input(text: str) -> bool:
     """Whether an input says that there is none: empty, `<noinput>`, "none", `<sin entrada>`, 「なし」 ..."""
     short = text.strip()
-    if "\\" in short or "&lt;" in short:
+    if short.startswith(("\\<", "&lt;")) and len(short) <= _LONGEST_NO_INPUT:
         # Markdown and HTML write the angle brackets so
-        short = short.replace("\\", "").replace("&lt;", "<").replace("&gt;", ">")
+        plain = short.replace("\\", "").replace("&lt;", "<").replace("&gt;", ">")
+        return _says_none(plain) and any(map(str.isalpha, plain))
     return not short or (len(short) <= _LONGEST_NO_INPUT and _says_none(short))
 
 

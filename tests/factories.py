@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -15,6 +16,7 @@ from transformers import (
 )
 
 from xtune.data.types import Batch
+from xtune.kernels.loss import LossModule
 from xtune.plan import Choice, Plan
 from xtune.recipe import Recipe
 
@@ -167,3 +169,10 @@ def random_batch(rows: int = 2, tokens: int = 12, *, seed: int = 0, vocabulary: 
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(0, vocabulary, (rows, tokens), generator=generator)
     return make_batch(ids.tolist())
+
+
+def causal_loss(model: nn.Module, batch: Batch, *, chunk_tokens: int) -> torch.Tensor:
+    """The sum over a batch's trained tokens of weight times negative log-likelihood, as training computes it."""
+    loss = LossModule(model, chunk_tokens)
+    result: torch.Tensor = loss(batch.input_ids, batch.labels, batch.weights, batch.position_ids)
+    return result

@@ -107,7 +107,7 @@ def judge(
     for name, part in _parts(find_result(run).folder, asked, bar or _silent):
         parts[name] = part.to_json()
         if json_file is not None:
-            from xtune.run.durable import write_json  # noqa: PLC0415
+            from xtune.durable import write_json  # noqa: PLC0415
 
             write_json(json_file, parts)
         yield part

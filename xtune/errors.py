@@ -18,8 +18,6 @@ Anything else that escapes is a bug: exit 1, with a traceback.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-EXIT_DONE = 0
-EXIT_BUG = 1
 EXIT_USER = 2
 EXIT_INTERRUPTED = 130
 EXIT_UNREAD = 141

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from xtune import __version__
 from xtune.cli.ending import Verbs, run_to_end
 
 app = typer.Typer(
@@ -18,9 +19,16 @@ seeds_app = typer.Typer(no_args_is_help=True, help="Check, show and count seeds.
 FolderArgument = Annotated[str, typer.Argument(metavar="FOLDER", help="The folder of a run.")]
 
 
-@app.callback()
-def root() -> None:
-    """Make instruction data in any language from a few seed tasks."""
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+    ] = False,
+) -> None:
+    """Make instruction data in any language from a few seed tasks."""  # noqa: DOC501 - typer's way to end
+    if version:
+        print(f"selfinstruct {__version__}")
+        raise typer.Exit
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

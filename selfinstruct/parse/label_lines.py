@@ -24,7 +24,7 @@ _LABEL_LINE = regex.compile(
     + TASK
     + r""")[^\S\n]*+)?
        (?:\p{Nd}{1,6}[.)][^\S\n]++(?=\p{Nd}))?+  # the number that the prompt had written, again
-       [#№(（]?(?P<number>\p{Nd}{1,6}|[①-⑳])(?:[.-]\p{Nd}|[ ]?[(（]?[a-c](?=[.):）]))?+[^\S\n]*+\\?(?:[.):．）、。:：،٫・\-–—)\]】][.)]?)?+[^\S\n]*+|[(]?[a-c][.)][^\S\n]++)?
+       [#№(（]?(?P<number>\p{Nd}{1,6}|[①-⑳])(?:번|番)?+(?:[.-]\p{Nd}|[ ]?[(（]?[a-c](?=[.):）]))?+[^\S\n]*+\\?(?:[.):．）、。:：،٫・\-–—)\]】][.)]?)?+[^\S\n]*+|[(]?[a-c][.)][^\S\n]++)?
     (?:\p{So}\ufe0f?[^\S\n]*+)?
     (?P<bold_after>(?:[*_]{1,3}[^\S\n]*+|`)?)
     (?P<bracket_after>[【\[［〔「『〈<]?)
@@ -154,7 +154,7 @@ def _beginnings() -> frozenset[str]:
         for word in words_for(part, language)
     ]
     words += map(folded, TASK.split("|"))
-    words += "abc"  # "4a. Instruction: ..."
+    words += map(folded, "abc번番")  # "4a. Instruction: ...", "4번 지시: ..."
     return frozenset(word[:length] for word in words for length in range(len(word) + 1))
 
 

@@ -7,8 +7,18 @@ import regex
 from selfinstruct.parse.label_lines import TASK, value_of
 
 _EXAMPLE = "Example|Ejemplo|Beispiel|Exemple|Exemplo|Contoh|Ví dụ|Пример|例|예시|ตัวอย่าง|مثال"
+_EXERCISE = "Exercise|Ejercicio|Übung|Exercice|Exercício|Soal|Bài tập|Bài|Câu|Упражнение|問題|練習|任务|작업|문제|โจทย์|ข้อที่|ข้อ|تمرين"
+_HEAD = f"{TASK}|Nhiệm vụ|المهمة|مهمة|{_EXAMPLE}|{_EXERCISE}"
+_NUMBERED_HEAD = (
+    rf"(?:{_HEAD})\s*(?:(?:Nr|No|n)\.?[º°o]?|số|رقم)?\s*[#№]?\p{{Nd}}{{1,6}}"
+    r"(?:[^\S\n]*(?:/|of|von|de|sur|dari|trên|из|من)[^\S\n]*\p{Nd}{1,6}|번|番)?"
+)
+"""`Task 5`, `Aufgabe Nr. 5`, `Task 5/20`, `Task 5 of 20`; without a word such numbers are scores and shares."""
+
 _SEPARATOR = regex.compile(
-    rf"[^\S\n]*+(?:[#*_=\-–—~]{{3,}}|[*_#\s]*(?:(?:{TASK}|Nhiệm vụ|المهمة|{_EXAMPLE})?\s*[#№]?\p{{Nd}}{{1,6}}\s*[.):．）、:：]?)[*_\s]*|[-–•+][^\S\n]+[*_]*(?:{TASK})\s*[#№]?\p{{Nd}}{{1,6}}\s*[.):：]?[*_\s]*)$",
+    rf"[^\S\n]*+(?:[#*_=\-–—~]{{3,}}"
+    rf"|[*_#\s]*(?:(?:{_NUMBERED_HEAD}|[#№]?\p{{Nd}}{{1,6}})\s*[.):．）、:：]?)[*_\s]*"
+    rf"|[-–•+][^\S\n]+[*_]*(?:{TASK})\s*[#№]?\p{{Nd}}{{1,6}}\s*[.):：]?[*_\s]*)$",
     flags=regex.IGNORECASE,
 )
 _BARE_NUMBER = regex.compile(r"[*_\s]*(?P<number>\p{Nd}{1,6})\s*[.):．）、:：]?[*_\s]*")

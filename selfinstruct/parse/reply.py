@@ -1,16 +1,18 @@
 """The door of the parser: one reply in, its tasks and what was dropped out; how a layout is read is decided elsewhere."""
 
+import html
 from dataclasses import dataclass
 
 import regex
 
 from selfinstruct.labels import label_of, languages, words_for
 from selfinstruct.parse.document import read_documents
+from selfinstruct.parse.fences import without_task_fences
 from selfinstruct.parse.layout import preamble, read_layout, task_of
 from selfinstruct.parse.listing import read_list
 from selfinstruct.parse.markup import plain_labels
 from selfinstruct.parse.signs import plain_signs
-from selfinstruct.parse.table import read_csv, read_table
+from selfinstruct.parse.table import read_csv, read_html_table, read_table
 from selfinstruct.parse.usual import read_usual
 from selfinstruct.parse.yaml_lines import read_yaml
 from selfinstruct.types import Dropped, Task
@@ -55,14 +57,16 @@ def parse_reply(
         text = _KEYCAPS.sub(_plain_number, text)
     if not text.strip():
         return Parsed(tasks=(), dropped=(Dropped(reason="no_task", detail="the reply is empty"),))
-    if "<|" in text or "</s>" in text or "<end_of_turn>" in text:
+    if text.rstrip().endswith(">"):
         text = _ENDS.sub("", text)
     reasoning, text = _after_reasoning(text)
+    text = _STARTS.sub("", text)
     found = read_documents(text) or read_yaml(text)
     if found is None:
         text = _without_closing_tags(text)
         outer = _OUTER_FENCE.fullmatch(text)
-        body = outer["body"] if outer and "\n```" not in f"\n{outer['body']}" else _unquoted(text)
+        is_fenced = outer and "\n```" not in f"\n{outer['body']}"
+        body = outer["body"] if outer and is_fenced else _unquoted(without_task_fences(text))
         found = read_usual(body, language, opened) or read_labelled(body, language, opened)
     tasks, dropped = found
     cut = {"length": "truncated", "content_filter": "content_filter"}.get(finish_reason or "")
@@ -90,6 +94,8 @@ def _plain_number(found: "regex.Match[str]") -> str:
 
 def _after_reasoning(text: str) -> tuple[list[Dropped], str]:
     """What a model thought aloud before it answered, and the answer."""
+    if "/" not in text and "|" not in text:
+        return [], text
     for opening, closing in _REASONING:
         start, tag, rest = text.partition(closing)
         if not tag or not rest.strip():
@@ -115,6 +121,11 @@ _ENDS = regex.compile(
 """Signs of a turn's end that a server left in the text."""
 
 
+_STARTS = regex.compile(
+    r"\A\s*+(?:(?:<\|[a-z_]{1,30}\|>(?:assistant|final)?|\[/INST\]|<s>|<start_of_turn>model)\s*+)++"
+)
+"""Signs of a turn's beginning that a server left in the text."""
+
 _CLOSING_TAG = regex.compile(
     r"[^\S\n]*+</(?P<word>\p{L}[\p{L}\p{M}_ ]{0,30})>|^[^\S\n]*+<(?:task|item|example)s?(?:\s[^<>\n]{0,80})?>[^\S\n]*$",
     flags=regex.IGNORECASE | regex.MULTILINE,
@@ -123,9 +134,13 @@ _CLOSING_TAG = regex.compile(
 
 def _without_closing_tags(text: str) -> str:
     """A reply in tags, `<instruction>...</instruction>`, with those left that open a part: they are labels."""
-    words = [found["word"] for found in _CLOSING_TAG.finditer(text)] if "</" in text else []
+    if "/" not in text or "</" not in text:
+        return text
+    words = [found["word"] for found in _CLOSING_TAG.finditer(text)]
     if not any(word and label_of(word) == "instruction" for word in words):
         return text
+    is_xml = text.lstrip().startswith("<?xml")
+    text = _CDATA.sub(lambda found: found["body"], _EMPTY_TAG.sub("", text))
 
     def kept(found: "regex.Match[str]") -> str:
         word = found["word"]
@@ -136,9 +151,12 @@ def _without_closing_tags(text: str) -> str:
     text = _OPENING_TAG.sub(
         lambda found: ("\n" if found["word"].lower() in closed else "") + found[0], text
     )
-    return str(_CLOSING_TAG.sub(kept, text))
+    text = str(_CLOSING_TAG.sub(kept, text))
+    return html.unescape(text) if is_xml else text
 
 
+_CDATA = regex.compile(r"<!\[CDATA\[(?P<body>.*?)\]\]>", flags=regex.DOTALL)
+_EMPTY_TAG = regex.compile(r"<(?:input|entrada|eingabe)\s*/>", flags=regex.IGNORECASE)
 _OPENING_TAG = regex.compile(
     r"(?<=[^\s])[^\S\n]*+<(?P<word>\p{L}[\p{L}\p{M}_ ]{0,30})>", flags=regex.IGNORECASE
 )
@@ -178,7 +196,7 @@ def read_labelled(
         spread = read_layout(_PART_INSIDE_LINE.sub("\n", text), language, opened)
         layout = spread if spread and spread.complete else layout
     if layout is None:
-        return read_table(text) or read_csv(text) or _listed(text, opened)
+        return read_table(text) or read_html_table(text) or read_csv(text) or _listed(text, opened)
     dropped = [preamble(layout.before)] if layout.before else []
     return [task_of(block) for block in layout.blocks], dropped
 

@@ -1,6 +1,7 @@
 """Reads replies whose tasks stand in a table, a task in each row: Markdown, or CSV as a whole; tables inside an answer are text."""
 
 import csv
+import html
 import io
 
 import regex
@@ -47,6 +48,31 @@ def read_csv(text: str) -> tuple[list[Task | Dropped], list[Dropped]] | None:
             return None
         return [_of_cells(row, head, mark.join(row)) for row in rows[1:] if any(row)], []
     return None
+
+
+_ROW = regex.compile(r"<tr\b[^<>]{0,80}>(?P<cells>.*?)</tr>", flags=regex.DOTALL | regex.IGNORECASE)
+_CELL = regex.compile(
+    r"<t[hd]\b[^<>]{0,80}>(?P<text>.*?)</t[hd]>", flags=regex.DOTALL | regex.IGNORECASE
+)
+
+
+def read_html_table(text: str) -> tuple[list[Task | Dropped], list[Dropped]] | None:
+    """The tasks of a table in HTML whose first row names an instruction and an output; None where there is none.
+
+    A row with more or fewer cells than the head is dropped as `broken_row`.
+    """
+    if "<tr" not in text.lower():
+        return None
+    rows = [found["cells"] for found in _ROW.finditer(text)]
+    cells = [
+        [_BREAK.sub("\n", html.unescape(found["text"])).strip() for found in _CELL.finditer(row)]
+        for row in rows
+    ]
+    head = [label_of(cell) for cell in cells[0]] if cells else []
+    if "instruction" not in head or "output" not in head:
+        return None
+    pairs = zip(cells[1:], rows[1:], strict=True)
+    return [_of_cells(row, head, source) for row, source in pairs if row], []
 
 
 def _read(

@@ -1,7 +1,8 @@
 """Reads a reply that keeps throughout to the layout that prompts ask for, as `layout` would, in a few passes over the whole.
 
-Usual is "4. Instruction: ...", "4. Input: ...", "4. Output: ..." for every task, in this order, with rising numbers,
-with a language's usual words for labels, plain or bold, and with nothing in a text that could be a label or hide one.
+Usual is "4. Instruction: ...", "4. Input: ...", "4. Output: ..." for every task, in this order, with rising numbers or
+with none, with a language's usual words for labels, plain or bold, and with nothing in a text that could be a label
+or hide one.
 """
 
 import re
@@ -26,7 +27,7 @@ _WORDS = {
 """The usual words for the parts in every language, as a prompt writes them."""
 
 _LABELS = [
-    re.compile(rf"\n{before}([0-9]{{1,6}})\. {between}({'|'.join(_WORDS)}){after}(?![*_`])")
+    re.compile(rf"\n{before}(?:([0-9]{{1,6}})\. |){between}({'|'.join(_WORDS)}){after}(?![*_`])")
     for before, between, after in (
         ("", "", "[:：]"),
         (r"\*\*", "", r"[:：]\*\*"),
@@ -50,7 +51,7 @@ class _Pieces(NamedTuple):
     begins_inside: bool
     """Whether the reply begins with that text; its label is put before it here."""
 
-    numbers: list[str]
+    numbers: list[str | None]
     words: list[str]
     texts: list[str]
 
@@ -82,7 +83,9 @@ def read_usual(
     if (before or is_cut) and (plain_labels(text) or plain_signs(text)):
         return None
     # for a task that is not whole, labels are looked for again in the language's words alone
-    if is_cut and not all(label_of(word, language) for word in set(pieces.words)):
+    if is_cut and not (
+        pieces.numbers[0] and all(label_of(word, language) for word in set(pieces.words))
+    ):
         return None
     tasks: list[Task | Dropped] = [
         Task(instruction=instruction.strip(), input=without_no_input(entry), output=output)
@@ -106,17 +109,17 @@ def _taken_apart(body: str, label: "re.Pattern[str]") -> _Pieces:
 
 
 def _is_in_order(pieces: _Pieces) -> bool:
-    """Whether the labels are those of tasks, one after the other, with rising numbers."""
+    """Whether the labels are those of tasks, one after the other, with rising numbers or with none."""
     parts = [_WORDS[word] for word in pieces.words]
     count, rest = divmod(len(parts), len(_PARTS))
     firsts = pieces.numbers[:: len(_PARTS)]
-    rising = [int(number) for number in firsts]
+    rising = [int(number) for number in firsts if number]
     repeated = [number for number in firsts for _ in _PARTS]
     return (
         count >= _FEWEST
         and parts == [*_PARTS * count, *_PARTS[:rest]]
         and pieces.numbers == repeated[: len(parts)]
-        and rising == sorted(set(rising))
+        and (rising == sorted(set(rising)) if all(firsts) else not any(firsts))
     )
 
 
@@ -134,15 +137,17 @@ def _begins_as_usual(pieces: _Pieces, opened: bool | None) -> bool:
 def _may_hide_labels(pieces: _Pieces) -> bool:
     """Whether a line of a text could be a label, or a code fence reach over the label after its text."""
     before, texts = pieces.before, pieces.texts
-    if any("```" in text or "~~~" in text for text in (before, *texts[::3], *texts[1::3])):
+    # a number tells a label from the lines of a fence
+    fenceless = [before, *texts[::3], *texts[1::3]] if pieces.numbers[0] else [before, *texts]
+    if any("```" in text or "~~~" in text for text in fenceless):
         return True
     below = [line for text in (before, *texts) if "\n" in text for line in text.split("\n")[1:]]
     return bool(labels_of(below, None))
 
 
-def _value(number: str, text: str) -> str:
+def _value(number: str | None, text: str) -> str:
     rest, *below = text.split("\n")
-    return text_of_part(rest, below, int(number))
+    return text_of_part(rest, below, int(number) if number else None)
 
 
 def _cut_task(text: str, instruction: str, outputs: list[str]) -> Task | Dropped:

@@ -14,8 +14,8 @@ from typing import Any
 from typing_extensions import Self
 
 from selfinstruct.pool.disk import explained
+from xtune.durable import write_json, write_text
 from xtune.errors import RunError
-from xtune.run.durable import write_json, write_text
 from xtune.run.lock import take_lock
 
 RECIPE = "recipe.yaml"

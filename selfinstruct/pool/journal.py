@@ -18,11 +18,8 @@ FILE = "replies.jsonl"
 
 def fingerprint(request: Request) -> str:
     """Names what was asked: an answer to other words is no answer."""
-    messages = [dict(message) for message in request.messages]
-    return sha256(_encode(messages).encode()).hexdigest()[:16]
-
-
-_encode = json.JSONEncoder(ensure_ascii=True, check_circular=False).encode
+    asked = json.dumps([dict(message) for message in request.messages], ensure_ascii=True)
+    return sha256(asked.encode()).hexdigest()[:16]
 
 
 class Journal:

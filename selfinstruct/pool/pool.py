@@ -10,14 +10,15 @@ Whatever follows the last reply line is half of a reply: it is cut off, and made
 import asyncio
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import orjson
 
 from selfinstruct.novelty import NoveltyPool, Verdict
 from selfinstruct.pool.disk import Appender, mend, read_line
+from selfinstruct.pool.events import is_event
 from selfinstruct.pool.journal import read_lines
 from selfinstruct.types import Task
 from xtune.errors import RunError
@@ -130,25 +131,14 @@ class LanguagePool:
             RunError: A line is not one that a run wrote.
         """
         for row, start, _ in read_lines(self.path):
-            try:
-                number = int(str(row["prompt"]).split("/")[1])
-                self.kept_before.setdefault(number, len(self))
-                self._note(row.get("event"), _about(row), start)
-                if row["event"] == "kept":
-                    yield str(row["instruction"])
-            except (KeyError, IndexError, ValueError):
-                raise RunError(
-                    f"{self.path} holds a line that no run wrote, at byte {start}."
-                ) from None
-
-
-def _about(row: Mapping[str, Any]) -> str:
-    """See `Event`.
-
-    Raises:
-        KeyError: The row lacks it.
-    """
-    return str(row["reason" if row.get("event") == "dropped" else "prompt"])
+            if not is_event(row):
+                raise RunError(f"{self.path} holds a line that no run wrote, at byte {start}.")
+            self.kept_before.setdefault(int(row["prompt"].split("/")[1]), len(self))
+            self._note(
+                row["event"], row["reason" if row["event"] == "dropped" else "prompt"], start
+            )
+            if row["event"] == "kept":
+                yield row["instruction"]
 
 
 def _end_of_replies(path: Path) -> int:

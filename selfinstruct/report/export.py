@@ -31,8 +31,10 @@ class Exported:
             beside = f", {held_out:,} held out in {language}.test.jsonl" if held_out else ""
             lines.append(f"{self.folder / language}.jsonl: {train:,} rows{beside}")
         held_out = sum(held_out for _, held_out in self.counts.values())
-        # null: whatever the recipe evaluates on, the folder's own held-out rows
-        evaluate = " data.evaluate=null" if held_out else ""
+        evaluate = ""
+        if held_out:
+            evaluate = " data.evaluate=null"
+            lines.append("With data.evaluate=null the folder's own held-out rows are evaluated on.")
         lines.append(f"Next: xtune train RECIPE data.train={self.folder}{evaluate}")
         return "\n".join(lines)
 

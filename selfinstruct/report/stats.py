@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
+from selfinstruct.pool.events import is_event
 from selfinstruct.pool.folder import RECIPE
 from selfinstruct.pool.journal import read_lines
 from selfinstruct.types import Usage
@@ -78,7 +79,7 @@ def events(path: Path) -> Iterator[Mapping[str, Any]]:
     """
     pending: list[Mapping[str, Any]] = []
     for row, start, _ in read_lines(path, torn=True):
-        if not {"event", "prompt"} <= row.keys():
+        if not is_event(row):
             raise RunError(f"{path} holds a line that no run wrote, at byte {start}.")
         pending.append(row)
         if row["event"] == "reply":

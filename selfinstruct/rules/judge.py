@@ -84,24 +84,31 @@ class Rules:
 
     def judge(self, task: Task) -> Judgement:
         """Whether a task stays, what was changed in it, and why it goes."""
-        return self._judge(task, self._rules)
+        return self._judge(self._blanked(task), self._rules)
 
     def judge_all(self, tasks: Sequence[Task]) -> Iterator[Judgement]:
         """The same for each task of a reply, in less time than for each alone."""
         if len(tasks) < _FEWEST_TOGETHER:
             yield from map(self.judge, tasks)
             return
-        batch = Batch(tasks=tasks, language=self.language, settings=self.settings)
+        blanked = list(map(self._blanked, tasks))
+        # what may be found is seen in the tasks that the rules are shown
+        changed = [task for task, _ in blanked]
+        batch = Batch(tasks=changed, language=self.language, settings=self.settings)
         rules: list[list[Rule]] = [[] for _ in tasks]
         for rule in self._rules:
             for chosen in compress(rules, rule.may_find(batch)) if rule.may_find else rules:
                 chosen.append(rule)
-        yield from map(self._judge, tasks, rules)
+        yield from map(self._judge, blanked, rules)
 
-    def _judge(self, task: Task, rules: Sequence[Rule]) -> Judgement:
-        changes: tuple[str, ...] = ()
+    def _blanked(self, task: Task) -> tuple[Task, tuple[str, ...]]:
+        """The task without an input that its instruction holds, and what was changed."""
         if task.input and self._blanks_inputs and shape.input_is_in_instruction(task):
-            task, changes = replace(task, input=""), ("input_in_instruction",)
+            return replace(task, input=""), ("input_in_instruction",)
+        return task, ()
+
+    def _judge(self, blanked: tuple[Task, tuple[str, ...]], rules: Sequence[Rule]) -> Judgement:
+        task, changes = blanked
         for rule in rules:
             detail = rule.finds(task, self.language, self.settings)
             if detail is not None:

@@ -41,12 +41,10 @@ class Texts:
         """(texts): where the space behind each is."""
 
     @cached_property
-    def _folded(self) -> str:
-        return self.codes.tobytes().decode("utf-16-le", "surrogatepass")
-
-    def folded(self, at: int) -> str:
-        """A text and the spaces around it, folded."""
-        return self._folded[self.ends[at - 1] if at else 0 : self.ends[at] + 1]
+    def folded(self) -> Sequence[str]:
+        """Each text and the spaces around it, folded."""
+        folded = self.codes.tobytes().decode("utf-16-le", "surrogatepass")
+        return [folded[begin : end + 1] for begin, end in pairwise((0, *self.ends.tolist()))]
 
 
 class Patterns:
@@ -61,16 +59,14 @@ class Patterns:
         self._alternatives = alternatives_of(pattern)
         needs = list(map(needs_of, self._alternatives))
         rarest = list(map(_rarest, needs))
-        self._first = [
-            (each[0].stems, each[0].before + max(map(len, each[0].stems))) for each in needs
-        ]
-        """What an alternative needs first, and how far it reaches from the beginning of a match at most."""
-
-        self._others = [
-            [need.stems for need in each if need.stems not in met]
+        self._needs = [
+            [
+                (_by_length(one.stems), one.before + max(map(len, one.stems)), one.stems in met)
+                for one in sorted(each, key=lambda need: len(need.stems))
+            ]
             for each, met in zip(needs, rarest, strict=True)
         ]
-        """What an alternative needs beside what the automaton looks for."""
+        """Of each alternative: stems, how far they reach from a match's beginning at most, and whether the automaton looks for them."""
 
         lists = _numbers(chain.from_iterable(rarest))
         stems = _numbers(chain.from_iterable(lists))
@@ -96,7 +92,7 @@ class Patterns:
     def find(self, texts: Texts) -> "Iterator[regex.Match[str]]":
         """The first match of each alternative in the only text, without regard to case."""
         for _, number in self._candidates(texts):
-            if self._may_match(number, texts.folded(0), sys.maxsize):
+            if self._may_match(number, texts.folded[0], sys.maxsize):
                 found = search_of(self._alternatives[number])(texts.texts[0])
                 if found:
                     yield found
@@ -112,20 +108,21 @@ class Patterns:
         last_of = cache(last_start) if last_start else None
         for at, number in self._candidates(texts):
             last = last_of(at) if last_of else sys.maxsize
-            if not found[at] and self._may_match(number, texts.folded(at), last):
+            if not found[at] and self._may_match(number, texts.folded[at], last):
                 one = search_of(self._alternatives[number])(texts.texts[at])
                 found[at] = one is not None and one.start() <= last
         return found
 
     def _may_match(self, number: int, folded: str, last: int) -> bool:
-        """Whether a text, folded, has all that an alternative needs for a match that begins at a place at most."""
-        stems, reach = self._first[number]
-        if last + reach < len(folded):
-            early = folded[: 1 + int(last + reach)]
-            if not any(map(early.__contains__, stems)):
+        """Whether a text, folded, that the automaton met an alternative in has all that a match needs that begins at a place at most."""
+        for stems, reach, is_met in self._needs[number]:
+            is_within = last + reach < len(folded)
+            if is_met and not is_within:
+                continue
+            part = folded[: 1 + int(last + reach)] if is_within else folded
+            if not any(map(part.__contains__, stems)):
                 return False
-        has = folded.__contains__
-        return all(any(map(has, others)) for others in self._others[number])
+        return True
 
     def _candidates(self, texts: Texts) -> Iterable[tuple[int, int]]:
         """Texts and alternatives that may match in them, in order."""
@@ -167,6 +164,11 @@ def _rarest(needs: Sequence[Need]) -> Sequence[frozenset[str]]:
     """What the automaton looks for of what each match holds."""
     rarest, *others = sorted({need.stems for need in needs}, key=commonness)
     return [rarest, *(stems for stems in others[: _MOST_LISTS - 1] if commonness(stems) < _RARE)]
+
+
+def _by_length(stems: Iterable[str]) -> Sequence[str]:
+    """Stems, the short ones first, which are there more often."""
+    return sorted(stems, key=lambda stem: (len(stem), stem))
 
 
 def _numbers(things: Iterable[_One]) -> dict[_One, int]:

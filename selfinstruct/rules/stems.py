@@ -37,8 +37,8 @@ _NOT_WORD = " "
 """What every character that is no part of a word is folded to."""
 
 _Texts = Set[str]
-_NONE: _Texts = frozenset()
-_EMPTY: _Texts = frozenset({""})
+_NONE: frozenset[str] = frozenset()
+_EMPTY: frozenset[str] = frozenset({""})
 
 
 class Need(NamedTuple):
@@ -63,6 +63,9 @@ class _Part(NamedTuple):
     letters: float
     """The most that it matches."""
 
+    before: float = 0
+    """The most that stand in it before a stem."""
+
 
 _NOTHING = _Part(_EMPTY, _NONE, 0)
 
@@ -79,7 +82,7 @@ def fold(character: str) -> str:
     """The one character that stands for all that match each other without regard to case, a space for what is no part of a word."""
     if not _WORD.match(character):
         return _NOT_WORD
-    if character == "İ":
+    if character in "İı":
         return "i"  # as `regex` has it
     for folded in (character.casefold(), character.lower()):
         if len(folded) == 1:
@@ -155,7 +158,7 @@ class _Branch:
     def __init__(self, parts: Iterable[_Part]) -> None:
         self.letters: float = 0
         self._begin: float = 0
-        self._texts = _EMPTY
+        self._texts: _Texts = _EMPTY
         self._needs: list[Need] = []
         self._is_whole = True
         for part in parts:
@@ -170,7 +173,7 @@ class _Branch:
             self._needs.append(Need(_settled(self._texts), self._begin))
             self._begin, self._texts = self.letters, texts or _EMPTY
             if texts is None:
-                self._needs.append(Need(frozenset(part.stems), self.letters))
+                self._needs.append(Need(frozenset(part.stems), self.letters + part.before))
                 self._begin += part.letters
         self.letters += part.letters
 
@@ -214,10 +217,13 @@ def _group(branches: list[_Branch]) -> _Part:
     if len(whole) == len(texts):
         return _Part(frozenset().union(*whole), _NONE, letters)
     needs = [
-        min((need.stems for need in branch.needs()), key=commonness, default=_NONE)
+        min(branch.needs(), key=lambda need: commonness(need.stems), default=Need(_NONE, 0))
         for branch in branches
     ]
-    return _Part(None, frozenset().union(*needs) if all(needs) else _NONE, letters)
+    if not all(need.stems for need in needs):
+        return _Part(None, _NONE, letters)
+    stems = frozenset().union(*(need.stems for need in needs))
+    return _Part(None, stems, letters, max(need.before for need in needs))
 
 
 def _repeated(part: _Part, times: str) -> list[_Part]:

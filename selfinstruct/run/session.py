@@ -249,6 +249,11 @@ class _Sitting:
     def _language(
         self, name: str, seeds: Sequence[Seed], show: Render, as_json: bool, llm: StoppableLLM
     ) -> Language:
+        """A language's drawer and pool.
+
+        Raises:
+            XtuneError: No seed can be shown, so that every prompt would be the same; or the pool cannot be read.
+        """
         settings = self._settings
         drawer = Drawer(
             language=name,
@@ -259,7 +264,13 @@ class _Sitting:
             json=as_json,
             count=llm.count_tokens,
         )
-        if too_long := drawer.too_long():
+        too_long = drawer.too_long()
+        if too_long == len(seeds):
+            raise XtuneError(
+                f"None of the {len(seeds)} seeds of {name} fits into llm.context_tokens={settings.llm.context_tokens:,} beside the prompt and llm.answer_tokens={settings.llm.answer_tokens:,}.",
+                advice="Lower llm.answer_tokens, or raise llm.context_tokens if the model has more.",
+            )
+        if too_long:
             self._shower.say(
                 f"{name}: {too_long} of {len(seeds)} seeds are too long for llm.context_tokens and are never shown."
             )

@@ -18,8 +18,8 @@ from selfinstruct.pool.disk import explained, mend
 from selfinstruct.pool.lines import line_of
 from selfinstruct.seeds.read import numbered_seeds, seed_row
 from selfinstruct.types import Seed
+from xtune.durable import write_text
 from xtune.errors import DataError, Problem, RunError
-from xtune.run.durable import write_text
 
 
 class TranslatedFile:

@@ -32,7 +32,6 @@ class Language:
     longest: float
     """Characters of a translation for one of the English text."""
 
-    right_to_left: bool = False
     digits: str = ""
 
 
@@ -80,6 +79,5 @@ def _language(code: str, entry: Mapping[str, Any]) -> Language:
         register=entry["register"],
         shortest=entry["length"][0],
         longest=entry["length"][1],
-        right_to_left=entry.get("right_to_left", False),
         digits=entry.get("digits", ""),
     )

@@ -71,6 +71,7 @@ def refusal(answer: str, reasons: Sequence[str]) -> tuple[dict[str, str], dict[s
 
 def fields_of(answer: str) -> dict[str, str] | str:
     """The three texts of an answer, or why there are none."""
+    answer = answer.rpartition("</think>")[2]  # thoughts may hold braces
     start, end = answer.find("{"), answer.rfind("}")
     if start < 0 or end < start:
         return "the answer holds no JSON object"

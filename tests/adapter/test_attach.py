@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from factories import make_model, make_plan, make_tokenizer, random_batch, save_model
+from factories import causal_loss, make_model, make_plan, make_tokenizer, random_batch, save_model
 
 from xtune.adapter.attach import attach
 from xtune.errors import ModelError
-from xtune.kernels.loss import causal_loss
 from xtune.models.load import load_model
 
 

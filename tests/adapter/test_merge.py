@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from factories import make_plan, random_batch, save_model
+from factories import causal_loss, make_plan, random_batch, save_model
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
@@ -15,7 +15,6 @@ from xtune.adapter.groups import parameter_groups
 from xtune.adapter.merge import merge
 from xtune.adapter.save import save_final
 from xtune.errors import RunError
-from xtune.kernels.loss import causal_loss
 from xtune.models.load import load_model, load_tokenizer
 from xtune.recipe import dump_recipe
 from xtune.train.optimizer import build_optimizer

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from factories import make_plan, make_tokenizer, random_batch, save_model
+from factories import causal_loss, make_plan, make_tokenizer, random_batch, save_model
 from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -17,7 +17,6 @@ from xtune.adapter.groups import parameter_groups
 from xtune.adapter.open import open_run
 from xtune.adapter.save import save_final
 from xtune.hardware import detect
-from xtune.kernels.loss import causal_loss
 from xtune.models.load import load_model, load_tokenizer
 from xtune.plan import Plan
 from xtune.train.optimizer import build_optimizer

@@ -2,60 +2,24 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from running import write_recipe
+from typed_command import Command, Ended
 
 from xtune import api
-from xtune.cli.app import main
 
 # peft 0.21 reads a property that transformers 5.23 deprecates
 pytestmark = pytest.mark.filterwarnings("ignore:`(is_)?gradient_checkpointing:FutureWarning")
 
 HEAVY = ("torch", "transformers", "peft", "matplotlib", "datasets")
-
-
-@dataclass(frozen=True)
-class Ended:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Ended]
-
-
-@pytest.fixture
-def xtune(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
-    """The command in this process, from the words to the exit code."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def run(*words: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["xtune", *map(str, words)])
-        # under `python -m pytest` typer would take that for the command's name
-        monkeypatch.setattr(sys.modules["__main__"], "__package__", None)
-        capsys.readouterr()
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        out, err = capsys.readouterr()
-        return Ended(code, out, err)
-
-    yield run
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")
@@ -283,6 +247,16 @@ def test_help_and_early_mistakes_import_nothing_heavy(
     )
     imported = done.stderr.splitlines()[-1] if done.stderr else ""
     assert not set(imported.split(",")) & set(HEAVY)
+
+
+@pytest.mark.parametrize("command", ["xtune", "selfinstruct"])
+def test_both_commands_say_the_version_of_the_package(command: str) -> None:
+    project = Path(__file__).parents[2] / "pyproject.toml"
+    (version,) = re.findall(r'^version = "(.+)"', project.read_text(encoding="utf-8"), re.MULTILINE)
+    done = subprocess.run(
+        [sys.executable, "-m", command, "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{command} {version}\n"
 
 
 def test_a_check_loads_no_code_of_models_and_adapters(tmp_path: Path) -> None:

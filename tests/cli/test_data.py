@@ -2,42 +2,24 @@
 
 import json
 import re
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from running import write_recipe
 from tokenizers import Tokenizer
+from typed_command import Command
 
 import xtune
-from xtune.cli.app import main
-
-Said = tuple[int, str, str]
-Say = Callable[..., Said]
 
 
 @pytest.fixture
-def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Say]:
-    """`xtune data` in this process: exit code, standard output, standard error."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def run(*words: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["xtune", "data", *map(str, words)])
-        capsys.readouterr()
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        return (code, *capsys.readouterr())
-
-    yield run
-    for number, handler in before.items():
-        signal.signal(number, handler)
+def say(xtune: Command) -> Command:
+    """`xtune data`."""
+    return partial(xtune, "data")
 
 
 def write(path: Path, rows: list[Any]) -> Path:
@@ -64,7 +46,7 @@ def rows(tmp_path: Path) -> Path:
 
 
 def test_json_holds_the_ids_and_labels_of_another_library(
-    say: Say, tiny_model: Path, rows: Path
+    say: Command, tiny_model: Path, rows: Path
 ) -> None:
     code, out, _ = say("show", tiny_model, "--data", rows, "--json", "data.max_dropped=0.5")
     found = [json.loads(line) for line in out.splitlines()]
@@ -85,7 +67,7 @@ def test_json_holds_the_ids_and_labels_of_another_library(
         assert one["trained_text"] == f"{answer}<|im_end|>"
 
 
-def test_without_colour_trained_tokens_stand_in_brackets(say: Say, rows: Path) -> None:
+def test_without_colour_trained_tokens_stand_in_brackets(say: Command, rows: Path) -> None:
     code, out, _ = say("show", "bundled:demo", "--data", rows, "-n", 1, "data.max_dropped=0.5")
     assert code == 0
     assert "\x1b" not in out
@@ -96,7 +78,7 @@ def test_without_colour_trained_tokens_stand_in_brackets(say: Say, rows: Path) -
 
 @pytest.mark.parametrize("no_color", [False, True])
 def test_no_color_turns_colours_into_brackets(
-    monkeypatch: pytest.MonkeyPatch, say: Say, rows: Path, no_color: bool
+    monkeypatch: pytest.MonkeyPatch, say: Command, rows: Path, no_color: bool
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
@@ -108,7 +90,7 @@ def test_no_color_turns_colours_into_brackets(
     assert ("\x1b[30;48" in out) is not no_color  # black on a colour of 256
 
 
-def test_weights_splits_and_hostile_text_are_visible(say: Say, tmp_path: Path) -> None:
+def test_weights_splits_and_hostile_text_are_visible(say: Command, tmp_path: Path) -> None:
     file = write(tmp_path / "odd.jsonl", [chat("go\x1b[31m\u202e", "two", weight=0.5)])
     _, out, _ = say("show", "bundled:demo", "--data", file)
     assert "⟦×0.5:" in out
@@ -124,7 +106,7 @@ def test_weights_splits_and_hostile_text_are_visible(say: Say, tmp_path: Path) -
     )  # position, id, label, weight, token
 
 
-def test_a_row_that_is_not_there_says_why(say: Say, rows: Path) -> None:
+def test_a_row_that_is_not_there_says_why(say: Command, rows: Path) -> None:
     words = ("show", "bundled:demo", "--data", rows, "data.max_dropped=0.5", "--row")
     code, _, err = say(*words, 1)
     assert (code, "empty answer" in err) == (2, True)
@@ -133,7 +115,7 @@ def test_a_row_that_is_not_there_says_why(say: Say, rows: Path) -> None:
 
 
 def test_a_run_folder_shows_what_its_run_was_trained_on(
-    say: Say, tmp_path: Path, tiny_model: Path, rows_file: Path, held_out_file: Path
+    say: Command, tmp_path: Path, tiny_model: Path, rows_file: Path, held_out_file: Path
 ) -> None:
     write_recipe(tmp_path, tiny_model, rows_file, {"data.evaluate": str(held_out_file)})
     code, out, _ = say("show", tmp_path, "--evaluate", "-n", "2", "--json")
@@ -141,7 +123,7 @@ def test_a_run_folder_shows_what_its_run_was_trained_on(
     assert [json.loads(line)["source"] for line in out.splitlines()] == [str(held_out_file)] * 2
 
 
-def test_check_counts_by_hand(say: Say, tmp_path: Path, tiny_model: Path, rows: Path) -> None:
+def test_check_counts_by_hand(say: Command, tmp_path: Path, tiny_model: Path, rows: Path) -> None:
     more = write(tmp_path / "more.jsonl", [{"prompt": "red", "completion": "blue"}] * 2)
     held_out = write(tmp_path / "held-out.jsonl", [chat("red", "blue"), chat("boat", "cloud")])
     changes = {"data.train": [str(rows), str(more)], "data.evaluate": str(held_out)}
@@ -174,7 +156,7 @@ def test_check_counts_by_hand(say: Say, tmp_path: Path, tiny_model: Path, rows: 
         assert words in out
 
 
-def test_check_names_a_few_files_of_a_folder_and_counts_all(say: Say, tmp_path: Path) -> None:
+def test_check_names_a_few_files_of_a_folder_and_counts_all(say: Command, tmp_path: Path) -> None:
     folder = tmp_path / "texts"
     folder.mkdir()
     for number in range(100, 130):
@@ -189,7 +171,7 @@ def test_check_names_a_few_files_of_a_folder_and_counts_all(say: Say, tmp_path: 
     assert len(json.loads(out)["train"]["files"]) == 30
 
 
-def test_check_prints_the_report_and_then_the_refusal(say: Say, rows: Path) -> None:
+def test_check_prints_the_report_and_then_the_refusal(say: Command, rows: Path) -> None:
     code, out, err = say("check", "bundled:demo", "--data", rows)
     assert code == 2
     assert "empty answer: 1 row" in out
@@ -199,7 +181,9 @@ def test_check_prints_the_report_and_then_the_refusal(say: Say, rows: Path) -> N
     assert (code, json.loads(out)["ready"], json.loads(out)["train"]["rows_kept"]) == (2, False, 3)
 
 
-def test_rows_that_cannot_be_read_are_refused_without_a_report(say: Say, tmp_path: Path) -> None:
+def test_rows_that_cannot_be_read_are_refused_without_a_report(
+    say: Command, tmp_path: Path
+) -> None:
     file = tmp_path / "broken.jsonl"
     file.write_text('{"prompt": "a"\n', encoding="utf-8")
     for verb in ("show", "check"):
@@ -208,7 +192,7 @@ def test_rows_that_cannot_be_read_are_refused_without_a_report(say: Say, tmp_pat
 
 
 def test_tokens_are_counted_as_another_library_counts_them(
-    say: Say, tmp_path: Path, tiny_model: Path
+    say: Command, tmp_path: Path, tiny_model: Path
 ) -> None:
     text = "red lamp\nกา und"
     (tmp_path / "a.txt").write_text(text, encoding="utf-8")
@@ -234,7 +218,9 @@ def test_tokens_are_counted_as_another_library_counts_them(
     assert (code, "does not exist" in err) == (2, True)
 
 
-def test_a_template_is_tried_and_one_without_an_end_is_refused(say: Say, tmp_path: Path) -> None:
+def test_a_template_is_tried_and_one_without_an_end_is_refused(
+    say: Command, tmp_path: Path
+) -> None:
     code, out, _ = say("template", "bundled:demo", "--json")
     trials = {one["conversation"]: one for one in json.loads(out)["trials"]}
     assert code == 0
@@ -255,7 +241,7 @@ def test_a_template_is_tried_and_one_without_an_end_is_refused(say: Say, tmp_pat
     assert (code, "does not exist" in err) == (2, True)
 
 
-def test_known_sets_are_listed_by_language_and_in_full(say: Say) -> None:
+def test_known_sets_are_listed_by_language_and_in_full(say: Command) -> None:
     code, out, _ = say("sets", "--json")
     every = json.loads(out)
     assert code == 0

@@ -2,14 +2,13 @@
 
 import re
 import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typed_command import Command
 
 from xtune import api_data
-from xtune.cli.app import main
 
 PAGE = Path(__file__).parents[2] / "docs" / "data.md"
 BLOCKS = re.findall(
@@ -40,19 +39,12 @@ def blocks(kind: str) -> list[tuple[str, str]]:
 )
 @pytest.mark.usefixtures("folder")
 def test_a_command_of_the_page_says_what_stands_under_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], code: str, text: str
+    xtune: Command, code: str, text: str
 ) -> None:
     command, *expected = text.rstrip("\n").split("\n")
-    monkeypatch.setattr(sys, "argv", shlex.split(command.removeprefix("$ ")))
-    monkeypatch.setattr("xtune.cli.app.catch_signals", lambda: None, raising=False)
-    ended = 0
-    try:
-        main()
-    except SystemExit as end:
-        ended = int(end.code or 0)
-    said = capsys.readouterr()
-    lines = [" ".join(line.split()) for line in (said.out + said.err).splitlines()]
-    assert ended == int(code or 0), said.err
+    ended = xtune(*shlex.split(command.removeprefix("$ xtune ")))
+    lines = [" ".join(line.split()) for line in (ended.out + ended.err).splitlines()]
+    assert ended.code == int(code or 0), ended.err
     for line in expected:
         wanted = " ".join(line.split())
         assert any(found.startswith(wanted) for found in lines), (wanted, lines)

@@ -1,33 +1,22 @@
 """`xtune evaluate` as it is typed: the parts that are asked for, in one JSON file, and what is refused before a model is loaded."""
 
 import json
-import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+from typed_command import Command
 
-from xtune.cli.app import main
 from xtune.demo.bundled import bundled_path
 
 # peft 0.21 reads a property that transformers 5.23 deprecates
 pytestmark = pytest.mark.filterwarnings("ignore:`(is_)?gradient_checkpointing:FutureWarning")
 
-Command = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
-def evaluate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """The verb in this process: its words to exit code, output and errors."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["xtune", "evaluate", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
-    return run
+def evaluate(xtune: Command) -> Command:
+    """The verb."""
+    return partial(xtune, "evaluate")
 
 
 def test_a_bare_adapter_is_judged_on_a_task_and_its_folder_stays_as_it_was(

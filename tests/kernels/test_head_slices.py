@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from factories import make_batch, make_model
+from factories import causal_loss, make_batch, make_model
 from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
@@ -25,7 +25,7 @@ from xtune.kernels.head_slices import (
     slice_head,
     sliced_head,
 )
-from xtune.kernels.loss import LossModule, causal_loss
+from xtune.kernels.loss import LossModule
 from xtune.memory import ModelShape, Workload, predict
 
 CPU = torch.device("cpu")

@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from factories import make_batch, make_model, random_batch
+from factories import causal_loss, make_batch, make_model, random_batch
 from torch import nn
 from torch.nn import functional
 
 from xtune.data.types import Batch
 from xtune.kernels.cross_entropy import LogitTransform, linear_cross_entropy
 from xtune.kernels.heads import find_head
-from xtune.kernels.loss import LossModule, causal_loss
+from xtune.kernels.loss import LossModule
 from xtune.kernels.tail import Tail, Targets, tiled_loss
 
 # architectures with something of their own before or after the head

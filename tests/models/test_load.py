@@ -89,9 +89,7 @@ def test_nf4_keeps_what_the_recipe_says(tmp_path: Path, double: bool) -> None:
 
 
 def test_gradient_checkpointing_changes_no_gradient(tmp_path: Path) -> None:
-    from factories import random_batch
-
-    from xtune.kernels.loss import causal_loss
+    from factories import causal_loss, random_batch
 
     folder = save_model(tmp_path / "base")
     gradients = []

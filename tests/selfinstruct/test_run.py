@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -18,7 +19,9 @@ import pytest
 from awaited import PATIENCE_S, wait_for
 from scripted_llm import Say, ScriptedLLM, completion, serving, tasks_text
 
+from selfinstruct.novelty import NoveltyPool
 from selfinstruct.parse import parse_reply
+from selfinstruct.pool.pool import LanguagePool
 from selfinstruct.report.progress import Lines
 from selfinstruct.report.stats import read_stats
 from selfinstruct.run.verbs import run_recipe
@@ -483,6 +486,42 @@ def test_a_run_that_kept_nothing_says_where_to_look(tmp_path):
     assert code == 0
     assert out.splitlines()[-1] == (
         f"Nothing to export. See why: selfinstruct stats {tmp_path / 'run'} --examples 3"
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"event": "kept"', '"event": "keep"'),
+        ('"prompt": "en/', '"prompt": "'),
+        ('"input": "', '"entry": "'),
+        ('"finish_reason": "stop"', '"finish_reason": 1'),
+        ('"prompt_tokens": ', '"prompt_tokens": "many", "was": '),
+    ],
+)
+def test_a_pool_that_was_edited_into_no_pool_is_one_line_for_every_verb(whole, tmp_path, old, new):
+    folder = tmp_path / "run"
+    (folder / "pool").mkdir(parents=True)
+    text = whole["en.jsonl"].decode()
+    assert old in text
+    (folder / "pool" / "en.jsonl").write_text(text.replace(old, new, 1), encoding="utf-8")
+    (folder / "recipe.yaml").write_text("languages: [en]\n", encoding="utf-8")
+    said = re.escape(f"{folder / 'pool' / 'en.jsonl'} holds a line that no run wrote, at byte ")
+
+    with pytest.raises(XtuneError, match=said):
+        read_stats(folder)
+    with pytest.raises(XtuneError, match=said):
+        LanguagePool(folder / "pool" / "en.jsonl", NoveltyPool("en"), [])
+
+
+def test_seeds_that_all_leave_no_room_for_an_answer_are_told_and_nothing_is_asked(tmp_path):
+    with serving(ScriptedLLM()) as server:
+        code, _, err = inside(recipe(tmp_path, server, llm__context_tokens=2600))
+        assert not server.requests
+    assert code == 2
+    assert err.endswith(
+        "None of the 175 seeds of en fits into llm.context_tokens=2,600 beside the prompt and "
+        "llm.answer_tokens=2,560. Lower llm.answer_tokens, or raise llm.context_tokens if the model has more."
     )
 
 

@@ -249,7 +249,6 @@ class Noted(TorchDispatchMode):
         if name in {"record_stream", "detach", "alias", "set_"} or func.is_view:
             return
         with watch.lock:
-            watch.operations += 1
             clocks = watch.clocks
             clocks.tick(HOST)
             if who != HOST:

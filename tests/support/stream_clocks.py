@@ -55,7 +55,6 @@ class Watch:
         self.memory: dict[int, _Memory] = {}
         self.pinned: dict[int, int] = {}
         self.races: list[str] = []
-        self.operations = 0
 
     def use(self, who: Any, tensor: torch.Tensor, what: str, *, writes: bool) -> None:
         """Somebody uses a tensor's bytes."""

@@ -11,13 +11,13 @@ from typing import Literal, TypeAlias
 from xtune.adapter.difference import Difference, make_probe
 from xtune.adapter.merging import Merging, Progress
 from xtune.adapter.open import loading_for
+from xtune.durable import explained, sync
 from xtune.errors import Interrupted, RunError
-from xtune.found import find_result
+from xtune.found import Found, find_result
 from xtune.hardware import detect
 from xtune.models.shards import Shards
 from xtune.models.tokenizer import open_tokenizer
 from xtune.recipe.models import QLoRA
-from xtune.run.durable import explained, sync_folder
 from xtune.run.lock import LOCK, is_held, take_lock
 
 Base: TypeAlias = Literal["unquantised", "dequantised"]
@@ -105,21 +105,10 @@ def merge(
         ModelError: The base cannot be read, the adapter does not fit it, or the merged model is broken.
     """
     found = find_result(folder)
-    if found.adapter is None:
-        raise RunError(
-            f"{folder} holds a whole model, which needs no merging.", advice="Use it as it is."
-        )
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise RunError(f"{target} exists already.", advice="Name a new folder.")
-    quantised = isinstance(found.recipe.method, QLoRA)
-    if base == "dequantised" and not quantised:
-        raise RunError(
-            f"The adapter in {folder} was not trained on a quantised base, as far as its folder says.",
-            advice="Merge it with `unquantised`; for a QLoRA run give the run's folder, not the adapter's.",
-        )
+    adapter = _mergeable(found, target, base)
     tokenizer = open_tokenizer(found.tokenizer, found.weights)
     loading = loading_for(found, detect("cpu"), found.weights)
-    merging = Merging(loading, found.adapter, tokenizer, dequantises=base == "dequantised")
+    merging = Merging(loading, adapter, tokenizer, dequantises=base == "dequantised")
     probe, compared = make_probe(tokenizer, rows)
     aside = _make_aside(target, merging.size)
     lock = take_lock(aside, advice="Wait for it, or name another folder.")
@@ -132,20 +121,41 @@ def merge(
             if target.is_dir():
                 target.rmdir()
             aside.replace(target)
-            sync_folder(target.parent)
+            sync(target.parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
         os.close(lock)
     return Merged(
         folder=target,
         base=base,
-        was_quantised=quantised,
+        was_quantised=isinstance(found.recipe.method, QLoRA),
         files=len(shards.files),
         size=shards.size,
         written=written,
         trained=trained,
         compared=compared,
     )
+
+
+def _mergeable(found: Found, target: Path, base: Base) -> Path:
+    """The adapter's folder, if what was found can be merged as it was asked.
+
+    Raises:
+        RunError: There is no adapter, `target` is taken, or the base was not quantised.
+    """
+    if found.adapter is None:
+        raise RunError(
+            f"{found.folder} holds a whole model, which needs no merging.",
+            advice="Use it as it is.",
+        )
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise RunError(f"{target} exists already.", advice="Name a new folder.")
+    if base == "dequantised" and not isinstance(found.recipe.method, QLoRA):
+        raise RunError(
+            f"The adapter in {found.folder} was not trained on a quantised base, as far as its folder says.",
+            advice="Merge it with `unquantised`; for a QLoRA run give the run's folder, not the adapter's.",
+        )
+    return found.adapter
 
 
 @contextmanager

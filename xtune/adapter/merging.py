@@ -1,7 +1,7 @@
 """The files of a merged model, written from those of its base, and compared with base and adapter. Names no folders."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from shutil import copyfile
@@ -15,13 +15,13 @@ from xtune.adapter.rounding import Source, open_source
 from xtune.adapter.save import generation_config
 from xtune.adapter.skeleton import Skeleton, attach_adapter, build_skeleton, grow
 from xtune.adapter.streamed import Probe, streamed_logits
+from xtune.durable import sync, write_json
 from xtune.errors import ModelError, RunError
 from xtune.models.load import Loading, has_weights
 from xtune.models.quiet import quiet
 from xtune.models.shards import NAMES, Entry, Planned, Shards, Writer
 from xtune.models.source import CONFIG, WEIGHTS_INDEX, fetch, read_config
 from xtune.models.tokenizer import save_tokenizer
-from xtune.run.durable import sync_file, write_json
 
 GENERATION = "generation_config.json"
 
@@ -85,19 +85,9 @@ class Merging:
         for name, entries in self._shards.files.items():
             kept = [each for each in entries if each.name in keys]
             plan = self._plan(kept, addition)
-            with (aside / name).open("wb") as stream:
-                writer = Writer(stream, list(plan.values()))
-                for entry in kept:
-                    if addition.changes(entry.name):
-                        writer.write(plan[entry.name], addition.value(entry.name))
-                    else:
-                        writer.copy(entry)
-                    if progress is not None:
-                        progress(len(places) + kept.index(entry) + 1, len(keys))
-                for tensor in addition.untied:
-                    if tensor in plan:
-                        writer.write(plan[tensor], addition.tensor(tensor))
-            sync_file(aside / name)
+            for written in _write_file(aside / name, kept, plan, addition):
+                if progress is not None:
+                    progress(len(places) + written, len(keys))
             places |= plan
             files |= dict.fromkeys(plan, name)
         addition.check_used()
@@ -192,6 +182,34 @@ class Merging:
             save_tokenizer(self._tokenizer, aside)
         for path in self._folder.glob("*.py"):
             copyfile(path, aside / path.name)
+
+
+def _write_file(
+    path: Path, entries: Sequence[Entry], plan: Mapping[str, Planned], addition: Addition
+) -> Iterator[int]:
+    """Write one file of the merged model.
+
+    Args:
+        path: Where it goes.
+        entries: The tensors of the base's file that are kept.
+        plan: The tensors of the merged file: those, and tied ones that the adapter has parted.
+        addition: What the adapter adds.
+
+    Yields:
+        After each entry, how many are written.
+    """
+    with path.open("wb") as stream:
+        writer = Writer(stream, list(plan.values()))
+        for written, entry in enumerate(entries, start=1):
+            if addition.changes(entry.name):
+                writer.write(plan[entry.name], addition.value(entry.name))
+            else:
+                writer.copy(entry)
+            yield written
+        for tensor in addition.untied:
+            if tensor in plan:
+                writer.write(plan[tensor], addition.tensor(tensor))
+    sync(path)
 
 
 def _adjust(config: dict[str, Any], rows: int, *, untied: bool) -> None:

@@ -13,8 +13,9 @@ from xtune.cli.evaluate import evaluate
 from xtune.cli.export import export
 from xtune.cli.generate import generate
 from xtune.cli.merge import merge
+from xtune.cli.options import SETTINGS, OverridesArgument, RecipeArgument
 from xtune.cli.plan import plan
-from xtune.cli.recipes import init, recipe_names, recipes_app
+from xtune.cli.recipes import init, recipes_app
 from xtune.cli.report import report
 from xtune.cli.runs import runs
 from xtune.cli.serve import serve
@@ -29,22 +30,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-RecipeArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="RECIPE",
-        help="A shipped recipe's name (`xtune recipes`) or a YAML file.",
-        autocompletion=recipe_names,
-    ),
-]
-OverridesArgument = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[KEY=VALUE]...", help="Overrides: `train.learning_rate=1e-4 data.train=my.jsonl`."
-    ),
-]
-# a setting written like an option (`--epochs 3`) must reach the reader of overrides, who knows what to say
-SETTINGS = {"ignore_unknown_options": True}
 
 
 @app.callback(invoke_without_command=True)

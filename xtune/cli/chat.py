@@ -5,25 +5,26 @@ from typing import Annotated
 import typer
 
 from xtune import api
+from xtune.cli.options import (
+    ModelArgument,
+    NewTokensOption,
+    SeedOption,
+    TemperatureOption,
+    TopKOption,
+    TopPOption,
+)
 from xtune.cli.template import TemplateArguments, template_arguments
 
 
 def chat(
-    run: Annotated[
-        str,
-        typer.Argument(metavar="RUN", help="A run folder, an adapter folder or a model folder."),
-    ],
+    run: ModelArgument,
     prompt: Annotated[str | None, typer.Option(help="Answer this one prompt and exit.")] = None,
     system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 512,
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
-    top_p: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Sample from tokens of this probability.")
-    ] = 1.0,
-    top_k: Annotated[int, typer.Option(min=0, help="Sample from this many tokens; 0: all.")] = 0,
-    seed: Annotated[
-        int, typer.Option(help="Seed of the sampling; every answer has its own of it.")
-    ] = 0,
+    max_new_tokens: NewTokensOption = 512,
+    temperature: TemperatureOption = 0.0,
+    top_p: TopPOption = 1.0,
+    top_k: TopKOption = 0,
+    seed: SeedOption = 0,
     compare: Annotated[
         bool, typer.Option("--compare", help="Show the base model's answer before each.")
     ] = False,

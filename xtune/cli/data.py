@@ -7,15 +7,13 @@ from typing import Annotated
 import typer
 
 from xtune import api_data
+from xtune.cli.options import SETTINGS, JsonOption
 from xtune.shown import say, say_json
 
 data_app = typer.Typer(
     help="Look at the data: what is trained on, what was dropped and why, which tokenizer suits a language.",
     no_args_is_help=True,
 )
-SETTINGS = {"ignore_unknown_options": True}
-"""A setting written like an option must reach the reader of overrides, who knows what to say."""
-
 RecipeArgument = Annotated[
     str,
     typer.Argument(
@@ -30,7 +28,6 @@ OverridesArgument = Annotated[
 DataOption = Annotated[
     str | None, typer.Option("--data", metavar="FILE", help="Rows for the model named as RECIPE.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
 
 TERMINAL_ROWS, PAGE_ROWS = 5, 200
 """Rows shown unasked: what a terminal's page holds; what a browser opens at once (200 rows of 2,000 tokens: 20 MB)."""

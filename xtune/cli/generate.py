@@ -5,17 +5,21 @@ from typing import Annotated
 import typer
 
 from xtune import api
+from xtune.cli.options import (
+    ModelArgument,
+    NewTokensOption,
+    SeedOption,
+    TemperatureOption,
+    TopKOption,
+    TopPOption,
+)
 from xtune.cli.template import TemplateArguments, template_arguments
 from xtune.errors import XtuneError
 from xtune.shown import say, say_json
 
-RunArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run folder, an adapter folder or a model folder.")
-]
-
 
 def generate(
-    run: RunArgument,
+    run: ModelArgument,
     prompt: Annotated[
         list[str] | None, typer.Option("--prompt", help="A prompt; repeatable.")
     ] = None,
@@ -30,17 +34,11 @@ def generate(
     system: Annotated[
         str | None, typer.Option(help="System prompt of rows that have none.")
     ] = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 512,
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
-    top_p: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Sample from tokens of this probability.")
-    ] = 1.0,
-    top_k: Annotated[
-        int, typer.Option(min=0, max=2**31 - 1, help="Sample from this many tokens; 0: all.")
-    ] = 0,
-    seed: Annotated[
-        int, typer.Option(help="Seed of the sampling; every row has its own of it.")
-    ] = 0,
+    max_new_tokens: NewTokensOption = 512,
+    temperature: TemperatureOption = 0.0,
+    top_p: TopPOption = 1.0,
+    top_k: TopKOption = 0,
+    seed: SeedOption = 0,
     max_rows: Annotated[int | None, typer.Option(min=1, help="Only the first N rows.")] = None,
     field: Annotated[str, typer.Option(help="Column of the answer.")] = "answer",
     base: Annotated[bool, typer.Option("--base", help="Ask the base model instead.")] = False,

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from xtune import api_plan
+from xtune.cli.options import JsonOption
 from xtune.shown import say, say_json
 
 
@@ -30,7 +31,7 @@ def plan(
         str | None, typer.Option(help="Memory of the host; default: this one's.", metavar="SIZE")
     ] = None,
     tokens: Annotated[int | None, typer.Option(min=1, help="Length of a sequence.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON for programs.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Say whether it fits, what was chosen and why, how long a context fits, and how fast it would be."""
     target_machine = api_plan.Target(vram=vram, gpu=gpu, ram=ram)

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from xtune import api_results
+from xtune.cli.options import JsonOption
 from xtune.shown import say_json
 
 
@@ -12,7 +13,7 @@ def runs(
     folder: Annotated[
         str, typer.Argument(metavar="[FOLDER]", help="A folder with runs in it, at any depth.")
     ] = "runs",
-    as_json: Annotated[bool, typer.Option("--json", help="JSON for programs.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare runs: how they stand, losses, sizes, speed, and in what their recipes differ."""
     found = api_results.runs(folder)

@@ -6,24 +6,14 @@ from typing import Annotated
 import typer
 
 from xtune import api_results
-from xtune.cli.recipes import recipe_names
+from xtune.cli.options import JsonOption, OverridesArgument, RecipeArgument
 from xtune.errors import XtuneError
 from xtune.shown import say, say_json
 
 
 def tune_lr(
-    recipe: Annotated[
-        str,
-        typer.Argument(
-            metavar="RECIPE",
-            help="A shipped recipe's name (`xtune recipes`) or a YAML file.",
-            autocompletion=recipe_names,
-        ),
-    ],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, as for `xtune train`."),
-    ] = None,
+    recipe: RecipeArgument,
+    overrides: OverridesArgument = None,
     first: Annotated[float, typer.Option("--from", help="The first rate.")] = 1e-6,
     last: Annotated[float, typer.Option("--to", help="The last rate.")] = 1.0,
     steps: Annotated[int, typer.Option(help="Steps between; one rate each.")] = 120,
@@ -31,7 +21,7 @@ def tune_lr(
         Path | None,
         typer.Option(metavar="FILE", help="The picture, as a page; default: NAME-lr.html."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON for programs.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Find a learning rate: raise it on the recipe's model and data until the gradient norm spikes; nothing is saved.
 

@@ -55,22 +55,12 @@ def learn_ends(
     What closes an answer is what stands behind it whatever follows: nothing, or a message of another role.
     Where the last answer of a conversation is closed otherwise than the ones before, both closings count.
     """
-    behind: dict[str, str] = {}
-    for roles in _SUCCESSIONS:
-        text = _plain(template, roles, tools)
-        if text is None or text.count(_REPLIES[1]) != 1:
-            continue
-        rest = text.partition(_REPLIES[1])[2]
-        following = roles[2] if len(roles) > 2 else ""
-        behind.setdefault(following, rest.partition(_REPLIES[2])[0] if following else rest)
+    behind = _behind(template, tools)
     ended = _plain(template, ("user", "assistant"), tools)
     unconditional = ended is not None and ended == _plain(
         template, ("user", "assistant"), tools, prompt=True
     )
-    asked, silent = (_plain(template, ("user",), tools, prompt=asks) for asks in (True, False))
-    prompt = None
-    if asked is not None and silent is not None and asked.startswith(silent):
-        prompt = asked[len(silent) :]
+    prompt = _generation_prompt(template, tools)
     openers = frozenset(special.findall(prompt or "")[:1])
     openers |= _first_opener(_plain(template, _LONGEST, tools) or "", special)
     next_tokens = _directly_behind(behind, special)
@@ -100,6 +90,27 @@ def learn_ends(
         next_tokens=next_tokens,
         header=header,
     )
+
+
+def _behind(template: ChatTemplate, tools: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What stands behind an answer, by who speaks next; "" for nobody."""
+    behind: dict[str, str] = {}
+    for roles in _SUCCESSIONS:
+        text = _plain(template, roles, tools)
+        if text is None or text.count(_REPLIES[1]) != 1:
+            continue
+        rest = text.partition(_REPLIES[1])[2]
+        following = roles[2] if len(roles) > 2 else ""
+        behind.setdefault(following, rest.partition(_REPLIES[2])[0] if following else rest)
+    return behind
+
+
+def _generation_prompt(template: ChatTemplate, tools: Sequence[Mapping[str, Any]]) -> str | None:
+    """What is added to a conversation that ends with the user; None: cannot be told."""
+    asked, silent = (_plain(template, ("user",), tools, prompt=asks) for asks in (True, False))
+    if asked is None or silent is None or not asked.startswith(silent):
+        return None
+    return asked[len(silent) :]
 
 
 def _directly_behind(behind: Mapping[str, str], special: "re.Pattern[str]") -> dict[str, str]:

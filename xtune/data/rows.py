@@ -202,24 +202,31 @@ class Recogniser:
         table = MessageTable() if table is None else table
         for record in records:
             try:
-                format = self._format_of(record)
-                if format != "oasst":
-                    yield format, convert(record.value, format, record.origin, self._columns)
-                elif is_flat(record.value):
-                    table.add(record)
-                else:
-                    for row in self._of_tree(record.value, record.origin):
-                        yield format, row
+                yield from self._of_record(record, table)
             except Misfit as misfit:
                 _report(problems, record.origin, misfit)
         for found in table.trees():
+            if not isinstance(found, Tree):
+                _report(problems, *found)
+                continue
             try:
-                if not isinstance(found, Tree):
-                    raise found[1]
-                for row in self._of_tree(found.root, found.origin):
-                    yield "oasst", row
+                yield from self._of_tree(found.root, found.origin)
             except Misfit as misfit:
-                _report(problems, found[0], misfit)
+                _report(problems, found.origin, misfit)
+
+    def _of_record(self, record: Record, table: MessageTable) -> Iterator[tuple[str, Row]]:
+        """The rows of a record with their format; none for a message of a flat table, which waits there for the others.
+
+        Raises:
+            Misfit: The record fits no format.
+        """
+        format = self._format_of(record)
+        if format != "oasst":
+            yield format, convert(record.value, format, record.origin, self._columns)
+        elif is_flat(record.value):
+            table.add(record)
+        else:
+            yield from self._of_tree(record.value, record.origin)
 
     def _refuse_doubled(self, doubled: Iterable[Doubled], format: str) -> None:
         """Refuse a row that gives a key two values in what its format reads; elsewhere they do no harm.
@@ -237,7 +244,7 @@ class Recogniser:
                     "leave one of them out.",
                 )
 
-    def _of_tree(self, tree: Any, origin: Origin) -> Iterator[Row]:
+    def _of_tree(self, tree: Any, origin: Origin) -> Iterator[tuple[str, Row]]:
         if isinstance(tree, Mapping) and is_turned_down(tree):
             self.left_out["trees whose prompt was turned down"] += 1
             return
@@ -246,7 +253,7 @@ class Recogniser:
             self.left_out["replies beside the best-ranked path"] += tree_size(tree) - len(
                 row.messages
             )
-        yield row
+        yield "oasst", row
 
     def _format_of(self, record: Record) -> str:
         format = self.format

@@ -195,24 +195,23 @@ def _matching(names: Sequence[str], patterns: Iterable[str]) -> list[str]:
 
 def _matcher(pattern: str) -> "re.Pattern[str]":
     """A glob as fsspec reads it: `*` stays inside a folder, `**` does not; a folder means all in it."""
-    pattern = pattern.removeprefix("./").lstrip("/")
-    text = ""
-    for part in re.split(r"(\*\*/?|\*|\?|\[[^]]*\]|\{[^}]*\})", pattern):
-        if part == "**/":
-            text += "(?:.*/)?"
-        elif part == "**":
-            text += ".*"
-        elif part == "*":
-            text += "[^/]*"
-        elif part == "?":
-            text += "[^/]"
-        elif part.startswith("["):
-            text += fnmatch.translate(part)[4:].rpartition(")")[0]
-        elif part.startswith("{"):
-            text += f"(?:{'|'.join(map(re.escape, part[1:-1].split(',')))})"
-        else:
-            text += re.escape(part)
-    return re.compile(text)
+    parts = _WILDCARDS.split(pattern.removeprefix("./").lstrip("/"))
+    return re.compile("".join(map(_expression, parts)))
+
+
+_WILDCARDS = re.compile(r"(\*\*/?|\*|\?|\[[^]]*\]|\{[^}]*\})")
+_PLAIN_WILDCARDS = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+
+
+def _expression(part: str) -> str:
+    """A wildcard, or a text without any, as a regular expression."""
+    if part in _PLAIN_WILDCARDS:
+        return _PLAIN_WILDCARDS[part]
+    if part.startswith("["):
+        return fnmatch.translate(part)[4:].rpartition(")")[0]
+    if part.startswith("{"):
+        return f"(?:{'|'.join(map(re.escape, part[1:-1].split(',')))})"
+    return re.escape(part)
 
 
 def _inside(names: Sequence[str], subset: str | None, place: str) -> list[str]:

@@ -46,25 +46,33 @@ def read_separated(
     if delimiter == "," and "," not in first and ";" in first:
         delimiter = ";"
     reader = csv.reader(itertools.chain([first], lines), delimiter=delimiter, strict=True)
-    header: list[str] | None = None
-    row, line = 0, 1
+    numbered = _numbered(reader, name, problems)
+    header = next((_header(cells, name) for _, cells in numbered), [])
+    rows = 0
+    for line, cells in numbered:
+        origin = Origin(source=name, row=rows, line=line)
+        rows += 1
+        if rows <= start.row:
+            continue
+        if len(cells) == len(header):
+            yield Record(value=dict(zip(header, cells, strict=True)), origin=origin)
+        else:
+            problems.add(
+                f"The row has {len(cells)} fields",
+                where=str(origin),
+                allowed=f"the header has {len(header)}",
+            )
+    if rows < start.row:
+        refuse_fewer(name, rows, start)
+
+
+def _numbered(reader: Any, name: str, problems: Problems) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not empty, each with the line it begins in; one that is not well-formed is told and ends them."""
+    line = 1
     try:
         for cells in reader:
-            if header is None:
-                header = _header(cells, name) if cells else None
-            elif cells:
-                origin = Origin(source=name, row=row, line=line)
-                row += 1
-                if row <= start.row:
-                    pass
-                elif len(cells) == len(header):
-                    yield Record(value=dict(zip(header, cells, strict=True)), origin=origin)
-                else:
-                    problems.add(
-                        f"The row has {len(cells)} fields",
-                        where=str(origin),
-                        allowed=f"the header has {len(header)}",
-                    )
+            if cells:
+                yield line, cells
             line = reader.line_num + 1
     except csv.Error as error:
         problems.add(
@@ -72,8 +80,6 @@ def read_separated(
             where=f"{name}:{line}",
             advice="check its quotes.",
         )
-    if row < start.row:
-        refuse_fewer(name, row, start)
 
 
 def _kept_lines(path: Path, name: str, into: RunningSum | None) -> Iterator[str]:

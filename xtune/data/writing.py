@@ -1,6 +1,6 @@
 """Encodes all that a reading gives into a store on disk; it knows neither recipes nor caches."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as Many
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from xtune.data.comparing import Difference
 from xtune.data.problems import SHOWN
 from xtune.data.reading import FileCount, Reading
 from xtune.data.store import StoreWriter
-from xtune.data.workers import Recipient, encode_chunks
+from xtune.data.workers import Done, Recipient, encode_chunks
 from xtune.errors import DataError, Problem
 
 
@@ -54,15 +54,7 @@ def write_store(
 
     writer, refused = StoreWriter(folder), _Refused()
     try:
-        for done in encode_chunks(watched(), recipient, workers):
-            if isinstance(done, Difference):
-                raise Differs(str(done))
-            if isinstance(done, tuple):
-                refused.add(done)
-                if refused.enough:
-                    break
-            elif not refused.problems:
-                writer.add(done)
+        _write_pieces(encode_chunks(watched(), recipient, workers), writer, refused)
         if not refused.problems:
             name = fast_name() if writer.fast else usual_name()
             about = TokenizerReport(name=name, rows=writer.fast, compared=writer.compared, why=why)
@@ -72,6 +64,23 @@ def write_store(
     finally:
         writer.close()
     refused.raise_any()
+
+
+def _write_pieces(pieces: Iterable[Done], writer: StoreWriter, refused: "_Refused") -> None:
+    """Write encoded pieces until one is refused; the rest is read for what else is wrong, as far as that helps.
+
+    Raises:
+        Differs: The fast tokenizer differs from the usual one.
+    """
+    for piece in pieces:
+        if isinstance(piece, Difference):
+            raise Differs(str(piece))
+        if isinstance(piece, tuple):
+            refused.add(piece)
+            if refused.enough:
+                return
+        elif not refused.problems:
+            writer.add(piece)
 
 
 def _described(count: FileCount) -> Mapping[str, Any]:

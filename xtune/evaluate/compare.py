@@ -18,6 +18,7 @@ from rich.text import Text
 
 from xtune.adapter.open import Opened, open_run
 from xtune.data.types import Conversation, Document
+from xtune.durable import write_json
 from xtune.errors import RunError
 from xtune.evaluate.evaluate import (
     Answer,
@@ -48,7 +49,6 @@ from xtune.evaluate.numbers import (
 )
 from xtune.recipe import Recipe
 from xtune.recipe.models import Full
-from xtune.run.durable import write_json
 from xtune.run.folder import RECIPE
 from xtune.shown import harmless, visible
 from xtune.text import detect_language

@@ -8,9 +8,10 @@ from transformers import PreTrainedTokenizerBase
 
 from xtune.data.stops import stop_token_ids
 from xtune.evaluate.kept import Part
-from xtune.generate.answers import answer_all, evaluating, make_row
+from xtune.generate.answers import answer_all, make_row
 from xtune.generate.batcher import MAX_ROWS, Batcher, inner_model, positions_left
 from xtune.generate.decoding import Decoding
+from xtune.generate.mode import evaluating
 from xtune.generate.pieces import Pieces, decoded
 from xtune.generate.row import Row
 

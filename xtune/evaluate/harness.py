@@ -121,6 +121,17 @@ def run_harness(
             advice="`lm_eval ls tasks` lists what it has; --task-data names a folder of more.",
         )
 
+    asked = {
+        "tasks": list(tasks),
+        "task_manager": manager,
+        "num_fewshot": options.shots or None,
+        "limit": options.limit,
+        "apply_chat_template": options.template,
+        "random_seed": options.seed,
+        "fewshot_random_seed": options.seed,
+        "log_samples": False,
+    }
+
     def measure(opened: "Opened", recipe: "Recipe") -> Mapping[str, Any]:
         del recipe
         model = HFLM(
@@ -132,18 +143,7 @@ def run_harness(
             softmax_dtype="float32",  # in bfloat16 a log-likelihood of -800 is rounded to a multiple of 4
         )
         with _quiet():
-            found = lm_eval.simple_evaluate(
-                model,
-                tasks=list(tasks),
-                num_fewshot=options.shots or None,
-                limit=options.limit,
-                task_manager=manager,
-                apply_chat_template=options.template,
-                random_seed=options.seed,
-                fewshot_random_seed=options.seed,
-                log_samples=False,
-            )
-        results: Mapping[str, Any] = found["results"]
+            results: Mapping[str, Any] = lm_eval.simple_evaluate(model, **asked)["results"]
         return results
 
     try:

@@ -1,6 +1,6 @@
 """The tuned model beside its base on public tasks: prepares the questions, asks both, compares with intervals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -199,17 +199,22 @@ def judge_run(
         _outcome(asked, before, after, options)
         for asked, before, after in zip(prepared, base, tuned, strict=True)
     )
-    cut = sum(outcome.tuned.cut for outcome in outcomes)
-    if cut:
-        notes.append(f"{cut} texts were longer than the model reads and lost their beginning")
-    rows = [one.rows for outcome in outcomes for one in outcome.compared]
-    notes += few_rows_note(min(rows, default=LEAST_ROWS))
-    judgement = Judgement(outcomes=outcomes, options=options, notes=(*notes, *more))
+    notes += [*_remarks(outcomes), *more]
+    judgement = Judgement(outcomes=outcomes, options=options, notes=tuple(notes))
     if has_run:
         judgement.draw(run / PICTURE)
         archive(run, judgement.to_json())
         kept.finish()
     return judgement
+
+
+def _remarks(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """What a reader of the numbers should know."""
+    cut = sum(outcome.tuned.cut for outcome in outcomes)
+    if cut:
+        yield f"{cut} texts were longer than the model reads and lost their beginning"
+    rows = [one.rows for outcome in outcomes for one in outcome.compared]
+    yield from few_rows_note(min(rows, default=LEAST_ROWS))
 
 
 def _identity(run: Path, prepared: Sequence[Asked], options: TaskOptions) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """How likely a model finds given endings of given texts: what multiple choice is judged by. Nothing is generated here."""
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +8,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from xtune.evaluate.kept import Part
+from xtune.generate.mode import only_reading
 from xtune.kernels.loss import Span, span_losses
 from xtune.kernels.no_room import telling_of_no_room
 
@@ -87,10 +87,6 @@ def log_likelihoods(
     Raises:
         torch.OutOfMemoryError: One single text does not fit.
     """
-    device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    mixed = torch.autocast(device.type, dtype=autocast) if autocast is not None else nullcontext()
     kept = kept or Part()
     likelihoods: dict[int, float] = kept.answers
     waiting = [
@@ -100,25 +96,22 @@ def log_likelihoods(
     ]
     if progress is not None and likelihoods:
         progress(len(likelihoods))
-    try:
-        with torch.no_grad(), mixed:
-            while waiting:
-                batch = waiting.pop()
-                try:
-                    with telling_of_no_room():
-                        losses = _judge(model, endings, batch, pad_token_id, device)
-                except torch.OutOfMemoryError:
-                    if len(batch) == 1:
-                        raise
-                    half = len(batch) // 2
-                    waiting += [batch[half:], batch[:half]]
-                    continue
-                fresh = len(losses.keys() - likelihoods.keys())
-                kept.add(losses)
-                if progress is not None:
-                    progress(fresh)
-    finally:
-        model.train(was_training)
+    with only_reading(model, autocast) as device:
+        while waiting:
+            batch = waiting.pop()
+            try:
+                with telling_of_no_room():
+                    found = _judge(model, endings, batch, pad_token_id, device)
+            except torch.OutOfMemoryError:
+                if len(batch) == 1:
+                    raise
+                half = len(batch) // 2
+                waiting += [batch[half:], batch[:half]]
+                continue
+            fresh = len(found.keys() - likelihoods.keys())
+            kept.add(found)
+            if progress is not None:
+                progress(fresh)
     return [likelihoods[place] for place in range(len(endings))]
 
 

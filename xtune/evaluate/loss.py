@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence as Many
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 
 from xtune.data.batch import collate
 from xtune.data.types import Batch, Sequence
+from xtune.generate.mode import only_reading
 from xtune.kernels.loss import Span, span_losses, trained_positions
 from xtune.kernels.no_room import telling_of_no_room
 
@@ -56,31 +56,24 @@ def held_out_loss(
     Raises:
         torch.OutOfMemoryError: One single row does not fit.
     """
-    device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    mixed = torch.autocast(device.type, dtype=autocast) if autocast is not None else nullcontext()
     order = sorted(range(len(sequences)), key=lambda row: len(sequences[row]))
     losses: dict[int, float] = {}
     rows = ROWS_AT_ONCE
-    try:
-        with torch.no_grad(), mixed:
-            while waiting := order[len(losses) :]:
-                part = waiting[:rows]
-                batch = collate(
-                    [[sequences[row]] for row in part], pad_token_id=pad_token_id, packed=False
-                )
-                try:
-                    with telling_of_no_room():
-                        found = _row_losses(model, batch.to(device), chunk_tokens)
-                except torch.OutOfMemoryError:
-                    if rows == 1:
-                        raise
-                    rows //= 2
-                    continue
-                losses.update(zip(part, found, strict=True))
-    finally:
-        model.train(was_training)
+    with only_reading(model, autocast) as device:
+        while waiting := order[len(losses) :]:
+            part = waiting[:rows]
+            batch = collate(
+                [[sequences[row]] for row in part], pad_token_id=pad_token_id, packed=False
+            )
+            try:
+                with telling_of_no_room():
+                    found = _row_losses(model, batch.to(device), chunk_tokens)
+            except torch.OutOfMemoryError:
+                if rows == 1:
+                    raise
+                rows //= 2
+                continue
+            losses.update(zip(part, found, strict=True))
     parts = tuple((losses[row], sequences[row].loss_weight) for row in range(len(sequences)))
     weight = math.fsum(part[1] for part in parts)
     return HeldOutLoss(

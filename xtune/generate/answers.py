@@ -1,7 +1,6 @@
 """Many prompts answered to the end, as many at once as fit; a batch and its steps are `batcher`'s."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from xtune.errors import XtuneError
 from xtune.generate.batcher import MAX_ROWS, Batcher, inner_model, positions_left
 from xtune.generate.decoding import Decoding
+from xtune.generate.mode import evaluating
 from xtune.generate.row import Row
 from xtune.kernels.no_room import telling_of_no_room
 
@@ -93,14 +93,3 @@ def answer_all(
 def _ordered(rows: Sequence[Row]) -> list[Row]:
     """By length, the longest last."""
     return sorted(rows, key=lambda row: len(row.prompt))
-
-
-@contextmanager
-def evaluating(model: Any) -> Iterator[None]:
-    """The model in eval mode; afterwards as it was."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)

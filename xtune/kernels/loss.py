@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import nn
@@ -25,15 +24,6 @@ from xtune.kernels.weights import names_elsewhere
 
 IGNORED = -100
 """Label of a token without loss; torch's `ignore_index`, and `xtune.data.types.IGNORED`."""
-
-
-class LossInputs(Protocol):
-    """What the loss reads of a `Batch` (xtune.data.types), all (rows, tokens)."""
-
-    input_ids: torch.Tensor
-    labels: torch.Tensor
-    weights: torch.Tensor
-    position_ids: torch.Tensor
 
 
 class LossModule(nn.Module):
@@ -63,7 +53,11 @@ class LossModule(nn.Module):
         weights: torch.Tensor,
         position_ids: torch.Tensor,
     ) -> torch.Tensor:
-        """The float32 sum of the weighted token losses; all arguments are (rows, tokens)."""
+        """The float32 sum over trained tokens of weight times negative log-likelihood; all arguments are (rows, tokens).
+
+        Only hidden states that predict a trained token reach the head. The caller divides by the step's `loss_weight`.
+        Packed rows are isolated by `position_ids`: no mask and no cache are passed.
+        """
         head = find_head(self.model)
         rows, columns = trained_positions(labels, weights)
         if len(rows):
@@ -97,22 +91,6 @@ class LossModule(nn.Module):
         parameters = [*norm.parameters(), *head.layer.parameters()]
         trained = [each for each in parameters if each.requires_grad and torch.is_grad_enabled()]
         return Tail(loss=loss, parameters=trained, tile_tokens=self.tile_tokens)
-
-
-def causal_loss(model: nn.Module, batch: LossInputs, *, chunk_tokens: int) -> torch.Tensor:
-    """The sum over a batch's trained tokens of weight times negative log-likelihood, float32.
-
-    Only hidden states that predict a trained token reach the head. The caller divides by the step's
-    `loss_weight`. Packed rows are isolated by `position_ids`: no mask and no cache are passed.
-
-    Raises:
-        TypeError: The model is no transformers model.
-    """
-    loss = LossModule(model, chunk_tokens)
-    result = loss(batch.input_ids, batch.labels, batch.weights, batch.position_ids)
-    if not isinstance(result, torch.Tensor):
-        raise TypeError("the loss is no tensor")
-    return result
 
 
 @dataclass(frozen=True, kw_only=True)

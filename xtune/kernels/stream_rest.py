@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 import torch
 
+from xtune.durable import sync
 from xtune.errors import RunError
 from xtune.kernels.stream_pack import PackedLayer
 
@@ -271,17 +272,9 @@ def _write(path: Path, flat: torch.Tensor) -> None:
                 view = view[file.write(view) :]
             os.fsync(file.fileno())
             aside.replace(path)
-        _sync_folder(path.parent)
+        sync(path.parent)
     finally:
         aside.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove_leftovers(folder: Path) -> None:

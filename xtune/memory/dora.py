@@ -1,7 +1,7 @@
 """What DoRA makes of a feed-forward block, of all tokens at one time or of a tile (PEFT 0.21, `DoraLinearLayer`). Closed formulas.
 
 DoRA gives m (W + s B A) x / |W + s B A| for a linear layer of i inputs and o outputs. In a forward pass PEFT goes through four
-moments; the letters are those of `layer`.
+moments; the letters are those of `kept`.
 
 1. To multiply the factors it sends a unit matrix through the adapter: float32 (4 i i), in the compute type (c i i, which
    the adapter keeps to the end), and what comes of it (c i o).
@@ -72,13 +72,17 @@ class DoraBlock:
         )
 
     def back(self, kept: int) -> tuple[Moment, ...]:
-        """Of the way back through up, with what gate gave and its gradient (2 g m); or through gate and up in one."""
-        m = self.shape.intermediate
-        outputs = 4 * self.c * m
-        if self.shape.fused:
-            return (Moment(per_token=kept + outputs + 2 * (16 + self.cast) * m),)
-        gate = 2 * self.work.given_bytes * m
-        return (Moment(per_token=kept + outputs + gate + (16 + self.cast) * m),)
+        """Of the way back.
+
+        Through the last layer gate, activation, up and product are there (4 g m), and the gradient of what it gave is among what is
+        kept; then through up with what gate gave and its gradient (2 g m), or through gate and up in one.
+        """
+        c, g, h, m = self.c, self.work.given_bytes, self.shape.hidden, self.shape.intermediate
+        each = 16 + self.cast
+        outputs = kept + 4 * c * m
+        last = Moment(per_token=outputs + 4 * g * m + (2 * c + each - 4) * h)
+        first = 2 * each * m if self.shape.fused else (2 * g + each) * m
+        return last, Moment(per_token=outputs + first)
 
 
 def _matrices(linear: Linear, work: Workload) -> int:

@@ -55,7 +55,8 @@ class FrugalLayer(Layer):
         a group at a time, beside the sums of the tiles' gradients; then the tiles before it; at last there are the sums.
         """
         n, c, w, held = self.work.positions, self.c, self.w, self.work.held_bytes
-        turned = max(w, c) if w > c else c  # float32 tables turn queries and keys into float32
+        # float32 tables turn queries and keys into float32
+        turned = ADAPTER_BYTES if w > c or self.widens_heads else c
         given = turned if self.work.dora else c  # what attention gave, and values
         whole = n * (held * self.h + (turned + given) * (self.q + self.k))
         without = n * (held * self.h + turned * self.q + (turned + given) * self.k)
@@ -121,8 +122,7 @@ class FrugalLayer(Layer):
     def _finishing(self) -> tuple[Moment, ...]:
         """Output projection, second norm and feed-forward block of a tile."""
         before = self.c * self.q + self.low_rank + self.after
-        if self.work.dora:  # what base and adapter gave of the output projection
-            before += 2 * self.c * self.h
+        before += self._doubled(self._attention[-1:])
         return (
             *self._after_feed_forward(before),
             *self.feed_forward_moments(before),

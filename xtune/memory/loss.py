@@ -9,7 +9,7 @@ def loss_bytes(shape: ModelShape, work: Workload, casts: int = 0) -> int:
 
     The last norm keeps its input in float32 (4 h), there are the normalised state (w h), those of it that are trained on (w h), and
     their gradient (c h). Behind frugal layers there is one hidden state for all, over which its gradient is written, and the
-    others for a tile.
+    others for a tile; beside a later tile those of the tile before it that are trained on, and their gradient (2 w h).
     """
     h, w, c = shape.hidden, work.held_bytes, work.compute_bytes
     own = 4 if work.compute_dtype == "float16" else c
@@ -20,11 +20,12 @@ def loss_bytes(shape: ModelShape, work: Workload, casts: int = 0) -> int:
     n = work.positions
     if work.frugal:
         tile = min(work.tile_tokens, n)
-        return (
-            n * h * w
-            + tile * h * (each + (2 * w if tile < n else 0))
-            + _head(shape, work, tile, casts)
-        )
+        later = min(tile, n - tile)
+        sizes = [tile * h * each + _head(shape, work, tile, casts)]
+        if later:
+            left = tile * h * 2 * w
+            sizes.append(left + later * h * each + _head(shape, work, later, casts))
+        return n * h * w + max(sizes)
     return n * h * each + _head(
         shape, work, n - work.rows, casts
     )  # a row's last token has no next one

@@ -145,7 +145,17 @@ class _Step:
             return layers * layer - min(1, layers) * first
         # the first layer's is what the embedding gave, where it is
         first = self.hidden - self.work.positions * self.shape.hidden * self.work.weight_bytes
-        return layers * self.hidden - (first if self.work.checkpoint_place == "device" else 0)
+        waiting = layers * self.hidden - (first if self.work.checkpoint_place == "device" else 0)
+        return waiting + self._unscaled
+
+    @property
+    def _unscaled(self) -> int:
+        """Granite multiplies what the embedding gave; where transformers asks a frozen embedding for gradients that is there too."""
+        work = self.work
+        asked = work.gradient_checkpointing and not (work.frugal or work.is_shelved or work.is_full)
+        if not asked or not self.shape.model_type.startswith("granite"):
+            return 0
+        return work.positions * self.shape.hidden * work.weight_bytes
 
     @property
     def waiting(self) -> int:

@@ -1,4 +1,4 @@
-"""The backward pass of a layer that is computed for all tokens at one time, moment by moment. Closed formulas; letters as in `layer`.
+"""The backward pass of a layer that is computed for all tokens at one time, moment by moment. Closed formulas; letters as in `kept`.
 
 Where layers are checkpointed each is first computed again. transformers does that when the last operation of a layer asks for
 what it kept, so that the gradient of the layer's output has been multiplied by then; and it stops with the last number that is
@@ -55,20 +55,26 @@ class WholeLayer(Layer):
         if work.is_full or self.sparse:
             return ()
         kept = before + self.second_half + self._around + self._beside
-        if work.dora:
-            attention = before - self.after - self.output_copy
-            dora = DoraBlock(self.shape, work)
-            output = dora.forward(self._attention[-1], attention)
-            return (*dora.again(kept, stops_early=self._stops_early), *output)
+        block = DoraBlock(self.shape, work)
+        reads = self.first_half + self.read_states
+        attention = before - self.after - self.output_copy
+        projections = tuple(
+            moment
+            for each in self._attention
+            if work.dora and self._is_adapted(each)
+            for moment in block.forward(each, attention if each.name == "o_proj" else reads)
+        )
+        if self.dora_block:
+            return (*block.again(kept, stops_early=self._stops_early), *projections)
         copies = work.casts_inputs and self._is_adapted(self._feed_forward[-1])
-        block = 4 * c * m + ((4 + c) * m if copies else 0)
+        widths = 4 * c * m + ((4 + c) * m if copies else 0)
         clone = c * h if work.quantization in {"nf4", "fp4"} else 0
         adapter = clone if self._stops_early else 2 * c * h
-        moment = Moment(per_token=kept + block + c * h + adapter)
+        moment = Moment(per_token=kept + widths + c * h + adapter)
         if not work.quantization:
-            return (moment,)
+            return moment, *projections
         down = self.c * self._feed_forward[-1].weights
-        return moment, Moment(per_token=kept + block + c * h, fixed=down)
+        return moment, Moment(per_token=kept + widths + c * h, fixed=down), *projections
 
     @property
     def _beside(self) -> int:
@@ -84,7 +90,7 @@ class WholeLayer(Layer):
             return states
         if self.shape.norms_after:
             return states + (4 * h if w < 4 else 0)
-        if not work.dora:
+        if not self.dora_block:
             return states + c * h
         cast = c * h if c < 4 else 0
         return states + 4 * h + cast + (4 * h if work.casts_inputs else 0)
@@ -126,7 +132,7 @@ class WholeLayer(Layer):
                 replace(each, fresh=min(each.graded, largest))
                 for each in self._expert_moments(kept)
             )
-        if self.work.dora:
+        if self.dora_block:
             return DoraBlock(self.shape, self.work).back(kept)
         aside = c * m if self.aside else 0
         last = self._feed_forward[-1]
@@ -175,7 +181,7 @@ class WholeLayer(Layer):
         views = c * (q + k) if self._keeps_views else 0
         keys = q if self.repeats_keys else k
         kernel = self.inside(q, k, self.shape.heads)
-        parts = 2 * c * (q + 2 * k) if self.work.dora else 0  # what base and adapter gave
+        parts = self._doubled(self._attention[:-1])
         both = 4 * c * q + 4 * c * keys + norms + views + parts
         moments = [Moment(per_token=kept + both + kernel, **given)]
         if self.work.attention == "eager":

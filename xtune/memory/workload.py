@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 GIB = 2**30
@@ -141,8 +142,18 @@ class Workload:
 
     @property
     def state_bytes(self) -> int:
-        """Bytes of a number of the hidden states: of a weight, or where linear layers give float32 for the sake of DoRA, 4."""
-        return ADAPTER_BYTES if self.dora and self.quantization else self.weight_bytes
+        """Bytes of a number of the hidden states: of a weight, or where what is added to them is float32 for the sake of DoRA, 4."""
+        added = self.adapts("o_proj") or self.adapts("down_proj")
+        return ADAPTER_BYTES if self.dora and self.quantization and added else self.weight_bytes
+
+    def adapts(self, name: str) -> bool:
+        """Whether linear layers of a name have adapters."""
+        return "all-linear" in self.targets or name in self.target_names
+
+    @cached_property
+    def target_names(self) -> frozenset[str]:
+        """The last parts of the targets' names."""
+        return frozenset(target.rpartition(".")[2] for target in self.targets)
 
     @property
     def held_bytes(self) -> int:

@@ -132,11 +132,6 @@ class Shards:
         """Bytes of all tensors."""
         return sum(each.size for each in self.tensors.values())
 
-    @property
-    def largest_file(self) -> int:
-        """Bytes of the largest file's tensors."""
-        return max((sum(each.size for each in file) for file in self.files.values()), default=0)
-
 
 def read_header(path: Path) -> list[Entry]:
     """The tensors of a file in the order of their bytes, none read.

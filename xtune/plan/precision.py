@@ -1,5 +1,6 @@
 """Which number formats and which attention a recipe gets on a machine; memory plays no part here."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from xtune.errors import Problem
@@ -30,7 +31,7 @@ def decide_precision(recipe: Recipe, hardware: Hardware, problems: list[Problem]
     half = _fast_half(hardware)
     weight = _weight(recipe, hardware, half)
     compute = _compute(recipe, weight, half)
-    _check(recipe, hardware, compute.value, problems)
+    problems.extend(_unfit(recipe, hardware, compute.value))
     return follow(recipe, weight, compute)
 
 
@@ -85,45 +86,40 @@ def _compute(recipe: Recipe, weight: Choice[str], half: Choice[str]) -> Choice[s
     return half
 
 
-def _check(recipe: Recipe, hardware: Hardware, compute: str, problems: list[Problem]) -> None:
-    places = {"model.dtype": recipe.model.dtype}
-    if isinstance(recipe.method, QLoRA):
-        places["method.compute_dtype"] = recipe.method.compute_dtype
-    if recipe.method.type == "full" and recipe.model.dtype == "float16":
-        problems.append(
-            Problem(
-                what="`model.dtype` is float16 with `method: full`",
-                allowed="float16 weights lose small updates and overflow; allowed are auto, bfloat16 and float32",
-                advice="leave `model.dtype` out: float32 master weights with float16 or bfloat16 products",
-            )
+def _unfit(recipe: Recipe, hardware: Hardware, compute: str) -> Iterator[Problem]:
+    """What is wrong with the types that a recipe asks for."""
+    method = recipe.method
+    if method.type == "full" and recipe.model.dtype == "float16":
+        yield Problem(
+            what="`model.dtype` is float16 with `method: full`",
+            allowed="float16 weights lose small updates and overflow; allowed are auto, bfloat16 and float32",
+            advice="leave `model.dtype` out: float32 master weights with float16 or bfloat16 products",
         )
-    for place, dtype in places.items():
-        if dtype == "bfloat16" and hardware.device != "cpu" and not hardware.has_bfloat16:
-            problems.append(
-                Problem(
-                    what=f"`{place}` is bfloat16, which {hardware.name} cannot compute",
-                    allowed=f"CUDA devices have it from compute capability {BFLOAT16_CAPABILITY[0]}.{BFLOAT16_CAPABILITY[1]} on",
-                    advice="set it to auto or float16"
-                    if hardware.device == "cuda"
-                    else "set it to auto",
-                )
-            )
-        if dtype == "float16" and hardware.device != "cuda":
-            problems.append(
-                Problem(
-                    what=f"`{place}` is float16 on {hardware.device}",
-                    allowed="training in float16 needs a CUDA device",
-                    advice="set it to auto",
-                )
-            )
-    quantised_dtype = recipe.model.dtype not in {"auto", "float32", compute}
-    if isinstance(recipe.method, QLoRA) and quantised_dtype and compute != "float32":
-        problems.append(
-            Problem(
-                what=f"`model.dtype` is {recipe.model.dtype} and `method.compute_dtype` is {compute}",
-                allowed="one 16-bit format must serve both",
-                advice="leave one of them out",
-            )
+    yield from _unfit_here("model.dtype", recipe.model.dtype, hardware)
+    if not isinstance(method, QLoRA):
+        return
+    yield from _unfit_here("method.compute_dtype", method.compute_dtype, hardware)
+    if recipe.model.dtype not in {"auto", "float32", compute} and compute != "float32":
+        yield Problem(
+            what=f"`model.dtype` is {recipe.model.dtype} and `method.compute_dtype` is {compute}",
+            allowed="one 16-bit format must serve both",
+            advice="leave one of them out",
+        )
+
+
+def _unfit_here(place: str, dtype: str, hardware: Hardware) -> Iterator[Problem]:
+    """Why a device does not train in a type that a place of the recipe asks for."""
+    if dtype == "bfloat16" and hardware.device != "cpu" and not hardware.has_bfloat16:
+        yield Problem(
+            what=f"`{place}` is bfloat16, which {hardware.name} cannot compute",
+            allowed=f"CUDA devices have it from compute capability {BFLOAT16_CAPABILITY[0]}.{BFLOAT16_CAPABILITY[1]} on",
+            advice="set it to auto or float16" if hardware.device == "cuda" else "set it to auto",
+        )
+    if dtype == "float16" and hardware.device != "cuda":
+        yield Problem(
+            what=f"`{place}` is float16 on {hardware.device}",
+            allowed="training in float16 needs a CUDA device",
+            advice="set it to auto",
         )
 
 

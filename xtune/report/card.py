@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from xtune.data.folder_splits import evaluation_sources
+from xtune.durable import write_text
 from xtune.recipe import Recipe
 from xtune.recipe.models import Full, LowRank, QLoRA
 from xtune.recipe.read import read_recipe
@@ -23,7 +24,6 @@ from xtune.report.base_model import (
     quantization_arguments,
 )
 from xtune.report.pace import bytes_text, duration_text
-from xtune.run.durable import write_text
 from xtune.run.metrics import read_metrics
 from xtune.run.observer import EndInfo, EvaluationMetrics, StartInfo, StepMetrics
 

@@ -108,12 +108,11 @@ class DataCheck(Printed):
         yield ""
         if report.streaming:
             yield f"streamed: counted are the first {report.train.rows_read:,} rows; training reads on behind them"
-        if report.packing:
-            yield (
-                f"packed: {report.train.sequences:,} sequences share {report.batch_rows:,} packs, {report.efficiency:.1%} full"
-            )
-        else:
-            yield f"padding: {1 - report.efficiency:.1%} of all positions"
+        yield (
+            f"packed: {report.train.sequences:,} sequences share {report.batch_rows:,} packs, {report.efficiency:.1%} full"
+            if report.packing
+            else f"padding: {1 - report.efficiency:.1%} of all positions"
+        )
         for source in report.sources:
             if source.weight is not None and source.drawn is not None:
                 yield (
@@ -126,11 +125,17 @@ class DataCheck(Printed):
         ):
             if part is not None and found is not None:
                 yield from _set_lines(name, part, found, width)
-        if report.evaluation_rows_also_trained:
-            yield f"\nwarning: in the training set too, word for word: {_rows(report.evaluation_rows_also_trained)} of the evaluation set"
-        same = report.evaluation_prompts_also_trained - report.evaluation_rows_also_trained
-        if same > 0:
-            yield f"\nwarning: what a training row asks too, with another answer: {_rows(same)} of the evaluation set"
+        yield from _overlap_lines(report)
+
+
+def _overlap_lines(report: DataReport) -> Iterator[str]:
+    """What the evaluation set has in common with the training set."""
+    whole = report.evaluation_rows_also_trained
+    if whole:
+        yield f"\nwarning: in the training set too, word for word: {_rows(whole)} of the evaluation set"
+    same = report.evaluation_prompts_also_trained - whole
+    if same > 0:
+        yield f"\nwarning: what a training row asks too, with another answer: {_rows(same)} of the evaluation set"
 
 
 def check_data(opened: OpenedData, *, name: str) -> DataCheck:

@@ -5,6 +5,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from xtune.durable import write_text
 from xtune.errors import RunError
 from xtune.report.chart import Chart, Curve
 from xtune.report.html import lines_html, page_html, table_html, text_html
@@ -12,7 +13,6 @@ from xtune.report.pace import bytes_text
 from xtune.report.picture import Series
 from xtune.report.run_files import RunFiles, Sample, is_finite
 from xtune.report.task_results import read_task_results
-from xtune.run.durable import write_text
 
 REPORT = "report.html"
 

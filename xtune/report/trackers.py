@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from xtune.durable import write_json
 from xtune.errors import MissingPackageError, RunError
 from xtune.recipe import Recipe
 from xtune.report.tensorboard import TensorBoardLog
-from xtune.run.durable import write_json
 from xtune.run.observer import EndInfo, EvaluationMetrics, Observer, StartInfo, StepMetrics
 
 log = logging.getLogger("xtune")

@@ -22,8 +22,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from xtune.durable import explained, sync
 from xtune.errors import RunError
-from xtune.run.durable import explained, sync_file, sync_folder
 
 _WRITING = ".writing-"
 _MANIFEST = "manifest.json"
@@ -126,7 +126,7 @@ class CheckpointStore:
                 aside.replace(target)
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
-            sync_folder(self.folder)
+            sync(self.folder)
         self._forget_old(best=state.best_step)
         return target
 
@@ -184,10 +184,10 @@ class CheckpointStore:
             for path in sorted(aside.iterdir())
         }
         for name in manifest:
-            sync_file(aside / name)
+            sync(aside / name)
         (aside / _MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
-        sync_file(aside / _MANIFEST)
-        sync_folder(aside)
+        sync(aside / _MANIFEST)
+        sync(aside)
 
     def _what_is_whole(self) -> str:
         steps = self.steps()

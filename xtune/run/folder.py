@@ -14,14 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from typing_extensions import Self
 
 from xtune.demo.bundled import bundled_path, is_bundled
+from xtune.durable import explained, write_json, write_text
 from xtune.errors import RunError
-from xtune.run.durable import explained, write_json, write_text
 from xtune.run.lock import LOCK, take_lock
 
 RECIPE = "recipe.yaml"
@@ -106,12 +105,7 @@ class RunFolder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def check_free(self, *, resume: bool) -> None:

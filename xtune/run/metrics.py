@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from xtune.run.durable import write_text
+from xtune.durable import write_text
 from xtune.run.observer import EvaluationMetrics, StepMetrics
 
 

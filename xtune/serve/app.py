@@ -49,6 +49,15 @@ def make_app(
         hosts: Names that the server may be called by; None: any.
     """
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=_running(engine))
+    _add_models(app, engine)
+    _add_answers(app, engine)
+    add_tokens(app, engine)
+    _add_errors(app)
+    return Guard(app, api_key=api_key, hosts=hosts, body_bytes=engine.limits.body_bytes)
+
+
+def _add_models(app: FastAPI, engine: Engine) -> None:
+    """What is served, and how busy it is."""
     started = now()
 
     @app.get("/health")
@@ -65,6 +74,10 @@ def make_app(
     async def model(name: str) -> dict[str, Any]:
         return _card(engine, find_served(engine, name).name, started)
 
+
+def _add_answers(app: FastAPI, engine: Engine) -> None:
+    """Chats and texts to go on with."""
+
     @app.post("/v1/chat/completions")
     async def chat(body: ChatRequest, request: Request) -> Response:
         # in a thread: a long prompt takes seconds to tokenise, and the other answers go on meanwhile
@@ -76,7 +89,9 @@ def make_app(
         asked = await run_in_threadpool(ask_completion, engine, body)
         return await _answer(engine, body, asked, CompletionReply, request)
 
-    add_tokens(app, engine)
+
+def _add_errors(app: FastAPI) -> None:
+    """Every error as OpenAI's clients read it."""
 
     @app.exception_handler(ApiError)
     async def told(_: Request, error: ApiError) -> Response:
@@ -97,8 +112,6 @@ def make_app(
         log.error("%s %s failed.", request.method, request.url.path, exc_info=error)
         fault = ApiError(500, "The server failed; its log says why.", kind="server_error")
         return await told(request, fault)
-
-    return Guard(app, api_key=api_key, hosts=hosts, body_bytes=engine.limits.body_bytes)
 
 
 def _running(engine: Engine) -> Callable[[FastAPI], Any]:

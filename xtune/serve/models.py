@@ -13,7 +13,8 @@ from xtune.errors import RunError
 from xtune.generate.batcher import inner_model
 from xtune.generate.guide import Guides
 from xtune.generate.rows import Prompter
-from xtune.hardware import detect
+from xtune.hardware import Hardware, detect
+from xtune.models.load import Loading
 from xtune.models.source import read_json_object
 from xtune.models.tokenizer import load_tokenizer, open_tokenizer
 from xtune.serve.calls import CallFormat, learn_call_format
@@ -86,21 +87,8 @@ def open_models(
         RunError: They do not share a base, or cannot be served together.
         ModelError: The base or an adapter cannot be loaded.
     """
-    hardware = detect(None if device == "auto" else device)
     first = named[0]
-    loading = loading_for(first.found, hardware, first.found.weights)
-    for other in named[1:]:
-        if None in {first.found.adapter, other.found.adapter}:
-            raise RunError(
-                f"{first.name} and {other.name} are not both adapters.",
-                advice="Serve whole models one by one.",
-            )
-        held = loading_for(other.found, hardware, other.found.weights)
-        if (held, head_form(other.found)) != (loading, head_form(first.found)):
-            raise RunError(
-                f"{first.name} and {other.name} were not trained on the same base, held in the same way.",
-                advice="Serve them one by one.",
-            )
+    loading = _common_loading(named, detect(None if device == "auto" else device))
     model: Any = load_held(first.found, loading)
     size = int(model.get_input_embeddings().weight.shape[0])
     served: dict[str, Served] = {}
@@ -123,6 +111,29 @@ def open_models(
     _settle([one.prompter for one in served.values()], template or {})
     model.eval()
     return Models(model=model, served=served)
+
+
+def _common_loading(named: Sequence[Named], hardware: Hardware) -> Loading:
+    """How the base of all is held.
+
+    Raises:
+        RunError: They do not share one.
+    """
+    first = named[0]
+    loading = loading_for(first.found, hardware, first.found.weights)
+    for other in named[1:]:
+        if None in {first.found.adapter, other.found.adapter}:
+            raise RunError(
+                f"{first.name} and {other.name} are not both adapters.",
+                advice="Serve whole models one by one.",
+            )
+        held = loading_for(other.found, hardware, other.found.weights)
+        if (held, head_form(other.found)) != (loading, head_form(first.found)):
+            raise RunError(
+                f"{first.name} and {other.name} were not trained on the same base, held in the same way.",
+                advice="Serve them one by one.",
+            )
+    return loading
 
 
 def _settle(prompters: Sequence[Prompter], template: Mapping[str, Any]) -> None:

@@ -8,8 +8,8 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from xtune.adapter.save import save_final
+from xtune.durable import explained, sync
 from xtune.plan import Plan
-from xtune.run.durable import explained, sync_folder
 from xtune.run.observer import EndInfo
 
 
@@ -42,4 +42,4 @@ def save_result(
             aside.replace(result)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-        sync_folder(result.parent)
+        sync(result.parent)

@@ -72,22 +72,28 @@ def _take_up(
     folder: RunFolder, ready: Ready, observer: Observer, *, resume: bool
 ) -> Finished | None:
     """Start the run in its folder, or check that the one in it is this one; returns it if it is already done."""
-    if not folder.holds_run:
-        if resume:
-            observer.on_message(
-                f"There is nothing to continue in {folder.path}; starting from the first step."
-            )
-        folder.write_start(
-            recipe_yaml=dump_recipe(ready.plan.recipe),
-            plan=ready.plan.to_json(),
-            environment=environment_facts(),
-            data=ready.report.to_json(),
+    if folder.holds_run:
+        before = read_recipe(folder.path / RECIPE)
+        _check_same(folder, ready, before, observer)
+        return _done(folder, ready, before, observer)
+    if resume:
+        observer.on_message(
+            f"There is nothing to continue in {folder.path}; starting from the first step."
         )
-        return None
-    before, now = read_recipe(folder.path / RECIPE), ready.plan.recipe
+    folder.write_start(
+        recipe_yaml=dump_recipe(ready.plan.recipe),
+        plan=ready.plan.to_json(),
+        environment=environment_facts(),
+        data=ready.report.to_json(),
+    )
+    return None
+
+
+def _check_same(folder: RunFolder, ready: Ready, before: Recipe, observer: Observer) -> None:
+    """Refuse to go on with a run of another recipe or other data; what nobody can tell for sure is said."""
     folder.check_same_run(
         old=before.model_dump(mode="json"),
-        new=now.model_dump(mode="json"),
+        new=ready.plan.recipe.model_dump(mode="json"),
         old_files=folder.data_files(),
         new_files={file.name: file.sha256 for file in ready.report.files},
     )
@@ -101,9 +107,13 @@ def _take_up(
         observer.on_message(
             "The run was started on another kind of device or with another number of processes: it goes on, but not to the same bits."
         )
+
+
+def _done(folder: RunFolder, ready: Ready, before: Recipe, observer: Observer) -> Finished | None:
+    """What the run in a folder came to, if nothing of it is left to do."""
     status = folder.status()
     done = {"finished", "stopped_early"}
-    if before.train.max_minutes == now.train.max_minutes:
+    if before.train.max_minutes == ready.plan.recipe.train.max_minutes:
         done.add("out_of_time")
     result = result_folder(folder.path, ready.plan)
     if status is None or status.state not in done or not result.exists():

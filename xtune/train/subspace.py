@@ -46,21 +46,38 @@ def build_subspace(name: str, groups: Groups, train: Train) -> Optimizer:
         "scale": APOLLO_SCALE if is_apollo else GALORE_SCALE,
         "projection_type": "std",
     }
-    projected = [{**group, **settings} if group["kind"] == "matrix" else group for group in groups]
-    base: Any = library.APOLLO if is_apollo else library.GaLore
-    projector = _apollo_projector() if is_apollo else _galore_projector()
     options: dict[str, Any] = {"foreach": False}  # or all tables have their quotients at one time
     if is_apollo:
         options["scale_type"] = "channel"
+    build = (
+        _resumable(library.APOLLO, _apollo_projector(), settings)
+        if is_apollo
+        else _resumable(library.GaLore, _galore_projector(), settings)
+    )
+    optimizer: Optimizer = build(
+        [{**group, **settings} if group["kind"] == "matrix" else group for group in groups],
+        lr=train.learning_rate,
+        betas=(train.beta1, train.beta2),
+        eps=train.epsilon,
+        **options,
+    )
+    return optimizer
+
+
+def _resumable(base: Any, projector: Any, settings: Mapping[str, Any]) -> Any:
+    """One of pytorch-optimizer's classes, resumed to the same bits.
+
+    Args:
+        base: The class.
+        projector: Makes the projection of a matrix.
+        settings: Of the projections.
+    """
 
     class Resumable(base):  # type: ignore[misc]  # of an untyped library
         """Keeps its projections as tensors in a checkpoint, which may hold no objects."""
 
-        def __init__(self) -> None:
-            betas = (train.beta1, train.beta2)
-            super().__init__(
-                projected, lr=train.learning_rate, betas=betas, eps=train.epsilon, **options
-            )
+        def __init__(self, groups: Groups, **options: Any) -> None:
+            super().__init__(groups, **options)
             for group in self.param_groups:
                 for parameter in group["params"]:
                     if "rank" in group and parameter.ndim == 2:
@@ -82,8 +99,7 @@ def build_subspace(name: str, groups: Groups, train: Train) -> Optimizer:
                 own.ortho_matrix, own.last_svd_step = kept["matrix"], kept["step"]
                 self.state[parameter]["projector"] = own
 
-    optimizer: Optimizer = Resumable()
-    return optimizer
+    return Resumable
 
 
 def _packed(state: Mapping[str, Any]) -> dict[str, Any]:

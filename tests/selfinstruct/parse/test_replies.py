@@ -1,4 +1,4 @@
-"""Replies in 178 layouts of 13 languages, written by hand with what a reader would take from each."""
+"""Replies in 209 layouts of 13 languages, written by hand with what a reader would take from each."""
 
 from pathlib import Path
 

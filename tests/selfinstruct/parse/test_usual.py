@@ -16,7 +16,7 @@ from selfinstruct.types import Dropped, Task
 SHARED = Path(__file__).parents[3] / ".." / "shared" / "data" / "selfinstruct"
 PARTS = ("instruction", "input", "output")
 FORMS = ["{n}. {word}: {text}", "{n}. {word}：{text}", "**{n}. {word}:** {text}", "**{n}. {word}**: {text}",
-         "{n}. **{word}:** {text}", "{n}. **{word}**: {text}"]  # fmt: skip
+         "{n}. **{word}:** {text}", "{n}. **{word}**: {text}", "{word}: {text}", "**{word}:** {text}"]  # fmt: skip
 
 
 def written(tasks, language="en", form=FORMS[0], numbers=None, gap="\n"):
@@ -34,10 +34,10 @@ def written(tasks, language="en", form=FORMS[0], numbers=None, gap="\n"):
 
 THREE = [
     ("Sing.", "<noinput>", "La\n1. la\n\n- la"),
-    ("\u200fAdd.", "1\n2", "3"),
+    ("\u200fAdd.", "1\nx2", "3"),
     ("Go.", "", "gone"),
 ]
-READ = [("Sing.", "", "La\n1. la\n\n- la"), ("Add.", "1\n2", "3"), ("Go.", "", "gone")]
+READ = [("Sing.", "", "La\n1. la\n\n- la"), ("Add.", "1\nx2", "3"), ("Go.", "", "gone")]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -68,7 +68,18 @@ def test_words_before_the_first_task_and_a_last_task_that_was_cut_are_dropped():
     ]
 
 
+def test_a_task_that_was_cut_has_its_own_lines_where_the_prompt_ended_with_the_first_label():
+    tasks, before = read_usual(INSIDE[: INSIDE.index("6. Output")], "en", None)
+    assert (tasks[2].text, before) == ("6. Instruction: Go.\n6. Input:", [])
+
+
+def test_a_rule_with_a_space_behind_it_is_said_before_the_first_task():
+    text = f"Sure:\n--- \n{USUAL}"
+    assert read_usual(text, "en", None) == read_labelled(text, "en", None)
+
+
 USUAL = written(THREE)
+UNNUMBERED = written(THREE, form="{word}: {text}")
 INSIDE = USUAL.partition(": ")[2]
 
 
@@ -83,6 +94,9 @@ INSIDE = USUAL.partition(": ")[2]
         (INSIDE, False),
         (INSIDE.replace("- la", "5. **Sums**"), None),
         (USUAL.replace("4. Input", "5. Input"), None),
+        (USUAL.replace("4. ", ""), None),
+        (UNNUMBERED.replace("La", "```"), None),
+        (UNNUMBERED[: UNNUMBERED.index("Output: gone")], None),
         (USUAL.replace("5. ", "4. "), None),
         (USUAL.replace("6. ", "3. "), None),
         (USUAL.replace("4. Input: <noinput>\n", ""), None),
@@ -92,7 +106,7 @@ INSIDE = USUAL.partition(": ")[2]
         (USUAL.replace("- la", "Output: la"), None),
         (USUAL.replace("- la", "14. Respuesta: la"), None),
         (USUAL.replace("Sing.", "```").replace("3", "```"), None),
-        (USUAL.replace("1\n2", "~~~"), None),
+        (USUAL.replace("1\nx2", "~~~"), None),
         (USUAL.replace("5. Output: 3", "5. Output:*3*"), None),
         (USUAL.replace("6. Output", "**6. Output**"), None),
         (USUAL[: USUAL.index("5. Output")], None),

@@ -9,10 +9,8 @@ import regex
 
 from selfinstruct.rules import RULES, Rules
 from selfinstruct.rules.batch import Batch
-from selfinstruct.rules.grams import Patterns
 from selfinstruct.rules.loops import _letters_in, may_repeat, repetition
 from selfinstruct.rules.marks import AT, BRACKET, DIGIT, GAP, LABEL, SLASH, TWO_W, TWO_X, kinds_of
-from selfinstruct.rules.refusing import denying, refusing
 from selfinstruct.rules.settings import RuleSettings
 from selfinstruct.seeds.read import read_seeds
 from selfinstruct.types import Task
@@ -57,6 +55,20 @@ def test_tasks_are_judged_together_as_alone(language: str) -> None:
     assert len(reasons) >= 8, "the tasks above are to break most rules"
 
 
+def test_an_answer_refuses_alike_where_its_input_is_blanked() -> None:
+    """An input would excuse it; the rules see none, since the instruction holds it."""
+    task = Task(
+        instruction="¿Cuál fue el resultado de España contra Italia?",
+        input="España contra Italia",
+        output="No estoy actualizado con los resultados de los partidos.",
+    )
+    alone = Rules("es").judge(task)
+    assert alone.changes == ("input_in_instruction",)
+    assert alone.dropped is not None
+    assert alone.dropped.reason == "refusal"
+    assert list(Rules("es").judge_all([task] * 20)) == [alone] * 20
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_a_rule_may_find_what_it_finds(rule) -> None:
     settings, found = RuleSettings(links_in_code=False, reserved_contacts=False), 0
@@ -74,42 +86,23 @@ def test_no_tasks_are_no_judgements() -> None:
     assert list(Rules("es").judge_all([])) == []
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_patterns_match_where_one_of_them_does(language: str) -> None:
-    everywhere, in_ascii = f"{refusing(language)}|{denying(language)}".strip("|"), refusing("en")
-    texts = [task.output[:240] for task in tasks_of(language, 200)]
-    own = regex.compile(everywhere, flags=regex.IGNORECASE)
-    english = regex.compile(in_ascii, flags=regex.IGNORECASE)
-    expected = [
-        bool(own.search(text) or (text.isascii() and english.search(text))) for text in texts
-    ]
-    patterns = Patterns(everywhere, in_ascii)
-    assert patterns.match(texts) == expected
-    assert [patterns.match([text]) for text in texts[:50]] == [[one] for one in expected[:50]]
-    assert patterns.match([]) == []
-    assert any(expected)
-
-
-@pytest.mark.parametrize("times", [6, 7])
-@pytest.mark.parametrize("period", [1, 2, 3, 5, 6, 7, 8, 9, 16, 17, 18, 39, 40, 41, 127, 199, 200])
-def test_no_loop_is_overlooked_wherever_it_stands(period: int, times: int) -> None:
+@pytest.mark.parametrize("period", [1, 6, 7, 16, 17, 39, 40, 200])
+def test_no_loop_is_overlooked_wherever_it_stands(period: int) -> None:
     """At every place among the windows that are looked at; with letters that are two without regard to case, too."""
-    draw = random.Random(f"{period}/{times}")
+    draw = random.Random(period)
     letters = [chr(code) for code in range(0x4E00, 0x5E00)]
-    run = "".join(draw.sample(letters, period))
-    loop = (run * max(times, -(-40 // period)))[: max(times * period, 40)]
+    loop = "".join(draw.sample(letters, period)) * max(6, -(-40 // period))
     tasks = [
         Task(
             instruction="".join(draw.choices(letters, k=draw.randrange(200))),
             input="Straße" * draw.randrange(2),
-            output="".join(draw.choices(letters, k=before)) + loop,
+            output="".join(draw.choices(letters, k=before)) + loop[: max(6 * period, 40)],
         )
         for before in range(180)
     ]
-    settings = RuleSettings()
-    batch = Batch(tasks=tasks, language="zh", settings=settings)
-    assert all(repetition(task, "zh", settings) for task in tasks)
+    batch = Batch(tasks=tasks, language="zh", settings=RuleSettings())
     assert all(may_repeat(batch))
+    assert all(repetition(task, "zh", batch.settings) for task in tasks[::60])
 
 
 def test_letters_are_found_without_regard_to_case() -> None:
@@ -122,10 +115,6 @@ def test_letters_are_found_without_regard_to_case() -> None:
     numbers, *_ = _letters_in(["".join(single)])
     of_folded, *_ = _letters_in(["".join(single).casefold()])
     assert numbers.tolist() == of_folded.tolist()
-
-
-def test_patterns_of_none_match_nothing() -> None:
-    assert Patterns("", "").match(["a", ""]) == [False, False]
 
 
 def test_kinds_are_those_of_the_compatible_form() -> None:

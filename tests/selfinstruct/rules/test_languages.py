@@ -331,3 +331,25 @@ def test_every_rule_has_a_switch_of_its_name():
     for language, output in REFUSALS:
         task = Task(instruction=ASKED[language], output=output)
         assert Rules(language, RuleSettings(refusal=False)).judge(task).dropped is None
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        (
+            "Der Wasserhahn in der Küche tropft seit Montag, und unter dem Becken steht schon eine Pfütze.",
+            "wrong_language",
+        ),
+        (
+            "Problem: In der Bergstraße fahren die Autos zu schnell. Lösung: zwei Schwellen vor der Schule.",
+            "wrong_language",
+        ),
+        (
+            "Heinrich Böll, Anna Seghers, Ingeborg Bachmann, Thomas Bernhard, Christa Wolf, Günter Grass",
+            None,
+        ),
+    ],
+    ids=["prose", "notes", "names"],
+)
+def test_german_prose_is_no_list_of_names_for_its_capital_nouns(output, expected):
+    assert reason("es", "Resume la queja del vecino en una frase.", output) == expected

@@ -7,21 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from selfinstruct.rules import Rules, RuleSettings, phrases
-from selfinstruct.rules.asking import asking
-from selfinstruct.rules.refusing import refusing
-from selfinstruct.rules.stems import (
-    alternatives_of,
-    compile_finds,
-    compile_search,
-    needs_of,
-    stems_of,
-)
+from selfinstruct.rules import Rules, RuleSettings
 from selfinstruct.seeds import read_seeds
 from selfinstruct.types import Task
 from xtune.errors import XtuneError
@@ -425,59 +415,6 @@ def test_few_rows_of_a_published_set_are_dropped_and_each_for_what_a_reader_sees
     }
     assert 0.01 <= dropped.total() / len(rows) <= 0.035
     assert not any(judgement.changes for judgement in judgements)
-
-
-def test_what_a_pattern_cannot_match_without_is_read_off_it():
-    assert stems_of(r"\b(?:draw|paint)(?: me)? an? (?:picture|statue)s?\b") == ("picture", "statue")
-    assert stems_of(r"I (?:refuse|decline) \w+") == ("decline", "refuse")
-    assert stems_of("GRÖßE") == ("grösse",)
-    assert stems_of(r"\d+|none") == ()
-    assert stems_of(r"(?!never)ab{0,3}cde{2,}f?[xyz]+") == ("cd",)
-    assert stems_of(r"what\?|(?:why)+\b") == ("what?", "why")
-
-
-def test_a_pattern_that_the_stems_cannot_be_read_off_is_refused_with_the_place():
-    for pattern in (r"(?i)word", r"(\w+) \1", r"(?P<name>word)"):
-        with pytest.raises(ValueError, match="is not read here"):
-            stems_of(pattern)
-
-
-@pytest.mark.parametrize("build", [refusing, asking], ids=["refusing", "asking"])
-@pytest.mark.parametrize("language", ["ar", "de", "en", "es", "ja", "ru", "th", "vi"])
-def test_alternatives_are_found_together_as_each_is_found_alone(build, language):
-    alternatives = alternatives_of(build(language))
-    assert len(alternatives) > 10
-    alone = [regex.compile(one, flags=regex.IGNORECASE).search for one in alternatives]
-    together = compile_finds(build(language))
-    for seed in read_seeds(language):
-        text = f"{seed.task.instruction} {seed.task.output}"
-        assert [found[0] for found in together(text)] == [
-            found[0] for search in alone if (found := search(text))
-        ]
-
-
-def test_alternatives_of_groups_are_not_cut():
-    assert alternatives_of(r"a(?:b|c)|\(d|[|]e") == (r"a(?:b|c)", r"\(d", "[|]e")
-    assert needs_of(r"(?:see|watch) (?:the|a) film") == (
-        (" film",),
-        ("see", "watch"),
-        (" ",),
-        ("a", "the"),
-    )
-    assert list(compile_finds("")("text")) == []
-
-
-@pytest.mark.parametrize("table", ["ABOUT_REFUSAL", "IN_A_VOICE"])
-def test_patterns_find_with_their_stems_what_they_find_without(table):
-    for pattern in getattr(phrases, table).values():
-        assert stems_of(pattern)
-        plain, quick = (
-            regex.compile(pattern, flags=regex.IGNORECASE).search,
-            compile_search(pattern),
-        )
-        for seed in read_seeds("de") + read_seeds("vi") + read_seeds("en"):
-            text = f"{seed.task.instruction}\n{seed.task.output}".upper()
-            assert (plain(text) is None) == (quick(text) is None)
 
 
 @pytest.mark.parametrize("language", ["en", "ja", "th"])

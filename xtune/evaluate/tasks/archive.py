@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from xtune.run.durable import write_json
+from xtune.durable import write_json
 
 LAST = "tasks.json"
 """The last evaluation, whatever was asked."""

@@ -11,17 +11,8 @@ from typing import Any
 from xtune.errors import RunError
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the folder's entries (creations, renames) durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_file(path: Path) -> None:
-    """Make a file's bytes durable."""
+def sync(path: Path) -> None:
+    """Make a file's bytes, or a folder's entries (creations, renames), durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -37,7 +28,7 @@ def write_text(path: Path, text: str) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     aside.replace(path)
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,0 +1,351 @@
+"""What a decoder layer holds for its backward pass. Closed formulas.
+
+Letters: n tokens in a forward pass, h hidden size, m feed-forward width, q and k widths of all query and key heads, d width of
+one head, r rank, w bytes of an unquantised weight (and so of the hidden states), c bytes of a compute number. Numbers are bytes a
+token unless they say otherwise. They follow transformers' layers, PEFT's adapters and torch's autograd, operation by operation;
+`benchmarks/simulation.py` runs these and holds the formulas to them.
+"""
+
+from functools import cached_property
+
+from xtune.memory.linear import Linear
+from xtune.memory.moments import Moment
+from xtune.memory.shape import ModelShape
+from xtune.memory.workload import ADAPTER_BYTES, Workload
+
+
+class KeptLayer:
+    """What the widest layer of a model keeps under a workload."""
+
+    def __init__(self, shape: ModelShape, work: Workload) -> None:
+        self.shape, self.work = shape, work
+        self.c, self.w = work.compute_bytes, work.state_bytes
+        # of experts' numbers: autocast leaves products by group in the type of the weights
+        self.e = work.weight_bytes
+        self.h, self.q, self.k = shape.hidden, shape.query_width, shape.kv_width
+        self.sparse = shape.expert_layers > 0
+
+    # what linear layers read
+
+    def _read(self, linears: tuple[Linear, ...]) -> int:
+        """Copies of one input that linear layers keep: those that an adapter casts for itself, or that autocast does, each its own."""
+        work = self.work
+        if work.is_full:
+            return len(linears) if self.c < self.w else 1
+        adapted = sum(self._is_adapted(each) for each in linears)
+        # LLM.int8() keeps what it reads too: of float32 states a copy of its own
+        kept = len(linears) if work.quantization == "int8" else 0
+        return adapted + kept if self._reads_copies else min(1, adapted + kept)
+
+    def _is_adapted(self, linear: Linear) -> bool:
+        return self.work.adapts(linear.name)
+
+    @cached_property
+    def _attention(self) -> tuple[Linear, ...]:
+        return self.shape.attention_linears
+
+    @cached_property
+    def _feed_forward(self) -> tuple[Linear, ...]:
+        return () if self.sparse else self.shape.mlp_linears
+
+    # what the halves of a layer keep
+
+    @cached_property
+    def _before_scale(self) -> int:
+        """Bytes of the normalised input that a trained norm keeps to get its weight's gradient: c, or float32 where it is scaled there."""
+        if not self.work.is_full:
+            return 0
+        return 4 if self.shape.float32_norms else self.w
+
+    @cached_property
+    def first_half(self) -> int:
+        """Kept by the norm before attention and the readers of what it gives.
+
+        A norm keeps its input in float32 (4 h); where hidden states are float32 that is the layer's input itself (`own_input`).
+        Readers keep what they read (c h each). Without a norm the layer's own input is read.
+        """
+        h, c = self.h, self.c
+        reads = self._read(self._attention[:-1])
+        if not self.shape.norms_before:
+            return h * c * (reads if self._reads_copies else 0)
+        norm = h * (4 if self.w < 4 else 0) + h * self._before_scale
+        return norm + h * c * reads
+
+    @property
+    def _reads_copies(self) -> bool:
+        """Whether each linear layer reads a copy of its own."""
+        return self.work.casts_inputs or self.c < self.w
+
+    @property
+    def read_states(self) -> int:
+        """Hidden states that are there while the feed-forward block runs, and that nothing keeps: between the halves, and normalised."""
+        state, normalised = self.w * self.h, self.w * self.h
+        if not self._reads_copies:
+            normalised = 0
+        if not self.shape.norms_before:
+            return normalised
+        return (state if self.w < 4 else 0) + normalised
+
+    @property
+    def own_input(self) -> int:
+        """Kept of a layer's input itself: by its norm where it is float32, without one by what reads it.
+
+        Where layers are computed again it is the checkpoint.
+        """
+        if self.shape.norms_before:
+            return 4 * self.h if self.w == 4 else 0
+        reads = not self._reads_copies and self._read(self._attention[:-1])
+        return self.c * self.h if reads else 0
+
+    @property
+    def ungraded(self) -> int:
+        """What the first layer does not keep where the embedding is frozen and layers are not computed again.
+
+        Its norm wants no gradient of its input, and does not keep it (4 h). Where DoRA makes the other layers' states float32, what
+        the embedding gave is in the type of the weights: what reads it, normalised or not, shares it and copies nothing.
+        """
+        if self.work.is_full:
+            return 0
+        norm = 4 * self.h if self.shape.norms_before else 0
+        shares = self.work.weight_bytes <= self.c < self.w
+        copies = max(0, self._read(self._attention[:-1]) - 1) if shares else 0
+        return norm + copies * self.c * self.h
+
+    @cached_property
+    def second_half(self) -> int:
+        """The same of the feed-forward block; without a norm before it the state between the halves is kept (c h)."""
+        h, c = self.h, self.c
+        reads = 1 if self.sparse else self._read(self._feed_forward[:-1])
+        if not self.shape.norms_before:
+            return h * c * max(1, reads)
+        return h * (4 + self._before_scale) + h * c * reads
+
+    @cached_property
+    def after(self) -> int:
+        """Kept by a norm behind attention or the feed-forward block: its input in float32."""
+        return self.h * (4 + self._before_scale) if self.shape.norms_after else 0
+
+    @cached_property
+    def heads(self) -> int:
+        """Kept by attention: queries and what it gave (2 c q), keys and values (2 c k).
+
+        Where the kernel gets a mask transformers repeats keys and values for every query head (2 c q in place of 2 c k). Norms on
+        queries and keys keep their input in float32, and what they scale where they are trained. Values that are a view of a fused
+        projection, and neither repeated nor cast, keep its queries and keys alive (c q + c k), and what attention gave is laid out
+        once more (c q), unless the output projection keeps a copy. Eager attention itself does not keep what it gave.
+        """
+        c, q, k = self.c, self.q, self.k
+        kept = 2 * c * q + (2 * c * q if self.repeats_keys else 2 * c * k)
+        kept += self._norms_of_heads
+        if self.output_copy:
+            kept -= c * q if self.work.attention == "eager" else 0
+        elif self.shape.fused:
+            kept += c * q
+        if self._keeps_views:
+            kept += c * (q + k)
+        return kept + self._doubled(self._attention)
+
+    def _doubled(self, linears: tuple[Linear, ...]) -> int:
+        """With DoRA what base and adapter gave of each, once more (2 c)."""
+        if not self.work.dora:
+            return 0
+        return 2 * self.c * sum(each.outputs for each in linears if self._is_adapted(each))
+
+    @cached_property
+    def dora_block(self) -> bool:
+        """Whether the feed-forward block has DoRA; it is computed as if each of its layers had."""
+        return self.work.dora and any(self._is_adapted(each) for each in self._feed_forward)
+
+    @property
+    def widens_heads(self) -> bool:
+        """Whether queries, keys or values come in float32 for the sake of DoRA."""
+        widens = self.work.dora and self.work.quantization is not None
+        return widens and any(self._is_adapted(each) for each in self._attention[:-1])
+
+    @property
+    def _norms_of_heads(self) -> int:
+        """Kept by norms on queries and keys: their input in float32, and in its type what they scale where they are trained."""
+        if self.shape.query_key_norm == "none":
+            return 0
+        scaled = (4 if self.shape.float32_norms else self.c) if self.work.is_full else 0
+        return (4 + scaled) * (self.q + self.k)
+
+    @property
+    def _keeps_views(self) -> bool:
+        """Whether values are a view of a fused projection."""
+        widened = self.widens_heads and self.c < ADAPTER_BYTES
+        return self.shape.fused and not self.repeats_keys and not widened
+
+    @cached_property
+    def output_copy(self) -> int:
+        """A copy of what attention gave that the output projection keeps for itself."""
+        reads = self._read(self._attention[-1:])
+        return self.c * self.q * reads if self.work.casts_inputs else 0
+
+    @cached_property
+    def low_rank(self) -> int:
+        """What adapters keep between their factors: c r for each layer that has one."""
+        if self.work.is_full:
+            return 0
+        linears = (*self._attention, *self._feed_forward)
+        return self.c * self.work.rank * sum(self._is_adapted(each) for each in linears)
+
+    @cached_property
+    def repeats_keys(self) -> bool:
+        """Whether keys and values are repeated for every query head before attention."""
+        # a single one is seen by every head where it is
+        grouped = 1 < self.shape.kv_heads < self.shape.heads
+        repeats = self.has_mask or not self.work.flash
+        return grouped and (
+            self.work.attention == "eager" or (self.work.attention == "sdpa" and repeats)
+        )
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether sdpa is given a mask: for packs, and for windows no longer than a sequence."""
+        if self.work.attention != "sdpa":
+            return False
+        window = self.shape.sliding_window
+        return self.work.packing or (window is not None and window <= self.work.tokens)
+
+    @property
+    def aside(self) -> int:
+        """What LLM.int8() has read of the feed-forward block and keeps until the layer is done: c m and c h; experts are not its own."""
+        if self.work.quantization != "int8" or self.sparse:
+            return 0
+        return self.c * (self.width + self.h)
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of tokens, all rows together."""
+        return self.work.rows * self.work.tokens**2
+
+    # the feed-forward block
+
+    @cached_property
+    def width(self) -> int:
+        """m: of a mixture, the experts that one token visits, side by side."""
+        shape = self.shape
+        if not self.sparse:
+            return shape.intermediate
+        return shape.experts_per_token * shape.expert_intermediate
+
+    @cached_property
+    def feed_forward(self) -> int:
+        """Kept by the feed-forward block: gate, its activation and up (3 c m), and their product, which the last layer reads.
+
+        Experts keep it always, and a copy of the input and of the output for each that a token visits; their router's float32
+        scores and what is made of them take 12 for each expert.
+        """
+        c, m = self.c, self.width
+        if self.sparse:
+            visits = 2 * self.e * self.h * self.shape.experts_per_token
+            return 4 * self.e * m + visits + 12 * self.shape.experts
+        product = c * m * self._read(self._feed_forward[-1:])
+        if self.dora_block:  # and what base and adapter gave of each
+            return (3 * self.work.given_bytes + 4 * c) * m + product + 2 * c * self.h
+        return 3 * c * m + product
+
+    def expanded(self, *linears: Linear) -> int:
+        """The largest of some quantised matrices in the compute type: they are expanded one at a time."""
+        if self.work.quantization is None:
+            return 0
+        return self.c * max((each.weights for each in linears), default=0)
+
+    @cached_property
+    def experts(self) -> int:
+        """One layer's adapted experts with what the adapter adds: three matrices h by m for each, in their own type."""
+        shape = self.shape
+        if self.work.is_full or not self.sparse or "all-linear" not in self.work.targets:
+            return 0
+        return self.e * shape.experts * 3 * self.h * shape.expert_intermediate
+
+    @cached_property
+    def factors(self) -> int:
+        """Copies of an adapter's factors beside one layer's experts, in their type where that is not the adapter's."""
+        return self.e * self.expert_adapters if self.e < ADAPTER_BYTES else 0
+
+    @cached_property
+    def expert_adapters(self) -> int:
+        """Entries of the adapters of one layer's experts."""
+        return self.shape.expert_lora_parameters(self.work.rank) if self.experts else 0
+
+    @cached_property
+    def uncast(self) -> int:
+        """Trained entries of one layer that autocast does not copy: of experts, or of their adapters."""
+        if not self.work.is_full:
+            return self.expert_adapters
+        return self._block_entries if self.sparse else 0
+
+    @cached_property
+    def adapters(self) -> int:
+        """Entries of one layer's adapters."""
+        if self.work.is_full:
+            return 0
+        work = self.work
+        return self.shape.one_layer.lora_parameters(work.rank, work.targets, dora=work.dora)
+
+    def adapter_of(self, linear: Linear) -> int:
+        """Entries of a linear layer's adapter, if it has one."""
+        if self.work.is_full or not self._is_adapted(linear):
+            return 0
+        magnitudes = linear.outputs if self.work.dora else 0
+        return self.work.rank * (linear.inputs + linear.outputs) + magnitudes
+
+    @cached_property
+    def _block_adapters(self) -> int:
+        """Entries of the adapters of the feed-forward block."""
+        return self.adapters - sum(self.adapter_of(each) for each in self._attention)
+
+    # everything that is kept
+
+    @property
+    def saved(self) -> Moment:
+        """What one layer keeps between its forward and its backward pass."""
+        kept = self.first_half + self.second_half + 2 * self.after + self.heads
+        kept += self.output_copy + self.low_rank + self.feed_forward + self.own_input
+        fixed = self._scores + self.experts + self.factors + self._mask + self.casts
+        return Moment(per_token=kept, fixed=fixed)
+
+    @property
+    def _scores(self) -> int:
+        """What eager attention keeps for every pair and head: after softmax in float32 and, if that is another, in the compute type."""
+        if self.work.attention != "eager":
+            return 0
+        each = 4 + (self.c if self.c < 4 else 0) + (self.c if self.shape.caps_scores else 0)
+        return self.pairs * self.shape.heads * each
+
+    @property
+    def casts(self) -> int:
+        """Autocast's copies of what one layer trains, which products keep for their backward passes."""
+        return self._cast(0)
+
+    def _cast(self, graded: int) -> int:
+        work = self.work
+        if work.compute_dtype == "float32":
+            return 0
+        if not work.is_full:
+            return self.c * (self.adapters - self.uncast)
+        unused = self.shape.layer_entries - max(graded, self.uncast)
+        return self.c * unused if self.w == 4 else 0
+
+    @property
+    def _block_entries(self) -> int:
+        if self.sparse:
+            return 3 * self.shape.experts * self.h * self.shape.expert_intermediate
+        return sum(each.weights for each in self._feed_forward)
+
+    @cached_property
+    def _mask(self) -> int:
+        """A mask's copy in the compute type, made for the kernel and kept for its backward pass."""
+        return self.pairs * self.c if self.has_mask else 0
+
+    @property
+    def mask(self) -> int:
+        """Masks that exist all the while: of a byte for each pair, or two in the compute type for eager attention with windows."""
+        if self.work.attention == "eager":
+            windows = 2 if self.shape.sliding_window is not None else 1
+            return self.pairs * self.c * windows
+        # without packs one for all rows
+        shared = self.pairs if self.work.packing else self.work.tokens**2
+        return shared if self.has_mask else 0
