@@ -15,8 +15,9 @@ are the gradient of what it gave in float32, its products with the magnitudes an
 copy in the compute type (c o).
 """
 
+from xtune.memory.linear import Linear
 from xtune.memory.moments import Moment
-from xtune.memory.shape import Linear, ModelShape
+from xtune.memory.shape import ModelShape
 from xtune.memory.workload import ADAPTER_BYTES, Workload
 
 

@@ -8,8 +8,9 @@ token unless they say otherwise. They follow transformers' layers, PEFT's adapte
 
 from functools import cached_property
 
+from xtune.memory.linear import Linear
 from xtune.memory.moments import Moment
-from xtune.memory.shape import Linear, ModelShape
+from xtune.memory.shape import ModelShape
 from xtune.memory.workload import ADAPTER_BYTES, Workload
 
 

@@ -11,6 +11,7 @@ from functools import cached_property
 from xtune.memory.frugal import FrugalLayer
 from xtune.memory.loss import loss_bytes
 from xtune.memory.resident import (
+    adapter_bytes,
     crossing_bytes,
     embedding_bytes,
     gradient_bytes,
@@ -84,13 +85,12 @@ class Prediction:
 
 def predict(shape: ModelShape, work: Workload) -> Prediction:
     """Compute the bytes of one training step by item."""
-    trained = trained_parameters(shape, work)
     step = _Step(shape, work)
     items = {
         "weights": resident_weights(shape, work),
         "embeddings": embedding_bytes(shape, work),
         "head": head_bytes(shape, work),
-        "adapter": 0 if work.is_full else trained * ADAPTER_BYTES,
+        "adapter": adapter_bytes(shape, work),
         "gradients": step.gradients,
         "optimizer": optimizer_bytes(shape, work),
         "checkpoints": step.waiting,

@@ -22,20 +22,22 @@ def trained_parameters(shape: ModelShape, work: Workload) -> int:
 
 
 def weight_bytes(shape: ModelShape, work: Workload) -> int:
-    """Bytes of the decoder layers and the last norm.
+    """Bytes of the decoder layers and the last norm, and of a half that reads pictures.
 
     4 bits: half a byte a weight and a scale for every 64 weights, float32 (4 bytes), or with double
     quantisation one byte and a float32 for every 256 scales. 8 bits: a byte a weight and a float32 for
     every output. Norms, biases and experts are not quantised, nor is what a stored base keeps whole.
     """
     plain = (shape.expert_parameters + shape.small_parameters) * work.weight_bytes
-    weights = shape.linear_weights
+    plain += shape.eyes_rest * work.weight_bytes
+    weights = shape.linear_weights + sum(count * each.weights for count, each in shape.eyes)
     if work.quantization is None:
         return plain + weights * work.weight_bytes
     plain += shape.whole_weights * work.weight_bytes
     weights -= shape.whole_weights
     if work.quantization == "int8":
-        return plain + weights + 4 * sum(count * linear.outputs for count, linear in shape.linears)
+        every = (*shape.linears, *shape.eyes)
+        return plain + weights + 4 * sum(count * linear.outputs for count, linear in every)
     scales = weights // QUANTIZATION_BLOCK
     scale_bytes = scales + 4 * (scales // NESTED_BLOCK) if work.double_quantization else 4 * scales
     return plain + weights // 2 + scale_bytes
@@ -47,6 +49,15 @@ def resident_weights(shape: ModelShape, work: Workload) -> int:
         return weight_bytes(shape, work)
     last_norm = shape.hidden * work.weight_bytes
     return last_norm + min(shape.layers, 2) * layer_weight_bytes(shape, work)
+
+
+def adapter_bytes(shape: ModelShape, work: Workload) -> int:
+    """What is trained beside a frozen base; and adapters in a half that reads pictures, which never get a gradient."""
+    if work.is_full:
+        return 0
+    unused = sum(count * (each.inputs + each.outputs) for count, each in shape.eyes)
+    unused = work.rank * unused if "all-linear" in work.targets else 0
+    return ADAPTER_BYTES * (trained_parameters(shape, work) + unused)
 
 
 def layer_weight_bytes(shape: ModelShape, work: Workload) -> int:

@@ -5,28 +5,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
+from xtune.memory.eyes import read_eyes
 from xtune.memory.families import EXPERT_COUNTS, FAMILIES, Family, Fields, Norms
+from xtune.memory.linear import Linear
 from xtune.memory.unquantised import unquantised_weights
-
-
-@dataclass(frozen=True, kw_only=True)
-class Linear:
-    """One linear layer of a decoder layer."""
-
-    name: str
-    inputs: int
-    outputs: int
-    bias: bool = False
-
-    @property
-    def weights(self) -> int:
-        """Entries of the matrix."""
-        return self.inputs * self.outputs
-
-    @property
-    def parameters(self) -> int:
-        """Matrix and bias."""
-        return self.weights + (self.outputs if self.bias else 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +63,12 @@ class ModelShape:
 
     most_whole_weights: int = 0
     """Those of one layer, the most."""
+
+    eyes: tuple[tuple[int, Linear], ...] = ()
+    """Linear layers of the half that reads pictures, each with how often it occurs: loaded, and never computed with."""
+
+    eyes_rest: int = 0
+    """Its other parameters."""
 
     known: bool = True
     """Whether the model type is one whose counts are checked; otherwise they are computed as for a Llama."""
@@ -139,6 +127,7 @@ class ModelShape:
             caps_logits=bool(reader.fields.get("final_logit_softcapping")),
             scales_logits=(reader.fields.get("logits_scaling") or 1.0) != 1.0,
             known=known,
+            **read_eyes(config, hidden),
         )
         whole, most = unquantised_weights(shape, config)
         return replace(shape, whole_weights=whole, most_whole_weights=most)
@@ -181,6 +170,8 @@ class ModelShape:
             layers=1,
             expert_layers=min(1, self.expert_layers),
             whole_weights=self.most_whole_weights,
+            eyes=(),
+            eyes_rest=0,
         )
 
     @cached_property
