@@ -39,7 +39,8 @@ class Layer(KeptLayer):
         down = self._feed_forward[-1]
         if self.dora_block:
             block = DoraBlock(self.shape, self.work)
-            forward = block.again(before + self.second_half + self.read_states)  # without a gradient
+            # a forward pass has no gradient yet
+            forward = block.again(before + self.second_half + self.read_states)
             return (*forward, *block.back(kept))
         kept += c * m if self.aside else 0
         two = Moment(per_token=kept + 6 * c * m, graded=down.weights, adapted=self.adapter_of(down))
