@@ -39,8 +39,9 @@ class Layer(KeptLayer):
         down = self._feed_forward[-1]
         if self.dora_block:
             block = DoraBlock(self.shape, self.work)
-            run_again = block.again(before + self.second_half + self.read_states)  # no gradient yet
-            return (*run_again, *block.back(kept))
+            # a forward pass has no gradient yet
+            forward = block.again(before + self.second_half + self.read_states)
+            return (*forward, *block.back(kept))
         kept += c * m if self.aside else 0
         two = Moment(per_token=kept + 6 * c * m, graded=down.weights, adapted=self.adapter_of(down))
         one = Moment(per_token=kept + scaled + 5 * c * m, fixed=self.expanded(down))
