@@ -265,3 +265,23 @@ def test_formulas_know_every_family_and_method(
     computed = predict(ModelShape.from_config(config.to_dict()), wanted)
     allocated = computed.peak_bytes - computed.items["context"] - computed.items["reserve"]
     assert allocated == pytest.approx(simulate(config, wanted).peak, rel=0.03)
+
+
+FEW = {"tokens": 64, "dora": True, "frugal": True, "checkpoint_place": "host", "base_place": "host"}
+"""Tokens that are outweighed by the matrices that DoRA makes of one linear layer."""
+
+
+@pytest.mark.parametrize("quantization", [None, "nf4"])
+@pytest.mark.parametrize("targets", [("q_proj", "k_proj", "v_proj", "o_proj"), ("o_proj",)])
+def test_formulas_know_the_matrices_that_dora_makes_beside_few_tokens(
+    targets: tuple[str, ...], quantization: Any
+) -> None:
+    """In float32 beside an unquantised base; beside a quantised one in the type of what a linear layer reads."""
+    config = AutoConfig.for_model("llama", **{**MEDIUM, "vocab_size": 1000})
+    method: Any = "qlora" if quantization else "lora"
+    work = Workload(
+        method=method, quantization=quantization, rank=4, targets=targets, loss_chunk_tokens=64, **FEW
+    )  # fmt: skip
+    computed = predict(ModelShape.from_config(config.to_dict()), work)
+    allocated = computed.peak_bytes - computed.items["context"] - computed.items["reserve"]
+    assert allocated == pytest.approx(simulate(config, work).peak, rel=0.03)

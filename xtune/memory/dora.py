@@ -5,7 +5,8 @@ moments; the letters are those of `kept`.
 
 1. To multiply the factors it sends a unit matrix through the adapter: float32 (4 i i), in the compute type (c i i, which
    the adapter keeps to the end), and what comes of it (c i o).
-2. For the norm it has, in float32, the base's matrix, the product of the factors, the latter scaled, and the sum (16 i o).
+2. For the norm it has, in the input's type, which is float32 unless a 16-bit input is not cast, the base's matrix, the product of
+   the factors, the latter scaled, and the sum (16 i o).
 3. Then the adapter reads the input, of which autocast makes a copy (c i a token).
 4. Magnitudes are float32: the base's output times them is (4 o a token), the adapter's (4 o), and this scaled (4 o). Both
    outputs are kept in the compute type (2 c o). The float32 matrices of base and factors are still there (8 i o).
@@ -60,15 +61,26 @@ class DoraBlock:
             *self.forward(down, kept + 4 * (c + g) * m, products=1 if stops_early else 3),
         )
 
-    def forward(self, linear: Linear, kept: int, *, products: int = 3) -> tuple[Moment, ...]:
-        """Of one linear layer with so much a token before it: when it makes its matrices, and so many products with magnitudes."""
+    def forward(
+        self, linear: Linear, kept: int, *, products: int = 3, reads: int = ADAPTER_BYTES
+    ) -> tuple[Moment, ...]:
+        """Of one linear layer: when it makes its matrices, and when the products with magnitudes.
+
+        Args:
+            linear: The layer.
+            kept: Bytes a token that are there before it.
+            products: Products with magnitudes.
+            reads: Bytes of a number of its input, whose type the matrices get, unless the adapter casts it to float32.
+        """
+        wide = ADAPTER_BYTES if self.work.casts_inputs else reads
         per_token = kept + (self.widened + self.own) * linear.inputs
         made = self.cast * linear.inputs + (2 * self.c + 4 * products) * linear.outputs
         return (
             Moment(
-                per_token=per_token + self.c * linear.outputs, fixed=_matrices(linear, self.work)
+                per_token=per_token + self.c * linear.outputs,
+                fixed=_matrices(linear, self.work, wide),
             ),
-            Moment(per_token=per_token + made, fixed=_kept_matrices(linear, self.work)),
+            Moment(per_token=per_token + made, fixed=_kept_matrices(linear, self.work, wide)),
         )
 
     def back(self, kept: int) -> tuple[Moment, ...]:
@@ -85,15 +97,17 @@ class DoraBlock:
         return last, Moment(per_token=outputs + first)
 
 
-def _matrices(linear: Linear, work: Workload) -> int:
-    """Of moments 1 and 2. Where all is float32 there is one unit matrix and nothing to cast (12 i o, or 16 where the base's matrix is expanded)."""
+def _matrices(linear: Linear, work: Workload, wide: int) -> int:
+    """Of moments 1 and 2. Where the matrices have the compute type nothing is cast (3 c i o, or 4 where the base's is expanded); in float32 there is one unit matrix."""
     c, square = work.compute_bytes, linear.inputs**2
+    same = (4 if work.quantization else 3) * c
+    norm = c * square + (same if wide == c else 4 * wide) * linear.weights
     if c == ADAPTER_BYTES:
-        return c * square + (4 if work.quantization else 3) * c * linear.weights
-    return max((4 + c) * square + c * linear.weights, c * square + 16 * linear.weights)
+        return norm
+    return max((4 + c) * square + c * linear.weights, norm)
 
 
-def _kept_matrices(linear: Linear, work: Workload) -> int:
-    """Those that are there until the layer has given its output: the unit matrix, and float32 ones of base and factors that are not its own."""
-    copies = 2 if work.compute_bytes < ADAPTER_BYTES or work.quantization else 1
-    return work.compute_bytes * linear.inputs**2 + copies * ADAPTER_BYTES * linear.weights
+def _kept_matrices(linear: Linear, work: Workload, wide: int) -> int:
+    """Those that are there until the layer has given its output: the unit matrix, and those of base and factors that are not its own."""
+    copies = 2 if wide != work.compute_bytes or work.quantization else 1
+    return work.compute_bytes * linear.inputs**2 + copies * wide * linear.weights

@@ -2,7 +2,9 @@
 
 from functools import cached_property
 
+from xtune.memory.dora import DoraBlock
 from xtune.memory.layer import SCORE_BYTES, Layer
+from xtune.memory.linear import Linear
 from xtune.memory.moments import Moment
 from xtune.memory.shape import ModelShape
 from xtune.memory.workload import ADAPTER_BYTES, Workload
@@ -54,10 +56,8 @@ class FrugalLayer(Layer):
         First the tiles behind attention go back, while queries, keys, values and what attention gave are whole; then attention,
         a group at a time, beside the sums of the tiles' gradients; then the tiles before it; at last there are the sums.
         """
-        n, c, w, held = self.work.positions, self.c, self.w, self.work.held_bytes
-        # float32 tables turn queries and keys into float32
-        turned = ADAPTER_BYTES if w > c or self.widens_heads else c
-        given = turned if self.work.dora else c  # what attention gave, and values
+        n, held = self.work.positions, self.work.held_bytes
+        turned, given = self._turned_bytes, self._given_bytes
         whole = n * (held * self.h + (turned + given) * (self.q + self.k))
         without = n * (held * self.h + turned * self.q + (turned + given) * self.k)
         behind = 4 * self._trained_behind
@@ -67,6 +67,16 @@ class FrugalLayer(Layer):
             without + behind + self._in_tiles(self._projecting(), self._trained_before),
             n * held * self.h + behind + 4 * self._trained_before + self._given(),
         )
+
+    @property
+    def _turned_bytes(self) -> int:
+        """Of a number of queries and keys, which float32 tables turn into float32."""
+        return ADAPTER_BYTES if self.work.held_bytes > self.c or self.widens_heads else self.c
+
+    @property
+    def _given_bytes(self) -> int:
+        """Of a number of values and of what attention gave."""
+        return self._turned_bytes if self.work.dora else self.c
 
     # gradients of the layer's own parameters
 
@@ -128,6 +138,12 @@ class FrugalLayer(Layer):
             *self.feed_forward_moments(before),
             self._between(before),
             *self._output_projection(),
+            *self._dora_of(
+                self._attention[-1:],
+                # of the projections, which are left out, there are turned queries and keys
+                self._normalised + self._given_bytes * self.q + self.c * (self.q + self.k),
+                reads=self._given_bytes,
+            ),
         )
 
     def _output_projection(self) -> tuple[Moment, ...]:
@@ -142,14 +158,48 @@ class FrugalLayer(Layer):
         c, q, k, h = self.c, self.q, self.k, self.h
         kept = self.first_half + (4 * h if self.w == 4 else 0)
         scaled = self._before_scale
+        again = self._dora_of(self._attention[:-1], self._normalised, reads=self.work.held_bytes)
         norm = Moment(
             per_token=(4 + self._back + self.w) * h + c * (q + 2 * k),
             graded=self._trained_before,
             adapted=self._trained_before,
         )
         if self.shape.query_key_norm == "none":
-            return (norm,)
-        return (norm, Moment(per_token=kept + self.w * h + (26 + scaled) * q + (6 + scaled) * k))
+            return norm, *again
+        heads = Moment(per_token=kept + self.w * h + (26 + scaled) * q + (6 + scaled) * k)
+        return norm, heads, *again
+
+    @property
+    def _normalised(self) -> int:
+        """There when a part begins, as both run the layer's first norm: its float32 input (4 h) and what it gave (w h); else nothing."""
+        if not self.shape.norms_before:
+            return 0
+        held = self.work.held_bytes
+        return (4 if held < 4 else 0) * self.h + held * self.h
+
+    def _dora_of(self, linears: tuple[Linear, ...], kept: int, *, reads: int) -> tuple[Moment, ...]:
+        """Of linear layers with DoRA when they are computed again, one after another: their matrices outweigh a tile of few tokens.
+
+        Behind each there are a copy of what it read (c h, unless it reads what is there), its low-rank product (c r), what base
+        and adapter gave (2 c o), what it gave (g o), and a head's norm's float32 input (4 o).
+
+        Args:
+            linears: Those that read the same.
+            kept: Bytes a token that are there before the first.
+            reads: Bytes of a number of what they read.
+        """
+        if not self.work.dora:
+            return ()
+        block, normed = DoraBlock(self.shape, self.work), self.shape.query_key_norm != "none"
+        moments: list[Moment] = []
+        for each in linears:
+            if self._is_adapted(each):
+                moments.extend(block.forward(each, kept, reads=reads))
+                kept += (
+                    self.c * each.inputs if self._reads_copies else 0
+                ) + self.c * self.work.rank
+            kept += self._doubled((each,)) + (self.work.given_bytes + 4 * normed) * each.outputs
+        return tuple(moments)
 
     def _group(self) -> int:
         """Attention of one key head and its query heads: what it gave, gradients, and what the kernel has inside."""
