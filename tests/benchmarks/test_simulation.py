@@ -267,7 +267,13 @@ def test_formulas_know_every_family_and_method(
     assert allocated == pytest.approx(simulate(config, wanted).peak, rel=0.03)
 
 
-FEW = {"tokens": 64, "dora": True, "frugal": True, "checkpoint_place": "host", "base_place": "host"}
+FEW: dict[str, Any] = {
+    "tokens": 64,
+    "dora": True,
+    "frugal": True,
+    "checkpoint_place": "host",
+    "base_place": "host",
+}
 """Tokens that are outweighed by the matrices that DoRA makes of one linear layer."""
 
 
