@@ -55,8 +55,12 @@ class FrugalLayer(Layer):
 
     @property
     def _turns_heads(self) -> bool:
-        """Whether queries and keys are float32: by tables in the type of the held states, which are read in it, or by DoRA."""
-        return self.work.held_bytes > self.c or self.widens_heads
+        """Whether queries and keys are float32: by tables in the type of the held states, or by DoRA.
+
+        Where tables are float32 whatever the states are, what they turn is cast back.
+        """
+        tables = self.work.held_bytes > self.c and not self.shape.float32_rotary
+        return tables or self.widens_heads
 
     def peaks(self) -> tuple[int, ...]:
         """Bytes of the moments, without the layer's input, and with the layer's own gradients so far.
