@@ -13,6 +13,11 @@ FEWEST_QUERIES, MOST_QUERIES = 128, 4096
 """Queries of a block of a sliding window (`xtune.kernels.attention`)."""
 
 
+def window_block(window: int) -> int:
+    """Queries of a block of a sliding window."""
+    return min(MOST_QUERIES, max(FEWEST_QUERIES, window))
+
+
 class FrugalLayer(Layer):
     """The same letters as in `Layer`; what is whole is the gradient, queries, keys, values and what attention gave."""
 
@@ -35,7 +40,7 @@ class FrugalLayer(Layer):
         window = self.shape.sliding_window
         if self.shape.caps_scores or window is None or window >= self.work.tokens:
             return 0
-        block = min(MOST_QUERIES, max(FEWEST_QUERIES, window))
+        block = window_block(window)
         return block * (block + window) * self.c
 
     @property
@@ -49,6 +54,15 @@ class FrugalLayer(Layer):
     def repeats_keys(self) -> bool:
         """Never."""
         return False
+
+    @property
+    def _turns_heads(self) -> bool:
+        """Whether queries and keys are float32: by tables in the type of the held states, or by DoRA.
+
+        Where tables are float32 whatever the states are, what they turn is cast back.
+        """
+        tables = self.work.held_bytes > self.c and not self.shape.float32_rotary
+        return tables or self.widens_heads
 
     def peaks(self) -> tuple[int, ...]:
         """Bytes of the moments, without the layer's input, and with the layer's own gradients so far.
@@ -70,8 +84,8 @@ class FrugalLayer(Layer):
 
     @property
     def _turned_bytes(self) -> int:
-        """Of a number of queries and keys, which float32 tables turn into float32."""
-        return ADAPTER_BYTES if self.work.held_bytes > self.c or self.widens_heads else self.c
+        """Of a number of queries and keys."""
+        return ADAPTER_BYTES if self._turns_heads else self.c
 
     @property
     def _given_bytes(self) -> int:
@@ -212,8 +226,13 @@ class FrugalLayer(Layer):
         n = self.work.positions
         if shape.caps_scores:
             return self._capped_group(query, heads)
-        inside = self.inside(query, width, heads) + self._sinks(heads)
-        return n * (2 * c * query + 2 * c * width + inside) + self._blocks(n, query, width)
+        sinks = n * self._sinks(heads)
+        inside = self.inside(query, width, heads) + self._copies(query, width)
+        causal = n * (2 * c * query + 2 * c * width + inside)
+        if not self._is_windowed:
+            return sinks + causal
+        windowed = self._windowed_group(query, heads)
+        return sinks + (windowed if self.shape.all_windowed else max(windowed, causal))
 
     def _capped_group(self, query: int, heads: int) -> int:
         """The last block of queries, which sees all keys, goes back first.
@@ -232,9 +251,39 @@ class FrugalLayer(Layer):
         width = -(-(self.shape.head_dim + 1) // 16) * 16
         return 2 * self.c * (heads + 2) * width
 
-    def _blocks(self, n: int, query: int, width: int) -> int:
-        """Windows: the blocks' outputs and the whole of them."""
+    @property
+    def _is_windowed(self) -> bool:
+        """Whether attention is computed by blocks of a window's queries."""
         window = self.shape.sliding_window
-        if window is None or window >= self.work.tokens:
+        return window is not None and window < self.work.tokens
+
+    def _windowed_group(self, query: int, heads: int) -> int:
+        """Blocks of queries go back one by one, the last first; each gives gradients of its stretch, which are added up for all tokens.
+
+        There are what the group gave (c query), outputs of blocks that have not gone back (c query and a float32 number a head),
+        and the sums of the gradients of queries (c query), keys and values (2 c width). The kernel's own exists for one block alone:
+        its float32 sums and gradients of queries (c query), and gradients of the keys and values that the block sees (2 c width).
+        Then the gradient of queries is laid out for all tokens, with zeros elsewhere, and added to the sum: both, and the new sum
+        (3 c query), which begins with the last block but one. Heads that came in float32 have copies in the compute type.
+        """
+        c, work, width = self.c, self.work, self.shape.head_dim
+        n, window = work.positions, self.shape.sliding_window or work.tokens
+        block = window_block(window)
+        last = (work.tokens - 1) % block + 1
+        # samples of a pack are blocks of their own
+        left = n if work.packing else work.rows * max(0, work.tokens - last - block)
+        there = n * (2 * c * query + 2 * c * width) + n * self._copies(query, width)
+        waiting = c * query + 4 * heads
+        seen = min(work.tokens, 2 * block)
+        inside = block * (c * query + self.inside_of_queries(query, heads))
+        inside += seen * (2 * c * width + self.inside_of_keys(query, width, heads))
+        kernel = there + min(n, left + work.rows * block) * waiting + work.rows * inside
+        return max(kernel, there + left * waiting + 2 * c * query * n)
+
+    def _copies(self, query: int, width: int) -> int:
+        """Of a group's queries, keys and values that came in float32 copies in the compute type, and of the gradient of what it gave."""
+        if self.c == ADAPTER_BYTES or not self._turns_heads:
             return 0
-        return n * self.c * (query + 2 * width)
+        turned = query + width
+        given = query + width if self.work.dora else 0
+        return self.c * (turned + given)

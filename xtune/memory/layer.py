@@ -114,20 +114,28 @@ class Layer(KeptLayer):
         return 20 if self.w < 4 else 16
 
     def inside(self, query: int, key: int, heads: int) -> int:
-        """What the attention kernel has inside, going back.
+        """What the attention kernel has inside, going back."""
+        return self.inside_of_queries(query, heads) + self.inside_of_keys(query, key, heads)
 
-        float32 sums of the queries' gradients and one number a head; where key heads are shared, the gradients of keys and values
-        for every query head. The memory-efficient kernel, where flash attention does not run, has the same, and for wide heads
-        float32 sums of the keys' and values' gradients, unless these are float32 themselves.
-        """
+    def inside_of_queries(self, query: int, heads: int) -> int:
+        """Of that for every query: float32 sums of the queries' gradients and one number a head."""
         if self.work.attention == "eager":
             return 0
         width = query // heads
-        sums = 4 * heads * (-(-width // 32) * 32 + 1)
+        return 4 * heads * (-(-width // 32) * 32 + 1)
+
+    def inside_of_keys(self, query: int, key: int, heads: int) -> int:
+        """Of that for every key: where key heads are shared, the gradients of keys and values for every query head.
+
+        The memory-efficient kernel, where flash attention does not run, has the same, and for wide heads float32 sums of the keys'
+        and values' gradients, unless these are float32 themselves.
+        """
+        if self.work.attention == "eager":
+            return 0
         shared = 2 * self.c * query if query != key and not self.repeats_keys else 0
-        if not self.work.flash and width > WIDEST_IN_REGISTERS and self.c < 4:
+        if not self.work.flash and query // heads > WIDEST_IN_REGISTERS and self.c < 4:
             shared += 8 * query
-        return sums + shared
+        return shared
 
     @property
     def rotary(self) -> int:

@@ -49,6 +49,9 @@ class ModelShape:
     sliding_window: int | None = None
     """Tokens that a query sees in some layer, itself included; None: all before it."""
 
+    all_windowed: bool = False
+    """Whether every layer is known to have the window."""
+
     caps_scores: bool = False
     """Whether attention scores are soft-capped, as Gemma 2 does."""
 
@@ -123,6 +126,7 @@ class ModelShape:
             max_positions=reader.optional_size("max_position_embeddings") or None,
             stored_dtype=_dtype(config, fields),
             sliding_window=_window(reader.fields, family, layers),
+            all_windowed=_all_windowed(reader.fields, model_type, layers),
             caps_scores=bool(reader.fields.get("attn_logit_softcapping")),
             caps_logits=bool(reader.fields.get("final_logit_softcapping")),
             scales_logits=(reader.fields.get("logits_scaling") or 1.0) != 1.0,
@@ -397,6 +401,14 @@ def _window(fields: Mapping[str, Any], family: Family, layers: int) -> int | Non
         some = not isinstance(first, int) or first < layers
         return window if fields.get("use_sliding_window") and some else None
     return window
+
+
+def _all_windowed(fields: Mapping[str, Any], model_type: str, layers: int) -> bool:
+    """Whether a window, where there is one, is every layer's: as `layer_types` say, or for model types that have no other layers."""
+    kinds = fields.get("layer_types")
+    if isinstance(kinds, list) and kinds:
+        return set(kinds[:layers]) == {"sliding_attention"}
+    return model_type in {"mistral", "mixtral", "phi3"}
 
 
 def _expert_layers(fields: Mapping[str, Any], family: Family, layers: int) -> int:
