@@ -299,19 +299,24 @@ def compare(case: Case) -> Compared:
     )
 
 
+def _seeds(text: str) -> list[int]:
+    """The seeds that a text such as `3,7-9` names, in its order."""
+    ends = [list(map(int, part.split("-"))) for part in text.split(",")]
+    return [seed for each in ends for seed in range(each[0], each[-1] + 1)]
+
+
 def main() -> None:
     """Print a line for each seed; of those that are further apart than asked what made them so."""
     from benchmarks.wide_cases import draw_wide
 
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     parser = argparse.ArgumentParser(prog="python -m benchmarks.random_cases")
-    parser.add_argument("--seeds", default="0-20", help="first and last")
+    parser.add_argument("--seeds", default="0-20", help="such as 3,7-9: both ends are in")
     parser.add_argument("--apart", type=float, default=0.03, help="explain what is further apart")
     parser.add_argument("--whole", action="store_true", help="whole layers without experts alone")
     parser.add_argument("--wide", action="store_true", help="edges (`benchmarks.wide_cases`)")
     options = parser.parse_args()
-    first, last = map(int, options.seeds.split("-"))
-    for seed in range(first, last + 1):
+    for seed in _seeds(options.seeds):
         case = draw_wide(seed) if options.wide else draw(seed)
         if options.whole and not is_whole(case):
             continue
