@@ -3,11 +3,12 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from xtune.api import NamedRecipe, named_recipe, read
-from xtune.catalog import list_recipes, recorded_config
+from xtune.catalog import list_recipes, recorded_config, recorded_ids
 from xtune.errors import ModelError, RecipeError, XtuneError
 from xtune.hardware import Hardware, detect, ram_bytes
 from xtune.memory import GIB, ModelShape
@@ -189,6 +190,7 @@ def _named(
     target: NamedRecipe | str | Path, words: Sequence[str], tokens: int | None
 ) -> NamedRecipe:
     if not isinstance(target, NamedRecipe):
+        _refuse_bare_name(str(target))
         return read(target, words)
     if tokens is None:
         return target
@@ -202,6 +204,23 @@ def _is_recipe(target: str) -> bool:
         or any(entry.name == target for entry in list_recipes())
         or not _is_model(target)
     )
+
+
+def _refuse_bare_name(target: str) -> None:
+    """Refuse what is no recipe's name and very like a well-known model's without its owner.
+
+    Raises:
+        ModelError: It is.
+    """
+    if target.endswith((".yaml", ".yml")) or Path(target).exists():
+        return
+    names = {name.rpartition("/")[2].casefold(): name for name in recorded_ids()}
+    near = get_close_matches(target.rpartition("/")[2].casefold(), names, n=1, cutoff=0.85)
+    if near and all(entry.name != target for entry in list_recipes()):
+        raise ModelError(
+            f"There is no recipe `{target}`, and a model is named with its owner.",
+            advice=f"Did you mean the model `{names[near[0]]}`? `xtune recipes` lists the recipes.",
+        )
 
 
 def _is_model(target: str) -> bool:

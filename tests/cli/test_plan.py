@@ -58,6 +58,7 @@ def test_one_method_can_be_asked_about() -> None:
         (("meta-llama/Llama-3.1-8B", "--gpu", "RTX 9"), "No card called"),
         (("meta-llama/Llama-3.1-8B", "--vram", "much"), "--vram"),
         (("no-such-recipe",), "no recipe"),
+        (("llama-3.1-8B",), "Did you mean the model `meta-llama/Llama-3.1-8B`?"),
         (("meta-llama/Llama-3.1-8B", "--vram", "8", "method.rnk=3"), "rnk"),
         (("",), "No recipe and no model"),
         (("meta-llama/Llama-3.1-8B", "--vram", ""), "--vram is ''"),
