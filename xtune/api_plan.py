@@ -14,7 +14,7 @@ from xtune.hardware import Hardware, detect, ram_bytes
 from xtune.memory import GIB, ModelShape
 from xtune.models.source import read_config, read_json_object
 from xtune.models.stored import follow_stored
-from xtune.plan.assess import Assessment, assess
+from xtune.plan.assess import Assessment, assess, step_words
 from xtune.plan.cards import find_card, machine, read_size
 from xtune.recipe import Recipe
 from xtune.recipe.models import Model
@@ -27,6 +27,14 @@ METHODS = ("full", "lora", "qlora")
 
 DEFAULT_TOKENS = 2048
 DEFAULT_RANK = 16
+
+
+_LEGEND = (
+    "peak      on the device at one time, computed",
+    "host      the program and what waits for the device, computed",
+    "longest   tokens of the longest sequence that fits by any techniques, computed",
+    "tokens/s  estimated from the card's figures; without --gpu NAME there are none",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +99,7 @@ class ModelPlans(Shown):
         if method == "qlora" and "lora" in self.refused:
             why = "the others cannot be had here"
         if _streams(best):
-            place = best.plan.base.value
+            place = "disk" if best.plan.base.value == "disk" else "host memory"
             why = f"the base fits in no form on the device, and this one takes the least time from {place}"
         return f"Take {method}: {why}."
 
@@ -109,35 +117,36 @@ class ModelPlans(Shown):
         return "\n".join(self.lines())
 
     def lines(self) -> Iterator[str]:
-        """A table over the methods, and the advice."""
+        """A table over the methods, and the advice; of one method alone its whole plan."""
+        if len(self.plans) == 1 and not self.refused:
+            yield from self.advised.lines()
+            return
         first = next(iter(self.plans.values()))
-        recipe = first.plan.recipe
-        tokens, rows = recipe.data.max_tokens, recipe.train.batch_size
-        many = f"a batch of {rows} times {tokens:,} tokens" if rows > 1 else f"{tokens:,} tokens"
-        yield f"{self.model} on {first.machine}, {first.budget_bytes / GIB:.2f} GiB, {many}"
+        yield f"{self.model}, {step_words(first.plan.recipe)}"
+        yield f"{first.budget_bytes / GIB:.2f} GiB on {first.machine}, {first.ram_bytes / GIB:.1f} GiB of host memory"
         yield ""
-        yield (
-            f"{'method':8} {'fits':5} {'peak GiB':>9} {'host GiB':>9} {'longest':>9} {'tokens/s':>9}  techniques"
-        )
+        yield f"{'method':8} {'fits':5} {'peak GiB':>9} {'host GiB':>9} {'longest':>9} {'tokens/s':>9}"
         for name, each in self.plans.items():
             speed = f"{each.tokens_per_s:,.0f}" if each.tokens_per_s else "-"
             yield (
                 f"{name:8} {'yes' if each.fits else 'no':5} {each.peak_bytes / GIB:9.2f} {each.host_bytes / GIB:9.1f}"
                 f" {each.longest_tokens:9,} {speed:>9}"
-                f"  {_techniques(each)}"
             )
         yield ""
+        for name, each in self.plans.items():
+            if each.fits:
+                yield f"{name:8} {_techniques(each)}"
         for name, each in self.plans.items():
             if each.shortage:
                 yield f"{name} does not fit: {each.shortage}."
         for name, why in self.refused.items():
             yield f"{name}: {why}"
+        yield ""
         yield self.advice()
+        yield f"What takes the memory, and why so: add `method={self.advised.plan.recipe.method.type}`."
         yield from self._remarks()
-        yield (
-            "Peak: on the device at one time, of the bytes in the first line; host: the program and what waits for the device; longest: "
-            "tokens of the longest sequence that fits. Both peaks and lengths are computed, speeds estimated; nothing was measured."
-        )
+        yield ""
+        yield from _LEGEND
 
     def _remarks(self) -> Iterator[str]:
         """What is to be said once, though it holds for several methods."""
@@ -320,7 +329,8 @@ def _streams(assessment: Assessment) -> bool:
 
 def _techniques(assessment: Assessment) -> str:
     choices = assessment.plan.choices()
-    names = [f"micro-batch {choices['micro_batch_size'].value}"]
+    rows = choices["micro_batch_size"].value
+    names = [f"{rows} sequences at a time"] if rows > 1 else []
     if choices["frugal_layers"].value:
         names.append(f"frugal layers, tiles of {choices['tile_tokens'].value:,}")
     elif choices["gradient_checkpointing"].value:
@@ -335,7 +345,7 @@ def _techniques(assessment: Assessment) -> str:
     for name, text in places.items():
         place = str(choices[name].value)
         if place in {"host", "disk"}:
-            names.append(f"{text} on {place}")
+            names.append(f"{text} {'in host memory' if place == 'host' else 'on disk'}")
         elif place != "device":
             names.append(f"{text} in {place}")
     if choices["fused_step"].value:

@@ -6,7 +6,7 @@ import typer
 
 from xtune import api_plan
 from xtune.cli.options import JsonOption
-from xtune.shown import say, say_json
+from xtune.shown import say_json, say_lines
 
 
 def plan(
@@ -39,4 +39,4 @@ def plan(
     if as_json:
         say_json(answer.to_json(), indent=2)
     else:
-        say("\n".join(answer.lines()))
+        say_lines(answer)

@@ -42,6 +42,9 @@ class Assessment(Shown):
     """Tokens that the model was made for, by its config.json; None: it does not say."""
 
     host_bytes: int
+    ram_bytes: int
+    """Memory of the host that was planned for, of which nine tenths may be filled."""
+
     disk_bytes: int
     tokens_per_s: float | None
     """None: the card is not in the table."""
@@ -63,6 +66,7 @@ class Assessment(Shown):
             "longest_tokens": self.longest_tokens,
             "max_positions": self.max_positions,
             "host_bytes": self.host_bytes,
+            "ram_bytes": self.ram_bytes,
             "disk_bytes": self.disk_bytes,
             "tokens_per_s": self.tokens_per_s,
             "shortage": self.shortage,
@@ -71,7 +75,9 @@ class Assessment(Shown):
         }
 
     def lines(self) -> Iterator[str]:
-        """The answer for people."""
+        """The answer for people: whether it fits, how long and how fast, where the memory goes, what was chosen and why."""
+        recipe = self.plan.recipe
+        yield f"{recipe.model.name} by {recipe.method.type}, {step_words(recipe)}"
         verdict = "fits" if self.fits else "DOES NOT FIT"
         peak, budget = self.peak_bytes / GIB, self.budget_bytes / GIB
         yield f"{verdict}: computed peak {peak:.2f} GiB of {budget:.2f} GiB on {self.machine}"
@@ -80,12 +86,12 @@ class Assessment(Shown):
         if self.advice:
             yield self.advice
         yield ""
-        yield from self.plan.lines()
-        yield ""
         yield f"longest sequence  {self.longest_tokens:,} tokens fit (computed){self.beyond()}"
-        yield f"host memory       {self.host_bytes / GIB:.1f} GiB (computed)"
+        yield f"host memory       {self.host_bytes / GIB:.1f} of {self.ram_bytes / GIB:.1f} GiB (computed)"
         yield f"disk              {self.disk_bytes / GIB:.1f} GiB for weights, checkpoints and result (computed)"
         yield from self._speed()
+        yield ""
+        yield from self.plan.lines()
 
     def beyond(self) -> str:
         """A clause on lengths for which there is memory and which the model was not made for, if there are any."""
@@ -107,6 +113,12 @@ class Assessment(Shown):
         if train.max_steps is not None:
             most = train.max_steps * train.batch_size * self.plan.recipe.data.max_tokens
             yield f"                  at most {most / self.tokens_per_s / 3600:.1f} hours for {train.max_steps} steps"
+
+
+def step_words(recipe: Recipe) -> str:
+    """What a step is, for people: "16 sequences of up to 1,024 tokens a step"."""
+    rows, tokens = recipe.train.batch_size, recipe.data.max_tokens
+    return f"{rows:,} sequence{'s' if rows > 1 else ''} of up to {tokens:,} tokens a step"
 
 
 def assess(
@@ -132,6 +144,7 @@ def assess(
         ),
         max_positions=shape.max_positions,
         host_bytes=found.host_bytes,
+        ram_bytes=hardware.ram_bytes,
         disk_bytes=_disk_bytes(shape, found.work, recipe),
         tokens_per_s=tokens_per_second(shape, found.work, card) if card else None,
     )

@@ -117,15 +117,16 @@ class Plan:
         }
 
     def lines(self) -> list[str]:
-        """The plan for people: each choice with its reason, the computed memory, the notes."""
+        """The plan for people: the computed memory, each choice with its reason, the notes."""
         width = max(len(name) for name in self.choices())
-        lines = [
+        choices = [
             f"{name:<{width}}  {as_text(choice.value):<10}  {choice.reason}"
             for name, choice in self.choices().items()
         ]
+        memory = []
         if self.predicted:
-            lines += ["", "computed memory on one device at the peak:", *part_lines(self.predicted)]
-        return [*lines, *(f"note: {note}" for note in self.notes)]
+            memory = ["memory on one device at the peak, GiB:", *part_lines(self.predicted), ""]
+        return [*memory, *choices, *(f"note: {note}" for note in self.notes)]
 
 
 def as_text(value: Any) -> str:
