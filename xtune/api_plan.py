@@ -135,7 +135,7 @@ class ModelPlans(Shown):
         yield ""
         for name, each in self.plans.items():
             if each.fits:
-                yield f"{name:8} {_techniques(each)}"
+                yield f"{name:8} {each.plan.techniques()}"
         for name, each in self.plans.items():
             if each.shortage:
                 yield f"{name} does not fit: {each.shortage}."
@@ -325,30 +325,3 @@ def _config(model: Model) -> dict[str, Any]:
 
 def _streams(assessment: Assessment) -> bool:
     return bool(assessment.plan.base.value != "device")
-
-
-def _techniques(assessment: Assessment) -> str:
-    choices = assessment.plan.choices()
-    rows = choices["micro_batch_size"].value
-    names = [f"{rows} sequences at a time"] if rows > 1 else []
-    if choices["frugal_layers"].value:
-        names.append(f"frugal layers, tiles of {choices['tile_tokens'].value:,}")
-    elif choices["gradient_checkpointing"].value:
-        names.append("layers computed again")
-    places = {
-        "checkpoints": "checkpoints",
-        "base": "base",
-        "embeddings": "embeddings",
-        "head": "head",
-        "optimizer_states": "states",
-    }
-    for name, text in places.items():
-        place = str(choices[name].value)
-        if place in {"host", "disk"}:
-            names.append(f"{text} {'in host memory' if place == 'host' else 'on disk'}")
-        elif place != "device":
-            names.append(f"{text} in {place}")
-    if choices["fused_step"].value:
-        names.append("fused step")
-    names.append(str(choices["optimizer"].value))
-    return ", ".join(names)
