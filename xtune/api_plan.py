@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xtune.api import NamedRecipe, named_recipe, read
 from xtune.catalog import list_recipes, recorded_config, recorded_ids
@@ -21,6 +21,9 @@ from xtune.recipe.models import Model
 from xtune.recipe.read import parse_recipe
 from xtune.recipe.words import Overrides, as_words
 from xtune.shown import Shown
+
+if TYPE_CHECKING:
+    from xtune.notebook.run import Picture
 
 METHODS = ("full", "lora", "qlora")
 """In the order in which they are advised, if they fit."""
@@ -123,7 +126,7 @@ class ModelPlans(Shown):
             return
         first = next(iter(self.plans.values()))
         yield f"{self.model}, {step_words(first.plan.recipe)}"
-        yield f"{first.budget_bytes / GIB:.2f} GiB on {first.machine}, {first.ram_bytes / GIB:.1f} GiB of host memory"
+        yield f"{first.budget_bytes / GIB:.2f} GiB on {first.hardware.name}, {first.hardware.ram_bytes / GIB:.1f} GiB of host memory"
         yield ""
         yield f"{'method':8} {'fits':5} {'peak GiB':>9} {'host GiB':>9} {'longest':>9} {'tokens/s':>9}"
         for name, each in self.plans.items():
@@ -193,6 +196,14 @@ def plan(
         named = _named(target, words, tokens)
         return _assess(named.recipe, _config(named.recipe.model), hardware, named.name)
     return _plans(str(target), words, hardware)
+
+
+def plot_plan(answer: Assessment | ModelPlans) -> "Picture":
+    """Draw a plan: over lengths, what fills the device at the peak and which techniques are used; of several methods the advised."""
+    from xtune.notebook.run import Picture  # noqa: PLC0415 - imported late: most plans are read
+    from xtune.report.plan_picture import plan_png  # noqa: PLC0415 - as above
+
+    return Picture(plan_png(answer.advised if isinstance(answer, ModelPlans) else answer))
 
 
 def _named(
