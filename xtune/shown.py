@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 import sys
+import textwrap
 from html import escape
 from typing import IO, Any
 
@@ -51,6 +53,29 @@ def say(text: object, *, end: str = "\n", stream: IO[str] | None = None) -> None
     stream = sys.stdout if stream is None else stream
     stream.write(for_stream(f"{text}{end}", stream))
     stream.flush()
+
+
+def say_lines(text: object) -> None:
+    """Print lines for people: on a terminal those that are wider than it are wrapped under their last column."""
+    lines = str(text)
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+        lines = "\n".join(_folded(line, width) for line in lines.split("\n"))
+    say(lines)
+
+
+def _folded(line: str, width: int) -> str:
+    """A line of columns, which two spaces part, in so many columns of the terminal."""
+    starts = [found.end() for found in re.finditer(" {2,}(?=[^ ])", line)]
+    under = " " * max((start for start in starts if start <= width // 2), default=0)
+    parts = textwrap.wrap(
+        line,
+        width,
+        subsequent_indent=under,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(parts)
 
 
 def say_json(value: Any, *, indent: int | None = None) -> None:

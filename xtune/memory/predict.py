@@ -73,11 +73,6 @@ class Prediction:
         """The largest sum of what exists at one time, and the reserve."""
         return self.resident_bytes + self.step_bytes + self.items["reserve"]
 
-    def lines(self) -> list[str]:
-        """The items in GiB, then the peak, for people."""
-        rows = [f"{name:<12} {size / GIB:8.3f} GiB" for name, size in self.items.items() if size]
-        return [*rows, f"{'peak':<12} {self.peak_bytes / GIB:8.3f} GiB (computed)"]
-
     def to_json(self) -> dict[str, int]:
         """Bytes by item, and the peak."""
         return {**self.items, "peak": self.peak_bytes}

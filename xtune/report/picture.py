@@ -193,7 +193,7 @@ def _draw_losses(axes: "Axes", series: Series) -> None:
     axes.set_ylim(*_limits(series, smoothed))
     axes.set_ylabel("loss (nats per token)", fontsize=10, color=INK)
     axes.legend(loc="upper right", frameon=False, fontsize=9, labelcolor=INK)
-    _plain_axes(axes)
+    plain_axes(axes)
 
 
 def _draw_learning_rate(axes: "Axes", series: Series) -> None:
@@ -209,7 +209,7 @@ def _draw_learning_rate(axes: "Axes", series: Series) -> None:
     axes.set_xlim(first - max(0.02 * (last - first), 0.5), last + max(0.02 * (last - first), 0.5))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    _plain_axes(axes)
+    plain_axes(axes)
 
 
 def _name_end(axes: "Axes", step: int, loss: float, colour: str) -> None:
@@ -235,7 +235,8 @@ def _name_end(axes: "Axes", step: int, loss: float, colour: str) -> None:
     )
 
 
-def _plain_axes(axes: "Axes") -> None:
+def plain_axes(axes: "Axes") -> None:
+    """Horizontal lines to read off, and no frame."""
     axes.grid(axis="y", color="#d0d7de", linewidth=0.6, alpha=0.7)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
