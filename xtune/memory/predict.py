@@ -5,7 +5,7 @@ together. What they cannot know: fragmentation and library workspaces, for which
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from xtune.memory.dora_frugal import FrugalDoraLayer
@@ -151,8 +151,11 @@ class _Step:
         """What so many layers keep for their backward passes."""
         if not self.work.gradient_checkpointing:
             first = self.layer.ungraded * self.work.positions
-            layer = self.layer.saved.bytes(self.work.positions) + self._saved_kept
-            return layers * layer - min(1, layers) * first
+            layer = self.layer.saved.bytes(self.work.positions)
+            plain = min(layers, self.shape.windowless_layers)
+            windowless = _layer(replace(self.shape, sliding_window=None), self.work)
+            less = layer - windowless.saved.bytes(self.work.positions) if plain else 0
+            return layers * (layer + self._saved_kept) - plain * less - min(1, layers) * first
         # the first layer's is what the embedding gave, where it is
         first = self.hidden - self.work.positions * self.shape.hidden * self.work.weight_bytes
         is_among = self.work.checkpoint_place == "device" or layers == self.shape.layers
