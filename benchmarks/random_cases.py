@@ -266,9 +266,7 @@ def _is_sound(each: Techniques, shape: ModelShape, work: Workload) -> bool:
 
 
 def _simulable(work: Workload) -> Workload:
-    """The same where a head in fewer bits, which cannot be simulated, is a whole one, and files are host memory."""
-    if work.head_form in {"nf4", "int8"}:
-        work = replace(work, head_form="host", embeddings_place="host")
+    """The same where files are host memory."""
     if work.checkpoint_place == "disk":
         work = replace(work, checkpoint_place="host")
     return replace(work, base_place="host") if work.base_place == "disk" else work

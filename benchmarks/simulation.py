@@ -20,7 +20,13 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.ledger import BLOCK, Ledger
-from benchmarks.simulated_model import any_experts, expanding, simulated_model
+from benchmarks.simulated_model import (
+    SimulatedInt8Matrix,
+    SimulatedNf4Matrix,
+    any_experts,
+    expanding,
+    simulated_model,
+)
 from benchmarks.simulated_update import SimulatedUpdate
 from xtune.kernels.heads import base_model
 from xtune.memory import GIB, ModelShape, Workload, predict
@@ -115,31 +121,26 @@ def _module(model: nn.Module, work: Workload, ledger: Ledger) -> nn.Module:
 
 
 def _place_ends(model: nn.Module, work: Workload, ledger: Ledger) -> None:
-    """Embedding and head where the work wants them.
-
-    Raises:
-        ValueError: The head is quantised, which needs numbers.
-    """
+    """Embedding and head where, and in as many bits as, the work wants them."""
     from xtune.kernels.embedding import keep_embedding_on_host
     from xtune.kernels.head_slices import HostMatrix, slice_head
 
-    if work.head_form in {"nf4", "int8"}:
-        raise ValueError("a quantised head needs numbers; it is computed only")
     untyped: Any = model
-    for layer, place in (
-        (untyped.get_output_embeddings(), work.head_form),
-        (untyped.get_input_embeddings(), work.embeddings_place),
-    ):
-        if place != "host":
-            continue
+    head, table = untyped.get_output_embeddings(), untyped.get_input_embeddings()
+    whole = head.weight.detach()
+    if work.head_form in {"nf4", "int8"}:
+        make = SimulatedNf4Matrix if work.head_form == "nf4" else SimulatedInt8Matrix
+        slice_head(head, make(whole), whole.new_empty(0, whole.shape[1]))
+    elif work.head_form == "host":
         with ledger.host():
-            kept = torch.empty_like(layer.weight.detach())
+            kept = torch.empty_like(whole)
+        slice_head(head, HostMatrix(kept, torch.device("cpu")), kept)
+    if work.embeddings_place == "host":
+        with ledger.host():
+            kept = torch.empty_like(table.weight.detach())
             staging = kept.new_empty(work.positions, kept.shape[1])
-        if isinstance(layer, nn.Linear):
-            slice_head(layer, HostMatrix(kept, torch.device("cpu")), kept)
-        else:
-            keep_embedding_on_host(layer, kept, torch.device("cpu"))
-            layer.forward._staging = staging
+        keep_embedding_on_host(table, kept, torch.device("cpu"))
+        table.forward._staging = staging
 
 
 def run_step(module: nn.Module, work: Workload) -> None:

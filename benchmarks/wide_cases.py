@@ -4,6 +4,7 @@
 """
 
 import random
+from dataclasses import replace
 from math import lcm
 from typing import Any
 
@@ -42,6 +43,8 @@ def draw_wide(seed: int) -> Case:
         each, work = draw_techniques(dice, shape, work)
         if each.frugal or work.tokens <= 3001:
             break
+    if each.head_form == "host" and dice.random() < 0.5:
+        each = replace(each, head_form=dice.choice(("nf4", "int8")))
     return Case(config=config, work=each.applied(work), chosen="wide")
 
 
