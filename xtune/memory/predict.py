@@ -155,7 +155,7 @@ class _Step:
     def _inputs(self, layers: int) -> int:
         """What so many layers keep for their backward passes."""
         if not self.work.gradient_checkpointing:
-            first = self.layer.ungraded * self.work.positions
+            first = self.layer.ungraded.bytes(self.work.positions)
             layer = self.layer.saved.bytes(self.work.positions) + self._saved_kept
             return layers * layer - min(1, layers) * first
         # the first layer's is what the embedding gave, where it is
