@@ -63,7 +63,6 @@ def simulate(config: Any, work: Workload, *, block: int = BLOCK, scratch: bool =
         model = _model(config, work)
         for tensor in (*model.parameters(), *model.buffers()):
             ledger.enter(tensor, "model")
-        stack.enter_context(cuda_autocast())
         stack.enter_context(expanding())
         stack.enter_context(any_experts())
         stack.enter_context(_all_trained(work))
@@ -71,6 +70,7 @@ def simulate(config: Any, work: Workload, *, block: int = BLOCK, scratch: bool =
         stack.callback(share_key_heads, True)
         stack.enter_context(ledger)
         module = _module(model, work, ledger)
+        stack.enter_context(cuda_autocast())  # layers are looked at before a run begins, without
         update = SimulatedUpdate(model, work)
         ledger.reset()
         resident = ledger.bytes

@@ -2,9 +2,7 @@
 
 from functools import cached_property
 
-from xtune.memory.dora import DoraBlock
 from xtune.memory.layer import SCORE_BYTES, Layer
-from xtune.memory.linear import Linear
 from xtune.memory.moments import Moment
 from xtune.memory.shape import ModelShape
 from xtune.memory.workload import ADAPTER_BYTES, Workload
@@ -55,14 +53,31 @@ class FrugalLayer(Layer):
         """Never."""
         return False
 
-    @property
-    def _turns_heads(self) -> bool:
-        """Whether queries and keys are float32: by tables in the type of the held states, or by DoRA.
+    @cached_property
+    def _turned_bytes(self) -> int:
+        """Of a number of queries and keys: float32 by tables in the type of the held states.
 
         Where tables are float32 whatever the states are, what they turn is cast back.
         """
         tables = self.work.held_bytes > self.c and not self.shape.float32_rotary
-        return tables or self.widens_heads
+        return ADAPTER_BYTES if tables else self.c
+
+    @cached_property
+    def _queries(self) -> int:
+        """Bytes a token of queries, as they are there for all tokens; of keys, values and what attention gave below."""
+        return self._turned_bytes * self.q
+
+    @cached_property
+    def _keys(self) -> int:
+        return self._turned_bytes * self.k
+
+    @cached_property
+    def _values(self) -> int:
+        return self.c * self.k
+
+    @cached_property
+    def _attended(self) -> int:
+        return self.c * self.q
 
     def peaks(self) -> tuple[int, ...]:
         """Bytes of the moments, without the layer's input, and with the layer's own gradients so far.
@@ -71,9 +86,8 @@ class FrugalLayer(Layer):
         a group at a time, beside the sums of the tiles' gradients; then the tiles before it; at last there are the sums.
         """
         n, held = self.work.positions, self.work.held_bytes
-        turned, given = self._turned_bytes, self._given_bytes
-        whole = n * (held * self.h + (turned + given) * (self.q + self.k))
-        without = n * (held * self.h + turned * self.q + (turned + given) * self.k)
+        without = n * (held * self.h + self._queries + self._keys + self._values)
+        whole = without + n * self._attended
         behind = 4 * self._trained_behind
         return (
             whole + self._in_tiles(self._finishing(), self._trained_behind),
@@ -81,16 +95,6 @@ class FrugalLayer(Layer):
             without + behind + self._in_tiles(self._projecting(), self._trained_before),
             n * held * self.h + behind + 4 * self._trained_before + self._given(),
         )
-
-    @property
-    def _turned_bytes(self) -> int:
-        """Of a number of queries and keys."""
-        return ADAPTER_BYTES if self._turns_heads else self.c
-
-    @property
-    def _given_bytes(self) -> int:
-        """Of a number of values and of what attention gave."""
-        return self._turned_bytes if self.work.dora else self.c
 
     # gradients of the layer's own parameters
 
@@ -146,18 +150,11 @@ class FrugalLayer(Layer):
     def _finishing(self) -> tuple[Moment, ...]:
         """Output projection, second norm and feed-forward block of a tile."""
         before = self.c * self.q + self.low_rank + self.after
-        before += self._doubled(self._attention[-1:])
         return (
             *self._after_feed_forward(before),
             *self.feed_forward_moments(before),
             self._between(before),
             *self._output_projection(),
-            *self._dora_of(
-                self._attention[-1:],
-                # of the projections, which are left out, there are turned queries and keys
-                self._normalised + self._given_bytes * self.q + self.c * (self.q + self.k),
-                reads=self._given_bytes,
-            ),
         )
 
     def _output_projection(self) -> tuple[Moment, ...]:
@@ -172,48 +169,15 @@ class FrugalLayer(Layer):
         c, q, k, h = self.c, self.q, self.k, self.h
         kept = self.first_half + (4 * h if self.w == 4 else 0)
         scaled = self._before_scale
-        again = self._dora_of(self._attention[:-1], self._normalised, reads=self.work.held_bytes)
         norm = Moment(
             per_token=(4 + self._back + self.w) * h + c * (q + 2 * k),
             graded=self._trained_before,
             adapted=self._trained_before,
         )
         if self.shape.query_key_norm == "none":
-            return norm, *again
+            return (norm,)
         heads = Moment(per_token=kept + self.w * h + (26 + scaled) * q + (6 + scaled) * k)
-        return norm, heads, *again
-
-    @property
-    def _normalised(self) -> int:
-        """There when a part begins, as both run the layer's first norm: its float32 input (4 h) and what it gave (w h); else nothing."""
-        if not self.shape.norms_before:
-            return 0
-        held = self.work.held_bytes
-        return (4 if held < 4 else 0) * self.h + held * self.h
-
-    def _dora_of(self, linears: tuple[Linear, ...], kept: int, *, reads: int) -> tuple[Moment, ...]:
-        """Of linear layers with DoRA when they are computed again, one after another: their matrices outweigh a tile of few tokens.
-
-        Behind each there are a copy of what it read (c h, unless it reads what is there), its low-rank product (c r), what base
-        and adapter gave (2 c o), what it gave (g o), and a head's norm's float32 input (4 o).
-
-        Args:
-            linears: Those that read the same.
-            kept: Bytes a token that are there before the first.
-            reads: Bytes of a number of what they read.
-        """
-        if not self.work.dora:
-            return ()
-        block, normed = DoraBlock(self.shape, self.work), self.shape.query_key_norm != "none"
-        moments: list[Moment] = []
-        for each in linears:
-            if self._is_adapted(each):
-                moments.extend(block.forward(each, kept, reads=reads))
-                kept += (
-                    self.c * each.inputs if self._reads_copies else 0
-                ) + self.c * self.work.rank
-            kept += self._doubled((each,)) + (self.work.given_bytes + 4 * normed) * each.outputs
-        return tuple(moments)
+        return norm, heads
 
     def _group(self) -> int:
         """Attention of one key head and its query heads: what it gave, gradients, and what the kernel has inside."""
@@ -282,8 +246,4 @@ class FrugalLayer(Layer):
 
     def _copies(self, query: int, width: int) -> int:
         """Of a group's queries, keys and values that came in float32 copies in the compute type, and of the gradient of what it gave."""
-        if self.c == ADAPTER_BYTES or not self._turns_heads:
-            return 0
-        turned = query + width
-        given = query + width if self.work.dora else 0
-        return self.c * (turned + given)
+        return self.c * (query + width) if self._turned_bytes > self.c else 0

@@ -1,6 +1,5 @@
 """The moments of a decoder layer's backward pass in which most exists. Closed formulas; letters as in `kept`."""
 
-from xtune.memory.dora import DoraBlock
 from xtune.memory.kept import KeptLayer
 from xtune.memory.moments import Moment
 
@@ -37,11 +36,6 @@ class Layer(KeptLayer):
         if self.sparse:
             return self._expert_moments(kept)
         down = self._feed_forward[-1]
-        if self.dora_block:
-            block = DoraBlock(self.shape, self.work)
-            # a forward pass has no gradient yet
-            forward = block.again(before + self.second_half + self.read_states)
-            return (*forward, *block.back(kept))
         kept += c * m if self.aside else 0
         two = Moment(per_token=kept + 6 * c * m, graded=down.weights, adapted=self.adapter_of(down))
         one = Moment(per_token=kept + scaled + 5 * c * m, fixed=self.expanded(down))
