@@ -58,16 +58,6 @@ class FrugalDoraLayer(FrugalLayer):
     def _whole(self) -> int:
         return self._queries + self._keys + self._values
 
-    def _copies(self, query: int, width: int) -> int:
-        """Of a group's heads that came in float32 copies in the compute type, and of the gradient of what it gave."""
-        c = self.c
-        parts = (
-            (self._queries // self.q, query),
-            (self._keys // self.k, width),
-            (self._gives(2), query + width),
-        )
-        return c * sum(wide for each, wide in parts if each > c)
-
     # behind attention
 
     @property
@@ -148,9 +138,7 @@ class FrugalDoraLayer(FrugalLayer):
         each = before + self._around_tile + self._kept_by_int8 + self.dora.slopes(self._out)
         return (
             *self._output_projection(),
-            Moment(
-                per_token=each + self.work.held_bytes * self.h, adapted=self._block_adapters
-            ),
+            Moment(per_token=each + self.work.held_bytes * self.h, adapted=self._block_adapters),
         )
 
     # before attention

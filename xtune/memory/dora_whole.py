@@ -101,9 +101,7 @@ class WholeDoraLayer(WholeLayer):
         """The norm before the block goes back."""
         each = before + self._gradient + self._passed_on + self.aside
         each += (4 + norm_copies(self.w)) * self.h
-        return Moment(
-            per_token=each, graded=self._block_entries, adapted=self._block_adapters
-        )
+        return Moment(per_token=each, graded=self._block_entries, adapted=self._block_adapters)
 
     def feed_forward_moments(self, before: int) -> tuple[Moment, ...]:
         """Of the block, with so much a token kept before it."""

@@ -304,7 +304,10 @@ class _Step:
             given = work.positions * self.shape.hidden * work.weight_bytes  # by the embedding
             first = given if work.gradient_checkpointing else 0
             sizes.extend(
-                first + size + self.gradients - (0 if work.accumulation_steps > 1 else own - g * graded)
+                first
+                + size
+                + self.gradients
+                - (0 if work.accumulation_steps > 1 else own - g * graded)
                 for size, graded, _ in self._peaks_of(self.first)
             )
         if work.fused_step and (work.frugal or work.is_shelved):
