@@ -44,15 +44,29 @@ class Simulated:
     """What was there at the peak, by what made it, largest first."""
 
 
-def simulate(config: Any, work: Workload, *, block: int = BLOCK, scratch: bool = True) -> Simulated:
+Samples = tuple[tuple[int, ...], ...]
+"""Tokens of every sample of every row."""
+
+
+def simulate(
+    config: Any,
+    work: Workload,
+    *,
+    samples: Samples | None = None,
+    block: int = BLOCK,
+    scratch: bool = True,
+) -> Simulated:
     """Peak bytes of one step of a transformers config, the optimizer's states there from the beginning.
 
     Args:
         config: A transformers config; its depth is what is simulated.
         work: What is done with it; 4 bits are nf4.
+        samples: What is packed into rows; None: a sample in each row, as long as it, which takes the most, while masks are
+            those of packed rows if the work has them.
         block: Bytes that every request is rounded up to.
         scratch: Whether what operations of a GPU have inside is added.
     """
+    documents = None if samples is None else _documents(samples)
     with (
         warnings.catch_warnings(),
         FakeTensorMode(allow_non_fake_inputs=True),
@@ -63,14 +77,14 @@ def simulate(config: Any, work: Workload, *, block: int = BLOCK, scratch: bool =
         model = _model(config, work)
         for tensor in (*model.parameters(), *model.buffers()):
             ledger.enter(tensor, "model")
-        stack.enter_context(cuda_autocast())
         stack.enter_context(expanding())
         stack.enter_context(any_experts())
-        stack.enter_context(_all_trained(work))
+        stack.enter_context(_all_trained(work, documents))
         share_key_heads(work.flash)
         stack.callback(share_key_heads, True)
         stack.enter_context(ledger)
         module = _module(model, work, ledger)
+        stack.enter_context(cuda_autocast())  # layers are looked at before a run begins, without
         update = SimulatedUpdate(model, work)
         ledger.reset()
         resident = ledger.bytes
@@ -154,9 +168,17 @@ def run_step(module: nn.Module, work: Workload) -> None:
     loss.backward()
 
 
+def _documents(samples: Samples) -> Any:
+    """Where the samples are, found by their positions, with numbers, as in training; None: a sample in each row."""
+    from xtune.kernels.attention import documents_of
+
+    rows = [torch.cat([torch.arange(each) for each in row]) for row in samples]
+    return documents_of(torch.stack(rows))
+
+
 @contextmanager
-def _all_trained(work: Workload) -> Iterator[None]:
-    """Where numbers would be looked at: every token is trained on and another one, and rows hold one sample, or look packed."""
+def _all_trained(work: Workload, documents: Any) -> Iterator[None]:
+    """Where numbers would be looked at: every token is trained on and another one, and rows hold what is packed into them."""
     from transformers import masking_utils
 
     from xtune.kernels import attention, embedding, loss
@@ -165,6 +187,10 @@ def _all_trained(work: Workload) -> Iterator[None]:
 
     def samples(positions: torch.Tensor) -> torch.Tensor | None:
         return torch.zeros_like(positions) if work.packing else None
+
+    def found(positions: torch.Tensor) -> Any:
+        # layers are probed by a shorter row
+        return documents if positions.shape == (rows, tokens) else None
 
     def every_row(ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.zeros(ids.numel(), dtype=torch.int64), ids
@@ -178,7 +204,7 @@ def _all_trained(work: Workload) -> Iterator[None]:
     patched: list[tuple[Any, str, Callable[..., Any]]] = [
         (loss, "trained_positions", everywhere),
         (embedding, "used_rows", every_row),
-        (attention, "_find_documents", lambda _: None),
+        (attention, "_find_documents", found),
         (masking_utils, "find_packed_sequence_indices", samples),
     ]
     before = [getattr(module, name) for module, name, _ in patched]

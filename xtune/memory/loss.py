@@ -121,7 +121,7 @@ def _slice_bytes(shape: ModelShape, work: Workload, rows: int) -> tuple[int, int
     if work.head_form == "host":
         slots = w * (2 * first if second else first)
         return slots + cast * (first + second), slots + cast * first
-    scratch = 4 if work.device == "cpu" else 0
+    scratch = 4.0 if work.device == "cpu" else 0.0  # bytes an entry
     if work.head_form == "nf4":
         scratch = max(scratch, 4 / QUANTIZATION_BLOCK)
     widest = first * (w + max(scratch, cast))
