@@ -115,18 +115,42 @@ class KeptLayer:
         return self.c * self.h if reads else 0
 
     @property
-    def ungraded(self) -> int:
+    def ungraded(self) -> Moment:
         """What the first layer does not keep where the embedding is frozen and layers are not computed again.
 
-        Its norm wants no gradient of its input, and does not keep it (4 h). Where DoRA makes the other layers' states float32, what
+        Autograd keeps what is wanted for some gradient. The first norm's input has none (4 h); with no adapter on queries, keys or
+        values attention has none, and with none on its output projection either the norm before the feed-forward block; of that the
+        activation and up stand for each other's gradient. Where DoRA makes the other layers' states float32, what
         the embedding gave is in the type of the weights: what reads it, normalised or not, shares it and copies nothing.
         """
         if self.work.is_full:
-            return 0
+            return Moment(per_token=0)
         norm = 4 * self.h if self.shape.norms_before else 0
         shares = self.work.weight_bytes <= self.c < self.w
-        copies = max(0, self._read(self._attention[:-1]) - 1) if shares else 0
-        return norm + copies * self.c * self.h
+        copies = max(0, self._read(self._attention[:-1], self.input) - 1) if shares else 0
+        each = norm + copies * self.c * self.h + self._ungraded_attention + self._ungraded_block
+        attends = any(self._is_adapted(each) for each in self._attention[:-1])
+        return Moment(per_token=each, fixed=0 if attends else self._scores + self._mask)
+
+    @property
+    def _ungraded_attention(self) -> int:
+        *projections, output = self._attention
+        if any(self._is_adapted(each) for each in projections):
+            return 0
+        read = self.c * self.q if self._is_adapted(output) and not self.output_copy else 0
+        return self.heads - self._doubled((output,)) - read
+
+    @property
+    def _ungraded_block(self) -> int:
+        if self.sparse or any(self._is_adapted(each) for each in self._attention):
+            return 0
+        gate, up = self._feed_forward[0], self._feed_forward[-2]
+        gives = self.work.given_bytes
+        of_gate, of_up = (gives if self._is_adapted(each) else self.c for each in (gate, up))
+        kept = self.after + self.second_half - self.c * self.h * self._read(self._feed_forward[:-1])
+        if not self._is_adapted(gate):
+            kept += (of_gate + of_up) * self.width
+        return kept + (0 if self._is_adapted(up) else of_gate * self.width)
 
     @cached_property
     def second_half(self) -> int:
@@ -306,7 +330,7 @@ class KeptLayer:
         if self.work.is_full:
             return 0
         work = self.work
-        return self.shape.one_layer.lora_parameters(work.rank, work.targets, dora=work.dora)
+        return self.shape.one_layer.lora_parameters(work.rank, work.layer_targets, dora=work.dora)
 
     def adapter_of(self, linear: Linear) -> int:
         """Entries of a linear layer's adapter, if it has one."""

@@ -173,9 +173,11 @@ def _frugal_layers(recipe: Recipe, found: Fit, limits: Limits) -> Choice[bool]:
 
 
 def _tile_tokens(recipe: Recipe, found: Fit) -> Choice[int]:
+    asked = recipe.memory.tile_tokens != "auto"
     if not found.work.frugal:
-        return Choice(0, "layers are not cut")
-    reason = ASKED if recipe.memory.tile_tokens != "auto" else "so many keep the device busy"
+        more = "; the recipe's would be for `memory.frugal_layers`" if asked else ""
+        return Choice(0, f"layers are not cut{more}")
+    reason = ASKED if asked else "so many keep the device busy"
     return Choice(found.work.tile_tokens, reason)
 
 

@@ -122,9 +122,16 @@ def picture(series: Series, *, title: str, subtitle: str) -> "Figure":
     loss, rate = figure.subplots(2, 1, sharex=True, height_ratios=(4.2, 1))
     _draw_losses(loss, series)
     _draw_learning_rate(rate, series)
-    heading = title if len(title) <= LONGEST_TITLE else f"{title[: LONGEST_TITLE - 1]}…"
-    loss.set_title(
-        heading,
+    head(loss, title, subtitle)
+    epochs = f"   ({series.epochs:.3g} epochs)" if math.isfinite(series.epochs) else ""
+    rate.set_xlabel(f"optimizer step{epochs}", fontsize=10, color=INK)
+    return figure
+
+
+def head(axes: "Axes", title: str, subtitle: str) -> None:
+    """A heading and a line below it, over the axes, at the left; both may be in any script."""
+    axes.set_title(
+        title if len(title) <= LONGEST_TITLE else f"{title[: LONGEST_TITLE - 1]}…",
         loc="left",
         fontsize=14,
         fontweight="bold",
@@ -133,19 +140,16 @@ def picture(series: Series, *, title: str, subtitle: str) -> "Figure":
         parse_math=False,
         fontfamily=TITLE_FONTS,
     )
-    loss.text(
+    axes.text(
         0,
         1.035,
         subtitle,
-        transform=loss.transAxes,
+        transform=axes.transAxes,
         fontsize=9.5,
         color="#57606a",
         parse_math=False,
         fontfamily=TITLE_FONTS,
     )
-    epochs = f"   ({series.epochs:.3g} epochs)" if math.isfinite(series.epochs) else ""
-    rate.set_xlabel(f"optimizer step{epochs}", fontsize=10, color=INK)
-    return figure
 
 
 def _draw_losses(axes: "Axes", series: Series) -> None:

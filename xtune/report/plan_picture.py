@@ -9,7 +9,7 @@ from xtune.memory import GIB
 from xtune.plan.assess import Assessment, AtLength, at_lengths, step_words
 from xtune.plan.parts import peak_parts
 from xtune.plan.types import Plan
-from xtune.report.picture import DOTS_PER_INCH, FAINT, INK, TITLE_FONTS, plain_axes
+from xtune.report.picture import DOTS_PER_INCH, FAINT, INK, head, plain_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -109,32 +109,13 @@ def _draw_bars(axes: "Axes", drawn: Sequence[AtLength], answer: Assessment) -> N
         fontsize=9,
         color=INK,
     )
-    _head(axes, answer)
+    recipe, longest = answer.plan.recipe, answer.longest_tokens
+    fit = f"{longest:,} fit" if longest else "no length fits"
+    subtitle = f"{step_words(recipe)} asked for; {fit}. Computed, not measured."
+    head(axes, f"{recipe.model.name} by {recipe.method.type}", subtitle)
     axes.set_ylabel("peak on the device (GiB, computed)", fontsize=10, color=INK)
     axes.legend(loc="upper right", frameon=False, fontsize=8.5, ncols=2, labelcolor=INK)
     plain_axes(axes)
-
-
-def _head(axes: "Axes", answer: Assessment) -> None:
-    recipe, longest = answer.plan.recipe, answer.longest_tokens
-    axes.set_title(
-        f"{recipe.model.name} by {recipe.method.type}",
-        loc="left",
-        fontsize=14,
-        fontweight="bold",
-        color=INK,
-        pad=24,
-        parse_math=False,
-        fontfamily=TITLE_FONTS,
-    )
-    axes.text(
-        0,
-        1.035,
-        f"{step_words(recipe)} asked for; {f'{longest:,} fit' if longest else 'no length fits'}. Computed, not measured.",
-        transform=axes.transAxes,
-        fontsize=9.5,
-        color="#57606a",
-    )
 
 
 def _draw_techniques(axes: "Axes", drawn: Sequence[AtLength]) -> None:
