@@ -48,6 +48,11 @@ def for_stream(text: str, stream: IO[str]) -> str:
     return harmless(text) if stream.isatty() else text
 
 
+def size_text(count: int) -> str:
+    """Bytes for people, to the nearest hundredth of a GiB or tenth of a MiB: "3.35 GiB", "107.3 MiB"."""
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
+
+
 def say(text: object, *, end: str = "\n", stream: IO[str] | None = None) -> None:
     """Print at once what may hold a model's answer, data or a name of somebody's."""
     stream = sys.stdout if stream is None else stream

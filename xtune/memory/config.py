@@ -7,6 +7,9 @@ from xtune.errors import ModelError
 from xtune.memory.eyes import read_eyes
 from xtune.memory.families import EXPERT_COUNTS, FAMILIES, Family
 
+GEMMA3_PATTERN = 6
+"""Every so many layers of Gemma 3 one has no window, where its config does not say otherwise (transformers 5.23)."""
+
 
 def read_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
     """What a config.json as a dict says of the fields of a `ModelShape`; a nested `text_config` is looked into.
@@ -203,11 +206,16 @@ def _window(fields: Mapping[str, Any], family: Family, layers: int) -> int | Non
 
 
 def _all_windowed(fields: Mapping[str, Any], model_type: str, layers: int) -> bool:
-    """Whether a window, where there is one, is every layer's: as `layer_types` say, or for model types that have no other layers."""
+    """Whether a window, where there is one, is every layer's: as `layer_types` say, or as transformers 5.23 fills them in."""
     kinds = fields.get("layer_types")
     if isinstance(kinds, list) and kinds:
         return set(kinds[:layers]) == {"sliding_attention"}
-    return model_type in {"mistral", "mixtral", "phi3"}
+    if model_type == "gemma3_text":
+        pattern = fields.get("sliding_window_pattern")
+        return layers < (pattern if isinstance(pattern, int) else GEMMA3_PATTERN)
+    if model_type in {"qwen2", "qwen3"}:
+        return fields.get("max_window_layers") == 0
+    return model_type in {"mistral", "mixtral", "phi3", "qwen3_moe"}
 
 
 def _expert_layers(fields: Mapping[str, Any], family: Family, layers: int) -> int:

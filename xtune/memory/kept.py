@@ -327,7 +327,7 @@ class KeptLayer:
         if self.work.is_full:
             return 0
         work = self.work
-        return self.shape.one_layer.lora_parameters(work.rank, work.targets, dora=work.dora)
+        return self.shape.one_layer.lora_parameters(work.rank, work.layer_targets, dora=work.dora)
 
     def adapter_of(self, linear: Linear) -> int:
         """Entries of a linear layer's adapter, if it has one."""
