@@ -368,3 +368,33 @@ def test_experts_of_unknown_model_types_are_counted(model_type: str) -> None:
     shape = ModelShape.from_config(config.to_dict())
     assert not shape.known
     assert shape.parameters == pytest.approx(expected, rel=0.01)
+
+
+WINDOW = {"sliding_window": 64, "num_hidden_layers": 9}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"model_type": "gemma2", "head_dim": 16},
+        {"model_type": "gemma3_text", "head_dim": 16},
+        {"model_type": "gemma3_text", "head_dim": 16, "sliding_window_pattern": 3},
+        {"model_type": "gemma3_text", "layer_types": ["full_attention"] * 9},
+        {"model_type": "qwen2"},
+        {"model_type": "qwen2", "use_sliding_window": True, "max_window_layers": 4},
+        {"model_type": "qwen3", "use_sliding_window": True, "max_window_layers": 0},
+        {"model_type": "qwen3", "use_sliding_window": True},
+        {"model_type": "smollm3", "use_sliding_window": True},
+        {"model_type": "llama"},
+    ],
+)
+def test_windows_are_in_the_layers_that_transformers_gives_them(fields: dict[str, Any]) -> None:
+    from transformers import AutoConfig
+
+    filled = {**TINY, **WINDOW, **fields}
+    config = AutoConfig.for_model(**filled)
+    kinds = getattr(config, "layer_types", None) or []
+    expected = kinds.count("sliding_attention")
+    shape = ModelShape.from_config(filled)
+    assert shape.windowed_layers == expected
+    assert shape.sliding_window == (64 if expected else None)

@@ -328,3 +328,72 @@ def _bytes_held(matrix: object) -> int:
         elif hasattr(each, "__dict__"):
             waiting += vars(each).values()
     return total
+
+
+NARROW: dict[str, Any] = {
+    "hidden_size": 512,
+    "intermediate_size": 1024,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+    "vocab_size": 1000,
+    "tie_word_embeddings": False,
+    "pad_token_id": 0,
+    "sliding_window": 500,
+    "num_hidden_layers": 2,
+}
+"""Little but attention."""
+
+TILES: dict[str, Any] = {"frugal": True, "tile_tokens": 512, "checkpoint_place": "host"}
+WIDE_KEYS = {"num_key_value_heads": 8, "head_dim": 64, "intermediate_size": 128}
+SOME = {"num_hidden_layers": 4, "use_sliding_window": True, "max_window_layers": 2}
+LONG_AND_SHORT = ((2047, 1),)
+
+
+def computed_bytes(config: Any, work: Workload) -> int:
+    computed = predict(ModelShape.from_config(config.to_dict()), work)
+    return computed.peak_bytes - computed.items["context"] - computed.items["reserve"]
+
+
+@pytest.mark.parametrize(
+    ("model_type", "fields", "work"),
+    [
+        ("mistral", {}, TILES),
+        ("gemma3_text", WIDE_KEYS, TILES),
+        ("qwen2", SOME, {"gradient_checkpointing": False}),
+        ("qwen2", SOME, {"attention": "eager"}),
+        ("phi3", {}, {"attention": "eager"}),
+        ("gemma3_text", {"head_dim": 64, "num_hidden_layers": 6}, {"packing": True}),
+    ],
+    ids=[
+        "blocks of a window",
+        "norms of wide keys",
+        "windows in some layers",
+        "eager, two masks",
+        "eager, one mask",
+        "packed, two masks",
+    ],
+)
+def test_formulas_know_windows(
+    model_type: str, fields: dict[str, Any], work: dict[str, Any]
+) -> None:
+    config = AutoConfig.for_model(model_type, **{**NARROW, **fields})
+    wanted = qlora(tokens=2048, optimizer="adamw_8bit", loss_chunk_tokens=64, **work)
+    assert computed_bytes(config, wanted) == pytest.approx(simulate(config, wanted).peak, rel=0.03)
+
+
+@pytest.mark.parametrize("model_type", ["llama", "mistral", "gemma2"])
+def test_packed_rows_take_no_more_than_a_sample_as_long_as_a_row(model_type: str) -> None:
+    """What is computed holds for any samples; of a long one and a short one it is what they take."""
+    capped = model_type == "gemma2"
+    sizes = {"num_key_value_heads": 1, "head_dim": 64, "intermediate_size": 256}
+    sizes |= {"query_pre_attn_scalar": 64} if capped else {}
+    config = AutoConfig.for_model(model_type, **{**NARROW, **sizes})
+    given = {"attention": "eager"} if capped else {}
+    work = qlora(
+        tokens=2048, optimizer="adamw_8bit", loss_chunk_tokens=64, packing=True, **given, **TILES
+    )
+    computed = computed_bytes(config, work)
+    found = simulate(config, work, samples=LONG_AND_SHORT).peak
+    assert computed == pytest.approx(found, rel=0.03)
+    many = simulate(config, work, samples=((700, 1, 600, 47, 700),)).peak
+    assert many <= computed

@@ -228,7 +228,7 @@ def _windowed_layers(fields: Mapping[str, Any], model_type: str, layers: int) ->
         rotated = fields.get("no_rope_layers")
         every = _count(fields, "no_rope_layer_interval") or SMOLLM3_INTERVAL
         return rotated[:layers].count(0) if isinstance(rotated, list) else layers // every
-    return None
+    return 0 if model_type in FAMILIES else None
 
 
 def _count(fields: Mapping[str, Any], name: str) -> int | None:

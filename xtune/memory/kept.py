@@ -14,9 +14,6 @@ from xtune.memory.moments import Moment
 from xtune.memory.shape import ModelShape
 from xtune.memory.workload import ADAPTER_BYTES, Workload
 
-ONE_MASK = {"mistral", "mixtral", "phi3", "qwen3_moe"}
-"""Model types that make either masks of windows or others (transformers 5.23)."""
-
 
 class KeptLayer:
     """What the widest layer of a model keeps under a workload."""
@@ -391,10 +388,10 @@ class KeptLayer:
     def mask(self) -> int:
         """Masks that exist all the while: of a byte for each pair, or of a number in the compute type for eager attention.
 
-        Most models that have windows make a second one for layers without, unless these need none.
+        Layers without a window have one of their own, unless they need none.
         """
         shape, packing = self.shape, self.work.packing
-        masks = 1 if shape.sliding_window is None or shape.model_type in ONE_MASK else 2
+        masks = 1 if shape.sliding_window is None or shape.all_windowed else 2
         if self.work.attention == "eager":
             return self.pairs * self.c * masks
         # without packs one for all rows
