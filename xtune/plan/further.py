@@ -67,9 +67,7 @@ def further_down(
     return replace(plan, predicted=smaller.predicted, **chosen)
 
 
-def _way_out(
-    plan: Plan, recipe: Recipe, less: Hardware, shape: ModelShape, launch: Launch
-) -> str:
+def _way_out(plan: Plan, recipe: Recipe, less: Hardware, shape: ModelShape, launch: Launch) -> str:
     """The cheapest change with which a new run would need as little: of what this one may not decide anew, first.
 
     Args:
