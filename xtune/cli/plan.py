@@ -30,11 +30,18 @@ def plan(
     ram: Annotated[
         str | None, typer.Option(help="Memory of the host; default: this one's.", metavar="SIZE")
     ] = None,
+    disk: Annotated[
+        str | None,
+        typer.Option(
+            help="What is free on its disk; default: of this machine known, of another not judged.",
+            metavar="SIZE",
+        ),
+    ] = None,
     tokens: Annotated[int | None, typer.Option(min=1, help="Length of a sequence.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say whether it fits, what was chosen and why, how long a context fits, and how fast it would be."""
-    target_machine = api_plan.Target(vram=vram, gpu=gpu, ram=ram)
+    target_machine = api_plan.Target(vram=vram, gpu=gpu, ram=ram, disk=disk)
     answer = api_plan.plan(target, overrides or (), on=target_machine, tokens=tokens)
     if as_json:
         say_json(answer.to_json(), indent=2)

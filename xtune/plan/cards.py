@@ -117,7 +117,18 @@ def machine(
     )
 
 
-_UNITS = {"": GIB, "g": GIB, "gb": 10**9, "gib": GIB, "m": 2**20, "mb": 10**6, "mib": 2**20}
+_UNITS = {
+    "": GIB,
+    "g": GIB,
+    "gb": 10**9,
+    "gib": GIB,
+    "m": 2**20,
+    "mb": 10**6,
+    "mib": 2**20,
+    "t": 2**40,
+    "tb": 10**12,
+    "tib": 2**40,
+}
 
 
 def read_size(text: str, option: str) -> int:

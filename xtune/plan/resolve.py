@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from xtune.hardware import Hardware, Launch
 from xtune.memory import GIB, ModelShape, checkpoint_bytes
 from xtune.plan.advice import require_fit
-from xtune.plan.fit import Fit, Limits, fit
+from xtune.plan.fit import SMALL_TILE_TOKENS, Fit, Limits, fit
 from xtune.plan.precision import follow
 from xtune.plan.question import ASKED, ONE_PROCESS, SETTINGS, ask
 from xtune.plan.types import Choice, Plan
@@ -160,8 +160,11 @@ def _frugal_layers(recipe: Recipe, found: Fit, limits: Limits) -> Choice[bool]:
 def _tile_tokens(recipe: Recipe, found: Fit) -> Choice[int]:
     if not found.work.frugal:
         return Choice(0, "layers are not cut")
-    reason = ASKED if recipe.memory.tile_tokens != "auto" else "so many keep the device busy"
-    return Choice(found.work.tile_tokens, reason)
+    reason = "so many keep the device busy"
+    if found.work.device != "cpu" and found.work.tile_tokens <= SMALL_TILE_TOKENS:
+        reason = "nothing fits with larger tiles"
+    asked = recipe.memory.tile_tokens != "auto"
+    return Choice(found.work.tile_tokens, ASKED if asked else reason)
 
 
 def _checkpoints(recipe: Recipe, found: Fit, shape: ModelShape) -> Choice[str]:
