@@ -17,6 +17,7 @@ from peft.tuners.lora import dora
 from torch import nn
 
 from xtune.adapter.widen import widen_saved_modules
+from xtune.kernels.head_slices import HeadMatrix
 from xtune.memory import Workload
 from xtune.models.quiet import quiet
 
@@ -70,6 +71,44 @@ class SimulatedInt8(Linear8bitLt):
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """The product, cast to the type of the input."""
         return _product(_Int8, hidden, self)
+
+
+class SimulatedNf4Matrix(HeadMatrix):
+    """A head with the bytes of `Nf4Matrix`, and no numbers."""
+
+    def __init__(self, weight: torch.Tensor, slice_rows: int | None = None) -> None:
+        super().__init__(weight, slice_rows)
+        scales = [-(-(stop - start) * self.hidden // 64) for start, stop in self.bounds]
+        self._packed = [
+            (
+                torch.empty(-(-(stop - start) * self.hidden // 2), dtype=torch.uint8),
+                torch.empty(count, dtype=torch.uint8),
+                torch.empty(-(-count // 256)),
+            )
+            for (start, stop), count in zip(self.bounds, scales, strict=True)
+        ]
+
+    def slices(self) -> Iterator[torch.Tensor]:
+        """As bitsandbytes expands them: the float32 scales are there for a moment."""
+        for (start, stop), (_, scales, _) in zip(self.bounds, self._packed, strict=True):
+            wide = scales.float()
+            expanded = torch.empty(stop - start, self.hidden, dtype=self.dtype)
+            del wide
+            yield expanded
+
+
+class SimulatedInt8Matrix(HeadMatrix):
+    """A head with the bytes of `Int8Matrix`, and no numbers."""
+
+    def __init__(self, weight: torch.Tensor, slice_rows: int | None = None) -> None:
+        super().__init__(weight, slice_rows)
+        self._levels = torch.empty(self.vocab, self.hidden, dtype=torch.int8)
+        self._scales = torch.empty(self.vocab, 1)
+
+    def slices(self) -> Iterator[torch.Tensor]:
+        """On a GPU a product with float32 scales is written in fewer bits without a copy between."""
+        for start, stop in self.bounds:
+            yield torch.empty(stop - start, self.hidden, dtype=self.dtype)
 
 
 def _frozen(count: int, dtype: torch.dtype) -> nn.Parameter:

@@ -1,10 +1,8 @@
-"""What each model type does that its config.json leaves unsaid, and the reading of its fields; no sizes are worked out here."""
+"""What each model type does that its config.json leaves unsaid; no config is read here."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
-
-from xtune.errors import ModelError
 
 Norms: TypeAlias = Literal["none", "head", "full"]
 
@@ -116,50 +114,3 @@ EXPERT_COUNTS = (
     "moe_num_experts",
 )
 """What configs call the number of a layer's experts."""
-
-
-class Fields:
-    """Reads positive whole numbers from a config and collects everything that is wrong with it."""
-
-    def __init__(self, model_type: str, fields: Mapping[str, Any]) -> None:
-        self.model_type = model_type
-        self.fields = fields
-        self.problems: list[str] = []
-
-    def size(self, name: str) -> int:
-        """A field that must be there."""
-        if self.fields.get(name) is None:
-            self.problems.append(f"`{name}` is missing")
-            return 0
-        return self.optional_size(name)
-
-    def optional_size(self, *names: str) -> int:
-        """The first of the fields that is there, else 0."""
-        for name in names:
-            value = self.fields.get(name)
-            if value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                self.problems.append(f"`{name}` is {value!r}, not a whole number above 0")
-                return 0
-            return value
-        return 0
-
-    def check(self, holds: bool, what: str) -> None:
-        """Note a problem unless the condition holds."""
-        if not holds:
-            self.problems.append(what)
-
-    def finish(self) -> None:
-        """Stop with everything that was found.
-
-        Raises:
-            ModelError: There was a problem.
-        """
-        if self.problems:
-            name = f" of type `{self.model_type}`" if self.model_type else ""
-            raise ModelError(
-                f"The config.json{name} does not describe a decoder-only language model: "
-                f"{'; '.join(dict.fromkeys(self.problems))}.",
-                advice="xtune trains causal language models (Llama, Qwen, Mistral, Gemma, Phi-3 ...).",
-            )

@@ -1,11 +1,7 @@
 """The moments of a decoder layer's backward pass in which most exists. Closed formulas; letters as in `kept`."""
 
-from xtune.memory.dora import DoraBlock
 from xtune.memory.kept import KeptLayer
 from xtune.memory.moments import Moment
-
-SCORE_BYTES = 2**26
-"""float32 scores of a softcapped block that exist at one time (`xtune.kernels.attention.SCORE_BYTES`)."""
 
 WIDEST_IN_REGISTERS = 128
 """Widest head whose gradients of keys and values torch's memory-efficient kernel sums in registers (`kOutputInRF`)."""
@@ -37,11 +33,6 @@ class Layer(KeptLayer):
         if self.sparse:
             return self._expert_moments(kept)
         down = self._feed_forward[-1]
-        if self.dora_block:
-            block = DoraBlock(self.shape, self.work)
-            # a forward pass has no gradient yet
-            forward = block.again(before + self.second_half + self.read_states)
-            return (*forward, *block.back(kept))
         kept += c * m if self.aside else 0
         two = Moment(per_token=kept + 6 * c * m, graded=down.weights, adapted=self.adapter_of(down))
         one = Moment(per_token=kept + scaled + 5 * c * m, fixed=self.expanded(down))
@@ -124,16 +115,23 @@ class Layer(KeptLayer):
         width = query // heads
         return 4 * heads * (-(-width // 32) * 32 + 1)
 
-    def inside_of_keys(self, query: int, key: int, heads: int) -> int:
+    def inside_of_keys(self, query: int, key: int, heads: int, *, masked: bool = False) -> int:
         """Of that for every key: where key heads are shared, the gradients of keys and values for every query head.
 
         The memory-efficient kernel, where flash attention does not run, has the same, and for wide heads float32 sums of the keys'
         and values' gradients, unless these are float32 themselves.
+
+        Args:
+            query: Width of the query heads together.
+            key: Width of the key heads together.
+            heads: Query heads.
+            masked: Whether there is a mask, which flash attention does not take.
         """
         if self.work.attention == "eager":
             return 0
         shared = 2 * self.c * query if query != key and not self.repeats_keys else 0
-        if not self.work.flash and query // heads > WIDEST_IN_REGISTERS and self.c < 4:
+        fused = self.work.flash and not masked
+        if not fused and query // heads > WIDEST_IN_REGISTERS and self.c < 4:
             shared += 8 * query
         return shared
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from xtune.memory.dora_frugal import FrugalDoraLayer
+from xtune.memory.dora_whole import WholeDoraLayer
 from xtune.memory.frugal import FrugalLayer
 from xtune.memory.loss import loss_bytes
 from xtune.memory.resident import (
@@ -73,11 +75,6 @@ class Prediction:
         """The largest sum of what exists at one time, and the reserve."""
         return self.resident_bytes + self.step_bytes + self.items["reserve"]
 
-    def lines(self) -> list[str]:
-        """The items in GiB, then the peak, for people."""
-        rows = [f"{name:<12} {size / GIB:8.3f} GiB" for name, size in self.items.items() if size]
-        return [*rows, f"{'peak':<12} {self.peak_bytes / GIB:8.3f} GiB (computed)"]
-
     def to_json(self) -> dict[str, int]:
         """Bytes by item, and the peak."""
         return {**self.items, "peak": self.peak_bytes}
@@ -104,6 +101,18 @@ def predict(shape: ModelShape, work: Workload) -> Prediction:
     return Prediction(items=items, step_bytes=step.peak)
 
 
+def _layer(shape: ModelShape, work: Workload) -> FrugalLayer | WholeLayer:
+    if work.frugal:
+        return FrugalDoraLayer(shape, work) if work.dora else FrugalLayer(shape, work)
+    return WholeDoraLayer(shape, work) if work.dora else WholeLayer(shape, work)
+
+
+def _first_layer(shape: ModelShape, work: Workload) -> WholeLayer | None:
+    """The first layer, where it is another than the rest: beside a quantised base DoRA makes the others' states float32."""
+    differs = work.state_bytes > work.weight_bytes and not work.frugal
+    return WholeDoraLayer(shape, work, first=True) if differs else None
+
+
 class _Step:
     """The moments of a step, and the largest of them.
 
@@ -116,7 +125,8 @@ class _Step:
 
     def __init__(self, shape: ModelShape, work: Workload) -> None:
         self.shape, self.work = shape, work
-        self.layer = FrugalLayer(shape, work) if work.frugal else WholeLayer(shape, work)
+        self.layer = _layer(shape, work)
+        self.first = _first_layer(shape, work) or self.layer
         trained = trained_parameters(shape, work)
         self.gradient_bytes = work.weight_bytes if work.is_full else ADAPTER_BYTES
         self.gradients = gradient_bytes(shape, work, trained * self.gradient_bytes)
@@ -140,12 +150,13 @@ class _Step:
     def _inputs(self, layers: int) -> int:
         """What so many layers keep for their backward passes."""
         if not self.work.gradient_checkpointing:
-            first = self.layer.ungraded * self.work.positions
+            first = self.layer.ungraded.bytes(self.work.positions)
             layer = self.layer.saved.bytes(self.work.positions) + self._saved_kept
             return layers * layer - min(1, layers) * first
         # the first layer's is what the embedding gave, where it is
         first = self.hidden - self.work.positions * self.shape.hidden * self.work.weight_bytes
-        waiting = layers * self.hidden - (first if self.work.checkpoint_place == "device" else 0)
+        is_among = self.work.checkpoint_place == "device" or layers == self.shape.layers
+        waiting = layers * self.hidden - (first if is_among else 0)
         return waiting + self._unscaled
 
     @property
@@ -171,18 +182,19 @@ class _Step:
 
     @cached_property
     def _layer_peaks(self) -> list[tuple[int, int, int]]:
-        """Bytes of each moment of a layer, entries of its own that have gradients by then, and of these those that just came.
+        """Bytes of each moment of a layer, entries of its own that have gradients by then, and of these those that just came."""
+        return self._peaks_of(self.layer)
 
-        A frugal layer counts its own.
-        """
+    def _peaks_of(self, layer: FrugalLayer | WholeLayer) -> list[tuple[int, int, int]]:
+        """The same of any layer; a frugal layer counts its own."""
         more, saved = self._saved_at_work, self.saved.in_layer
-        if isinstance(self.layer, FrugalLayer):
+        if isinstance(layer, FrugalLayer):
             sums = 2 * ADAPTER_BYTES * saved  # so far, and a tile's
-            return [(each + more + sums, 0, 0) for each in self.layer.peaks()]
+            return [(each + more + sums, 0, 0) for each in layer.peaks()]
         n, full = self.work.positions, self.work.is_full
         return [
             (each.bytes(n) + more, each.graded if full else each.adapted + saved, each.fresh)
-            for each in self.layer.moments()
+            for each in layer.moments()
         ]
 
     @property
@@ -204,7 +216,7 @@ class _Step:
     @property
     def largest_layer(self) -> int:
         """The largest moment of a layer."""
-        return max(size for size, *_ in self._layer_peaks)
+        return max(size for size, *_ in (*self._layer_peaks, *self._peaks_of(self.first)))
 
     @property
     def peak(self) -> int:
@@ -288,6 +300,16 @@ class _Step:
             else:
                 sizes.append(last + size + head + given)
                 sizes.append(first + size + self.gradients - embedding - own + given)
+        if self.first is not self.layer:
+            given = work.positions * self.shape.hidden * work.weight_bytes  # by the embedding
+            first = given if work.gradient_checkpointing else 0
+            sizes.extend(
+                first
+                + size
+                + self.gradients
+                - (0 if work.accumulation_steps > 1 else own - g * graded)
+                for size, graded, _ in self._peaks_of(self.first)
+            )
         if work.fused_step and (work.frugal or work.is_shelved):
             sizes.append(last + self.hidden + own + head + self.stepping.layer)
         return max(sizes)

@@ -47,22 +47,21 @@ def require_fit(
 
 def too_large(smallest: Fit, limits: Limits) -> str:
     """What of a plan has no room, and where, as a clause."""
-    predicted, missing = smallest.predicted, smallest.missing(limits)
-    if missing == "disk" and limits.hardware.disks is not None:
-        return too_much(smallest.on_disk(limits), limits.hardware.disks)
+    predicted, hardware, missing = smallest.predicted, limits.hardware, smallest.missing(limits)
+    if missing == "disk" and hardware.disks is not None:
+        return too_much(smallest.on_disk(limits), hardware.disks)
     if missing == "host":
         room = host_budget_bytes(smallest.work, limits)
         return (
             f"it needs {smallest.host_bytes / GIB:.2f} GiB of host memory (computed), and "
-            f"{room / GIB:.2f} GiB are there for it"
+            f"{room / GIB:.2f} GiB are there for it, nine tenths of {hardware.ram_bytes / GIB:.2f}"
         )
     largest = sorted(peak_parts(predicted).items(), key=lambda item: -item[1])[:3]
     parts = ", ".join(f"{name} {size / GIB:.2f}" for name, size in largest)
-    place = "memory" if limits.hardware.device == "cpu" else f"{limits.hardware.device} memory"
+    place = "memory" if hardware.device == "cpu" else f"{hardware.device} memory"
     return (
-        f"computed peak {predicted.peak_bytes / GIB:.2f} GiB "
-        f"({predicted.peak_bytes} bytes; {parts} ...), and {limits.hardware.name} has "
-        f"{limits.budget_bytes / GIB:.2f} GiB of {place} for it"
+        f"computed peak {predicted.peak_bytes / GIB:.2f} GiB ({predicted.peak_bytes:,} bytes), of it "
+        f"{parts} GiB, and {limits.budget_bytes / GIB:.2f} GiB of {place} are there for it on {hardware.name}"
     )
 
 

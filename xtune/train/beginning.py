@@ -13,6 +13,7 @@ from xtune.errors import HardwareError, ModelError, RunError
 from xtune.hardware import Disks, Hardware, Launch
 from xtune.kernels.packing import isolates_packed_rows
 from xtune.plan import Plan
+from xtune.shown import size_text
 
 EIGHT_BIT_STATE_BYTES = {"adamw": 2.25, "lion": 1.125}
 """Bytes of optimizer state for a parameter: one a moment, an eighth more for scales and for what stays in 32 bits."""
@@ -95,7 +96,7 @@ def check_disk(path: Path, model: torch.nn.Module, plan: Plan) -> None:
     free = shutil.disk_usage(path).free
     if free < needed:
         raise RunError(
-            f"The disk under {path} has {free / 2**30:.2f} GiB free; checkpoints and the result need up to {needed / 2**30:.2f} GiB.",
+            f"The disk under {path} has {size_text(free)} free; checkpoints and the result need up to {size_text(needed)}.",
             advice="Free some space, choose another run.folder, or lower train.keep_checkpoints.",
         )
 
