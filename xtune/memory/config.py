@@ -5,7 +5,7 @@ from typing import Any
 
 from xtune.errors import ModelError
 from xtune.memory.eyes import read_eyes
-from xtune.memory.families import EXPERT_COUNTS, FAMILIES, Family
+from xtune.memory.families import EXPERT_COUNTS, FAMILIES, Family, composed_activation
 
 GEMMA3_PATTERN = 6
 """Every so many layers of Gemma 3 one has no window, where its config does not say otherwise (transformers 5.23)."""
@@ -41,6 +41,7 @@ def read_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
         "all_windowed": _all_windowed(reader.fields, model_type, layers),
         "caps_scores": bool(reader.fields.get("attn_logit_softcapping")),
         "caps_logits": bool(reader.fields.get("final_logit_softcapping")),
+        "composed_activation": composed_activation(reader.fields, known=model_type in FAMILIES),
         "scales_logits": (reader.fields.get("logits_scaling") or 1.0) != 1.0,
         **_feed_forward(reader, family, layers),
         **_biases(fields, family),
