@@ -26,11 +26,6 @@ class Saved:
     normalised: int = 0
     """Numbers a token that its norms among them give."""
 
-    @property
-    def has_table(self) -> bool:
-        """Whether embedding or head is among it."""
-        return self.head or self.embedding
-
 
 @dataclass(frozen=True)
 class _Part:

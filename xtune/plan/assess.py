@@ -176,8 +176,7 @@ def _speed(hardware: Hardware, shape: ModelShape, work: Workload) -> float | Non
 def _disk_bytes(shape: ModelShape, work: Workload, recipe: Recipe) -> int:
     """Disk: the base as it is stored, the run's checkpoints with optimizer states, the result, what waits there."""
     stored = shape.parameters * 2
-    own = work.weight_bytes if work.method == "full" else 4
-    trained = trained_parameters(shape, work) * own
+    trained = trained_parameters(shape, work) * work.trained_bytes
     name = work.optimizer.removeprefix("paged_")
     states = optimizer_bytes(shape, replace(work, optimizer=name, states_place="device"))
     kept = (recipe.train.keep_checkpoints or 1) * (trained + states)
