@@ -128,7 +128,7 @@ class _Step:
         self.layer = _layer(shape, work)
         self.first = _first_layer(shape, work) or self.layer
         trained = trained_parameters(shape, work)
-        self.gradient_bytes = work.weight_bytes if work.is_full else ADAPTER_BYTES
+        self.gradient_bytes = work.trained_bytes
         self.gradients = gradient_bytes(shape, work, trained * self.gradient_bytes)
         self.loss = loss_bytes(shape, work)
         self.casts = _casts(shape, work)
