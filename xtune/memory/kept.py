@@ -179,14 +179,14 @@ class KeptLayer:
         Where the kernel gets a mask transformers repeats keys and values for every query head (2 c q in place of 2 c k). Norms on
         queries and keys keep their input in float32, and what they scale where they are trained. Values that are a view of a fused
         projection, and neither repeated nor cast, keep its queries and keys alive (c q + c k), and what attention gave is laid out
-        once more (c q), unless the output projection keeps a copy. Eager attention itself does not keep what it gave.
+        once more (c q) for an output projection that keeps what it reads, unless it keeps a copy. Eager attention itself does not keep what it gave.
         """
         c, q, k = self.c, self.q, self.k
         kept = 2 * c * q + (2 * c * q if self.repeats_keys else 2 * c * k)
         kept += self._norms_of_heads
         if self.output_copy:
             kept -= c * q if self.work.attention == "eager" else 0
-        elif self.shape.fused:
+        elif self.shape.fused and self._read(self._attention[-1:]):
             kept += c * q
         if self._keeps_views:
             kept += c * (q + k)
