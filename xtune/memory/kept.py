@@ -14,6 +14,9 @@ from xtune.memory.moments import Moment
 from xtune.memory.shape import ModelShape
 from xtune.memory.workload import ADAPTER_BYTES, Workload
 
+ONE_MASK = {"mistral", "mixtral", "phi3", "qwen3_moe"}
+"""Model types that make either masks of windows or others (transformers 5.23)."""
+
 
 class KeptLayer:
     """What the widest layer of a model keeps under a workload."""
@@ -395,10 +398,14 @@ class KeptLayer:
 
     @property
     def mask(self) -> int:
-        """Masks that exist all the while: of a byte for each pair, or two in the compute type for eager attention with windows."""
+        """Masks that exist all the while: of a byte for each pair, or of a number in the compute type for eager attention.
+
+        Most models that have windows make a second one for layers without, unless these need none.
+        """
+        shape, packing = self.shape, self.work.packing
+        masks = 1 if shape.sliding_window is None or shape.model_type in ONE_MASK else 2
         if self.work.attention == "eager":
-            windows = 2 if self.shape.sliding_window is not None else 1
-            return self.pairs * self.c * windows
+            return self.pairs * self.c * masks
         # without packs one for all rows
-        shared = self.pairs if self.work.packing else self.work.tokens**2
+        shared = self.pairs * masks if packing else self.work.tokens**2
         return shared if self.has_mask else 0
