@@ -75,29 +75,24 @@ def cheapest_change(
     asked = _Asked(recipe=recipe, hardware=hardware, shape=shape, launch=launch)
     for change in _changes(recipe, launch):
         if asked.fits_with(change):
-            return _way_out(change)
+            return asked.way_out(change)
     if more_disk := asked.more_disk():
         return more_disk
     most = recipe.data.max_tokens
     lengths: list[tuple[int, Mapping[str, Any]]] = [(asked.longest_with({}), {})]
     if max(SHORTEST_ADVISED_TOKENS, most / 2) <= lengths[0][0] < most:
-        return _way_out({"data.max_tokens": lengths[0][0]})
+        return asked.way_out({"data.max_tokens": lengths[0][0]})
     for change in _methods(recipe):
         if asked.fits_with(change):
-            return _way_out(change)
+            return asked.way_out(change)
         lengths.append((asked.longest_with(change), change))
     tokens, method = max(lengths, key=lambda each: each[0])  # the first of equals
     if SHORTEST_ADVISED_TOKENS <= tokens < most:
-        return _way_out({**method, "data.max_tokens": tokens})
+        return asked.way_out({**method, "data.max_tokens": tokens})
     return (
         asked.more_host_memory()
         or "No single change of the recipe makes it fit; take a smaller model or a larger device."
     )
-
-
-def _way_out(change: Mapping[str, Any]) -> str:
-    words = " ".join(f"{name}={_word(value)}" for name, value in change.items())
-    return f"Cheapest way out: `{words}`."
 
 
 def _word(value: Any) -> str:
@@ -141,15 +136,29 @@ class _Asked:
     shape: ModelShape
     launch: Launch
 
-    def fits_with(self, change: Mapping[str, Any]) -> bool:
-        """Whether the recipe with this change is one, and fits."""
+    def planned_with(self, change: Mapping[str, Any]) -> Fit | None:
+        """What is planned for the recipe with this change; None: it would be no recipe."""
         changed = _changed(self.recipe, change)
         if changed is None:
-            return False
+            return None
         try:
-            return planned(changed, self.hardware, self.shape, self.launch).fits
+            return planned(changed, self.hardware, self.shape, self.launch)
         except RecipeError:
-            return False
+            return None
+
+    def fits_with(self, change: Mapping[str, Any]) -> bool:
+        """Whether the recipe with this change is one, and fits."""
+        found = self.planned_with(change)
+        return found is not None and found.fits
+
+    def way_out(self, change: Mapping[str, Any]) -> str:
+        """A change with which it fits as the command line has it, and what it takes then."""
+        words = " ".join(f"{name}={_word(value)}" for name, value in change.items())
+        found = self.planned_with(change)
+        then = (
+            f", with a computed peak of {found.predicted.peak_bytes / GIB:.2f} GiB" if found else ""
+        )
+        return f"Cheapest way out: `{words}`{then}."
 
     def longest_with(self, change: Mapping[str, Any]) -> int:
         """Tokens that fit with this change; 0: none."""

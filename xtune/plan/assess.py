@@ -78,8 +78,10 @@ class Assessment(Shown):
         """The answer for people: whether it fits, how long and how fast, where the memory goes, what was chosen and why."""
         recipe = self.plan.recipe
         yield f"{recipe.model.name} by {recipe.method.type}, {step_words(recipe)}"
-        verdict = "fits" if self.fits else "DOES NOT FIT"
         peak, budget = self.peak_bytes / GIB, self.budget_bytes / GIB
+        verdict = "fits" if self.fits else "DOES NOT FIT"
+        if not self.fits and self.peak_bytes <= self.budget_bytes:
+            verdict += " into host memory; on the device"
         yield f"{verdict}: computed peak {peak:.2f} GiB of {budget:.2f} GiB on {self.hardware.name}"
         if self.shortage:
             yield f"What is short: {self.shortage}."
