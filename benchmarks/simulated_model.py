@@ -21,6 +21,8 @@ from xtune.kernels.head_slices import HeadMatrix
 from xtune.memory import Workload
 from xtune.models.quiet import quiet
 
+SAVED_TABLES = {"embed_tokens", "lm_head"}
+
 
 class SimulatedNF4(Linear4bit):
     """A linear layer with the bytes of bitsandbytes' 4-bit formats, and no numbers."""
@@ -185,6 +187,9 @@ def _adapted(model: nn.Module, work: Workload) -> nn.Module:
         r=work.rank,
         target_modules="all-linear" if every else list(work.targets),
         use_dora=work.dora,
+        modules_to_save=list(work.saved) or None,
+        **_new_tokens(model, work),
+        ensure_weight_tying=_is_tied(model) and bool(SAVED_TABLES.intersection(work.saved)),
     )
     with quiet(), expanding():
         adapted = get_peft_model(cast(Any, model), lora, autocast_adapter_dtype=True)
@@ -194,6 +199,23 @@ def _adapted(model: nn.Module, work: Workload) -> nn.Module:
         if ".lora_" in name:  # PEFT widens what is not on the meta device
             parameter.data = parameter.data.float()
     return cast(nn.Module, adapted)
+
+
+def _is_tied(model: nn.Module) -> bool:
+    untyped: Any = model
+    embedding, head = untyped.get_input_embeddings(), untyped.get_output_embeddings()
+    return embedding.weight is head.weight
+
+
+def _new_tokens(model: nn.Module, work: Workload) -> dict[str, Any]:
+    """The last rows of the tables stand for tokens that are new, as in `xtune.adapter.vocabulary`."""
+    if not work.new_tokens:
+        return {}
+    untyped: Any = model
+    vocab = untyped.get_input_embeddings().weight.shape[0]
+    rows = list(range(vocab - work.new_tokens, vocab))
+    names = ["embed_tokens"] if _is_tied(model) else ["embed_tokens", "lm_head"]
+    return {"trainable_token_indices": dict.fromkeys(names, rows)}
 
 
 def _quantise(model: nn.Module, work: Workload) -> None:

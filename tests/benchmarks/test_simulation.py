@@ -269,6 +269,23 @@ def test_formulas_know_every_family_and_method(
     assert allocated == pytest.approx(simulate(config, wanted).peak, rel=0.03)
 
 
+@pytest.mark.parametrize(
+    ("model_type", "again"),
+    [("glm4", False), ("stablelm", False), ("cohere", False), ("phi", False), ("phi", True)],
+)
+def test_of_types_that_are_not_known_rather_too_much_is_computed(
+    model_type: str, again: bool
+) -> None:
+    """GLM 4 keeps what four norms read, and Phi what the operations do that its activation is made of."""
+    config = AutoConfig.for_model(model_type, **{**MEDIUM, "head_dim": 128})
+    shape = ModelShape.from_config(config.to_dict())
+    assert not shape.known
+    work = qlora(tokens=2048, gradient_checkpointing=again, loss_chunk_tokens=128)
+    computed = predict(shape, work)
+    allocated = computed.peak_bytes - computed.items["context"] - computed.items["reserve"]
+    assert allocated >= 0.99 * simulate(config, work).peak
+
+
 FEW: dict[str, Any] = {
     "tokens": 64,
     "dora": True,

@@ -5,7 +5,10 @@ from typing import Any
 
 from xtune.errors import ModelError
 from xtune.memory.eyes import read_eyes
-from xtune.memory.families import EXPERT_COUNTS, FAMILIES, Family
+from xtune.memory.families import EXPERT_COUNTS, FAMILIES, Family, composed_activation
+
+GEMMA3_PATTERN = 6
+"""Every so many layers of Gemma 3 one has no window, where its config does not say otherwise (transformers 5.23)."""
 
 
 def read_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,6 +41,7 @@ def read_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
         "all_windowed": _all_windowed(reader.fields, model_type, layers),
         "caps_scores": bool(reader.fields.get("attn_logit_softcapping")),
         "caps_logits": bool(reader.fields.get("final_logit_softcapping")),
+        "composed_activation": composed_activation(reader.fields, known=model_type in FAMILIES),
         "scales_logits": (reader.fields.get("logits_scaling") or 1.0) != 1.0,
         **_feed_forward(reader, family, layers),
         **_biases(fields, family),
@@ -203,11 +207,16 @@ def _window(fields: Mapping[str, Any], family: Family, layers: int) -> int | Non
 
 
 def _all_windowed(fields: Mapping[str, Any], model_type: str, layers: int) -> bool:
-    """Whether a window, where there is one, is every layer's: as `layer_types` say, or for model types that have no other layers."""
+    """Whether a window, where there is one, is every layer's: as `layer_types` say, or as transformers 5.23 fills them in."""
     kinds = fields.get("layer_types")
     if isinstance(kinds, list) and kinds:
         return set(kinds[:layers]) == {"sliding_attention"}
-    return model_type in {"mistral", "mixtral", "phi3"}
+    if model_type == "gemma3_text":
+        pattern = fields.get("sliding_window_pattern")
+        return layers < (pattern if isinstance(pattern, int) else GEMMA3_PATTERN)
+    if model_type in {"qwen2", "qwen3"}:
+        return fields.get("max_window_layers") == 0
+    return model_type in {"mistral", "mixtral", "phi3", "qwen3_moe"}
 
 
 def _expert_layers(fields: Mapping[str, Any], family: Family, layers: int) -> int:

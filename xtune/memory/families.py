@@ -93,6 +93,19 @@ FAMILIES: Mapping[str, Family] = {
 """Model types whose counts the tests compare with transformers, parameter by parameter."""
 
 
+FUSED_ACTIVATIONS = frozenset(
+    ["gelu", "gelu_pytorch_tanh", "hardswish", "leaky_relu", "linear", "mish", "relu", "relu6", "sigmoid", "silu", "swish", "tanh"]
+)  # fmt: skip
+"""Activations that are one operation of torch's (`transformers.activations.ACT2CLS`, 5.23)."""
+
+
+def composed_activation(fields: Mapping[str, Any], *, known: bool) -> bool:
+    """Whether the activation is none of those; where no field names it, for a type of which nothing is known."""
+    names = ("hidden_activation", "hidden_act", "activation_function", "hidden_activation_function")
+    named = next((fields[name] for name in names if isinstance(fields.get(name), str)), None)
+    return not known if named is None else named not in FUSED_ACTIVATIONS
+
+
 EXPERT_COUNTS = (
     "num_experts",
     "num_local_experts",

@@ -155,8 +155,17 @@ class KeptLayer:
         h, c = self.h, self.c
         reads = 1 if self.sparse else self._read(self._feed_forward[:-1])
         if not self.shape.norms_before:
-            return h * c * max(1, reads)
-        return h * (4 + self._before_scale) + h * c * reads
+            return h * c * max(1, reads) + self._written_out
+        return h * (4 + self._before_scale) + h * c * reads + self._written_out
+
+    @property
+    def _written_out(self) -> int:
+        """What an activation that is no operation of its own keeps besides, at most: eight numbers of the block's width.
+
+        The largest, gelu_new, keeps its input, half of it, the tanh and one more; autocast on CUDA has the power, and with it all but
+        the half, in float32 (4 m each). Going back there are three gradients more (4 m each), where others have one (c m).
+        """
+        return 8 * self.c * self.width if self.shape.composed_activation else 0
 
     @cached_property
     def after(self) -> int:
@@ -203,7 +212,7 @@ class KeptLayer:
     @property
     def _norms_of_heads(self) -> int:
         """Kept by norms on queries and keys: their input in float32, and in its type what they scale where they are trained."""
-        if self.shape.query_key_norm == "none":
+        if not self.shape.may_normalise_heads:
             return 0
         scaled = (4 if self.shape.float32_norms else self.c) if self.work.is_full else 0
         return (4 + scaled) * (self.q + self.k)
@@ -327,7 +336,7 @@ class KeptLayer:
         if self.work.is_full:
             return 0
         work = self.work
-        return self.shape.one_layer.lora_parameters(work.rank, work.targets, dora=work.dora)
+        return self.shape.one_layer.lora_parameters(work.rank, work.layer_targets, dora=work.dora)
 
     def adapter_of(self, linear: Linear) -> int:
         """Entries of a linear layer's adapter, if it has one."""

@@ -1,5 +1,6 @@
 """The end of a model: last norm, head and cross-entropy (`xtune.kernels`), when the loss is computed. Closed formulas."""
 
+from xtune.memory.saved import saved_modules
 from xtune.memory.shape import ModelShape
 from xtune.memory.workload import (
     HEAD_PART_ROWS,
@@ -8,6 +9,7 @@ from xtune.memory.workload import (
     QUANTIZATION_BLOCK,
     Workload,
 )
+from xtune.memory.wrapped_head import wrapped_loss_bytes, wraps_head
 
 
 def loss_bytes(shape: ModelShape, work: Workload, casts: int = 0) -> int:
@@ -18,11 +20,15 @@ def loss_bytes(shape: ModelShape, work: Workload, casts: int = 0) -> int:
     others for a tile, where float32 states are the norm's input themselves; beside a later tile those of the tile before it that
     are trained on, and their gradient (2 w h).
     """
+    if wraps_head(shape, work):
+        return wrapped_loss_bytes(shape, work, casts)
     h, w, c = shape.hidden, work.held_bytes, work.compute_bytes
     own = 4 if work.compute_dtype == "float16" else c
     scaled = 0
     if work.is_full:
         scaled = 4 if shape.float32_norms else w
+    elif saved_modules(shape, work.saved).last_norm:  # in float32, with a copy of its input
+        scaled = 4
     each = 4 + scaled + 2 * w + (c if c < w else 0) + own
     n = work.positions
     if work.frugal:

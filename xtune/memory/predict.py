@@ -147,10 +147,25 @@ class _Step:
         work = self.work
         return work.positions * (self.layer.rotary + 32) + self.layer.mask
 
+    @property
+    def _embedding_learns(self) -> bool:
+        """Whether the first layer's input has a gradient."""
+        return self.work.is_full or self.saved.embedding or self.work.new_tokens > 0
+
+    @property
+    def _layers_learn(self) -> bool:
+        """Whether a backward pass goes through the layers: not where the head alone is trained, unless transformers asks for it."""
+        return self._embedding_learns or self.layer.adapters > 0 or self.saved.in_layer > 0
+
     def _inputs(self, layers: int) -> int:
         """What so many layers keep for their backward passes."""
-        if not self.work.gradient_checkpointing:
-            first = self.layer.ungraded.bytes(self.work.positions)
+        work = self.work
+        asked = work.gradient_checkpointing and not (work.frugal or work.is_shelved)
+        if not (self._layers_learn or asked):
+            return 0
+        if not work.gradient_checkpointing:
+            learns = self._embedding_learns
+            first = 0 if learns else self.layer.ungraded.bytes(work.positions)
             layer = self.layer.saved.bytes(self.work.positions) + self._saved_kept
             return layers * layer - min(1, layers) * first
         # the first layer's is what the embedding gave, where it is
@@ -232,29 +247,7 @@ class _Step:
         stays = self.gradients if work.accumulation_steps > 1 else 0
         # of layers that are not computed again they are among what these keep
         kept = 0 if work.gradient_checkpointing else self.shape.layers * self.layer.casts
-        loss = loss_bytes(self.shape, work, max(0, self.casts - kept)) + self._saved_head
-        return there + stays + max(loss, self._new_tokens_in_head)
-
-    @property
-    def _new_tokens_in_head(self) -> int:
-        """New tokens of a table that is the head as well: PEFT writes their rows into a copy of it, which has a gradient as a whole.
-
-        Beside both there are the slope of a chunk's logits and what the last norm keeps.
-        """
-        work, shape = self.work, self.shape
-        if not (work.new_tokens and shape.tied):
-            return 0
-        tables = 2 * work.weight_bytes * shape.embedding_parameters
-        chunk = min(work.loss_chunk_tokens or work.positions, work.positions)
-        norm = (4 + 3 * work.weight_bytes) * shape.hidden * work.positions
-        return tables + work.compute_bytes * chunk * shape.vocab + norm
-
-    @property
-    def _saved_head(self) -> int:
-        """Of a head that is trained beside an adapter its gradient so far and a chunk's, in the compute type; for tiles their sum as well."""
-        products = 3 if self.work.frugal else 2
-        table = self.shape.embedding_parameters
-        return products * self.work.compute_bytes * table if self.saved.head else 0
+        return there + stays + loss_bytes(self.shape, work, max(0, self.casts - kept))
 
     def _of_last_norm(self) -> int:
         """Behind whole layers the last norm goes back for all tokens at one time: six float32 copies of its input (24 h).
@@ -283,7 +276,8 @@ class _Step:
         largest = max((linear.weights for _, linear in self.shape.linears), default=0)
         trained = self.shape.layer_entries if full else self.layer.adapters + self.saved.in_layer
         own = g * trained
-        embedding = g * table if full and not self.shape.tied else 0
+        untied = not self.shape.tied and (full or self.saved.embedding)
+        embedding = g * table if untied else 0
         sizes = []
         for size, graded, fresh in self._layer_peaks:
             given = g * graded

@@ -61,6 +61,9 @@ class ModelShape:
     scales_logits: bool = False
     """Whether logits are multiplied by a number, as Granite does."""
 
+    composed_activation: bool = False
+    """Whether the feed-forward block's activation is put together from other operations, each of which keeps what it needs."""
+
     whole_weights: int = 0
     """Entries of the layers' matrices that a base which is stored quantised keeps as they are."""
 
@@ -114,8 +117,13 @@ class ModelShape:
 
     @property
     def norms_after(self) -> bool:
-        """Whether what they give is normalised."""
-        return self.norms > 2 or self.model_type == "olmo2"
+        """Whether what they give is normalised; of a type that is not known it may be, as GLM 4's is, and no field says so."""
+        return self.norms > 2 or self.model_type == "olmo2" or not self.known
+
+    @property
+    def may_normalise_heads(self) -> bool:
+        """Whether there are norms on queries and keys, or may be for all that is known of the type."""
+        return self.query_key_norm != "none" or not self.known
 
     @cached_property
     def one_layer(self) -> "ModelShape":

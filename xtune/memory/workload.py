@@ -155,6 +155,11 @@ class Workload:
         """The last parts of the targets' names."""
         return frozenset(target.rpartition(".")[2] for target in self.targets)
 
+    @cached_property
+    def layer_targets(self) -> tuple[str, ...]:
+        """The targets but the head."""
+        return tuple(each for each in self.targets if each.rpartition(".")[2] != "lm_head")
+
     @property
     def held_bytes(self) -> int:
         """The same of those that are held for all tokens: frugal layers write them in the type of the embedding's."""

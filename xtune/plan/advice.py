@@ -12,6 +12,7 @@ from xtune.memory import GIB, ModelShape
 from xtune.plan.fit import Fit, Limits, host_budget_bytes
 from xtune.plan.parts import peak_parts
 from xtune.plan.question import ONE_PROCESS, longest_tokens, planned
+from xtune.plan.room import asked_of, on_disk, too_much
 from xtune.recipe import Recipe
 
 STEP_TOKENS = 64
@@ -46,8 +47,10 @@ def require_fit(
 
 def too_large(smallest: Fit, limits: Limits) -> str:
     """What of a plan has no room, and where, as a clause."""
-    predicted, hardware = smallest.predicted, limits.hardware
-    if smallest.missing(limits) == "host":
+    predicted, hardware, missing = smallest.predicted, limits.hardware, smallest.missing(limits)
+    if missing == "disk" and hardware.disks is not None:
+        return too_much(smallest.on_disk(limits), hardware.disks)
+    if missing == "host":
         room = host_budget_bytes(smallest.work, limits)
         return (
             f"it needs {smallest.host_bytes / GIB:.2f} GiB of host memory (computed), and "
@@ -73,6 +76,8 @@ def cheapest_change(
     for change in _changes(recipe, launch):
         if asked.fits_with(change):
             return asked.way_out(change)
+    if more_disk := asked.more_disk():
+        return more_disk
     most = recipe.data.max_tokens
     lengths: list[tuple[int, Mapping[str, Any]]] = [(asked.longest_with({}), {})]
     if max(SHORTEST_ADVISED_TOKENS, most / 2) <= lengths[0][0] < most:
@@ -105,8 +110,10 @@ def _changes(recipe: Recipe, launch: Launch) -> Iterator[dict[str, Any]]:
         if getattr(memory, name) is False:
             yield {f"memory.{name}": True}
     for name in ("checkpoints", "embeddings", "head", "optimizer_states", "base"):
-        if getattr(memory, name) == "device":
+        if getattr(memory, name) != "auto":
             yield {f"memory.{name}": "auto"}
+    if recipe.train.keep_checkpoints > 1:
+        yield {"train.keep_checkpoints": 1}
     if memory.loss_chunk_tokens != "auto":
         yield {"memory.loss_chunk_tokens": "auto"}
     if recipe.train.optimizer not in {"auto", "adamw_8bit", "paged_adamw_8bit"}:
@@ -163,6 +170,19 @@ class _Asked:
             return longest_tokens(changed, *given, step=STEP_TOKENS, most=most)
         except RecipeError:
             return 0
+
+    def more_disk(self) -> str:
+        """How much room on disk would do, if that is all that is missing; else nothing."""
+        disks = self.hardware.disks
+        if disks is None:
+            return ""
+        unjudged = replace(self.hardware, disks=None)
+        found = planned(self.recipe, unjudged, self.shape, self.launch)
+        if not found.fits:
+            return ""
+        items = on_disk(self.shape, found.work, self.recipe.train.keep_checkpoints)
+        size = sum(asked_of(items, disks)) / GIB
+        return f"Cheapest way out: {size:.1f} GiB free on disk for it (XTUNE_CACHE names the folder for layers, `run.folder` the run's)."
 
     def more_host_memory(self) -> str:
         """The usual size of host memory that would do, if that is all that is missing; else nothing."""

@@ -142,6 +142,7 @@ def _limits(recipe: Recipe, hardware: Hardware, launch: Launch) -> Limits:
         asked=_asked(recipe),
         tile_tokens=None if memory.tile_tokens == "auto" else memory.tile_tokens,
         loss_chunk_tokens=None if memory.loss_chunk_tokens == "auto" else memory.loss_chunk_tokens,
+        keep_checkpoints=recipe.train.keep_checkpoints,
     )
 
 

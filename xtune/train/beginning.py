@@ -10,7 +10,7 @@ from accelerate import Accelerator
 
 from xtune.adapter.state import trainable_state
 from xtune.errors import HardwareError, ModelError, RunError
-from xtune.hardware import Hardware, Launch
+from xtune.hardware import Disks, Hardware, Launch
 from xtune.kernels.packing import isolates_packed_rows
 from xtune.plan import Plan
 from xtune.shown import size_text
@@ -31,7 +31,20 @@ def weakest(machines: Sequence[Hardware]) -> Hardware:
         # of devices of one size another program may fill one
         vram_free_bytes=min((each for each in free if each is not None), default=None),
         ram_bytes=min(machine.ram_bytes for machine in machines),
+        disks=_fullest([machine.disks for machine in machines]),
         packages=frozenset.intersection(*(machine.packages for machine in machines)),
+    )
+
+
+def _fullest(every: Sequence[Disks | None]) -> Disks | None:
+    """The least room that any has; None: one does not know."""
+    known = [each for each in every if each is not None]
+    if len(known) < len(every):
+        return None
+    return Disks(
+        cache_bytes=min(each.cache_bytes for each in known),
+        run_bytes=min(each.run_bytes for each in known),
+        together=any(each.together for each in known),
     )
 
 
