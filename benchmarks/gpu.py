@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu_cells import TABLES, Cell, all_cells
-from benchmarks.gpu_page import line, page
+from benchmarks.gpu_page import line, page, verdict
 
 TIME_LIMIT_S = 455.0
 """The whole benchmark, start and end included, ends within 8 minutes; what is left then is recorded as not run."""
@@ -50,7 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark and write its two files; returns the exit code."""
     began = time.monotonic()
     options = _parse(arguments)
-    if options.device == "cuda" and not _has_cuda():
+    found = machine(options.device)
+    if found is None:
         print(
             "benchmarks.gpu needs a CUDA device and torch finds none; "
             "`--device cpu` runs the whole path in toy sizes.",
@@ -62,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         for cell in all_cells(full_depth=options.full_depth)
         if cell.table in options.tables and options.only in cell.name
     ]
-    report: dict[str, Any] = {"machine": machine(options.device), "options": vars(options)}
+    report: dict[str, Any] = {"machine": found, "options": vars(options)}
     report["cells"] = results = []
     left = options.time_limit_s - (time.monotonic() - began)  # finding the device took some of it
     for cell, result in measure(
@@ -71,6 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
         results.append({**_kept(cell), **result})
         print(line(results[-1]), flush=True)
         _write(report, Path(options.out))
+    print(*verdict(results), sep="\n")
     print(f"Written: {Path(options.out) / 'gpu.json'}, {Path(options.out) / 'gpu.md'}")
     return 0 if all(each["outcome"] in {"ok", "oom", "not run"} for each in results) else 1
 
@@ -99,13 +101,6 @@ def _tables(text: str) -> tuple[str, ...]:
     if unknown:
         raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(TABLES)}")
     return names
-
-
-def _has_cuda() -> bool:
-    """Asked of another process: this one keeps away from the device, where its context would count."""
-    command = [sys.executable, "-c", "import torch; print(torch.cuda.is_available())"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() == "True"
 
 
 def _kept(cell: Cell) -> dict[str, Any]:
@@ -261,8 +256,21 @@ def _version(name: str) -> str | None:
         return "(version not recorded)"
 
 
-def machine(device: str) -> dict[str, Any]:
-    """What is measured on, and with which versions; asked of another process, as in `_has_cuda`."""
+_ASKING = """
+import json, torch
+found = {}
+if torch.cuda.is_available():
+    p = torch.cuda.get_device_properties(0)
+    found = dict(device=p.name, device_bytes=p.total_memory, compute_capability=f"{p.major}.{p.minor}", cuda=torch.version.cuda)
+print(json.dumps(found))
+"""
+
+
+def machine(device: str) -> dict[str, Any] | None:
+    """What is measured on, and with which versions; None: there is no such device.
+
+    Asked of another process: this one keeps away from the device, where its context would count.
+    """
     found: dict[str, Any] = {
         "date": date.today().isoformat(),
         "python": sys.version.split()[0],
@@ -270,13 +278,13 @@ def machine(device: str) -> dict[str, Any]:
         "device": "cpu",
     }
     if device == "cuda":
-        code = (
-            "import json, torch; p = torch.cuda.get_device_properties(0); print(json.dumps(dict(device=p.name, "
-            "device_bytes=p.total_memory, compute_capability=f'{p.major}.{p.minor}', cuda=torch.version.cuda)))"
-        )
-        command = [sys.executable, "-c", code]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        found.update(json.loads(done.stdout))
+        command = [sys.executable, "-c", _ASKING]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        said = done.stdout.strip().splitlines()
+        there = json.loads(said[-1]) if done.returncode == 0 and said else {}
+        if not there:
+            return None
+        found.update(there)
     return found
 
 

@@ -16,8 +16,8 @@ RIVALS = ("plain", "liger", "unsloth")
 PACKAGE_OF: Mapping[str, str] = {"liger": "liger_kernel", "unsloth": "unsloth"}
 
 DEPTHS: Mapping[tuple[str, int, int], int] = {
-    ("llama-3.1-8b", 131072, 32): 8,
-    ("qwen3-8b", 65536, 32): 18,
+    ("llama-3.1-8b", 131072, 32): 4,
+    ("qwen3-8b", 65536, 32): 12,
     ("qwen2.5-32b", 32768, 16): 16,
     ("llama-3.3-70b", 32768, 16): 8,
     ("llama-3.3-70b", 4096, 16): 8,

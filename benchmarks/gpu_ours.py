@@ -18,6 +18,7 @@ from benchmarks.gpu_stacks import Stack, materialise, quantise_layer
 from xtune.adapter.attach import attach
 from xtune.kernels.heads import decoder_layers
 from xtune.kernels.loss import LossModule
+from xtune.models.fused_attention import prefer_fused
 from xtune.models.load import Loading
 from xtune.plan import Plan
 from xtune.train.ends import place_ends
@@ -62,6 +63,7 @@ def random_model(
 ) -> PreTrainedModel:
     """A base with random weights, where and as `load_model` would leave one from files."""
     loading = Loading.of(plan)
+    prefer_fused(loading.device, loading.compute_dtype)
     torch.manual_seed(0)
     dtype = getattr(torch, loading.weight_dtype)
     config = AutoConfig.for_model(**fields)

@@ -7,7 +7,7 @@ python -m benchmarks.gpu_page FOLDER --into docs/measured.md    # between the tw
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,11 +99,63 @@ def page(report: Result) -> str:
         "Real shapes, random weights, batch 1, one sequence repeated"
         f"{'; toy sizes: nothing here is of use' if options['tiny'] else ''}.",
     ]
+    lines += ["", *(f"- {each}" for each in verdict(report["cells"]))]
     for table, title in TITLES.items():
         found = [each for each in report["cells"] if each["table"] == table]
         if found:
             lines += ["", f"## {title}", "", *_TABLES[table](found)]
     return "\n".join([*lines, ""])
+
+
+def verdict(cells: Sequence[Result]) -> list[str]:
+    """In a line for each table of ours: how many cells ran with a falling loss, how near the computed bytes are, how fast."""
+    lines = []
+    for table in ("goals", "speed", "techniques"):
+        ours = [each for each in cells if (each["table"], each["stack"]) == (table, "ours")]
+        ran = [each for each in ours if each["outcome"] == "ok"]
+        if not ours:
+            continue
+        parts = [f"{table}: {len(ran)} of {len(ours)} ran and their loss fell"]
+        allocated = [
+            apart(each.get("predicted_allocated_bytes"), each.get("allocated_bytes"))
+            for each in ran
+        ]
+        parts += _within(allocated, ALLOCATED_WITHIN, "allocated")
+        if table == "goals":
+            whole = [apart(each.get("predicted_peak_bytes"), held(each)) for each in ran]
+            parts += _within(whole, HELD_WITHIN, "held and context")
+        if table == "speed":
+            ratios = [
+                f"{ratio:.2f}" for each in ran if (ratio := _of_plain(each, cells)) is not None
+            ]
+            parts += [f"{' and '.join(ratios)} times plain's speed"] if ratios else []
+        lines.append("; ".join(parts))
+    for each in cells:
+        expected = each["outcome"] == "ok" or (each["outcome"], each["table"]) == ("oom", "rivals")
+        if not expected:
+            lines.append(f"{each['table']}, {each['stack']}, {each['name']}: {_outcome(each)}")
+    return lines
+
+
+def _within(found: Sequence[float | None], bound: float, what: str) -> list[str]:
+    """How many of the computed sizes are as near as they shall be, and the farthest; nothing where none is known."""
+    known = [each for each in found if each is not None]
+    if not known:
+        return []
+    near = sum(abs(each) <= bound for each in known)
+    return [
+        f"computed within {bound:.0%} of {what} in {near} of {len(known)}, {min(known):+.1%} to {max(known):+.1%}"
+    ]
+
+
+def _of_plain(result: Result, cells: Sequence[Result]) -> float | None:
+    """A cell's speed by that of plain transformers with the same model; None: one of them is not known."""
+    plain = (each for each in cells if (each["table"], each["stack"]) == (result["table"], "plain"))
+    beside = next(
+        (each.get("tokens_per_s") for each in plain if each["name"] == result["name"]), None
+    )
+    own = result.get("tokens_per_s")
+    return own / beside if own and beside else None
 
 
 def gib(size: int | None) -> str:
@@ -174,7 +226,7 @@ def _goals(results: list[Result]) -> Iterator[str]:
         "Allocated: `max_memory_allocated`, of whole steps. Apart: how far the computed bytes lie above the measured ones; bold where "
         f"that is more than {ALLOCATED_WITHIN:.0%}, or {HELD_WITHIN:.0%}. Where fewer layers ran than the model has, what is "
         "computed is for as many; what grows with the depth on the device are adapter, gradients and states, and the base where it "
-        "is resident. Speed is that of the layers that ran."
+        "is resident. Speed is that of the layers that ran. Paged states are in neither."
     )
 
 
@@ -208,12 +260,11 @@ def _speeds(results: list[Result]) -> Iterator[str]:
     yield from _head(
         "model", "stack", "tokens/s", "of plain's", "allocated GiB", "computed", "apart", "loss", "outcome", text=2
     )  # fmt: skip
-    plain = {r["name"]: r.get("tokens_per_s") for r in results if r["stack"] == "plain"}
     for each in results:
-        beside, own = plain.get(each["name"]), each.get("tokens_per_s")
+        ratio = _of_plain(each, results)
         allocated, computed = each.get("allocated_bytes"), each.get("predicted_allocated_bytes")
         yield _row(
-            each["name"], each["stack"], _speed(each), f"{own / beside:.2f}" if own and beside else "-",
+            each["name"], each["stack"], _speed(each), "-" if ratio is None else f"{ratio:.2f}",
             gib(allocated), gib(computed), _beside(apart(computed, allocated), ALLOCATED_WITHIN),
             _losses(each), _outcome(each),
         )  # fmt: skip

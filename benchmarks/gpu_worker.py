@@ -13,6 +13,7 @@ import resource
 import statistics
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,7 @@ def main() -> None:
     """Answer until the input ends."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print is not an answer
-    import torch
-    import transformers.models.llama.modeling_llama  # noqa: F401 - slow, and wanted by every cell
-
+    torch = import_ahead()
     for line in sys.stdin:
         task = json.loads(line)
         if task["cell"]["stack"] == "ours":
@@ -43,6 +42,25 @@ def main() -> None:
         answer = _answer(torch, task)
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
+
+
+AHEAD = (
+    "transformers.models.llama.modeling_llama",
+    "transformers.models.qwen2.modeling_qwen2",
+    "transformers.models.qwen3.modeling_qwen3",
+    "torch._inductor.compile_fx",
+    "accelerate",
+    "xtune.plan.resolve",
+)
+"""What cells want, as far as it leaves CUDA alone. bitsandbytes does not, and peft imports it; but most of their import is
+torch's compiler."""
+
+
+def import_ahead() -> Any:
+    """Import what is slow to import, torch above all, which is returned."""
+    for name in AHEAD:
+        import_module(name)
+    return import_module("torch")
 
 
 def _answer(torch: Any, given: dict[str, Any]) -> dict[str, Any]:
@@ -91,11 +109,22 @@ def _limit(torch: Any, device: Any, size: int | None) -> None:
 
 
 def _outside(torch: Any, device: Any) -> int:
-    """Bytes of the device that are in use, but not by torch's allocator: this process's context, and other programs."""
+    """Bytes of the device that are in use, but not by torch's allocator: this process's context, and other programs.
+
+    Paged states are left out: a card that is full has them in host memory, one with room to spare keeps them.
+    """
     torch.zeros(1, device=device)
     torch.cuda.synchronize(device)
     free, total = torch.cuda.mem_get_info(device)
-    return int(total - free - torch.cuda.memory_reserved(device))
+    return max(0, int(total - free - torch.cuda.memory_reserved(device)) - _paged())
+
+
+def _paged() -> int:
+    """Bytes that bitsandbytes has in memory which the driver moves between device and host."""
+    found = sys.modules.get("bitsandbytes.functional")
+    if found is None:
+        return 0
+    return sum(each.nbytes for each in found.GlobalPageManager.get_instance().paged_tensors)
 
 
 def _train(torch: Any, task: Any, device: Any, folder: Path) -> dict[str, Any]:
@@ -182,6 +211,7 @@ def _steps(torch: Any, task: Any, stack: Any, device: Any, tokens: int) -> dict[
         "losses": losses,
         "loss_kind": stack.loss_kind,
         "outside_bytes": context,
+        "paged_bytes": _paged(),
         "host_peak_bytes": _host_peak(),
         **peaks,
     }

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from math import lcm
 from typing import Any
 
-from benchmarks.simulation import simulate
+from benchmarks.simulation import Samples, simulate
 from xtune.memory import GIB, ModelShape, Workload, predict
 from xtune.plan.cards import machine
 from xtune.plan.resolve import decide
@@ -49,6 +49,9 @@ class Case:
     work: Workload
     chosen: str
     """Who chose the techniques: "planned" or "drawn"."""
+
+    samples: Samples | None = None
+    """What is packed into its rows; None: a sample in each."""
 
     @property
     def label(self) -> str:
@@ -266,9 +269,7 @@ def _is_sound(each: Techniques, shape: ModelShape, work: Workload) -> bool:
 
 
 def _simulable(work: Workload) -> Workload:
-    """The same where a head in fewer bits, which cannot be simulated, is a whole one, and files are host memory."""
-    if work.head_form in {"nf4", "int8"}:
-        work = replace(work, head_form="host", embeddings_place="host")
+    """The same where files are host memory."""
     if work.checkpoint_place == "disk":
         work = replace(work, checkpoint_place="host")
     return replace(work, base_place="host") if work.base_place == "disk" else work
@@ -288,7 +289,7 @@ def compare(case: Case) -> Compared:
     from transformers import AutoConfig
 
     predicted = predict(ModelShape.from_config(case.config), case.work)
-    found = simulate(AutoConfig.for_model(**case.config), case.work)
+    found = simulate(AutoConfig.for_model(**case.config), case.work, samples=case.samples)
     items = predicted.items
     return Compared(
         computed=predicted.peak_bytes - items["context"] - items["reserve"],
@@ -299,19 +300,24 @@ def compare(case: Case) -> Compared:
     )
 
 
+def _seeds(text: str) -> list[int]:
+    """The seeds that a text such as `3,7-9` names, in its order."""
+    ends = [list(map(int, part.split("-"))) for part in text.split(",")]
+    return [seed for each in ends for seed in range(each[0], each[-1] + 1)]
+
+
 def main() -> None:
     """Print a line for each seed; of those that are further apart than asked what made them so."""
     from benchmarks.wide_cases import draw_wide
 
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     parser = argparse.ArgumentParser(prog="python -m benchmarks.random_cases")
-    parser.add_argument("--seeds", default="0-20", help="first and last")
+    parser.add_argument("--seeds", default="0-20", help="such as 3,7-9: both ends are in")
     parser.add_argument("--apart", type=float, default=0.03, help="explain what is further apart")
     parser.add_argument("--whole", action="store_true", help="whole layers without experts alone")
     parser.add_argument("--wide", action="store_true", help="edges (`benchmarks.wide_cases`)")
     options = parser.parse_args()
-    first, last = map(int, options.seeds.split("-"))
-    for seed in range(first, last + 1):
+    for seed in _seeds(options.seeds):
         case = draw_wide(seed) if options.wide else draw(seed)
         if options.whole and not is_whole(case):
             continue

@@ -14,7 +14,7 @@ import torch
 from benchmarks import gpu, gpu_page, gpu_worker
 from benchmarks.goals import GOALS, judge
 from benchmarks.gpu_cells import NOTHING_AWAY, Cell, all_cells
-from benchmarks.gpu_page import page
+from benchmarks.gpu_page import page, verdict
 from benchmarks.gpu_shapes import Task, planned
 
 CELLS = all_cells(full_depth=False)
@@ -229,6 +229,51 @@ def test_the_page_shows_speed_beside_plain_and_where_others_ran_out() -> None:
     assert "| every length: the model does not load | - |" in text
     assert "| x | - | - | - | - | - | failed: why |" in text
     assert "| y | ours | 2.00 | 1.00 | - | - | ok |" in text
+
+
+def test_the_last_lines_say_what_is_to_be_judged() -> None:
+    goal = {"table": "goals", "stack": "ours", **RAN, **COMPUTED}
+    speed = {"table": "speed", "name": "a model", **RAN}
+    found = verdict(
+        [
+            {**goal, "name": "near"},
+            {**goal, "name": "far", "predicted_allocated_bytes": round(1.8 * GIB)},
+            {**goal, "name": "full", "outcome": "oom", "detail": "OutOfMemoryError: CUDA"},
+            {**speed, "stack": "ours", "tokens_per_s": 150.0},
+            {**speed, "stack": "plain", "tokens_per_s": 100.0},
+            {**speed, "table": "rivals", "stack": "plain", "outcome": "oom", "detail": "as often"},
+        ]
+    )
+    # 2.06 and 1.8 GiB computed, 2 measured; 4.8 computed, 3 held and 1 beside them
+    assert found == [
+        "goals: 2 of 3 ran and their loss fell; computed within 5% of allocated in 1 of 2, -10.0% to +3.0%; "
+        "computed within 10% of held and context in 0 of 2, +20.0% to +20.0%",
+        "speed: 1 of 1 ran and their loss fell; 1.50 times plain's speed",
+        "goals, ours, full: oom: OutOfMemoryError: CUDA",
+    ]
+
+
+def test_a_process_that_waits_has_asked_nothing_of_the_device() -> None:
+    """Its context would count among what is in use beside the one that measures."""
+    code = (
+        "import torch\n"
+        "def ask(*_, **__): raise SystemExit('asked')\n"
+        "torch.cuda.is_available, torch.cuda._lazy_init = lambda: True, ask\n"
+        "from benchmarks.gpu_worker import import_ahead\n"
+        "import_ahead()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_paged_states_are_not_what_is_in_use_beside_the_allocator(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from bitsandbytes import functional
+
+    pages: Any = functional.GlobalPageManager
+    monkeypatch.setattr(pages.get_instance(), "paged_tensors", [torch.zeros(300)])
+    assert gpu_worker._paged() == 1200
 
 
 def test_nothing_away_names_every_place() -> None:
