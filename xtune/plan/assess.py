@@ -18,6 +18,8 @@ from xtune.shown import Shown
 
 LONGEST_TOKENS = 2**22
 
+_ELSEWHERE = {"host": "into host memory", "disk": "on the disk"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Assessment(Shown):
@@ -34,6 +36,9 @@ class Assessment(Shown):
 
     shortage: str
     """What has no room, and where, as a clause; empty if it fits."""
+
+    missing: str | None
+    """Which has no room: "device", "host" or "disk"; None if it fits."""
 
     longest_tokens: int
     """Longest sequence that fits, everything else as asked, to a multiple of `STEP_TOKENS`; 0: none."""
@@ -80,8 +85,8 @@ class Assessment(Shown):
         yield f"{recipe.model.name} by {recipe.method.type}, {step_words(recipe)}"
         peak, budget = self.peak_bytes / GIB, self.budget_bytes / GIB
         verdict = "fits" if self.fits else "DOES NOT FIT"
-        if not self.fits and self.peak_bytes <= self.budget_bytes:
-            verdict += " into host memory; on the device"
+        if self.missing in _ELSEWHERE:
+            verdict += f" {_ELSEWHERE[self.missing]}; on the device"
         yield f"{verdict}: computed peak {peak:.2f} GiB of {budget:.2f} GiB on {self.hardware.name}"
         if self.shortage:
             yield f"What is short: {self.shortage}."
@@ -90,7 +95,7 @@ class Assessment(Shown):
         yield ""
         yield f"longest sequence  {self.longest_tokens:,} tokens fit (computed){self.beyond()}"
         yield f"host memory       {self.host_bytes / GIB:.1f} of {self.hardware.ram_bytes / GIB:.1f} GiB (computed)"
-        yield f"disk              {self.disk_bytes / GIB:.1f} GiB for {self._on_disk()} (computed)"
+        yield f"disk              {self.disk_bytes / GIB:.1f} GiB (computed) for {self._on_disk()}"
         yield from self._speed()
         yield ""
         yield from self.plan.lines()
@@ -147,6 +152,7 @@ def assess(
         peak_bytes=found.predicted.peak_bytes,
         budget_bytes=limits.budget_bytes,
         shortage="" if found.fits else too_large(found, limits),
+        missing=None if found.fits else found.missing(limits),
         advice="" if found.fits else cheapest_change(recipe, hardware, shape),
         longest_tokens=longest_tokens(
             recipe, hardware, shape, step=STEP_TOKENS, most=LONGEST_TOKENS

@@ -35,7 +35,7 @@ def on_disk(shape: ModelShape, work: Workload, keep_checkpoints: int) -> dict[st
     A checkpoint has the trained weights and the optimizer's states, wherever these are; states on the host are those of
     float32 numbers, and of 16-bit weights the lower halves are there as well.
     """
-    own = work.weight_bytes if work.method == "full" else 4
+    own = work.trained_bytes
     trained = trained_parameters(shape, work)
     name = work.optimizer.removeprefix("paged_")
     on_host = work.states_place == "host"
