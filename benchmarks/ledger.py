@@ -24,8 +24,8 @@ def _flash_backward(arguments: tuple[Any, ...]) -> int:
     rows, heads, tokens, width = query.shape
     padded = -(-tokens // 128) * 128
     sums = 4 * rows * heads * padded * (-(-width // 32) * 32 + 1)
-    shared = 2 * query.element_size() * query.numel() if key.shape[1] != heads else 0
-    return int(sums + shared)
+    shared = 2 * query.element_size() * rows * heads * key.shape[2] * width
+    return int(sums + (shared if key.shape[1] != heads else 0))
 
 
 def _log_sum(arguments: tuple[Any, ...]) -> int:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from math import lcm
 from typing import Any
 
-from benchmarks.simulation import simulate
+from benchmarks.simulation import Samples, simulate
 from xtune.memory import GIB, ModelShape, Workload, predict
 from xtune.plan.cards import machine
 from xtune.plan.resolve import decide
@@ -49,6 +49,9 @@ class Case:
     work: Workload
     chosen: str
     """Who chose the techniques: "planned" or "drawn"."""
+
+    samples: Samples | None = None
+    """What is packed into its rows; None: a sample in each."""
 
     @property
     def label(self) -> str:
@@ -266,9 +269,7 @@ def _is_sound(each: Techniques, shape: ModelShape, work: Workload) -> bool:
 
 
 def _simulable(work: Workload) -> Workload:
-    """The same where a head in fewer bits, which cannot be simulated, is a whole one, and files are host memory."""
-    if work.head_form in {"nf4", "int8"}:
-        work = replace(work, head_form="host", embeddings_place="host")
+    """The same where files are host memory."""
     if work.checkpoint_place == "disk":
         work = replace(work, checkpoint_place="host")
     return replace(work, base_place="host") if work.base_place == "disk" else work
@@ -288,7 +289,7 @@ def compare(case: Case) -> Compared:
     from transformers import AutoConfig
 
     predicted = predict(ModelShape.from_config(case.config), case.work)
-    found = simulate(AutoConfig.for_model(**case.config), case.work)
+    found = simulate(AutoConfig.for_model(**case.config), case.work, samples=case.samples)
     items = predicted.items
     return Compared(
         computed=predicted.peak_bytes - items["context"] - items["reserve"],

@@ -17,8 +17,11 @@ from peft.tuners.lora import dora
 from torch import nn
 
 from xtune.adapter.widen import widen_saved_modules
+from xtune.kernels.head_slices import HeadMatrix
 from xtune.memory import Workload
 from xtune.models.quiet import quiet
+
+SAVED_TABLES = {"embed_tokens", "lm_head"}
 
 
 class SimulatedNF4(Linear4bit):
@@ -70,6 +73,44 @@ class SimulatedInt8(Linear8bitLt):
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """The product, cast to the type of the input."""
         return _product(_Int8, hidden, self)
+
+
+class SimulatedNf4Matrix(HeadMatrix):
+    """A head with the bytes of `Nf4Matrix`, and no numbers."""
+
+    def __init__(self, weight: torch.Tensor, slice_rows: int | None = None) -> None:
+        super().__init__(weight, slice_rows)
+        scales = [-(-(stop - start) * self.hidden // 64) for start, stop in self.bounds]
+        self._packed = [
+            (
+                torch.empty(-(-(stop - start) * self.hidden // 2), dtype=torch.uint8),
+                torch.empty(count, dtype=torch.uint8),
+                torch.empty(-(-count // 256)),
+            )
+            for (start, stop), count in zip(self.bounds, scales, strict=True)
+        ]
+
+    def slices(self) -> Iterator[torch.Tensor]:
+        """As bitsandbytes expands them: the float32 scales are there for a moment."""
+        for (start, stop), (_, scales, _) in zip(self.bounds, self._packed, strict=True):
+            wide = scales.float()
+            expanded = torch.empty(stop - start, self.hidden, dtype=self.dtype)
+            del wide
+            yield expanded
+
+
+class SimulatedInt8Matrix(HeadMatrix):
+    """A head with the bytes of `Int8Matrix`, and no numbers."""
+
+    def __init__(self, weight: torch.Tensor, slice_rows: int | None = None) -> None:
+        super().__init__(weight, slice_rows)
+        self._levels = torch.empty(self.vocab, self.hidden, dtype=torch.int8)
+        self._scales = torch.empty(self.vocab, 1)
+
+    def slices(self) -> Iterator[torch.Tensor]:
+        """On a GPU a product with float32 scales is written in fewer bits without a copy between."""
+        for start, stop in self.bounds:
+            yield torch.empty(stop - start, self.hidden, dtype=self.dtype)
 
 
 def _frozen(count: int, dtype: torch.dtype) -> nn.Parameter:
@@ -146,6 +187,9 @@ def _adapted(model: nn.Module, work: Workload) -> nn.Module:
         r=work.rank,
         target_modules="all-linear" if every else list(work.targets),
         use_dora=work.dora,
+        modules_to_save=list(work.saved) or None,
+        **_new_tokens(model, work),
+        ensure_weight_tying=_is_tied(model) and bool(SAVED_TABLES.intersection(work.saved)),
     )
     with quiet(), expanding():
         adapted = get_peft_model(cast(Any, model), lora, autocast_adapter_dtype=True)
@@ -155,6 +199,23 @@ def _adapted(model: nn.Module, work: Workload) -> nn.Module:
         if ".lora_" in name:  # PEFT widens what is not on the meta device
             parameter.data = parameter.data.float()
     return cast(nn.Module, adapted)
+
+
+def _is_tied(model: nn.Module) -> bool:
+    untyped: Any = model
+    embedding, head = untyped.get_input_embeddings(), untyped.get_output_embeddings()
+    return embedding.weight is head.weight
+
+
+def _new_tokens(model: nn.Module, work: Workload) -> dict[str, Any]:
+    """The last rows of the tables stand for tokens that are new, as in `xtune.adapter.vocabulary`."""
+    if not work.new_tokens:
+        return {}
+    untyped: Any = model
+    vocab = untyped.get_input_embeddings().weight.shape[0]
+    rows = list(range(vocab - work.new_tokens, vocab))
+    names = ["embed_tokens"] if _is_tied(model) else ["embed_tokens", "lm_head"]
+    return {"trainable_token_indices": dict.fromkeys(names, rows)}
 
 
 def _quantise(model: nn.Module, work: Workload) -> None:

@@ -91,9 +91,8 @@ def _steppers(
 ) -> dict[nn.Parameter, Any]:
     """A real optimizer for each parameter, with its states."""
     base: Any = base_model(model)
-    tables = {
-        id(each.weight) for each in (base.get_input_embeddings(), base.get_output_embeddings())
-    }
+    ends = (base.get_input_embeddings(), base.get_output_embeddings())
+    tables = {id(each) for end in ends for each in end.parameters()}
     names: dict[str, Any] = {"optimizer": work.optimizer, "learning_rate": 1e-4}
     if work.optimizer in SUBSPACE_RANKS:
         names |= {"subspace_rank": work.subspace_rank, "subspace_steps": SUBSPACE_STEPS}

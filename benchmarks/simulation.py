@@ -20,7 +20,13 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.ledger import BLOCK, Ledger
-from benchmarks.simulated_model import any_experts, expanding, simulated_model
+from benchmarks.simulated_model import (
+    SimulatedInt8Matrix,
+    SimulatedNf4Matrix,
+    any_experts,
+    expanding,
+    simulated_model,
+)
 from benchmarks.simulated_update import SimulatedUpdate
 from xtune.kernels.heads import base_model
 from xtune.memory import GIB, ModelShape, Workload, predict
@@ -38,15 +44,29 @@ class Simulated:
     """What was there at the peak, by what made it, largest first."""
 
 
-def simulate(config: Any, work: Workload, *, block: int = BLOCK, scratch: bool = True) -> Simulated:
+Samples = tuple[tuple[int, ...], ...]
+"""Tokens of every sample of every row."""
+
+
+def simulate(
+    config: Any,
+    work: Workload,
+    *,
+    samples: Samples | None = None,
+    block: int = BLOCK,
+    scratch: bool = True,
+) -> Simulated:
     """Peak bytes of one step of a transformers config, the optimizer's states there from the beginning.
 
     Args:
         config: A transformers config; its depth is what is simulated.
         work: What is done with it; 4 bits are nf4.
+        samples: What is packed into rows; None: a sample in each row, as long as it, which takes the most, while masks are
+            those of packed rows if the work has them.
         block: Bytes that every request is rounded up to.
         scratch: Whether what operations of a GPU have inside is added.
     """
+    documents = None if samples is None else _documents(samples)
     with (
         warnings.catch_warnings(),
         FakeTensorMode(allow_non_fake_inputs=True),
@@ -57,14 +77,14 @@ def simulate(config: Any, work: Workload, *, block: int = BLOCK, scratch: bool =
         model = _model(config, work)
         for tensor in (*model.parameters(), *model.buffers()):
             ledger.enter(tensor, "model")
-        stack.enter_context(cuda_autocast())
         stack.enter_context(expanding())
         stack.enter_context(any_experts())
-        stack.enter_context(_all_trained(work))
+        stack.enter_context(_all_trained(work, documents))
         share_key_heads(work.flash)
         stack.callback(share_key_heads, True)
         stack.enter_context(ledger)
         module = _module(model, work, ledger)
+        stack.enter_context(cuda_autocast())  # layers are looked at before a run begins, without
         update = SimulatedUpdate(model, work)
         ledger.reset()
         resident = ledger.bytes
@@ -115,31 +135,26 @@ def _module(model: nn.Module, work: Workload, ledger: Ledger) -> nn.Module:
 
 
 def _place_ends(model: nn.Module, work: Workload, ledger: Ledger) -> None:
-    """Embedding and head where the work wants them.
-
-    Raises:
-        ValueError: The head is quantised, which needs numbers.
-    """
+    """Embedding and head where, and in as many bits as, the work wants them."""
     from xtune.kernels.embedding import keep_embedding_on_host
     from xtune.kernels.head_slices import HostMatrix, slice_head
 
-    if work.head_form in {"nf4", "int8"}:
-        raise ValueError("a quantised head needs numbers; it is computed only")
     untyped: Any = model
-    for layer, place in (
-        (untyped.get_output_embeddings(), work.head_form),
-        (untyped.get_input_embeddings(), work.embeddings_place),
-    ):
-        if place != "host":
-            continue
+    head, table = untyped.get_output_embeddings(), untyped.get_input_embeddings()
+    whole = head.weight.detach()
+    if work.head_form in {"nf4", "int8"}:
+        make = SimulatedNf4Matrix if work.head_form == "nf4" else SimulatedInt8Matrix
+        slice_head(head, make(whole), whole.new_empty(0, whole.shape[1]))
+    elif work.head_form == "host":
         with ledger.host():
-            kept = torch.empty_like(layer.weight.detach())
+            kept = torch.empty_like(whole)
+        slice_head(head, HostMatrix(kept, torch.device("cpu")), kept)
+    if work.embeddings_place == "host":
+        with ledger.host():
+            kept = torch.empty_like(table.weight.detach())
             staging = kept.new_empty(work.positions, kept.shape[1])
-        if isinstance(layer, nn.Linear):
-            slice_head(layer, HostMatrix(kept, torch.device("cpu")), kept)
-        else:
-            keep_embedding_on_host(layer, kept, torch.device("cpu"))
-            layer.forward._staging = staging
+        keep_embedding_on_host(table, kept, torch.device("cpu"))
+        table.forward._staging = staging
 
 
 def run_step(module: nn.Module, work: Workload) -> None:
@@ -153,9 +168,17 @@ def run_step(module: nn.Module, work: Workload) -> None:
     loss.backward()
 
 
+def _documents(samples: Samples) -> Any:
+    """Where the samples are, found by their positions, with numbers, as in training; None: a sample in each row."""
+    from xtune.kernels.attention import documents_of
+
+    rows = [torch.cat([torch.arange(each) for each in row]) for row in samples]
+    return documents_of(torch.stack(rows))
+
+
 @contextmanager
-def _all_trained(work: Workload) -> Iterator[None]:
-    """Where numbers would be looked at: every token is trained on and another one, and rows hold one sample, or look packed."""
+def _all_trained(work: Workload, documents: Any) -> Iterator[None]:
+    """Where numbers would be looked at: every token is trained on and another one, and rows hold what is packed into them."""
     from transformers import masking_utils
 
     from xtune.kernels import attention, embedding, loss
@@ -164,6 +187,10 @@ def _all_trained(work: Workload) -> Iterator[None]:
 
     def samples(positions: torch.Tensor) -> torch.Tensor | None:
         return torch.zeros_like(positions) if work.packing else None
+
+    def found(positions: torch.Tensor) -> Any:
+        # layers are probed by a shorter row
+        return documents if positions.shape == (rows, tokens) else None
 
     def every_row(ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.zeros(ids.numel(), dtype=torch.int64), ids
@@ -177,7 +204,7 @@ def _all_trained(work: Workload) -> Iterator[None]:
     patched: list[tuple[Any, str, Callable[..., Any]]] = [
         (loss, "trained_positions", everywhere),
         (embedding, "used_rows", every_row),
-        (attention, "_find_documents", lambda _: None),
+        (attention, "_find_documents", found),
         (masking_utils, "find_packed_sequence_indices", samples),
     ]
     before = [getattr(module, name) for module, name, _ in patched]

@@ -4,6 +4,7 @@
 """
 
 import random
+from dataclasses import replace
 from math import lcm
 from typing import Any
 
@@ -42,7 +43,22 @@ def draw_wide(seed: int) -> Case:
         each, work = draw_techniques(dice, shape, work)
         if each.frugal or work.tokens <= 3001:
             break
-    return Case(config=config, work=each.applied(work), chosen="wide")
+    if each.head_form == "host" and dice.random() < 0.5:
+        each = replace(each, head_form=dice.choice(("nf4", "int8")))
+    samples = None
+    if work.packing:
+        own = random.Random(f"samples {seed}")
+        samples = tuple(_packed_row(own, work.tokens) for _ in range(work.rows))
+    return Case(config=config, work=each.applied(work), chosen="wide", samples=samples)
+
+
+def _packed_row(dice: random.Random, tokens: int) -> tuple[int, ...]:
+    """Samples of a packed row: a long one and a short one, or as long as they happen to be; some are of one token."""
+    first = tokens - 1 - dice.randrange(max(1, tokens // 50))
+    lengths = [first if dice.random() < 0.5 else dice.randint(1, tokens - 1)]
+    while (left := tokens - sum(lengths)) > 0:
+        lengths.append(dice.randint(1, left))
+    return tuple(lengths)
 
 
 def _odd_config(dice: random.Random) -> dict[str, Any]:

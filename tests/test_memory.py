@@ -314,10 +314,9 @@ def test_optimizer_states_take_their_bytes_for_each_trained_parameter(
     assert states / LLAMA_2_7B.parameters == pytest.approx(expected, rel=1e-3)
 
 
-def test_peak_is_never_below_what_stays_and_lines_say_computed() -> None:
+def test_peak_is_never_below_what_stays() -> None:
     found = predict(LLAMA_2_7B, Workload(method="full", tokens=512, weight_dtype="float32"))
     assert found.peak_bytes >= found.resident_bytes + found.items["gradients"]
-    assert found.lines()[-1].endswith("GiB (computed)")
     assert found.to_json()["peak"] == found.peak_bytes
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         train,
     )
     from xtune.api_data import data_check, data_sets, data_show, data_template, data_tokens
-    from xtune.api_plan import Target, plan
+    from xtune.api_plan import Target, plan, plot_plan
     from xtune.api_results import load, report, runs, tune_lr
     from xtune.errors import XtuneError
     from xtune.notebook.model import LoadedModel
@@ -64,6 +64,7 @@ __all__ = [
     "load",
     "merge",
     "plan",
+    "plot_plan",
     "read",
     "report",
     "runs",
@@ -85,7 +86,7 @@ _MODULES = {
         "train",
     ),
     "xtune.api_data": ("data_check", "data_sets", "data_show", "data_template", "data_tokens"),
-    "xtune.api_plan": ("Target", "plan"),
+    "xtune.api_plan": ("Target", "plan", "plot_plan"),
     "xtune.api_results": ("load", "report", "runs", "tune_lr"),
     "xtune.errors": ("XtuneError",),
     "xtune.notebook.model": ("LoadedModel",),

@@ -3,17 +3,19 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xtune.api import NamedRecipe, named_recipe, read
-from xtune.catalog import list_recipes, recorded_config
+from xtune.catalog import list_recipes, recorded_config, recorded_ids
 from xtune.errors import ModelError, RecipeError, XtuneError
-from xtune.hardware import Hardware, detect, ram_bytes
+from xtune.hardware import Disks, Hardware, detect, disks_here, ram_bytes
 from xtune.memory import GIB, ModelShape
 from xtune.models.source import read_config, read_json_object
 from xtune.models.stored import follow_stored
-from xtune.plan.assess import Assessment, assess
+from xtune.plan import run_folder
+from xtune.plan.assess import Assessment, assess, step_words
 from xtune.plan.cards import find_card, machine, read_size
 from xtune.recipe import Recipe
 from xtune.recipe.models import Model
@@ -21,11 +23,22 @@ from xtune.recipe.read import parse_recipe
 from xtune.recipe.words import Overrides, as_words
 from xtune.shown import Shown
 
+if TYPE_CHECKING:
+    from xtune.notebook.run import Picture
+
 METHODS = ("full", "lora", "qlora")
 """In the order in which they are advised, if they fit."""
 
 DEFAULT_TOKENS = 2048
 DEFAULT_RANK = 16
+
+
+_LEGEND = (
+    "peak      on the device at one time, computed",
+    "host      the program and what waits for the device, computed",
+    "longest   tokens of the longest sequence that fits by any techniques, computed",
+    "tokens/s  estimated from the card's figures; without --gpu NAME there are none",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +48,13 @@ class Target:
     vram: str | None = None
     gpu: str | None = None
     ram: str | None = None
+    disk: str | None = None
+    """What is free on its disk; of another machine nothing is known without it, and what the plan puts there is not judged."""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is this machine."""
+        return (self.vram, self.gpu, self.disk) == (None, None, None)
 
     def hardware(self) -> Hardware:
         """What the plan depends on.
@@ -43,15 +63,16 @@ class Target:
             HardwareError: A size cannot be read, or a card is not known.
         """
         ram = read_size(self.ram, "--ram") if self.ram is not None else ram_bytes()
+        disks = Disks.of_size(read_size(self.disk, "--disk")) if self.disk is not None else None
         if self.vram is None and self.gpu is None:
-            here = detect()
-            return here if self.ram is None else replace(here, ram_bytes=ram)
-        return machine(
+            return replace(detect(), ram_bytes=ram, disks=disks)
+        found = machine(
             card=find_card(self.gpu) if self.gpu is not None else None,
             vram_bytes=read_size(self.vram, "--vram") if self.vram is not None else None,
             ram_bytes=ram,
             cpu_count=os.cpu_count() or 1,
         )
+        return replace(found, disks=disks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +111,7 @@ class ModelPlans(Shown):
         if method == "qlora" and "lora" in self.refused:
             why = "the others cannot be had here"
         if _streams(best):
-            place = best.plan.base.value
+            place = "disk" if best.plan.base.value == "disk" else "host memory"
             why = f"the base fits in no form on the device, and this one takes the least time from {place}"
         return f"Take {method}: {why}."
 
@@ -108,35 +129,36 @@ class ModelPlans(Shown):
         return "\n".join(self.lines())
 
     def lines(self) -> Iterator[str]:
-        """A table over the methods, and the advice."""
+        """A table over the methods, and the advice; of one method alone its whole plan."""
+        if len(self.plans) == 1 and not self.refused:
+            yield from self.advised.lines()
+            return
         first = next(iter(self.plans.values()))
-        recipe = first.plan.recipe
-        tokens, rows = recipe.data.max_tokens, recipe.train.batch_size
-        many = f"a batch of {rows} times {tokens:,} tokens" if rows > 1 else f"{tokens:,} tokens"
-        yield f"{self.model} on {first.machine}, {first.budget_bytes / GIB:.2f} GiB, {many}"
+        yield f"{self.model}, {step_words(first.plan.recipe)}"
+        yield f"{first.budget_bytes / GIB:.2f} GiB on {first.hardware.name}, {first.hardware.ram_bytes / GIB:.1f} GiB of host memory"
         yield ""
-        yield (
-            f"{'method':8} {'fits':5} {'peak GiB':>9} {'host GiB':>9} {'longest':>9} {'tokens/s':>9}  techniques"
-        )
+        yield f"{'method':8} {'fits':5} {'peak GiB':>9} {'host GiB':>9} {'longest':>9} {'tokens/s':>9}"
         for name, each in self.plans.items():
             speed = f"{each.tokens_per_s:,.0f}" if each.tokens_per_s else "-"
             yield (
                 f"{name:8} {'yes' if each.fits else 'no':5} {each.peak_bytes / GIB:9.2f} {each.host_bytes / GIB:9.1f}"
                 f" {each.longest_tokens:9,} {speed:>9}"
-                f"  {_techniques(each)}"
             )
         yield ""
+        for name, each in self.plans.items():
+            if each.fits:
+                yield f"{name:8} {each.plan.techniques()}"
         for name, each in self.plans.items():
             if each.shortage:
                 yield f"{name} does not fit: {each.shortage}."
         for name, why in self.refused.items():
             yield f"{name}: {why}"
+        yield ""
         yield self.advice()
+        yield f"What takes the memory, and why so: add `method={self.advised.plan.recipe.method.type}`."
         yield from self._remarks()
-        yield (
-            "Peak: on the device at one time, of the bytes in the first line; host: the program and what waits for the device; longest: "
-            "tokens of the longest sequence that fits. Both peaks and lengths are computed, speeds estimated; nothing was measured."
-        )
+        yield ""
+        yield from _LEGEND
 
     def _remarks(self) -> Iterator[str]:
         """What is to be said once, though it holds for several methods."""
@@ -181,14 +203,31 @@ def plan(
     hardware = on.hardware()
     if isinstance(target, NamedRecipe) or _is_recipe(str(target)):
         named = _named(target, words, tokens)
+        hardware = _with_disks(hardware, on, named.recipe, named.name)
         return _assess(named.recipe, _config(named.recipe.model), hardware, named.name)
-    return _plans(str(target), words, hardware)
+    return _plans(str(target), words, hardware, on)
+
+
+def _with_disks(hardware: Hardware, on: Target, recipe: Recipe, name: str) -> Hardware:
+    """This machine with the room on its disks for a run of this recipe; another one as it is."""
+    if not on.is_here:
+        return hardware
+    return replace(hardware, disks=disks_here(Path(run_folder(recipe, name).value)))
+
+
+def plot_plan(answer: Assessment | ModelPlans) -> "Picture":
+    """Draw a plan: over lengths, what fills the device at the peak and which techniques are used; of several methods the advised."""
+    from xtune.notebook.run import Picture  # noqa: PLC0415 - imported late: most plans are read
+    from xtune.report.plan_picture import plan_png  # noqa: PLC0415 - as above
+
+    return Picture(plan_png(answer.advised if isinstance(answer, ModelPlans) else answer))
 
 
 def _named(
     target: NamedRecipe | str | Path, words: Sequence[str], tokens: int | None
 ) -> NamedRecipe:
     if not isinstance(target, NamedRecipe):
+        _refuse_bare_name(str(target))
         return read(target, words)
     if tokens is None:
         return target
@@ -204,6 +243,23 @@ def _is_recipe(target: str) -> bool:
     )
 
 
+def _refuse_bare_name(target: str) -> None:
+    """Refuse what is no recipe's name and very like a well-known model's without its owner.
+
+    Raises:
+        ModelError: It is.
+    """
+    if target.endswith((".yaml", ".yml")) or Path(target).exists():
+        return
+    names = {name.rpartition("/")[2].casefold(): name for name in recorded_ids()}
+    near = get_close_matches(target.rpartition("/")[2].casefold(), names, n=1, cutoff=0.85)
+    if near and all(entry.name != target for entry in list_recipes()):
+        raise ModelError(
+            f"There is no recipe `{target}`, and a model is named with its owner.",
+            advice=f"Did you mean the model `{names[near[0]]}`? `xtune recipes` lists the recipes.",
+        )
+
+
 def _is_model(target: str) -> bool:
     path = Path(target).expanduser()
     if path.is_dir() or target.endswith(".json") or target.startswith("bundled:"):
@@ -211,7 +267,7 @@ def _is_model(target: str) -> bool:
     return target.count("/") == 1 and not path.exists()
 
 
-def _plans(target: str, words: Sequence[str], hardware: Hardware) -> ModelPlans:
+def _plans(target: str, words: Sequence[str], hardware: Hardware, on: Target) -> ModelPlans:
     config = _config_of(target)
     methods: Sequence[str] = METHODS
     asked = [word for word in words if word.startswith(("method=", "method."))]
@@ -222,7 +278,9 @@ def _plans(target: str, words: Sequence[str], hardware: Hardware) -> ModelPlans:
     kind = str(config.get("model_type") or "model")
     for method in methods:
         try:
-            plans[method] = _assess(_recipe(method, words), config, hardware, kind, target)
+            recipe = _recipe(method, words)
+            known = _with_disks(hardware, on, recipe, kind)
+            plans[method] = _assess(recipe, config, known, kind, target)
         except (RecipeError, ModelError) as error:
             # a method that this machine has no package or unit for, or stored weights cannot be trained by
             wrong[method] = error
@@ -297,29 +355,3 @@ def _config(model: Model) -> dict[str, Any]:
 
 def _streams(assessment: Assessment) -> bool:
     return bool(assessment.plan.base.value != "device")
-
-
-def _techniques(assessment: Assessment) -> str:
-    choices = assessment.plan.choices()
-    names = [f"micro-batch {choices['micro_batch_size'].value}"]
-    if choices["frugal_layers"].value:
-        names.append(f"frugal layers, tiles of {choices['tile_tokens'].value:,}")
-    elif choices["gradient_checkpointing"].value:
-        names.append("layers computed again")
-    places = {
-        "checkpoints": "checkpoints",
-        "base": "base",
-        "embeddings": "embeddings",
-        "head": "head",
-        "optimizer_states": "states",
-    }
-    for name, text in places.items():
-        place = str(choices[name].value)
-        if place in {"host", "disk"}:
-            names.append(f"{text} on {place}")
-        elif place != "device":
-            names.append(f"{text} in {place}")
-    if choices["fused_step"].value:
-        names.append("fused step")
-    names.append(str(choices["optimizer"].value))
-    return ", ".join(names)

@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 import sys
+import textwrap
 from html import escape
 from typing import IO, Any
 
@@ -46,11 +48,39 @@ def for_stream(text: str, stream: IO[str]) -> str:
     return harmless(text) if stream.isatty() else text
 
 
+def size_text(count: int) -> str:
+    """Bytes for people, to the nearest hundredth of a GiB or tenth of a MiB: "3.35 GiB", "107.3 MiB"."""
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
+
+
 def say(text: object, *, end: str = "\n", stream: IO[str] | None = None) -> None:
     """Print at once what may hold a model's answer, data or a name of somebody's."""
     stream = sys.stdout if stream is None else stream
     stream.write(for_stream(f"{text}{end}", stream))
     stream.flush()
+
+
+def say_lines(text: object) -> None:
+    """Print lines for people: on a terminal those that are wider than it are wrapped under their last column."""
+    lines = str(text)
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+        lines = "\n".join(_folded(line, width) for line in lines.split("\n"))
+    say(lines)
+
+
+def _folded(line: str, width: int) -> str:
+    """A line of columns, which two spaces part, in so many columns of the terminal."""
+    starts = [found.end() for found in re.finditer(" {2,}(?=[^ ])", line)]
+    under = " " * max((start for start in starts if start <= width // 2), default=0)
+    parts = textwrap.wrap(
+        line,
+        width,
+        subsequent_indent=under,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(parts)
 
 
 def say_json(value: Any, *, indent: int | None = None) -> None:

@@ -6,6 +6,7 @@ import typer
 
 from xtune import __version__
 from xtune.cli.ending import Verbs, run_to_end
+from xtune.shown import say, say_json
 
 app = typer.Typer(
     name="selfinstruct",
@@ -27,7 +28,7 @@ def root(
 ) -> None:
     """Make instruction data in any language from a few seed tasks."""  # noqa: DOC501 - typer's way to end
     if version:
-        print(f"selfinstruct {__version__}")
+        say(f"selfinstruct {__version__}")
         raise typer.Exit
 
 
@@ -71,7 +72,7 @@ def run(
         batch=batch,
         keep_ties=keep_ties,
     )
-    print(run_recipe(recipe, overrides or (), options))
+    say(run_recipe(recipe, overrides or (), options))
 
 
 @app.command()
@@ -79,7 +80,7 @@ def status(folder: FolderArgument) -> None:
     """How a run stands: kept, dropped, replies, tokens, cost."""
     from selfinstruct.run import verbs
 
-    print(verbs.status(folder))
+    say(verbs.status(folder))
 
 
 @app.command()
@@ -108,7 +109,7 @@ def export(
     """Write the kept tasks as a data set with a card; xtune trains on it as it is."""
     from selfinstruct.run import verbs
 
-    print(verbs.export_run(folder, out, form=form, split=split))
+    say(verbs.export_run(folder, out, form=form, split=split))
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -132,7 +133,7 @@ def translate(
     from selfinstruct.run import verbs
 
     languages = [name.strip() for name in to.split(",") if name.strip()]
-    print(
+    say(
         verbs.translate_seeds(
             recipe,
             languages,
@@ -151,7 +152,7 @@ def check(
     """Check a seed file; exit code 2 if anything is wrong."""
     from selfinstruct.run import verbs
 
-    print(verbs.check_seeds(file))
+    say(verbs.check_seeds(file))
 
 
 @seeds_app.command("show")
@@ -180,13 +181,11 @@ def seeds_stats(
     as_json: Annotated[bool, typer.Option("--json", help="All numbers as JSON.")] = False,
 ) -> None:
     """Count seeds by language: tasks, categories, lengths, and how well a tokenizer fits."""
-    import json
-
     from selfinstruct.run import verbs
 
     found = verbs.seed_stats(lang or (), tokenizer=tokenizer)
     if as_json:
-        print(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
+        say_json(found.to_json(), indent=2)
     else:
         found.print()
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from selfinstruct.errors import LimitReached, LLMError, RequestRefused, Stopped
+from selfinstruct.errors import LLMError, RequestRefused, Stopped
 from selfinstruct.generate.answers import Read, events_of
 from selfinstruct.generate.draw import Drawer, parse_prompt_id
 from selfinstruct.generate.paid import PaidLLM
@@ -196,11 +196,6 @@ class Loop:
         tally.in_flight = self._llm.in_flight
         tally.drops = sum((language.pool.drops for language in self._languages), Counter())
         self._show(tally)
-
-
-def is_limit(reason: object) -> bool:
-    """Whether a run stopped at a limit that the person set."""
-    return isinstance(reason, LimitReached)
 
 
 def _is_enough(language: Language) -> bool:

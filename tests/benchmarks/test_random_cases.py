@@ -1,8 +1,11 @@
 """The closed formulas against the simulation on models, methods, lengths and techniques that chance puts together."""
 
+from typing import Any
+
 import pytest
 
-from benchmarks.random_cases import compare, draw
+from benchmarks.random_cases import Case, compare, draw
+from xtune.memory import Workload
 
 # peft 0.21 sets patterns for fused experts itself, then warns that they match no module.
 pytestmark = pytest.mark.filterwarnings(
@@ -29,6 +32,24 @@ def test_the_quick_cases_have_every_method() -> None:
     assert {work.quantization for work in works} == {None, "nf4", "int8"}
     assert {work.dora for work in works} == {True, False}
     assert {work.frugal for work in works} == {True, False}
+
+
+@pytest.mark.parametrize("form", ["host", "nf4", "int8"])
+@pytest.mark.parametrize(
+    ("hidden", "vocab"), [(512, 1000), (1280, 32003), (960, 128256)], ids=["one", "two", "more"]
+)
+def test_heads_in_slices_are_within_three_percent(form: Any, hidden: int, vocab: int) -> None:
+    """A head of one slice, of a whole one and the rest, and of several; few tokens, so that slices are what counts."""
+    config = {
+        "model_type": "llama", "hidden_size": hidden, "intermediate_size": 2 * hidden, "num_hidden_layers": 2,
+        "num_attention_heads": hidden // 64, "num_key_value_heads": 1, "vocab_size": vocab, "tie_word_embeddings": False,
+    }  # fmt: skip
+    work = Workload(
+        method="qlora", quantization="nf4", rank=8, tokens=64, optimizer="adamw_8bit", loss_chunk_tokens=128,
+        frugal=True, checkpoint_place="host", embeddings_place="host", head_form=form,
+    )  # fmt: skip
+    found = compare(Case(config=config, work=work, chosen="heads"))
+    assert found.computed == pytest.approx(found.simulated, rel=0.03)
 
 
 @pytest.mark.slow

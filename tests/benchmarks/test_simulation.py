@@ -11,9 +11,11 @@ from factories import make_model, make_plan, make_tokenizer, save_model
 from transformers import AutoConfig
 
 from benchmarks import simulation
+from benchmarks.simulated_model import SimulatedInt8Matrix, SimulatedNf4Matrix
 from benchmarks.simulation import CONFIGS, STYLES, Ledger, at_depth, simulate
 from xtune.adapter.attach import attach
 from xtune.kernels.frugal import FrugalSettings
+from xtune.kernels.head_slices import Int8Matrix, Nf4Matrix
 from xtune.kernels.install import make_frugal
 from xtune.kernels.loss import LossModule
 from xtune.kernels.shelf import DeviceShelf, HostShelf, Shelf
@@ -267,6 +269,23 @@ def test_formulas_know_every_family_and_method(
     assert allocated == pytest.approx(simulate(config, wanted).peak, rel=0.03)
 
 
+@pytest.mark.parametrize(
+    ("model_type", "again"),
+    [("glm4", False), ("stablelm", False), ("cohere", False), ("phi", False), ("phi", True)],
+)
+def test_of_types_that_are_not_known_rather_too_much_is_computed(
+    model_type: str, again: bool
+) -> None:
+    """GLM 4 keeps what four norms read, and Phi what the operations do that its activation is made of."""
+    config = AutoConfig.for_model(model_type, **{**MEDIUM, "head_dim": 128})
+    shape = ModelShape.from_config(config.to_dict())
+    assert not shape.known
+    work = qlora(tokens=2048, gradient_checkpointing=again, loss_chunk_tokens=128)
+    computed = predict(shape, work)
+    allocated = computed.peak_bytes - computed.items["context"] - computed.items["reserve"]
+    assert allocated >= 0.99 * simulate(config, work).peak
+
+
 FEW: dict[str, Any] = {
     "tokens": 64,
     "dora": True,
@@ -291,3 +310,38 @@ def test_formulas_know_the_matrices_that_dora_makes_beside_few_tokens(
     computed = predict(ModelShape.from_config(config.to_dict()), work)
     allocated = computed.peak_bytes - computed.items["context"] - computed.items["reserve"]
     assert allocated == pytest.approx(simulate(config, work).peak, rel=0.03)
+
+
+@pytest.mark.parametrize("form", ["nf4", "int8"])
+def test_heads_in_fewer_bits_are_simulated_with_the_bytes_of_real_ones(form: str) -> None:
+    """What a real one holds and expands, of two slices; bitsandbytes' two code books of a slice, 2 KiB, are left out."""
+    weight = torch.randn(3000, 128, dtype=torch.bfloat16)
+    real, stand_in = (
+        (Nf4Matrix, SimulatedNf4Matrix) if form == "nf4" else (Int8Matrix, SimulatedInt8Matrix)
+    )
+    matrix = real(weight, torch.device("cpu"), 2000)
+    simulated = stand_in(weight, 2000)
+    codes = 0
+    if isinstance(matrix, Nf4Matrix):
+        states = [state for _, state in matrix._packed]
+        codes = sum(s.code.nbytes + s.state2.code.nbytes + s.offset.nbytes for s in states)
+    assert _bytes_held(simulated) == _bytes_held(matrix) - codes
+    for expected, found in zip(matrix.slices(), simulated.slices(), strict=True):
+        assert found.shape == expected.shape
+        assert found.dtype == expected.dtype
+
+
+def _bytes_held(matrix: object) -> int:
+    """Bytes of every tensor that hangs on an object."""
+    waiting, seen, total = [matrix], set(), 0
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, torch.Tensor):
+            if each.data_ptr() not in seen:
+                total += each.nbytes
+                seen.add(each.data_ptr())
+        elif isinstance(each, list | tuple):
+            waiting += each
+        elif hasattr(each, "__dict__"):
+            waiting += vars(each).values()
+    return total

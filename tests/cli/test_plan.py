@@ -44,6 +44,19 @@ def test_a_recipe_is_planned_for_a_card_that_is_not_here() -> None:
     assert answer["tokens_per_s"] > 0
 
 
+def test_a_plan_is_drawn_into_a_file_whose_folder_is_there(tmp_path: Path) -> None:
+    picture = tmp_path / "plan.png"
+    done = ask("qwen3-8b-qlora-8gb", "--vram", "8GiB", "--json", "--plot", str(picture))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["fits"] is True
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    refused = ask(
+        "qwen3-8b-qlora-8gb", "--vram", "8GiB", "--plot", str(tmp_path / "no" / "plan.png")
+    )
+    assert refused.returncode == 2
+    assert "There is no folder" in refused.stderr
+
+
 def test_one_method_can_be_asked_about() -> None:
     done = ask("meta-llama/Llama-3.1-8B", "method=qlora", "method.rank=32", "--vram", "24GiB")
     assert done.returncode == 0, done.stderr
@@ -58,6 +71,7 @@ def test_one_method_can_be_asked_about() -> None:
         (("meta-llama/Llama-3.1-8B", "--gpu", "RTX 9"), "No card called"),
         (("meta-llama/Llama-3.1-8B", "--vram", "much"), "--vram"),
         (("no-such-recipe",), "no recipe"),
+        (("llama-3.1-8B",), "Did you mean the model `meta-llama/Llama-3.1-8B`?"),
         (("meta-llama/Llama-3.1-8B", "--vram", "8", "method.rnk=3"), "rnk"),
         (("",), "No recipe and no model"),
         (("meta-llama/Llama-3.1-8B", "--vram", ""), "--vram is ''"),

@@ -9,17 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from xtune.kernels import attention
+from xtune.kernels import attention_blocks
 from xtune.kernels.attention import (
-    ALIGNED,
     AttentionSettings,
     UnsupportedAttentionError,
     attend,
+    attend_backward,
+    attend_into,
     documents_of,
     for_every_head,
     forget_masks,
     settings_of,
 )
+from xtune.memory.blocks import ALIGNED
 
 
 def written_out(
@@ -91,11 +93,38 @@ def test_attend_is_masked_softmax(
         found, expected, rtol=1e-6, atol=1e-6
     )  # softmax of capped scores is float32
     slope = torch.randn(expected.shape, generator=generator, dtype=torch.float64)
-    for one, other in zip(
-        torch.autograd.grad(found, inputs, slope),
-        torch.autograd.grad(expected, inputs, slope),
-        strict=True,
-    ):
+    wanted = torch.autograd.grad(expected, inputs, slope)
+    for one, other in zip(torch.autograd.grad(found, inputs, slope), wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+    given = [each.detach().clone() for each in inputs[:3]]
+    fixed = replace(asked, sinks=None if asked.sinks is None else asked.sinks.detach())
+    asked_of = {"documents": documents_of(positions), "settings": fixed}
+    room = torch.empty_like(expected.detach())
+    attend_into(room, *given, **asked_of)
+    torch.testing.assert_close(room, expected.detach(), rtol=1e-6, atol=1e-6)
+    attend_backward(*given, slope, **asked_of)
+    for one, other in zip(given, wanted, strict=False):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("softcap", [None, 5.0])
+def test_the_backward_pass_drops_what_the_forward_pass_dropped(softcap: float | None) -> None:
+    """Every block's, as autograd does that remembers them."""
+    asked = AttentionSettings(window=150, dropout=0.5, softcap=softcap)
+    heads = [torch.randn(1, count, 700, 8, dtype=torch.float64) for count in (4, 1, 1)]
+    slope = torch.randn(1, 4, 700, 8, dtype=torch.float64)
+    documents = ((0, 0, 300), (0, 300, 700))
+    inputs = [each.clone().requires_grad_() for each in heads]
+    torch.manual_seed(7)
+    found = attend(*inputs, documents=documents, settings=asked)
+    wanted = torch.autograd.grad(found, inputs, slope)
+    room = torch.empty_like(slope)
+    torch.manual_seed(7)
+    attend_into(room, *heads, documents=documents, settings=asked)
+    torch.testing.assert_close(room, found.detach())
+    torch.manual_seed(7)
+    attend_backward(*heads, slope, documents=documents, settings=asked)
+    for one, other in zip(heads, wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
@@ -141,7 +170,7 @@ def test_all_blocks_of_a_window_share_one_mask() -> None:
     assert all(each.stride() == (320, 1) and each.storage_offset() % ALIGNED == 0 for each in masks)
     assert masks[0].untyped_storage().nbytes() == 160 * 320 * 2
     forget_masks()
-    assert attention._LastMask.mask is None
+    assert attention_blocks._LastMask.mask is None
 
 
 def test_blocks_of_capped_scores_keep_no_masks() -> None:

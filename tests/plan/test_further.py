@@ -1,10 +1,12 @@
 """The next plan when memory ran out in spite of one."""
 
+import re
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+import yaml
 from machines import CPU, DEMO, LLAMA_7B, gpu, make_recipe
 
 from xtune.errors import HardwareError
@@ -56,3 +58,35 @@ def test_what_the_recipe_fixes_stays() -> None:
     for plan in down(resolve(recipe, gpu(80), DEMO), gpu(80), DEMO):
         assert plan.micro_batch_size.value == 4
         assert plan.gradient_checkpointing.value is False
+
+
+@pytest.mark.parametrize(
+    ("method", "machine", "shape"),
+    [
+        ("qlora", replace(gpu(8), ram_bytes=64 * GIB), LLAMA_7B),
+        ("full", CPU, DEMO),
+        ("lora", CPU, DEMO),
+    ],
+)
+def test_a_way_out_is_offered_that_needs_a_tenth_less(
+    method: str, machine: Hardware, shape: ModelShape
+) -> None:
+    recipe = make_recipe(method)
+    last = down(resolve(recipe, machine, shape), machine, shape)[-1]
+    with pytest.raises(HardwareError) as none_left:
+        further_down(last, machine, shape, Launch())
+    advised = re.search("`(.+)`", none_left.value.advice or "")
+    assert advised is not None
+    assert "=auto" not in advised[1]  # this recipe leaves everything open
+    words = dict(each.split("=") for each in advised[1].split())
+    changed = make_recipe(
+        words.pop("method", method),
+        **{name.replace(".", "__"): yaml.safe_load(value) for name, value in words.items()},
+    )
+    budget = int(0.9 * peak(last))
+    smaller = (
+        replace(machine, ram_bytes=budget)
+        if machine.device == "cpu"
+        else replace(machine, vram_bytes=budget)
+    )
+    assert peak(resolve(changed, smaller, shape)) <= budget  # and fits, or it would raise

@@ -89,6 +89,10 @@ TYPICAL = [
         ("1e-4", "1e-4\nmemory:"),
         "`memory` is empty (null) (recipes/x.yaml:10); it must be a section.",
     ),
+    (
+        ("1e-4", "1e-4\nmemory:\n  frugal_layers: false\n  tile_tokens: 64"),
+        "`memory.tile_tokens` is for frugal layers, which these settings rule out (recipes/x.yaml:12); remove it.",
+    ),
 ]
 
 

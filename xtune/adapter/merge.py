@@ -19,6 +19,7 @@ from xtune.models.shards import Shards
 from xtune.models.tokenizer import open_tokenizer
 from xtune.recipe.models import QLoRA
 from xtune.run.lock import LOCK, is_held, take_lock
+from xtune.shown import size_text
 
 Base: TypeAlias = Literal["unquantised", "dequantised"]
 
@@ -59,11 +60,8 @@ class Merged:
             "dequantised": "its base as quantisation left it, the weights it was trained on",
         }[self.base]
         files = "1 file" if self.files == 1 else f"{self.files} files"
-        size = (
-            f"{self.size / 2**30:.3g} GiB" if self.size >= 2**30 else f"{self.size / 2**20:.3g} MiB"
-        )
         lines = [
-            f"Merged into {onto}: {self.folder} ({files}, {size})",
+            f"Merged into {onto}: {self.folder} ({files}, {size_text(self.size)})",
             f"Compared with the adapter beside these weights on {self.compared}: {self.written}",
         ]
         if self.was_quantised and self.base == "unquantised":
@@ -188,7 +186,7 @@ def _make_aside(target: Path, size: int) -> Path:
         free = shutil.disk_usage(target.parent).free
         if free < size:
             raise RunError(
-                f"The merged model takes {size / 2**30:.2f} GiB; the disk under {target.parent} has {free / 2**30:.2f} GiB free."
+                f"The merged model takes {size_text(size)}; the disk under {target.parent} has {size_text(free)} free."
             )
         aside.mkdir()
     return aside

@@ -23,7 +23,8 @@ def widen_saved_modules(model: nn.Module) -> bool:
         if dtype not in HALF:
             continue
         for copy in wrapper.modules_to_save.values():
-            copy.to(torch.float32)
+            for tensor in (*copy.parameters(), *copy.buffers()):
+                tensor.data = tensor.data.float() if tensor.is_floating_point() else tensor.data
             copy.register_forward_pre_hook(_widen_inputs)
             copy.register_forward_hook(_Narrow(dtype))
             widened = True

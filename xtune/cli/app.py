@@ -20,7 +20,7 @@ from xtune.cli.report import report
 from xtune.cli.runs import runs
 from xtune.cli.serve import serve
 from xtune.cli.tune_lr import tune_lr
-from xtune.shown import say
+from xtune.shown import say, say_lines
 
 app = typer.Typer(
     name="xtune",
@@ -56,14 +56,14 @@ def train(
 ) -> None:
     """Fine-tune a model as a recipe says."""
     if dry_run:
-        say(api.check(recipe, overrides or ()))
+        say_lines(api.check(recipe, overrides or ()))
     else:
         say(api.train(recipe, overrides or (), resume=resume))
 
 
 def check(recipe: RecipeArgument, overrides: OverridesArgument = None) -> None:
     """Check a recipe and its data without training; exit code 2 if anything is wrong."""
-    say(api.check(recipe, overrides or ()))
+    say_lines(api.check(recipe, overrides or ()))
 
 
 # in the order in which they are used, which is that of the help

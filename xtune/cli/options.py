@@ -1,10 +1,12 @@
 """Arguments and options that several verbs have, each written once; what a verb does with them is its own."""
 
+from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
 
 from xtune.cli.recipes import recipe_names
+from xtune.errors import XtuneError
 
 SETTINGS = {"ignore_unknown_options": True}
 """Of verbs with overrides: a setting written like an option (`--epochs 3`) must reach their reader, who knows what to say."""
@@ -40,3 +42,18 @@ TopKOption: TypeAlias = Annotated[
 SeedOption: TypeAlias = Annotated[
     int, typer.Option(help="Seed of the sampling; every answer has its own of it.")
 ]
+
+
+def new_file(path: Path, option: str) -> Path:
+    """The path of a file that an option names, before the work that fills it.
+
+    Raises:
+        XtuneError: It is a folder, or would be in one that is not there.
+    """
+    folder = path.resolve().parent
+    if path.is_dir() or not folder.is_dir():
+        raise XtuneError(
+            f"{path} is a folder." if path.is_dir() else f"There is no folder {folder}.",
+            advice=f"Name another file with {option}.",
+        )
+    return path

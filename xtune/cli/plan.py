@@ -1,12 +1,13 @@
 """`xtune plan`: whether a recipe or a model fits on a machine, before a byte is loaded."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from xtune import api_plan
-from xtune.cli.options import JsonOption
-from xtune.shown import say, say_json
+from xtune.cli.options import JsonOption, new_file
+from xtune.shown import say_json, say_lines
 
 
 def plan(
@@ -30,13 +31,32 @@ def plan(
     ram: Annotated[
         str | None, typer.Option(help="Memory of the host; default: this one's.", metavar="SIZE")
     ] = None,
+    disk: Annotated[
+        str | None,
+        typer.Option(
+            help="What is free on its disk; default: of this machine known, of another not judged.",
+            metavar="SIZE",
+        ),
+    ] = None,
     tokens: Annotated[int | None, typer.Option(min=1, help="Length of a sequence.")] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw it over lengths of a sequence, as a PNG file."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say whether it fits, what was chosen and why, how long a context fits, and how fast it would be."""
-    target_machine = api_plan.Target(vram=vram, gpu=gpu, ram=ram)
+    """Say whether it fits, what was chosen and why, how long a context fits, and how fast it would be.
+
+    Bytes and lengths are computed, speeds estimated from the card's figures. Exit code 0 also where it does not fit.
+    """
+    picture = new_file(plot, "--plot") if plot is not None else None
+    target_machine = api_plan.Target(vram=vram, gpu=gpu, ram=ram, disk=disk)
     answer = api_plan.plan(target, overrides or (), on=target_machine, tokens=tokens)
     if as_json:
         say_json(answer.to_json(), indent=2)
     else:
-        say("\n".join(answer.lines()))
+        say_lines(answer)
+    if picture is not None:
+        api_plan.plot_plan(answer).save(picture)
+        if not as_json:
+            say_lines(f"picture           {picture}")

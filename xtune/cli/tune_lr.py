@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 
 from xtune import api_results
-from xtune.cli.options import JsonOption, OverridesArgument, RecipeArgument
-from xtune.errors import XtuneError
+from xtune.cli.options import JsonOption, OverridesArgument, RecipeArgument, new_file
 from xtune.shown import say, say_json
 
 
@@ -26,14 +25,8 @@ def tune_lr(
     """Find a learning rate: raise it on the recipe's model and data until the gradient norm spikes; nothing is saved.
 
     Ctrl-C ends it early with what was seen.
-    """  # noqa: DOC501 - shown as help
-    picture = out or Path(f"{Path(recipe).stem}-lr.html")
-    folder = picture.resolve().parent
-    if picture.is_dir() or not folder.is_dir():
-        raise XtuneError(
-            f"{picture} is a folder." if picture.is_dir() else f"There is no folder {folder}.",
-            advice="Name another file with --out.",
-        )
+    """
+    picture = new_file(out or Path(f"{Path(recipe).stem}-lr.html"), "--out")
     found = api_results.tune_lr(recipe, overrides or (), first=first, last=last, steps=steps)
     # first what was found: it took many steps
     if as_json:

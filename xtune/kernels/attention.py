@@ -7,50 +7,46 @@ at a time. Registered in transformers as the attention implementation `NAME`, so
 asks for its attention by name can use it.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeAlias
 from weakref import ref
 
 import torch
-from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from transformers import AttentionInterface
 
+from xtune.kernels.attention_blocks import (
+    AttentionSettings,
+    as_computed,
+    attend_block,
+    blocks_of,
+    for_every_head,
+    forget_masks,
+)
+from xtune.memory.blocks import Block
+
+__all__ = [
+    "NAME",
+    "AttentionSettings",
+    "UnsupportedAttentionError",
+    "attend",
+    "attend_backward",
+    "attend_into",
+    "documents_of",
+    "for_every_head",
+    "forget_masks",
+    "settings_of",
+    "stand_in",
+]
+
 NAME = "xtune_blockwise"
-
-SCORE_BYTES = 2**26
-"""Scores of a softcapped block that exist at one time, in float32: 64 MiB."""
-
-FEWEST_QUERIES, MOST_QUERIES = 128, 4096
-"""Queries of a block, however small or large the window and the scores."""
-
-ALIGNED = 16
-"""CUDA's fused kernels read masks and heads in pieces of 8 numbers of 16 bits; masks are cut at multiples of twice that."""
 
 Documents = tuple[tuple[int, int, int], ...]
 """Row, first token and end of every sample of a batch."""
 
-
-@dataclass(frozen=True)
-class AttentionSettings:
-    """What a layer asks of its attention besides queries, keys and values."""
-
-    scaling: float | None = None
-    """Factor of the scores; None: one over the root of the head size."""
-
-    window: int | None = None
-    """Tokens that a query sees, itself included; None: all before it."""
-
-    softcap: float | None = None
-    dropout: float = 0.0
-    sinks: torch.Tensor | None = None
-    """(heads,) A score for each head that takes part in the softmax and stands for no value (gpt-oss)."""
-
-    def of_heads(self, heads: slice) -> "AttentionSettings":
-        """The same for some of the query heads."""
-        return self if self.sinks is None else replace(self, sinks=self.sinks[heads])
+Part: TypeAlias = tuple[slice, slice, slice]
+"""Rows, heads and tokens."""
 
 
 class UnsupportedAttentionError(ValueError):
@@ -140,226 +136,148 @@ def attend(
     Returns:
         (rows, heads, tokens, value width).
     """
-    query, key, value = (_as_computed(each) for each in (query, key, value))
+    query, key, value = (as_computed(each) for each in (query, key, value))
     if documents is None:
         return _attend_sample(query, key, value, settings)
     rows: list[list[torch.Tensor]] = [[] for _ in range(query.shape[0])]
-    for row, start, end in documents:
-        part = (slice(row, row + 1), slice(None), slice(start, end))
-        rows[row].append(_attend_sample(query[part], key[part], value[part], settings))
+    for part in _samples(documents):
+        rows[part[0].start].append(_attend_sample(query[part], key[part], value[part], settings))
     return torch.cat([torch.cat(parts, dim=2) for parts in rows])
 
 
-def _as_computed(tensor: torch.Tensor) -> torch.Tensor:
-    """In the type to which autocast would cast it: which kernels take it, and what a mask must be, hangs on that."""
-    kind = tensor.device.type
-    if not torch.is_autocast_enabled(kind) or tensor.dtype == torch.float64:
-        return tensor
-    return tensor.to(torch.get_autocast_dtype(kind))
+def _samples(documents: Documents | None) -> Iterator[Part]:
+    """Where the samples of a batch are; those of rows of one each are together."""
+    if documents is None:
+        yield slice(None), slice(None), slice(None)
+        return
+    for row, start, end in documents:
+        yield slice(row, row + 1), slice(None), slice(start, end)
 
 
 def _attend_sample(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, settings: AttentionSettings
 ) -> torch.Tensor:
-    window, tokens = settings.window, query.shape[2]
-    if settings.softcap is not None:
-        return _attend_capped(query, key, value, settings)
-    if window is not None and window < tokens:
-        return _attend_window(query, key, value, settings, window)
-    return _sdpa(query, key, value, settings, causal=True, mask=None)
-
-
-def _attend_window(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    settings: AttentionSettings,
-    window: int,
-) -> torch.Tensor:
-    """Blocks of queries, each with the stretch of keys that it sees; all masks are cut from one."""
-    size = window_block(window)
-    before = _aligned(window - 1)  # keys before a block's own
-    mask = _window_mask(size, window, query)
+    capped = settings.softcap is not None and torch.is_grad_enabled()
     parts = []
-    for start in range(0, query.shape[2], size):
-        end = min(start + size, query.shape[2])
-        first = max(0, start - before)
-        seen = mask[: end - start, first - start + before : end - start + before]
-        part = (query[:, :, start:end], key[:, :, first:end], value[:, :, first:end])
-        parts.append(_sdpa(*part, settings, causal=False, mask=seen))
-    return torch.cat(parts, dim=2)
-
-
-def window_block(window: int) -> int:
-    """Queries of a block: about a window's worth."""
-    return _aligned(min(MOST_QUERIES, max(FEWEST_QUERIES, window)))
-
-
-def _aligned(count: int) -> int:
-    return -(-count // ALIGNED) * ALIGNED
-
-
-class _LastMask:
-    """The mask that was asked for last, and for what: all windowed layers of a model ask for the same."""
-
-    asked: tuple[object, ...] = ()
-    mask: torch.Tensor | None = None
-
-
-def forget_masks() -> None:
-    """Free what is kept from one call of `attend` to the next."""
-    _LastMask.asked, _LastMask.mask = (), None
-
-
-def _window_mask(block: int, window: int, query: torch.Tensor) -> torch.Tensor:
-    """(block, keys) What is added to the scores of a block's queries: 0 where they see, else -inf; the last keys are their own.
-
-    Numbers rather than booleans, of which torch would make such numbers for each block anew, and keep them for the backward
-    pass. Rows begin at a multiple of `ALIGNED`.
-    """
-    device = query.device
-    # tensors without numbers are of one simulation only
-    asked = (block, window, query.dtype, device, getattr(query, "fake_mode", None))
-    if _LastMask.mask is not None and _LastMask.asked == asked:
-        return _LastMask.mask
-    before = _aligned(window - 1)
-    with torch.inference_mode(False):
-        position = torch.arange(before, before + block, device=device)[:, None]
-        other = torch.arange(before + block, device=device)[None]
-        hidden = (other > position).logical_or_(other <= position - window)
-        mask = torch.zeros(hidden.shape, dtype=query.dtype, device=device)
-        mask.masked_fill_(hidden, -torch.inf)
-    _LastMask.asked, _LastMask.mask = asked, mask
-    return mask
-
-
-def _attend_capped(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, settings: AttentionSettings
-) -> torch.Tensor:
-    window, (rows, heads, tokens, _) = settings.window, query.shape
-    keys = tokens if window is None else min(tokens, 2 * window)
-    room = SCORE_BYTES // (4 * rows * heads * keys)
-    size = max(FEWEST_QUERIES, min(tokens if window is None else window, room))
-    parts = []
-    for start in range(0, tokens, size):
-        end = min(start + size, tokens)
-        first = 0 if window is None else max(0, start - window + 1)
-        part = (query[:, :, start:end], key[:, :, first:end], value[:, :, first:end])
-        if torch.is_grad_enabled():
-            parts.append(checkpoint(_capped, *part, settings, use_reentrant=False))
+    for block in blocks_of(query, settings):
+        inputs = (query[_queries(block)], key[_keys(block)], value[_keys(block)])
+        if capped:
+            part = checkpoint(attend_block, *inputs, settings, block, use_reentrant=False)
         else:
-            parts.append(_capped(*part, settings))
-    return torch.cat(parts, dim=2)
+            part = attend_block(*inputs, settings, block)
+        parts.append(part)
+    return torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
 
 
-def _band(queries: int, keys: int, window: int | None, device: torch.device) -> torch.Tensor:
-    """Which of `keys` keys each of the last `queries` positions sees: (queries, keys), true where it does."""
-    position = torch.arange(keys - queries, keys, device=device)[:, None]
-    other = torch.arange(keys, device=device)[None]
-    seen = other <= position
-    return seen if window is None else seen & (other > position - window)
+def _queries(block: Block) -> Part:
+    return slice(None), slice(None), slice(block.start, block.end)
 
 
-def _sdpa(
+def _keys(block: Block) -> Part:
+    return slice(None), slice(None), slice(block.first, block.end)
+
+
+def attend_into(
+    room: torch.Tensor,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    settings: AttentionSettings,
     *,
-    causal: bool,
-    mask: torch.Tensor | None,
-) -> torch.Tensor:
-    scale, width = settings.scaling, value.shape[-1]
-    if settings.sinks is not None:
-        scale = query.shape[-1] ** -0.5 if scale is None else scale
-        query, key, value = _with_sinks(query, key, value, settings.sinks / scale, causal=causal)
-        mask = None if mask is None else functional.pad(mask, (1, 0))
-    heads = query.shape[1]
-    if heads != key.shape[1] and not _shares_key_heads(query, key, value, settings, causal, mask):
-        key, value = (for_every_head(each, heads) for each in (key, value))
-    attended = functional.scaled_dot_product_attention(
-        query,
-        key,
-        value,
-        attn_mask=mask,
-        dropout_p=settings.dropout,
-        is_causal=causal,
-        scale=scale,
-        enable_gqa=heads != key.shape[1],
-    )[..., :width]
-    return attended[:, :, 1:] if causal and settings.sinks is not None else attended
-
-
-def _shares_key_heads(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
+    documents: Documents | None,
     settings: AttentionSettings,
-    causal: bool,
-    mask: torch.Tensor | None,
-) -> bool:
-    """Whether torch's kernel for these lets query heads share a key head.
+) -> None:
+    """The same without gradients, of which no more than a block exists beside the room for it.
 
-    Of CUDA's fused kernels only flash attention does (torch 2.13); what it does not take would fall to arithmetic written out,
-    with every score of every head in float32.
+    Args:
+        room: (rows, heads, tokens, value width) What is written over; it may be the queries.
+        query: As in `attend`, like all the others.
+        key: As there.
+        value: As there.
+        documents: As there.
+        settings: As there.
     """
-    if query.device.type != "cuda":
-        return True
-    asked = torch.backends.cuda.SDPAParams(query, key, value, mask, settings.dropout, causal, True)
-    return torch.backends.cuda.can_use_flash_attention(asked)
+    for part in _samples(documents):
+        whole, queries, keys, values = room[part], query[part], key[part], value[part]
+        for block in blocks_of(queries, settings):
+            inputs = (queries[_queries(block)], keys[_keys(block)], values[_keys(block)])
+            whole[_queries(block)] = attend_block(*inputs, settings, block)
 
 
-def for_every_head(each: torch.Tensor, heads: int) -> torch.Tensor:
-    """Keys or values (rows, key heads, tokens, width) for every query head; of one key head no copy is made."""
-    rows, own, tokens, width = each.shape
-    shared = each[:, :, None].expand(rows, own, heads // own, tokens, width)
-    return shared.flatten(1, 2)
-
-
-def _with_sinks(
+def attend_backward(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    sinks: torch.Tensor,
+    slope: torch.Tensor,
     *,
-    causal: bool,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """One key more, the first, with each head's sink as its score and nothing as its value; so any kernel has sinks.
+    documents: Documents | None,
+    settings: AttentionSettings,
+) -> None:
+    """Write the gradients of `attend`'s queries, keys and values over these, of which no more than two blocks exist beside them.
 
-    All are filled up to one width that flash attention takes.
+    Blocks go in the order in which `attend_into` computed them, so that dropout draws the same numbers.
 
-    Queries end in their head's sink, this key in 1 and all others in 0. A causal kernel counts from the beginning, so that
-    there is one query more as well, whose result is for nobody.
+    Args:
+        query: As in `attend`; becomes its gradient.
+        key: As there; becomes its gradient.
+        value: As there; becomes its gradient.
+        slope: (rows, heads, tokens, value width) The gradient of what attention gave.
+        documents: As in `attend`.
+        settings: As there.
     """
-    rows, heads, tokens, width = query.shape
-    whole = _aligned(max(width + 1, value.shape[-1]))
-    score = sinks.to(query.dtype).view(1, heads, 1, 1).expand(rows, heads, tokens, 1)
-    query = torch.cat([query, score], dim=-1)
-    query = functional.pad(query, (0, whole - width - 1, 1 if causal else 0, 0))
-    sink = key.new_zeros(rows, key.shape[1], 1, whole)
-    sink[..., width] = 1.0
-    key = torch.cat([sink, functional.pad(key, (0, whole - width))], dim=2)
-    value = functional.pad(value, (0, whole - value.shape[-1], 1, 0))
-    return query, key, value  # (rows, heads, 1 + tokens, whole), or as many queries as before
+    for part in _samples(documents):
+        _sample_backward(query[part], key[part], value[part], slope[part], settings)
 
 
-def _capped(
+def _sample_backward(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
+    slope: torch.Tensor,
     settings: AttentionSettings,
-) -> torch.Tensor:
-    """Attention of a block whose scores are softcap * tanh(score / softcap) before the mask, as Gemma 2 caps them."""
-    seen = _band(query.shape[2], key.shape[2], settings.window, query.device)
-    repeats = query.shape[1] // key.shape[1]
-    key, value = (each.repeat_interleave(repeats, dim=1) for each in (key, value))
-    scaling = query.shape[-1] ** -0.5 if settings.scaling is None else settings.scaling
-    scores = (query @ key.transpose(2, 3)) * scaling  # (rows, heads, queries, keys)
-    if settings.softcap is not None:
-        scores = torch.tanh(scores / settings.softcap) * settings.softcap
-    scores = scores.masked_fill(~seen, -torch.inf)
-    weights = functional.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
-    return functional.dropout(weights, p=settings.dropout) @ value
+) -> None:
+    blocks = blocks_of(query, settings)
+    firsts = [*(each.first for each in blocks[1:]), query.shape[2]]
+    carried: tuple[torch.Tensor, ...] = ()
+    for block, following in zip(blocks, firsts, strict=True):
+        of_query, *of_keys = _block_backward(query, key, value, slope, settings, block)
+        query[_queries(block)] = of_query
+        del of_query
+        carried = tuple(
+            _add_up(of_key, earlier, room[:, :, block.first : following])
+            for of_key, earlier, room in zip(
+                of_keys, carried or (None, None), (key, value), strict=True
+            )
+        )
+        del of_keys
+
+
+def _add_up(found: torch.Tensor, earlier: torch.Tensor | None, room: torch.Tensor) -> torch.Tensor:
+    """Gradients of a block's keys with those that earlier blocks gave the first of them.
+
+    The next blocks see some of these keys too. Of the others all gradients have come, and are written into their room; the rest
+    is returned.
+    """
+    if earlier is not None:
+        found[:, :, : earlier.shape[2]] += earlier
+    whole = room.shape[2]
+    room.copy_(found[:, :, :whole])
+    return found[:, :, whole:]
+
+
+def _block_backward(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    slope: torch.Tensor,
+    settings: AttentionSettings,
+    block: Block,
+) -> tuple[torch.Tensor, ...]:
+    """The gradients of a block's queries, and of the keys and values that they see."""
+    parts = (query[_queries(block)], key[_keys(block)], value[_keys(block)])
+    of_query, of_key, of_value = (each.detach().requires_grad_() for each in parts)
+    with torch.enable_grad():
+        output = attend_block(of_query, of_key, of_value, settings, block)
+    return torch.autograd.grad(output, (of_query, of_key, of_value), slope[_queries(block)])
 
 
 Lifted = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, AttentionSettings], torch.Tensor]

@@ -20,7 +20,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from xtune.kernels.attention import AttentionSettings, Documents, attend, documents_of
+from xtune.kernels.attention import (
+    AttentionSettings,
+    Documents,
+    attend_backward,
+    attend_into,
+    documents_of,
+)
 from xtune.kernels.lifted import Heads, LiftedLayer
 from xtune.kernels.replay import (
     Rest,
@@ -128,7 +134,8 @@ def _attend(call: _Call, heads: Heads, *, over_query: bool) -> torch.Tensor:
     )
     for of_query, of_key in call.groups(heads):
         with call.computing(3 * of_key.start + _ATTEND, gradients=False):
-            attended[:, of_query] = attend(
+            attend_into(
+                attended[:, of_query],
                 heads.query[:, of_query],
                 heads.key[:, of_key],
                 heads.value[:, of_key],
@@ -228,16 +235,16 @@ def _finish_backward(
 def _attend_backward(
     call: _Call, heads: Heads, slope: torch.Tensor, of_query: slice, of_key: slice
 ) -> None:
-    inputs = (
-        _leaf(heads.query[:, of_query]),
-        _leaf(heads.key[:, of_key]),
-        _leaf(heads.value[:, of_key]),
-    )
-    with call.computing(3 * of_key.start + _ATTEND, gradients=True):
-        settings = call.attention.of_heads(of_query)
-        output = attend(*inputs, documents=call.documents, settings=settings)
-    gradients = torch.autograd.grad(output, inputs, slope[:, of_query])
-    heads.query[:, of_query], heads.key[:, of_key], heads.value[:, of_key] = gradients
+    """Gradients of a group's heads over them."""
+    with call.computing(3 * of_key.start + _ATTEND, gradients=False):
+        attend_backward(
+            heads.query[:, of_query],
+            heads.key[:, of_key],
+            heads.value[:, of_key],
+            slope[:, of_query],
+            documents=call.documents,
+            settings=call.attention.of_heads(of_query),
+        )
 
 
 def _project_backward(

@@ -1,4 +1,4 @@
-"""What DoRA makes of a feed-forward block, of all tokens at one time or of a tile (PEFT 0.21, `DoraLinearLayer`). Closed formulas.
+"""What DoRA makes of linear layers and of a feed-forward block, of all tokens at one time or of a tile (PEFT 0.21, `DoraLinearLayer`). Closed formulas.
 
 DoRA gives m (W + s B A) x / |W + s B A| for a linear layer of i inputs and o outputs. In a forward pass PEFT goes through four
 moments; the letters are those of `kept`.
@@ -7,13 +7,15 @@ moments; the letters are those of `kept`.
    the adapter keeps to the end), and what comes of it (c i o).
 2. For the norm it has, in the input's type, which is float32 unless a 16-bit input is not cast, the base's matrix, the product of
    the factors, the latter scaled, and the sum (16 i o).
-3. Then the adapter reads the input, of which autocast makes a copy (c i a token).
+3. Then the adapter reads the input, of which autocast makes a copy (c i a token), unless it has the compute type.
 4. Magnitudes are float32: the base's output times them is (4 o a token), the adapter's (4 o), and this scaled (4 o). Both
-   outputs are kept in the compute type (2 c o). The float32 matrices of base and factors are still there (8 i o).
+   outputs are kept in the compute type (2 c o), the base's without its bias, which is once more (c o). The float32 matrices of
+   base and factors are still there (8 i o).
 
 What a linear layer gives (g a number) is float32, unless the base is not quantised and PEFT casts it back. On the way back there
 are the gradient of what it gave in float32, its products with the magnitudes and with what was multiplied by them (16 o), and a
-copy in the compute type (c o).
+copy in the compute type (c o). A linear layer that has no adapter gives the compute type, keeps nothing, and is expanded for
+its product.
 """
 
 from xtune.memory.linear import Linear
@@ -22,8 +24,100 @@ from xtune.memory.shape import ModelShape
 from xtune.memory.workload import ADAPTER_BYTES, Workload
 
 
-class DoraBlock:
-    """A dense feed-forward block with DoRA.
+class DoraLinears:
+    """Linear layers of which some have DoRA.
+
+    Args:
+        work: What is done with them.
+    """
+
+    def __init__(self, work: Workload) -> None:
+        self.work, self.c = work, work.compute_bytes
+
+    def adapts(self, linear: Linear) -> bool:
+        """Whether it has DoRA."""
+        return self.work.adapts(linear.name)
+
+    def gives(self, linear: Linear) -> int:
+        """g: bytes of a number that it gives."""
+        return self.work.given_bytes if self.adapts(linear) else self.c
+
+    def keeps(self, *linears: Linear) -> int:
+        """Bytes a token of what base and adapter gave, kept of each that has DoRA (2 c o)."""
+        return 2 * self.c * sum(each.outputs for each in linears if self.adapts(each))
+
+    def copies(self, linear: Linear, reads: int) -> int:
+        """Bytes a token of what it copies of its input and keeps: for the adapter, and for LLM.int8().
+
+        Args:
+            linear: The layer.
+            reads: Bytes of a number of its input.
+        """
+        cast = self.adapts(linear) and self.c < self._wide(reads)
+        own = self.work.quantization == "int8" and self.c < reads
+        return self.c * linear.inputs * (cast + own)
+
+    def entries(self, linear: Linear) -> int:
+        """Of its adapter and magnitudes."""
+        if not self.adapts(linear):
+            return 0
+        return self.work.rank * (linear.inputs + linear.outputs) + linear.outputs
+
+    def _wide(self, reads: int) -> int:
+        """Bytes of a number of the input as the adapter has it, and of the matrices: PEFT casts it beside an unquantised base."""
+        return ADAPTER_BYTES if self.work.casts_inputs else reads
+
+    def forward(
+        self, linear: Linear, kept: int, *, reads: int, products: int = 3
+    ) -> tuple[Moment, ...]:
+        """Of the forward pass: when it makes its matrices, and when the products with magnitudes; or when its matrix is expanded.
+
+        Args:
+            linear: The layer.
+            kept: Bytes a token that are there before it, its input among them.
+            reads: Bytes of a number of its input.
+            products: Products with magnitudes.
+        """
+        if not self.adapts(linear):
+            return (self._plain(linear, kept, reads),)
+        wide = self._wide(reads)
+        own = self.c if self.work.quantization == "int8" and self.c < reads else 0
+        cast = self.c if self.c < wide else 0
+        widened = ADAPTER_BYTES if reads < wide else 0
+        per_token = kept + (widened + own) * linear.inputs
+        outputs = (3 if linear.bias else 2) * self.c + 4 * products
+        return (
+            Moment(
+                per_token=per_token + self.c * linear.outputs,
+                fixed=_matrices(linear, self.work, wide),
+            ),
+            Moment(
+                per_token=per_token + cast * linear.inputs + outputs * linear.outputs,
+                fixed=_kept_matrices(linear, self.work, wide),
+            ),
+        )
+
+    def _plain(self, linear: Linear, kept: int, reads: int) -> Moment:
+        """Of one without an adapter. LLM.int8() has its input's levels, 32-bit sums and, scaled, 16 bits of them (i + 6 o)."""
+        cast = self.c * linear.inputs if self.c < reads else 0
+        if self.work.quantization == "int8":
+            return Moment(per_token=kept + cast + linear.inputs + 6 * linear.outputs)
+        fixed = self.c * linear.weights if self.work.quantization else 0
+        return Moment(per_token=kept + cast + self.c * linear.outputs, fixed=fixed)
+
+    def after(self, linear: Linear, reads: int) -> int:
+        """Bytes a token that its forward pass leaves: its output, copies of its input, and what base and adapter gave."""
+        low_rank = self.c * self.work.rank if self.adapts(linear) else 0
+        given = self.gives(linear) * linear.outputs
+        return given + self.copies(linear, reads) + self.keeps(linear) + low_rank
+
+    def slopes(self, linear: Linear) -> int:
+        """Bytes a token of the way back through its magnitudes: 16 o, and the copy for the base's output."""
+        return (16 + (self.c if self.c < ADAPTER_BYTES else 0)) * linear.outputs
+
+
+class DoraBlock(DoraLinears):
+    """A dense feed-forward block of which some linear layers have DoRA: gate, up (or both in one), and down.
 
     Args:
         shape: The model; its feed-forward blocks are dense.
@@ -31,70 +125,113 @@ class DoraBlock:
     """
 
     def __init__(self, shape: ModelShape, work: Workload) -> None:
-        self.shape, self.work = shape, work
-        self.c = work.compute_bytes
-        self.cast = self.c if self.c < ADAPTER_BYTES else 0
-        """Bytes of autocast's copy of a number, where it makes one."""
+        super().__init__(work)
+        self.shape, self.m = shape, shape.intermediate
+        *self.first, self.down = shape.mlp_linears
+        self.gate, self.up = self.gives(self.first[0]), self.gives(self.first[-1])
+        self.product = max(self.gate, self.up)
+        """Bytes of a number of the product of gate and up: of the wider of both."""
 
-        self.widened = ADAPTER_BYTES if work.casts_inputs else 0
-        """Bytes of a number of an input that the adapter casts for itself beside an unquantised base."""
+    @property
+    def widths(self) -> int:
+        """Bytes a token of gate, its activation and up."""
+        return (2 * self.gate + self.up) * self.m
 
-        copies = work.quantization == "int8" and self.c < work.state_bytes
-        self.own = self.c if copies else 0
-        """The same of the copy that LLM.int8() makes of float32 states and keeps."""
+    @property
+    def product_copies(self) -> int:
+        """Bytes a token of the product, or of copies of it, that the last layer keeps."""
+        copies = self.copies(self.down, self.product)
+        is_read = self.adapts(self.down) or self.work.quantization == "int8"
+        return copies or (self.c * self.m if is_read else 0)
 
-    def again(self, kept: int, *, stops_early: bool = False) -> tuple[Moment, ...]:
-        """Of the forward pass, or of the one that is run again.
+    @property
+    def kept(self) -> int:
+        """Bytes a token that the block keeps for its backward pass, besides its input and between the factors."""
+        return self.widths + self.product_copies + self.keeps(*self.first, self.down)
 
-        When up begins, gate has kept what base and adapter gave (2 c m), what it gave and its activation exist (2 g m). When the
-        last linear layer begins, so has up, and what it gave and the product exist (4 c m + 4 g m).
-
-        Args:
-            kept: Bytes a token that are there before the block.
-            stops_early: Whether the pass ends with the first product with the magnitudes.
-        """
-        c, g, m = self.c, self.work.given_bytes, self.shape.intermediate
-        *first, down = self.shape.mlp_linears
-        before = kept if self.shape.fused else kept + (2 * c + 2 * g) * m
-        return (
-            *self.forward(first[-1], before),
-            *self.forward(down, kept + 4 * (c + g) * m, products=1 if stops_early else 3),
-        )
-
-    def forward(
-        self, linear: Linear, kept: int, *, products: int = 3, reads: int = ADAPTER_BYTES
-    ) -> tuple[Moment, ...]:
-        """Of one linear layer: when it makes its matrices, and when the products with magnitudes.
+    def again(self, kept: int, *, reads: int, stops_early: bool = False) -> tuple[Moment, ...]:
+        """Of the forward pass, or of the one that is run again: each linear layer, beside what those before it left.
 
         Args:
-            linear: The layer.
-            kept: Bytes a token that are there before it.
-            products: Products with magnitudes.
-            reads: Bytes of a number of its input, whose type the matrices get, unless the adapter casts it to float32.
+            kept: Bytes a token that are there before the block, its input among them.
+            reads: Bytes of a number of its input.
+            stops_early: Whether the pass ends with the last number that is wanted: the first product with the magnitudes of the
+                last layer, or, if it has none, its matrix; a quantised matrix is not kept by autograd, so it ends with up.
         """
-        wide = ADAPTER_BYTES if self.work.casts_inputs else reads
-        per_token = kept + (self.widened + self.own) * linear.inputs
-        made = self.cast * linear.inputs + (2 * self.c + 4 * products) * linear.outputs
-        return (
-            Moment(
-                per_token=per_token + self.c * linear.outputs,
-                fixed=_matrices(linear, self.work, wide),
-            ),
-            Moment(per_token=per_token + made, fixed=_kept_matrices(linear, self.work, wide)),
-        )
+        moments: list[Moment] = []
+        for each in self.first:
+            moments.extend(self.forward(each, kept, reads=reads))
+            kept += self.after(each, reads)
+            if each is self.first[0]:  # the activation
+                kept += self.gate * self.m
+        if stops_early and not self.adapts(self.down):
+            ends = kept if self.work.quantization else kept + self.product * self.m
+            return (*moments, Moment(per_token=ends))
+        kept += self.product * self.m
+        products = 1 if stops_early else 3
+        last = self.forward(self.down, kept, reads=self.product, products=products)
+        return (*moments, *last)
 
-    def back(self, kept: int) -> tuple[Moment, ...]:
-        """Of the way back.
+    def back(self, kept: int, *, reads: int, counted: int) -> tuple[Moment, ...]:
+        """Of the way back: through the last layer, through the product, then through up and gate, or both in one.
 
-        Through the last layer gate, activation, up and product are there (4 g m), and the gradient of what it gave is among what is
-        kept; then through up with what gate gave and its gradient (2 g m), or through gate and up in one.
+        Of the product's gradient there are what adapter and base give. Going back through the product there are its gradient and those
+        of activation and up, in its type, and where one of both has another a copy in that (c m).
+
+        Args:
+            kept: Bytes a token that are there besides what the block keeps.
+            reads: Bytes of a number of the block's input.
+            counted: Those of the gradient of what the block gave that are among `kept`.
         """
-        c, g, h, m = self.c, self.work.given_bytes, self.shape.hidden, self.shape.intermediate
-        each = 16 + self.cast
-        outputs = kept + 4 * c * m
-        last = Moment(per_token=outputs + 4 * g * m + (2 * c + each - 4) * h)
-        first = 2 * each * m if self.shape.fused else (2 * g + each) * m
-        return last, Moment(per_token=outputs + first)
+        c, m = self.c, self.m
+        there = kept + self.keeps(*self.first) + self.widths
+        aside = c * m if self.work.quantization == "int8" else 0
+        done, cast = self.entries(self.down), c if self.gate != self.up else 0
+        moments = [
+            self._through_base(self.down, there + aside + self._adapter_gave(), adapted=done),
+            Moment(per_token=there + aside + (3 * self.product + cast) * m, adapted=done),
+        ]
+        if self.adapts(self.down):
+            through = self.product_copies + self.keeps(self.down) + self.slopes(self.down)
+            moments.append(Moment(per_token=there + through - counted))
+        return (*moments, *self._first_back(kept, reads, done))
+
+    def _adapter_gave(self) -> int:
+        """Of the product's gradient what the adapter gave; beside an unquantised base it is float32 first (c + 4 in place of twice c)."""
+        if not self.adapts(self.down):
+            return 0
+        return (4 if self.work.casts_inputs else self.product) * self.m
+
+    def _through_base(self, linear: Linear, kept: int, *, adapted: int) -> Moment:
+        """When the gradient goes through a linear layer's matrix: before it (c o), behind it (c i), and the matrix if it is quantised."""
+        fixed = self.c * linear.weights if self.work.quantization else 0
+        gradients = self.c * (linear.inputs + linear.outputs)
+        return Moment(per_token=kept + gradients, fixed=fixed, adapted=adapted)
+
+    def _first_back(self, kept: int, reads: int, done: int) -> tuple[Moment, ...]:
+        m = self.m
+        first, last = self.first[0], self.first[-1]
+        if self.shape.fused:
+            given = self.keeps(first)
+            if not self.adapts(first):
+                return (self._through_base(first, kept, adapted=done),)
+            return (Moment(per_token=kept + given + self.slopes(first), adapted=done),)
+        beside = 2 * self.gate * m  # gate, and the gradient of its activation
+        moments = []
+        if self.adapts(last):
+            each = kept + self.keeps(first, last) + beside + self.slopes(last)
+            moments.append(Moment(per_token=each, adapted=done))
+        else:
+            each = kept + self.keeps(first) + beside
+            moments.append(self._through_base(last, each, adapted=done))
+        done += self.entries(last)
+        kept += reads * self.shape.hidden  # the gradient of the input
+        if self.adapts(first):
+            each = kept + self.keeps(first) + self.slopes(first)
+            moments.append(Moment(per_token=each, adapted=done))
+        else:
+            moments.append(self._through_base(first, kept, adapted=done))
+        return tuple(moments)
 
 
 def _matrices(linear: Linear, work: Workload, wide: int) -> int:

@@ -2,20 +2,11 @@
 
 from functools import cached_property
 
-from xtune.memory.dora import DoraBlock
-from xtune.memory.layer import SCORE_BYTES, Layer
-from xtune.memory.linear import Linear
+from xtune.memory.blocks import Block, capped_blocks, keys_before, window_block, window_blocks
+from xtune.memory.layer import Layer
 from xtune.memory.moments import Moment
 from xtune.memory.shape import ModelShape
 from xtune.memory.workload import ADAPTER_BYTES, Workload
-
-FEWEST_QUERIES, MOST_QUERIES = 128, 4096
-"""Queries of a block of a sliding window (`xtune.kernels.attention`)."""
-
-
-def window_block(window: int) -> int:
-    """Queries of a block of a sliding window."""
-    return min(MOST_QUERIES, max(FEWEST_QUERIES, window))
 
 
 class FrugalLayer(Layer):
@@ -33,36 +24,43 @@ class FrugalLayer(Layer):
 
     @property
     def mask(self) -> int:
-        """The one from which those of a window's blocks are cut, kept for the next layer.
-
-        A block has about a window's worth of queries (`xtune.kernels.attention.window_block`). Capped scores keep none.
-        """
+        """The one from which those of a window's blocks are cut, kept for the next layer; capped scores keep none."""
         window = self.shape.sliding_window
         if self.shape.caps_scores or window is None or window >= self.work.tokens:
             return 0
         block = window_block(window)
-        return block * (block + window) * self.c
-
-    @property
-    def _capped_queries(self) -> int:
-        """Queries of a block of capped scores."""
-        heads = self.shape.heads // self.shape.kv_heads
-        most = SCORE_BYTES // (4 * self.work.rows * heads * self.work.tokens)
-        return min(self.work.tokens, max(128, most))
+        return block * (block + keys_before(window)) * self.c
 
     @cached_property
     def repeats_keys(self) -> bool:
         """Never."""
         return False
 
-    @property
-    def _turns_heads(self) -> bool:
-        """Whether queries and keys are float32: by tables in the type of the held states, or by DoRA.
+    @cached_property
+    def _turned_bytes(self) -> int:
+        """Of a number of queries and keys: float32 by tables in the type of the held states.
 
         Where tables are float32 whatever the states are, what they turn is cast back.
         """
         tables = self.work.held_bytes > self.c and not self.shape.float32_rotary
-        return tables or self.widens_heads
+        return ADAPTER_BYTES if tables else self.c
+
+    @cached_property
+    def _queries(self) -> int:
+        """Bytes a token of queries, as they are there for all tokens; of keys, values and what attention gave below."""
+        return self._turned_bytes * self.q
+
+    @cached_property
+    def _keys(self) -> int:
+        return self._turned_bytes * self.k
+
+    @cached_property
+    def _values(self) -> int:
+        return self.c * self.k
+
+    @cached_property
+    def _attended(self) -> int:
+        return self.c * self.q
 
     def peaks(self) -> tuple[int, ...]:
         """Bytes of the moments, without the layer's input, and with the layer's own gradients so far.
@@ -71,9 +69,8 @@ class FrugalLayer(Layer):
         a group at a time, beside the sums of the tiles' gradients; then the tiles before it; at last there are the sums.
         """
         n, held = self.work.positions, self.work.held_bytes
-        turned, given = self._turned_bytes, self._given_bytes
-        whole = n * (held * self.h + (turned + given) * (self.q + self.k))
-        without = n * (held * self.h + turned * self.q + (turned + given) * self.k)
+        without = n * (held * self.h + self._queries + self._keys + self._values)
+        whole = without + n * self._attended
         behind = 4 * self._trained_behind
         return (
             whole + self._in_tiles(self._finishing(), self._trained_behind),
@@ -81,16 +78,6 @@ class FrugalLayer(Layer):
             without + behind + self._in_tiles(self._projecting(), self._trained_before),
             n * held * self.h + behind + 4 * self._trained_before + self._given(),
         )
-
-    @property
-    def _turned_bytes(self) -> int:
-        """Of a number of queries and keys."""
-        return ADAPTER_BYTES if self._turns_heads else self.c
-
-    @property
-    def _given_bytes(self) -> int:
-        """Of a number of values and of what attention gave."""
-        return self._turned_bytes if self.work.dora else self.c
 
     # gradients of the layer's own parameters
 
@@ -146,18 +133,11 @@ class FrugalLayer(Layer):
     def _finishing(self) -> tuple[Moment, ...]:
         """Output projection, second norm and feed-forward block of a tile."""
         before = self.c * self.q + self.low_rank + self.after
-        before += self._doubled(self._attention[-1:])
         return (
             *self._after_feed_forward(before),
             *self.feed_forward_moments(before),
             self._between(before),
             *self._output_projection(),
-            *self._dora_of(
-                self._attention[-1:],
-                # of the projections, which are left out, there are turned queries and keys
-                self._normalised + self._given_bytes * self.q + self.c * (self.q + self.k),
-                reads=self._given_bytes,
-            ),
         )
 
     def _output_projection(self) -> tuple[Moment, ...]:
@@ -168,81 +148,88 @@ class FrugalLayer(Layer):
         return (Moment(per_token=again, adapted=self._block_adapters),)
 
     def _projecting(self) -> tuple[Moment, ...]:
-        """First norm and projections of a tile: five float32 copies of a norm's input, of the hidden states or the queries."""
-        c, q, k, h = self.c, self.q, self.k, self.h
-        kept = self.first_half + (4 * h if self.w == 4 else 0)
+        """First norm and projections of a tile: five float32 copies of a norm's input, of the hidden states, the queries or the keys.
+
+        Queries, keys and values of the tile are held, in their own types. The keys' norm goes back first, beside the queries'
+        input in float32 and their gradient.
+        """
+        q, k, h = self.q, self.k, self.h
+        kept = self.first_half + (4 * h if self.w == 4 else 0) + self.w * h
         scaled = self._before_scale
-        again = self._dora_of(self._attention[:-1], self._normalised, reads=self.work.held_bytes)
+        held = self._queries + self._keys + self._values
         norm = Moment(
-            per_token=(4 + self._back + self.w) * h + c * (q + 2 * k),
+            per_token=(4 + self._back + self.w) * h + held,
             graded=self._trained_before,
             adapted=self._trained_before,
         )
         if self.shape.query_key_norm == "none":
-            return norm, *again
-        heads = Moment(per_token=kept + self.w * h + (26 + scaled) * q + (6 + scaled) * k)
-        return norm, heads, *again
-
-    @property
-    def _normalised(self) -> int:
-        """There when a part begins, as both run the layer's first norm: its float32 input (4 h) and what it gave (w h); else nothing."""
-        if not self.shape.norms_before:
-            return 0
-        held = self.work.held_bytes
-        return (4 if held < 4 else 0) * self.h + held * self.h
-
-    def _dora_of(self, linears: tuple[Linear, ...], kept: int, *, reads: int) -> tuple[Moment, ...]:
-        """Of linear layers with DoRA when they are computed again, one after another: their matrices outweigh a tile of few tokens.
-
-        Behind each there are a copy of what it read (c h, unless it reads what is there), its low-rank product (c r), what base
-        and adapter gave (2 c o), what it gave (g o), and a head's norm's float32 input (4 o).
-
-        Args:
-            linears: Those that read the same.
-            kept: Bytes a token that are there before the first.
-            reads: Bytes of a number of what they read.
-        """
-        if not self.work.dora:
-            return ()
-        block, normed = DoraBlock(self.shape, self.work), self.shape.query_key_norm != "none"
-        moments: list[Moment] = []
-        for each in linears:
-            if self._is_adapted(each):
-                moments.extend(block.forward(each, kept, reads=reads))
-                kept += (
-                    self.c * each.inputs if self._reads_copies else 0
-                ) + self.c * self.work.rank
-            kept += self._doubled((each,)) + (self.work.given_bytes + 4 * normed) * each.outputs
-        return tuple(moments)
+            return (norm,)
+        queries = (24 + scaled) * q + self._keys + scaled * k
+        keys = (24 + scaled) * k + (4 + scaled) * q + self._queries
+        return norm, *(Moment(per_token=kept + held + each) for each in (queries, keys))
 
     def _group(self) -> int:
-        """Attention of one key head and its query heads: what it gave, gradients, and what the kernel has inside."""
-        shape, c = self.shape, self.c
-        query, width, heads = (
-            self.q // shape.kv_heads,
-            shape.head_dim,
-            shape.heads // shape.kv_heads,
-        )
-        n = self.work.positions
-        if shape.caps_scores:
-            return self._capped_group(query, heads)
-        sinks = n * self._sinks(heads)
-        inside = self.inside(query, width, heads) + self._copies(query, width)
-        causal = n * (2 * c * query + 2 * c * width + inside)
-        if not self._is_windowed:
-            return sinks + causal
-        windowed = self._windowed_group(query, heads)
-        return sinks + (windowed if self.shape.all_windowed else max(windowed, causal))
+        """Attention of one key head and its query heads, back: of all tokens at one time, or a block of queries after the other.
 
-    def _capped_group(self, query: int, heads: int) -> int:
-        """The last block of queries, which sees all keys, goes back first.
-
-        What the group gave, values for every query head and their gradients (c query each); for every score the gradient of the
-        weights, the weights and the gradient of the score in float32, and the capped score; and a byte for what is not seen.
+        Samples of a pack are calls of their own, the longest of which has as many tokens as a row.
         """
-        work, pairs = self.work, self._capped_queries * self.work.tokens
-        each = work.rows * heads * (12 + self.c) + 1
-        return 3 * self.c * query * work.positions + each * pairs
+        shape, work = self.shape, self.work
+        causal, windowed = [Block(0, 0, work.tokens)], [Block(0, 0, work.tokens)]
+        heads, window = shape.heads // shape.kv_heads, shape.sliding_window
+        if shape.caps_scores:
+            causal = capped_blocks(work.tokens, None, work.rows * heads)
+            windowed = capped_blocks(work.tokens, window, work.rows * heads)
+        elif window is not None and window < work.tokens:
+            windowed = window_blocks(work.tokens, window)
+        kinds = (windowed,) if shape.all_windowed else (causal, windowed)
+        return max(self._of_blocks(blocks) for blocks in kinds)
+
+    def _of_blocks(self, blocks: list[Block]) -> int:
+        """The largest block, beside the gradients of keys and values of the one before it, of which the next sees some.
+
+        There are what the block gave, which somebody holds (c query); heads that came in float32 have copies in the compute type.
+        """
+        shape, c = self.shape, self.c
+        heads, width = shape.heads // shape.kv_heads, shape.head_dim
+        query, masked = heads * width, len(blocks) > 1
+        keys_and_values = (self._keys + self._values) // self.k
+        copies_of_queries = (
+            c * query * ((self._queries > c * self.q) + (self._attended > c * self.q))
+        )
+        copies_of_keys = c * width * ((self._keys > c * self.k) + (self._values > c * self.k))
+        sizes, carried = [], 0
+        for block in blocks:
+            queries, keys = block.end - block.start, block.end - block.first
+            there = queries * (c * query + copies_of_queries) + keys * copies_of_keys + carried
+            if shape.caps_scores:
+                sizes.append(there + self._capped(queries, keys))
+            else:
+                sizes.append(there + self._uncapped(queries, keys, masked=masked))
+            carried = keys * keys_and_values * width
+        return self.work.rows * max(sizes)
+
+    def _uncapped(self, queries: int, keys: int, *, masked: bool) -> int:
+        """Of a fused kernel: the gradient of its queries (c query) and those of its keys and values (2 c width), and what it has inside."""
+        c, shape = self.c, self.shape
+        heads, width = shape.heads // shape.kv_heads, shape.head_dim
+        query = heads * width
+        inside = self.inside_of_queries(query, heads) + 4 * heads + self._sinks(heads)
+        of_keys = 2 * c * width + self.inside_of_keys(query, width, heads, masked=masked)
+        return queries * (c * query + inside) + keys * of_keys
+
+    def _capped(self, queries: int, keys: int) -> int:
+        """Of capped scores, at the gradient of their softmax.
+
+        For every score the gradient of the weights, the weights and the gradient of the score in float32, and the capped score; a
+        byte for what is not seen; for every query head keys, and the gradient of values (c query each). Queries of several rows
+        are copied for their product.
+        """
+        shape, c, rows = self.shape, self.c, self.work.rows
+        heads = shape.heads // shape.kv_heads
+        query = heads * shape.head_dim
+        copied = queries * c * query if rows > 1 and shape.kv_heads > 1 else 0
+        pairs = queries * keys
+        return heads * (12 + c) * pairs + keys * 2 * c * query + copied + -(-pairs // rows)
 
     def _sinks(self, heads: int) -> int:
         """gpt-oss: queries, keys and values with a column for the sink, filled up to 16 numbers, and their gradients."""
@@ -250,40 +237,3 @@ class FrugalLayer(Layer):
             return 0
         width = -(-(self.shape.head_dim + 1) // 16) * 16
         return 2 * self.c * (heads + 2) * width
-
-    @property
-    def _is_windowed(self) -> bool:
-        """Whether attention is computed by blocks of a window's queries."""
-        window = self.shape.sliding_window
-        return window is not None and window < self.work.tokens
-
-    def _windowed_group(self, query: int, heads: int) -> int:
-        """Blocks of queries go back one by one, the last first; each gives gradients of its stretch, which are added up for all tokens.
-
-        There are what the group gave (c query), outputs of blocks that have not gone back (c query and a float32 number a head),
-        and the sums of the gradients of queries (c query), keys and values (2 c width). The kernel's own exists for one block alone:
-        its float32 sums and gradients of queries (c query), and gradients of the keys and values that the block sees (2 c width).
-        Then the gradient of queries is laid out for all tokens, with zeros elsewhere, and added to the sum: both, and the new sum
-        (3 c query), which begins with the last block but one. Heads that came in float32 have copies in the compute type.
-        """
-        c, work, width = self.c, self.work, self.shape.head_dim
-        n, window = work.positions, self.shape.sliding_window or work.tokens
-        block = window_block(window)
-        last = (work.tokens - 1) % block + 1
-        # samples of a pack are blocks of their own
-        left = n if work.packing else work.rows * max(0, work.tokens - last - block)
-        there = n * (2 * c * query + 2 * c * width) + n * self._copies(query, width)
-        waiting = c * query + 4 * heads
-        seen = min(work.tokens, 2 * block)
-        inside = block * (c * query + self.inside_of_queries(query, heads))
-        inside += seen * (2 * c * width + self.inside_of_keys(query, width, heads))
-        kernel = there + min(n, left + work.rows * block) * waiting + work.rows * inside
-        return max(kernel, there + left * waiting + 2 * c * query * n)
-
-    def _copies(self, query: int, width: int) -> int:
-        """Of a group's queries, keys and values that came in float32 copies in the compute type, and of the gradient of what it gave."""
-        if self.c == ADAPTER_BYTES or not self._turns_heads:
-            return 0
-        turned = query + width
-        given = query + width if self.work.dora else 0
-        return self.c * (turned + given)

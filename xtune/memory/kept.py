@@ -8,10 +8,14 @@ token unless they say otherwise. They follow transformers' layers, PEFT's adapte
 
 from functools import cached_property
 
+from xtune.memory.dora import DoraBlock
 from xtune.memory.linear import Linear
 from xtune.memory.moments import Moment
 from xtune.memory.shape import ModelShape
 from xtune.memory.workload import ADAPTER_BYTES, Workload
+
+ONE_MASK = {"mistral", "mixtral", "phi3", "qwen3_moe"}
+"""Model types that make either masks of windows or others (transformers 5.23)."""
 
 
 class KeptLayer:
@@ -20,6 +24,10 @@ class KeptLayer:
     def __init__(self, shape: ModelShape, work: Workload) -> None:
         self.shape, self.work = shape, work
         self.c, self.w = work.compute_bytes, work.state_bytes
+        self.input = work.state_bytes
+        """Bytes of a number of the states before attention; `w` is of those behind it, `output` of what the layer gives."""
+
+        self.output = work.state_bytes
         # of experts' numbers: autocast leaves products by group in the type of the weights
         self.e = work.weight_bytes
         self.h, self.q, self.k = shape.hidden, shape.query_width, shape.kv_width
@@ -27,15 +35,20 @@ class KeptLayer:
 
     # what linear layers read
 
-    def _read(self, linears: tuple[Linear, ...]) -> int:
-        """Copies of one input that linear layers keep: those that an adapter casts for itself, or that autocast does, each its own."""
-        work = self.work
+    def _read(self, linears: tuple[Linear, ...], reads: int | None = None) -> int:
+        """Copies of one input that linear layers keep: those that an adapter casts for itself, or that autocast does, each its own.
+
+        Args:
+            linears: Those that read it.
+            reads: Bytes of a number of it; None: as of the states behind attention.
+        """
+        work, reads = self.work, reads or self.w
         if work.is_full:
-            return len(linears) if self.c < self.w else 1
+            return len(linears) if self.c < reads else 1
         adapted = sum(self._is_adapted(each) for each in linears)
         # LLM.int8() keeps what it reads too: of float32 states a copy of its own
         kept = len(linears) if work.quantization == "int8" else 0
-        return adapted + kept if self._reads_copies else min(1, adapted + kept)
+        return adapted + kept if self._copies_of(reads) else min(1, adapted + kept)
 
     def _is_adapted(self, linear: Linear) -> bool:
         return self.work.adapts(linear.name)
@@ -65,16 +78,20 @@ class KeptLayer:
         Readers keep what they read (c h each). Without a norm the layer's own input is read.
         """
         h, c = self.h, self.c
-        reads = self._read(self._attention[:-1])
+        reads = self._read(self._attention[:-1], self.input)
         if not self.shape.norms_before:
-            return h * c * (reads if self._reads_copies else 0)
-        norm = h * (4 if self.w < 4 else 0) + h * self._before_scale
+            return h * c * (reads if self._copies_of(self.input) else 0)
+        norm = h * (4 if self.input < 4 else 0) + h * self._before_scale
         return norm + h * c * reads
 
     @property
     def _reads_copies(self) -> bool:
-        """Whether each linear layer reads a copy of its own."""
-        return self.work.casts_inputs or self.c < self.w
+        """Whether each linear layer behind attention reads a copy of its own."""
+        return self._copies_of(self.w)
+
+    def _copies_of(self, reads: int) -> bool:
+        """The same of linear layers that read numbers of so many bytes."""
+        return self.work.casts_inputs or self.c < reads
 
     @property
     def read_states(self) -> int:
@@ -98,18 +115,42 @@ class KeptLayer:
         return self.c * self.h if reads else 0
 
     @property
-    def ungraded(self) -> int:
+    def ungraded(self) -> Moment:
         """What the first layer does not keep where the embedding is frozen and layers are not computed again.
 
-        Its norm wants no gradient of its input, and does not keep it (4 h). Where DoRA makes the other layers' states float32, what
+        Autograd keeps what is wanted for some gradient. The first norm's input has none (4 h); with no adapter on queries, keys or
+        values attention has none, and with none on its output projection either the norm before the feed-forward block; of that the
+        activation and up stand for each other's gradient. Where DoRA makes the other layers' states float32, what
         the embedding gave is in the type of the weights: what reads it, normalised or not, shares it and copies nothing.
         """
         if self.work.is_full:
-            return 0
+            return Moment(per_token=0)
         norm = 4 * self.h if self.shape.norms_before else 0
         shares = self.work.weight_bytes <= self.c < self.w
-        copies = max(0, self._read(self._attention[:-1]) - 1) if shares else 0
-        return norm + copies * self.c * self.h
+        copies = max(0, self._read(self._attention[:-1], self.input) - 1) if shares else 0
+        each = norm + copies * self.c * self.h + self._ungraded_attention + self._ungraded_block
+        attends = any(self._is_adapted(each) for each in self._attention[:-1])
+        return Moment(per_token=each, fixed=0 if attends else self._scores + self._mask)
+
+    @property
+    def _ungraded_attention(self) -> int:
+        *projections, output = self._attention
+        if any(self._is_adapted(each) for each in projections):
+            return 0
+        read = self.c * self.q if self._is_adapted(output) and not self.output_copy else 0
+        return self.heads - self._doubled((output,)) - read
+
+    @property
+    def _ungraded_block(self) -> int:
+        if self.sparse or any(self._is_adapted(each) for each in self._attention):
+            return 0
+        gate, up = self._feed_forward[0], self._feed_forward[-2]
+        gives = self.work.given_bytes
+        of_gate, of_up = (gives if self._is_adapted(each) else self.c for each in (gate, up))
+        kept = self.after + self.second_half - self.c * self.h * self._read(self._feed_forward[:-1])
+        if not self._is_adapted(gate):
+            kept += (of_gate + of_up) * self.width
+        return kept + (0 if self._is_adapted(up) else of_gate * self.width)
 
     @cached_property
     def second_half(self) -> int:
@@ -117,8 +158,17 @@ class KeptLayer:
         h, c = self.h, self.c
         reads = 1 if self.sparse else self._read(self._feed_forward[:-1])
         if not self.shape.norms_before:
-            return h * c * max(1, reads)
-        return h * (4 + self._before_scale) + h * c * reads
+            return h * c * max(1, reads) + self._written_out
+        return h * (4 + self._before_scale) + h * c * reads + self._written_out
+
+    @property
+    def _written_out(self) -> int:
+        """What an activation that is no operation of its own keeps besides, at most: eight numbers of the block's width.
+
+        The largest, gelu_new, keeps its input, half of it, the tanh and one more; autocast on CUDA has the power, and with it all but
+        the half, in float32 (4 m each). Going back there are three gradients more (4 m each), where others have one (c m).
+        """
+        return 8 * self.c * self.width if self.shape.composed_activation else 0
 
     @cached_property
     def after(self) -> int:
@@ -132,14 +182,14 @@ class KeptLayer:
         Where the kernel gets a mask transformers repeats keys and values for every query head (2 c q in place of 2 c k). Norms on
         queries and keys keep their input in float32, and what they scale where they are trained. Values that are a view of a fused
         projection, and neither repeated nor cast, keep its queries and keys alive (c q + c k), and what attention gave is laid out
-        once more (c q), unless the output projection keeps a copy. Eager attention itself does not keep what it gave.
+        once more (c q) for an output projection that keeps what it reads, unless it keeps a copy. Eager attention itself does not keep what it gave.
         """
         c, q, k = self.c, self.q, self.k
         kept = 2 * c * q + (2 * c * q if self.repeats_keys else 2 * c * k)
         kept += self._norms_of_heads
         if self.output_copy:
             kept -= c * q if self.work.attention == "eager" else 0
-        elif self.shape.fused:
+        elif self.shape.fused and self._read(self._attention[-1:]):
             kept += c * q
         if self._keeps_views:
             kept += c * (q + k)
@@ -153,8 +203,8 @@ class KeptLayer:
 
     @cached_property
     def dora_block(self) -> bool:
-        """Whether the feed-forward block has DoRA; it is computed as if each of its layers had."""
-        return self.work.dora and any(self._is_adapted(each) for each in self._feed_forward)
+        """Whether linear layers of a dense feed-forward block may have DoRA (`xtune.memory.dora`)."""
+        return self.work.dora and bool(self._feed_forward)
 
     @property
     def widens_heads(self) -> bool:
@@ -165,7 +215,7 @@ class KeptLayer:
     @property
     def _norms_of_heads(self) -> int:
         """Kept by norms on queries and keys: their input in float32, and in its type what they scale where they are trained."""
-        if self.shape.query_key_norm == "none":
+        if not self.shape.may_normalise_heads:
             return 0
         scaled = (4 if self.shape.float32_norms else self.c) if self.work.is_full else 0
         return (4 + scaled) * (self.q + self.k)
@@ -241,10 +291,16 @@ class KeptLayer:
         if self.sparse:
             visits = 2 * self.e * self.h * self.shape.experts_per_token
             return 4 * self.e * m + visits + 12 * self.shape.experts
-        product = c * m * self._read(self._feed_forward[-1:])
-        if self.dora_block:  # and what base and adapter gave of each
-            return (3 * self.work.given_bytes + 4 * c) * m + product + 2 * c * self.h
-        return 3 * c * m + product
+        if self.dora_block:
+            return DoraBlock(self.shape, self.work).kept
+        return 3 * c * m + c * m * self._read(self._feed_forward[-1:])
+
+    @property
+    def block_input(self) -> int:
+        """What is there of the hidden states when a feed-forward block begins: those between the halves, the norm's float32 copy, and normalised ones."""
+        if not self.shape.norms_before:
+            return self.w * self.h
+        return (4 if self.w < 4 else 0) * self.h + 2 * self.w * self.h
 
     def expanded(self, *linears: Linear) -> int:
         """The largest of some quantised matrices in the compute type: they are expanded one at a time."""
@@ -283,7 +339,7 @@ class KeptLayer:
         if self.work.is_full:
             return 0
         work = self.work
-        return self.shape.one_layer.lora_parameters(work.rank, work.targets, dora=work.dora)
+        return self.shape.one_layer.lora_parameters(work.rank, work.layer_targets, dora=work.dora)
 
     def adapter_of(self, linear: Linear) -> int:
         """Entries of a linear layer's adapter, if it has one."""
@@ -342,10 +398,14 @@ class KeptLayer:
 
     @property
     def mask(self) -> int:
-        """Masks that exist all the while: of a byte for each pair, or two in the compute type for eager attention with windows."""
+        """Masks that exist all the while: of a byte for each pair, or of a number in the compute type for eager attention.
+
+        Most models that have windows make a second one for layers without, unless these need none.
+        """
+        shape, packing = self.shape, self.work.packing
+        masks = 1 if shape.sliding_window is None or shape.model_type in ONE_MASK else 2
         if self.work.attention == "eager":
-            windows = 2 if self.shape.sliding_window is not None else 1
-            return self.pairs * self.c * windows
+            return self.pairs * self.c * masks
         # without packs one for all rows
-        shared = self.pairs if self.work.packing else self.work.tokens**2
+        shared = self.pairs * masks if packing else self.work.tokens**2
         return shared if self.has_mask else 0

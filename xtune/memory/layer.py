@@ -1,11 +1,8 @@
 """The moments of a decoder layer's backward pass in which most exists. Closed formulas; letters as in `kept`."""
 
-from xtune.memory.dora import DoraBlock
 from xtune.memory.kept import KeptLayer
 from xtune.memory.moments import Moment
-
-SCORE_BYTES = 2**26
-"""float32 scores of a softcapped block that exist at one time (`xtune.kernels.attention.SCORE_BYTES`)."""
+from xtune.memory.workload import ADAPTER_BYTES
 
 WIDEST_IN_REGISTERS = 128
 """Widest head whose gradients of keys and values torch's memory-efficient kernel sums in registers (`kOutputInRF`)."""
@@ -21,7 +18,7 @@ class Layer(KeptLayer):
         kept = before + self.second_half + self.after + self.feed_forward
         fixed = self.experts + self.factors
         gone = self._before_scale * self.h if self.shape.norms_before else 0
-        return (Moment(per_token=kept + (self._back + self.w) * self.h - gone, fixed=fixed),)
+        return (Moment(per_token=kept + (20 + self.w) * self.h - gone, fixed=fixed),)
 
     def feed_forward_moments(self, before: int) -> tuple[Moment, ...]:
         """Of the block, with so much a token kept before it.
@@ -37,11 +34,6 @@ class Layer(KeptLayer):
         if self.sparse:
             return self._expert_moments(kept)
         down = self._feed_forward[-1]
-        if self.dora_block:
-            block = DoraBlock(self.shape, self.work)
-            # a forward pass has no gradient yet
-            forward = block.again(before + self.second_half + self.read_states)
-            return (*forward, *block.back(kept))
         kept += c * m if self.aside else 0
         two = Moment(per_token=kept + 6 * c * m, graded=down.weights, adapted=self.adapter_of(down))
         one = Moment(per_token=kept + scaled + 5 * c * m, fixed=self.expanded(down))
@@ -99,7 +91,8 @@ class Layer(KeptLayer):
 
     def _between(self, before: int) -> Moment:
         """The norm before the block goes back: its float32 input, copies of it and the gradient (w h)."""
-        each = before + self._scaled_gradient + (4 + self._back + self.w) * self.h + self.aside
+        copies = self.copies_beside(self.w)
+        each = before + self._scaled_gradient + (4 + copies + self.w) * self.h + self.aside
         return Moment(per_token=each, graded=self._block_entries, adapted=self._block_adapters)
 
     @property
@@ -107,6 +100,15 @@ class Layer(KeptLayer):
         """The gradient of what a block gives once more where that is multiplied before it is added (w h): gone when adapter and base have used it."""
         scales = self.shape.model_type.startswith("granite") and not self.work.is_full
         return self.w * self.h if scales else 0
+
+    def copies_beside(self, states: int) -> int:
+        """float32 copies that a norm's way back makes of states of so many bytes a number, beside what else is their gradient.
+
+        Five: where that is float32, and nobody else's, four, as the norm's is added over it. Tiles, and layers that are computed
+        again by us, are given it from outside.
+        """
+        given = self.work.frugal or self.work.is_shelved
+        return 16 if states == ADAPTER_BYTES and not given else 20
 
     @property
     def _back(self) -> int:
@@ -124,16 +126,23 @@ class Layer(KeptLayer):
         width = query // heads
         return 4 * heads * (-(-width // 32) * 32 + 1)
 
-    def inside_of_keys(self, query: int, key: int, heads: int) -> int:
+    def inside_of_keys(self, query: int, key: int, heads: int, *, masked: bool = False) -> int:
         """Of that for every key: where key heads are shared, the gradients of keys and values for every query head.
 
         The memory-efficient kernel, where flash attention does not run, has the same, and for wide heads float32 sums of the keys'
         and values' gradients, unless these are float32 themselves.
+
+        Args:
+            query: Width of the query heads together.
+            key: Width of the key heads together.
+            heads: Query heads.
+            masked: Whether there is a mask, which flash attention does not take.
         """
         if self.work.attention == "eager":
             return 0
         shared = 2 * self.c * query if query != key and not self.repeats_keys else 0
-        if not self.work.flash and query // heads > WIDEST_IN_REGISTERS and self.c < 4:
+        fused = self.work.flash and not masked
+        if not fused and query // heads > WIDEST_IN_REGISTERS and self.c < 4:
             shared += 8 * query
         return shared
 

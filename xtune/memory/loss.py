@@ -1,7 +1,15 @@
 """The end of a model: last norm, head and cross-entropy (`xtune.kernels`), when the loss is computed. Closed formulas."""
 
+from xtune.memory.saved import saved_modules
 from xtune.memory.shape import ModelShape
-from xtune.memory.workload import HEAD_PART_ROWS, HEAD_SLICE_BYTES, HEAD_SUM_BYTES, Workload
+from xtune.memory.workload import (
+    HEAD_PART_ROWS,
+    HEAD_SLICE_BYTES,
+    HEAD_SUM_BYTES,
+    QUANTIZATION_BLOCK,
+    Workload,
+)
+from xtune.memory.wrapped_head import wrapped_loss_bytes, wraps_head
 
 
 def loss_bytes(shape: ModelShape, work: Workload, casts: int = 0) -> int:
@@ -9,16 +17,22 @@ def loss_bytes(shape: ModelShape, work: Workload, casts: int = 0) -> int:
 
     The last norm keeps its input in float32 (4 h), there are the normalised state (w h), those of it that are trained on (w h), and
     their gradient (c h). Behind frugal layers there is one hidden state for all, over which its gradient is written, and the
-    others for a tile; beside a later tile those of the tile before it that are trained on, and their gradient (2 w h).
+    others for a tile, where float32 states are the norm's input themselves; beside a later tile those of the tile before it that
+    are trained on, and their gradient (2 w h).
     """
+    if wraps_head(shape, work):
+        return wrapped_loss_bytes(shape, work, casts)
     h, w, c = shape.hidden, work.held_bytes, work.compute_bytes
     own = 4 if work.compute_dtype == "float16" else c
     scaled = 0
     if work.is_full:
         scaled = 4 if shape.float32_norms else w
+    elif saved_modules(shape, work.saved).last_norm:  # in float32, with a copy of its input
+        scaled = 4
     each = 4 + scaled + 2 * w + (c if c < w else 0) + own
     n = work.positions
     if work.frugal:
+        each -= 4 if w == 4 else 0
         tile = min(work.tile_tokens, n)
         later = min(tile, n - tile)
         sizes = [tile * h * each + _head(shape, work, tile, casts)]
@@ -81,31 +95,41 @@ def _handed_on(shape: ModelShape, work: Workload) -> int:
 
 
 def _sliced(shape: ModelShape, work: Workload, tokens: int, chunk: int) -> int:
-    """Of a head in slices of r rows: two slices (2 r h w) and as many logits as of a whole one, of more tokens.
+    """Of a head in slices of r rows: its slices and as many logits as of a whole one, of more tokens.
 
     For each of a group of tokens the sums of its gradient (4 h) and its label's row (c h) are kept; at the end both once more,
     of the label's row a float32 copy. Of a part of them there are logits and their exponentials (8 r), or their slope, it in the
-    compute type, and its product with the slice (4 r + c r + c h). One slice is a whole head. A head
-    in fewer bits is expanded a slice at a time, and on a CPU, or from int8, through float32.
+    compute type, and its product with the slice (4 r + c r + c h). One slice is a whole head.
     """
     h, w, c = shape.hidden, work.weight_bytes, work.compute_bytes
     rows = min(shape.vocab, max(1, HEAD_SLICE_BYTES // (h * w)))
-    cast = rows * h * c if w != c else 0
-    slices = _slice_bytes(work, rows * h, one=rows == shape.vocab)
+    coming, used = _slice_bytes(shape, work, rows)
     if rows == shape.vocab:
-        return slices + cast + _logits(shape, work, tokens, chunk)
+        return max(coming, used + _logits(shape, work, tokens, chunk))
     group = min(tokens, max(1, HEAD_SUM_BYTES // (4 * h)))
     part = min(group, max(1, chunk * shape.vocab // rows))
     sums = group * h * (4 + c)
     each = 12 if shape.caps_logits else 8
     slope = (each - 4 + (c if c < 4 else 0)) * rows + c * h
-    return sums + max(slices + cast + part * max(each * rows, slope), sums)
+    return sums + max(coming, used + part * max(each * rows, slope), sums)
 
 
-def _slice_bytes(work: Workload, entries: int, *, one: bool) -> int:
-    """The slices on the device: two of a head on the host, one on its way; of one in fewer bits two expanded and its scratch."""
-    w = work.weight_bytes
+def _slice_bytes(shape: ModelShape, work: Workload, rows: int) -> tuple[int, int]:
+    """The slices on the device while one comes, and while one is used, each with its copy in the compute type.
+
+    Of a head on the host there are two, one on its way. One in fewer bits is expanded, beside the one before it, out of float32
+    scales for every 64 entries (NF4), or on a CPU through float32.
+    """
+    h, w, c = shape.hidden, work.weight_bytes, work.compute_bytes
+    cast = c if w != c else 0
+    first = rows * h
+    second = min(rows, shape.vocab - rows) * h
     if work.head_form == "host":
-        return entries * w * (1 if one else 2)
-    scratch = 4 * entries if work.device == "cpu" else 0
-    return entries * w * 2 + scratch
+        slots = w * (2 * first if second else first)
+        return slots + cast * (first + second), slots + cast * first
+    scratch = 4.0 if work.device == "cpu" else 0.0  # bytes an entry
+    if work.head_form == "nf4":
+        scratch = max(scratch, 4 / QUANTIZATION_BLOCK)
+    widest = first * (w + max(scratch, cast))
+    beside = first * cast + second * w + max(first * w + second * scratch, second * cast)
+    return round(max(widest, beside)), first * (w + cast)

@@ -5,9 +5,11 @@ together. What they cannot know: fragmentation and library workspaces, for which
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
+from xtune.memory.dora_frugal import FrugalDoraLayer
+from xtune.memory.dora_whole import WholeDoraLayer
 from xtune.memory.frugal import FrugalLayer
 from xtune.memory.loss import loss_bytes
 from xtune.memory.resident import (
@@ -73,11 +75,6 @@ class Prediction:
         """The largest sum of what exists at one time, and the reserve."""
         return self.resident_bytes + self.step_bytes + self.items["reserve"]
 
-    def lines(self) -> list[str]:
-        """The items in GiB, then the peak, for people."""
-        rows = [f"{name:<12} {size / GIB:8.3f} GiB" for name, size in self.items.items() if size]
-        return [*rows, f"{'peak':<12} {self.peak_bytes / GIB:8.3f} GiB (computed)"]
-
     def to_json(self) -> dict[str, int]:
         """Bytes by item, and the peak."""
         return {**self.items, "peak": self.peak_bytes}
@@ -104,6 +101,18 @@ def predict(shape: ModelShape, work: Workload) -> Prediction:
     return Prediction(items=items, step_bytes=step.peak)
 
 
+def _layer(shape: ModelShape, work: Workload) -> FrugalLayer | WholeLayer:
+    if work.frugal:
+        return FrugalDoraLayer(shape, work) if work.dora else FrugalLayer(shape, work)
+    return WholeDoraLayer(shape, work) if work.dora else WholeLayer(shape, work)
+
+
+def _first_layer(shape: ModelShape, work: Workload) -> WholeLayer | None:
+    """The first layer, where it is another than the rest: beside a quantised base DoRA makes the others' states float32."""
+    differs = work.state_bytes > work.weight_bytes and not work.frugal
+    return WholeDoraLayer(shape, work, first=True) if differs else None
+
+
 class _Step:
     """The moments of a step, and the largest of them.
 
@@ -116,9 +125,10 @@ class _Step:
 
     def __init__(self, shape: ModelShape, work: Workload) -> None:
         self.shape, self.work = shape, work
-        self.layer = FrugalLayer(shape, work) if work.frugal else WholeLayer(shape, work)
+        self.layer = _layer(shape, work)
+        self.first = _first_layer(shape, work) or self.layer
         trained = trained_parameters(shape, work)
-        self.gradient_bytes = work.weight_bytes if work.is_full else ADAPTER_BYTES
+        self.gradient_bytes = work.trained_bytes
         self.gradients = gradient_bytes(shape, work, trained * self.gradient_bytes)
         self.loss = loss_bytes(shape, work)
         self.casts = _casts(shape, work)
@@ -137,16 +147,42 @@ class _Step:
         work = self.work
         return work.positions * (self.layer.rotary + 32) + self.layer.mask
 
+    @property
+    def _embedding_learns(self) -> bool:
+        """Whether the first layer's input has a gradient."""
+        return self.work.is_full or self.saved.embedding or self.work.new_tokens > 0
+
+    @property
+    def _layers_learn(self) -> bool:
+        """Whether a backward pass goes through the layers: not where the head alone is trained, unless transformers asks for it."""
+        return self._embedding_learns or self.layer.adapters > 0 or self.saved.in_layer > 0
+
     def _inputs(self, layers: int) -> int:
         """What so many layers keep for their backward passes."""
-        if not self.work.gradient_checkpointing:
-            first = self.layer.ungraded * self.work.positions
-            layer = self.layer.saved.bytes(self.work.positions) + self._saved_kept
-            return layers * layer - min(1, layers) * first
+        work = self.work
+        asked = work.gradient_checkpointing and not (work.frugal or work.is_shelved)
+        if not (self._layers_learn or asked):
+            return 0
+        if not work.gradient_checkpointing:
+            learns = self._embedding_learns
+            first = 0 if learns else self.layer.ungraded.bytes(work.positions)
+            kept = layers * self._saved_kept + self._kept_by(layers)
+            return kept - min(1, layers) * first
         # the first layer's is what the embedding gave, where it is
         first = self.hidden - self.work.positions * self.shape.hidden * self.work.weight_bytes
-        waiting = layers * self.hidden - (first if self.work.checkpoint_place == "device" else 0)
+        is_among = self.work.checkpoint_place == "device" or layers == self.shape.layers
+        waiting = layers * self.hidden - (first if is_among else 0)
         return waiting + self._unscaled
+
+    def _kept_by(self, layers: int) -> int:
+        """What so many layers themselves keep that are not computed again; of those without a window there are as many as there can be."""
+        positions = self.work.positions
+        plain = min(layers, self.shape.windowless_layers)
+        windowed = (layers - plain) * self.layer.saved.bytes(positions)
+        if not plain:
+            return windowed
+        windowless = _layer(replace(self.shape, sliding_window=None), self.work)
+        return windowed + plain * windowless.saved.bytes(positions)
 
     @property
     def _unscaled(self) -> int:
@@ -171,18 +207,19 @@ class _Step:
 
     @cached_property
     def _layer_peaks(self) -> list[tuple[int, int, int]]:
-        """Bytes of each moment of a layer, entries of its own that have gradients by then, and of these those that just came.
+        """Bytes of each moment of a layer, entries of its own that have gradients by then, and of these those that just came."""
+        return self._peaks_of(self.layer)
 
-        A frugal layer counts its own.
-        """
+    def _peaks_of(self, layer: FrugalLayer | WholeLayer) -> list[tuple[int, int, int]]:
+        """The same of any layer; a frugal layer counts its own."""
         more, saved = self._saved_at_work, self.saved.in_layer
-        if isinstance(self.layer, FrugalLayer):
+        if isinstance(layer, FrugalLayer):
             sums = 2 * ADAPTER_BYTES * saved  # so far, and a tile's
-            return [(each + more + sums, 0, 0) for each in self.layer.peaks()]
+            return [(each + more + sums, 0, 0) for each in layer.peaks()]
         n, full = self.work.positions, self.work.is_full
         return [
             (each.bytes(n) + more, each.graded if full else each.adapted + saved, each.fresh)
-            for each in self.layer.moments()
+            for each in layer.moments()
         ]
 
     @property
@@ -204,7 +241,7 @@ class _Step:
     @property
     def largest_layer(self) -> int:
         """The largest moment of a layer."""
-        return max(size for size, *_ in self._layer_peaks)
+        return max(size for size, *_ in (*self._layer_peaks, *self._peaks_of(self.first)))
 
     @property
     def peak(self) -> int:
@@ -220,29 +257,7 @@ class _Step:
         stays = self.gradients if work.accumulation_steps > 1 else 0
         # of layers that are not computed again they are among what these keep
         kept = 0 if work.gradient_checkpointing else self.shape.layers * self.layer.casts
-        loss = loss_bytes(self.shape, work, max(0, self.casts - kept)) + self._saved_head
-        return there + stays + max(loss, self._new_tokens_in_head)
-
-    @property
-    def _new_tokens_in_head(self) -> int:
-        """New tokens of a table that is the head as well: PEFT writes their rows into a copy of it, which has a gradient as a whole.
-
-        Beside both there are the slope of a chunk's logits and what the last norm keeps.
-        """
-        work, shape = self.work, self.shape
-        if not (work.new_tokens and shape.tied):
-            return 0
-        tables = 2 * work.weight_bytes * shape.embedding_parameters
-        chunk = min(work.loss_chunk_tokens or work.positions, work.positions)
-        norm = (4 + 3 * work.weight_bytes) * shape.hidden * work.positions
-        return tables + work.compute_bytes * chunk * shape.vocab + norm
-
-    @property
-    def _saved_head(self) -> int:
-        """Of a head that is trained beside an adapter its gradient so far and a chunk's, in the compute type; for tiles their sum as well."""
-        products = 3 if self.work.frugal else 2
-        table = self.shape.embedding_parameters
-        return products * self.work.compute_bytes * table if self.saved.head else 0
+        return there + stays + loss_bytes(self.shape, work, max(0, self.casts - kept))
 
     def _of_last_norm(self) -> int:
         """Behind whole layers the last norm goes back for all tokens at one time: six float32 copies of its input (24 h).
@@ -271,7 +286,8 @@ class _Step:
         largest = max((linear.weights for _, linear in self.shape.linears), default=0)
         trained = self.shape.layer_entries if full else self.layer.adapters + self.saved.in_layer
         own = g * trained
-        embedding = g * table if full and not self.shape.tied else 0
+        untied = not self.shape.tied and (full or self.saved.embedding)
+        embedding = g * table if untied else 0
         sizes = []
         for size, graded, fresh in self._layer_peaks:
             given = g * graded
@@ -288,6 +304,16 @@ class _Step:
             else:
                 sizes.append(last + size + head + given)
                 sizes.append(first + size + self.gradients - embedding - own + given)
+        if self.first is not self.layer:
+            given = work.positions * self.shape.hidden * work.weight_bytes  # by the embedding
+            first = given if work.gradient_checkpointing else 0
+            sizes.extend(
+                first
+                + size
+                + self.gradients
+                - (0 if work.accumulation_steps > 1 else own - g * graded)
+                for size, graded, _ in self._peaks_of(self.first)
+            )
         if work.fused_step and (work.frugal or work.is_shelved):
             sizes.append(last + self.hidden + own + head + self.stepping.layer)
         return max(sizes)

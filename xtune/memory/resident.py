@@ -93,7 +93,7 @@ def optimizer_bytes(shape: ModelShape, work: Workload) -> int:
     may leave the device and are counted as host memory.
     """
     trained = trained_parameters(shape, work)
-    own = work.weight_bytes if work.method == "full" else ADAPTER_BYTES
+    own = work.trained_bytes
     if work.states_place == "host":
         return 0
     if work.optimizer.startswith("paged") and work.device != "cpu":
@@ -108,7 +108,8 @@ def optimizer_bytes(shape: ModelShape, work: Workload) -> int:
         # experts are parameters of three dimensions; of a router and of an adapter's factors there are two
         matrices = shape.linear_weights + shape.expert_layers * shape.experts * shape.hidden
         if not work.is_full:
-            matrices = shape.lora_parameters(work.rank, work.targets)
+            # an adapter of the head counts as the head, whose states are Adam's
+            matrices = shape.lora_parameters(work.rank, work.layer_targets)
         return own * (matrices + 2 * (trained - matrices))
     if name in SUBSPACE_RANKS:
         return own * (_subspace(shape, work, name) + 2 * (trained - shape.linear_weights))

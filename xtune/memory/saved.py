@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
+from xtune.memory.linear import Linear
 from xtune.memory.shape import ModelShape
 
 TABLES = ("model.embed_tokens", "lm_head")
@@ -17,6 +18,7 @@ class Saved:
 
     head: bool = False
     embedding: bool = False
+    last_norm: bool = False
     in_layer: int = 0
     """Entries of one decoder layer, the most."""
 
@@ -25,6 +27,9 @@ class Saved:
 
     normalised: int = 0
     """Numbers a token that its norms among them give."""
+
+    matrices: tuple[Linear, ...] = ()
+    """Its linear layers among them."""
 
     @property
     def has_table(self) -> bool:
@@ -39,6 +44,7 @@ class _Part:
     entries: int
     read: int = 0
     normalised: int = 0
+    linear: Linear | None = None
 
 
 @lru_cache(maxsize=64)
@@ -68,15 +74,18 @@ def saved_modules(shape: ModelShape, names: tuple[str, ...]) -> Saved:
                 in_layer=sum(part.entries for part in found),
                 read=sum(part.read for part in found),
                 normalised=sum(part.normalised for part in found),
+                matrices=tuple(part.linear for part in found if part.linear is not None),
             )
         )
     return Saved(
         entries=entries + sum(layer.in_layer for layer in layers),
         head=head,
         embedding=embedding,
+        last_norm=is_named("model.norm"),
         in_layer=max((layer.in_layer for layer in layers), default=0),
         read=max((layer.read for layer in layers), default=0),
         normalised=max((layer.normalised for layer in layers), default=0),
+        matrices=max((layer.matrices for layer in layers), key=len, default=()),
     )
 
 
@@ -85,7 +94,10 @@ def _parts(shape: ModelShape) -> dict[str, _Part]:
     linears = {f"self_attn.{each.name}": each for each in shape.attention_linears}
     if shape.expert_layers < shape.layers:
         linears |= {f"mlp.{each.name}": each for each in shape.mlp_linears}
-    parts = {name: _Part(each.parameters, read=each.inputs) for name, each in linears.items()}
+    parts = {
+        name: _Part(each.parameters, read=each.inputs, linear=each)
+        for name, each in linears.items()
+    }
     norms = ["post_attention_layernorm"]
     norms += ["input_layernorm"] if shape.norms_before else ["post_feedforward_layernorm"]
     if shape.norms > len(norms):

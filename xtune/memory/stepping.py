@@ -16,8 +16,9 @@ projects has a quotient (own E).
 
 from dataclasses import dataclass
 
+from xtune.memory.saved import saved_modules
 from xtune.memory.shape import ModelShape
-from xtune.memory.workload import ADAPTER_BYTES, SUBSPACE_RANKS, Workload
+from xtune.memory.workload import SUBSPACE_RANKS, Workload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +42,7 @@ def stepping(shape: ModelShape, work: Workload) -> Stepping:
     if work.states_place == "host":
         return Stepping(tables=0, layer=0)
     if not work.is_full:
-        rank = work.rank
-        sides = [
-            side
-            for _, each in shape.target_linears(work.targets)
-            for side in ((rank, each.inputs), (each.outputs, rank))
-        ]
-        return Stepping(tables=0, layer=max((_of_matrix(work, *each) for each in sides), default=0))
+        return _beside_a_base(shape, work)
     layers = [_of_matrix(work, each.inputs, each.outputs) for _, each in shape.linears]
     if shape.expert_layers:  # gate and up of all experts are one parameter of three dimensions
         entries = 2 * shape.experts * shape.hidden * shape.expert_intermediate
@@ -55,12 +50,23 @@ def stepping(shape: ModelShape, work: Workload) -> Stepping:
     return Stepping(tables=_of_other(work, shape.embedding_parameters), layer=max(layers))
 
 
-def _own(work: Workload) -> int:
-    return work.weight_bytes if work.is_full else ADAPTER_BYTES
+def _beside_a_base(shape: ModelShape, work: Workload) -> Stepping:
+    """Of an adapter's factors and of what is trained in full beside them."""
+    rank, saved = work.rank, saved_modules(shape, work.saved)
+    sides = [
+        side
+        for _, each in shape.target_linears(work.targets)
+        for side in ((rank, each.inputs), (each.outputs, rank))
+    ]
+    sides += [(each.outputs, each.inputs) for each in saved.matrices]
+    return Stepping(
+        tables=_of_other(work, shape.embedding_parameters) if saved.has_table else 0,
+        layer=max((_of_matrix(work, *each) for each in sides), default=0),
+    )
 
 
 def _of_matrix(work: Workload, rows: int, columns: int) -> int:
-    own, entries = _own(work), rows * columns
+    own, entries = work.trained_bytes, rows * columns
     long, short = max(rows, columns), min(rows, columns)
     if work.optimizer == "muon":
         return (own + 4) * entries + 4 * short**2
@@ -74,5 +80,5 @@ def _of_matrix(work: Workload, rows: int, columns: int) -> int:
 
 def _of_other(work: Workload, entries: int) -> int:
     if work.optimizer == "adafactor":
-        return (16 if _own(work) < 4 else 8) * entries
-    return _own(work) * entries if work.optimizer in SUBSPACE_RANKS else 0
+        return (16 if work.trained_bytes < 4 else 8) * entries
+    return work.trained_bytes * entries if work.optimizer in SUBSPACE_RANKS else 0

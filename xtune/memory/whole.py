@@ -8,7 +8,6 @@ end.
 
 from dataclasses import replace
 
-from xtune.memory.dora import DoraBlock
 from xtune.memory.layer import Layer
 from xtune.memory.moments import Moment
 
@@ -32,7 +31,7 @@ class WholeLayer(Layer):
             *self.feed_forward_moments(before),
             self._between(before),
         )
-        held = self.w * self.h if self.work.is_shelved else 0
+        held = self.output * self.h if self.work.is_shelved else 0
         # of a layer that is not computed again what is kept of its input is no checkpoint
         held += 0 if self.work.gradient_checkpointing else self.own_input
         every = (
@@ -55,34 +54,22 @@ class WholeLayer(Layer):
         if work.is_full or self.sparse:
             return ()
         kept = before + self.second_half + self._around + self._beside
-        block = DoraBlock(self.shape, work)
-        reads = self.first_half + self.read_states
-        attention = before - self.after - self.output_copy
-        projections = tuple(
-            moment
-            for each in self._attention
-            if work.dora and self._is_adapted(each)
-            for moment in block.forward(each, attention if each.name == "o_proj" else reads)
-        )
-        if self.dora_block:
-            return (*block.again(kept, stops_early=self._stops_early), *projections)
         copies = work.casts_inputs and self._is_adapted(self._feed_forward[-1])
         widths = 4 * c * m + ((4 + c) * m if copies else 0)
         clone = c * h if work.quantization in {"nf4", "fp4"} else 0
         adapter = clone if self._stops_early else 2 * c * h
         moment = Moment(per_token=kept + widths + c * h + adapter)
         if not work.quantization:
-            return moment, *projections
+            return (moment,)
         down = self.c * self._feed_forward[-1].weights
-        return moment, Moment(per_token=kept + widths + c * h, fixed=down), *projections
+        return moment, Moment(per_token=kept + widths + c * h, fixed=down)
 
     @property
     def _beside(self) -> int:
         """Of the hidden states when the block is computed again: those that nothing keeps, and the gradient once more.
 
-        transformers has begun to go back by then. It has the gradient times the adapter's factor (c h); with DoRA this is float32
-        (4 h), and there is a copy for the base (c h) and, where the layer gave 16 bits, the float32 gradient (4 h). Before a last
-        norm there is only the latter.
+        transformers has begun to go back by then. It has the gradient times the adapter's factor (c h), or before a last norm the
+        float32 gradient (4 h).
         """
         work, c, h, w = self.work, self.c, self.h, self.w
         states = self.read_states
@@ -90,10 +77,7 @@ class WholeLayer(Layer):
             return states
         if self.shape.norms_after:
             return states + (4 * h if w < 4 else 0)
-        if not self.dora_block:
-            return states + c * h
-        cast = c * h if c < 4 else 0
-        return states + 4 * h + cast + (4 * h if work.casts_inputs else 0)
+        return states + c * h
 
     @property
     def _around(self) -> int:
@@ -132,8 +116,6 @@ class WholeLayer(Layer):
                 replace(each, fresh=min(each.graded, largest))
                 for each in self._expert_moments(kept)
             )
-        if self.dora_block:
-            return DoraBlock(self.shape, self.work).back(kept)
         aside = c * m if self.aside else 0
         last = self._feed_forward[-1]
         first, down = self._feed_forward[0].weights, last.weights
@@ -185,7 +167,8 @@ class WholeLayer(Layer):
         both = 4 * c * q + 4 * c * keys + norms + views + parts
         moments = [Moment(per_token=kept + both + kernel, **given)]
         if self.work.attention == "eager":
-            scores = self.pairs * self.shape.heads * (12 + c)
+            each = 12 + (c if self.shape.caps_scores else 0)
+            scores = self.pairs * self.shape.heads * each
             moments = [
                 Moment(per_token=kept + 3 * c * q + 2 * c * keys + parts, fixed=scores, **given)
             ]

@@ -155,6 +155,11 @@ class Workload:
         """The last parts of the targets' names."""
         return frozenset(target.rpartition(".")[2] for target in self.targets)
 
+    @cached_property
+    def layer_targets(self) -> tuple[str, ...]:
+        """The targets but the head."""
+        return tuple(each for each in self.targets if each.rpartition(".")[2] != "lm_head")
+
     @property
     def held_bytes(self) -> int:
         """The same of those that are held for all tokens: frugal layers write them in the type of the embedding's."""
@@ -175,6 +180,11 @@ class Workload:
     def is_full(self) -> bool:
         """Whether the model's own parameters are trained."""
         return self.method == "full"
+
+    @property
+    def trained_bytes(self) -> int:
+        """Of a trained number as it is held, and of its gradient: in the weights' type, or an adapter's."""
+        return self.weight_bytes if self.is_full else ADAPTER_BYTES
 
     @property
     def casts_inputs(self) -> bool:

@@ -198,7 +198,7 @@ def _from_weights(
     quantization = _quantization_config(loading)
     if quantization is not None and not config.get("quantization_config"):
         options["quantization_config"] = quantization
-    place = _place(loading.device)
+    place = place_of(loading.device)
     if place != "cpu" or quantization is not None:
         options["device_map"] = {"": place}
     reading = Reading(
@@ -244,11 +244,12 @@ def _from_scratch(folder: Path, loading: Loading, seed: int) -> PreTrainedModel:
         )
     checked = _checked(model)
     move: Any = checked.to  # transformers wraps it in an untyped function
-    move(_place(loading.device))
+    move(place_of(loading.device))
     return checked
 
 
-def _place(device: str) -> str:
+def place_of(device: str) -> str:
+    """A kind of device as torch names this process's one: "cuda" is "cuda:1" for the second of several."""
     return f"cuda:{torch.cuda.current_device()}" if device == "cuda" else device
 
 

@@ -51,16 +51,15 @@ def cards() -> tuple[Card, ...]:
 
 
 def find_card(name: str) -> Card:
-    """The card that a person means: "RTX 3060", "rtx3060 12GB", "NVIDIA GeForce RTX 4060 Ti".
+    """The card that a person means: "RTX 3060", "4060", "rtx3060 12GB", "NVIDIA GeForce RTX 4060 Laptop GPU".
 
     Raises:
         HardwareError: None in the table is called so; near names are offered.
     """
+    found = _named(name)
+    if found is not None:
+        return found
     wanted = _plain(name)
-    for card in cards():
-        plain, size = _plain(card.name), f"{card.vram_bytes / GIB:g}"
-        if wanted in {plain, f"{plain}{size}gb", f"{plain}{size}gib"}:
-            return card
     names = {_plain(card.name): card.name for card in cards()}
     near = list(dict.fromkeys(_offers(wanted, names)))
     offers = (
@@ -74,21 +73,30 @@ def find_card(name: str) -> Card:
     )
 
 
+def known_card(name: str) -> Card | None:
+    """The card that a driver calls so, or None: for a laptop's that is not in the table its namesake, which may have more memory."""
+    return _named(name) or _named(re.sub(r"(?i)laptop", "", name))
+
+
+def _named(name: str) -> Card | None:
+    wanted = _plain(name)
+    for card in cards():
+        plain, size = _plain(card.name), f"{card.vram_bytes / GIB:g}"
+        spellings = {plain, plain.removeprefix("rtx")}
+        if wanted in spellings | {
+            f"{each}{size}{unit}" for each in spellings for unit in ("gb", "gib")
+        }:
+            return card
+    return None
+
+
 def _offers(wanted: str, names: dict[str, str]) -> Iterator[str]:
     yield from (names[each] for each in get_close_matches(wanted, names, n=3, cutoff=0.7))
     yield from (full for plain, full in names.items() if wanted and wanted in plain)
 
 
-def known_card(name: str) -> Card | None:
-    """The card that a driver calls so, or None."""
-    try:
-        return find_card(name)
-    except HardwareError:
-        return None
-
-
 def _plain(name: str) -> str:
-    words = re.sub(r"(?i)nvidia|geforce|tesla|laptop gpu|pcie|sxm\d?|-", " ", name)
+    words = re.sub(r"(?i)nvidia|geforce|tesla|gpu|pcie|sxm\d?|-", " ", name)
     return "".join(words.lower().split())
 
 
@@ -107,7 +115,7 @@ def machine(
     size = vram_bytes if vram_bytes is not None else card.vram_bytes if card else 0
     return Hardware(
         device="cuda",
-        name=card.name if card else f"a card of {size / GIB:g} GiB",
+        name=card.name if card else f"a card of {round(size / GIB, 2):g} GiB",
         vram_bytes=size,
         ram_bytes=ram_bytes,
         cpu_count=cpu_count,
@@ -117,11 +125,15 @@ def machine(
     )
 
 
-_UNITS = {"": GIB, "g": GIB, "gb": 10**9, "gib": GIB, "m": 2**20, "mb": 10**6, "mib": 2**20}
+_UNITS: dict[str, int] = {"": GIB} | {
+    f"{letter}{end}": base**power
+    for power, letter in enumerate("mgt", start=2)
+    for end, base in (("", 1024), ("b", 1000), ("ib", 1024))
+}
 
 
 def read_size(text: str, option: str) -> int:
-    """Bytes of "8GiB", "8GB", "8" (GiB), "512MiB".
+    """Bytes of "8GiB", "8GB", "8" (GiB), "512MiB", "1TB".
 
     Raises:
         HardwareError: The text is no size.
@@ -130,6 +142,6 @@ def read_size(text: str, option: str) -> int:
     if match is None or match[2].lower() not in _UNITS or float(match[1]) <= 0:
         raise HardwareError(
             f"{option} is {text!r}; it must be a size.",
-            advice="Write it like 8GiB, 7.2GiB or 24GB.",
+            advice="Write it like 8GiB, 7.2GiB, 24GB or 1TB.",
         )
     return round(float(match[1]) * _UNITS[match[2].lower()])

@@ -8,6 +8,7 @@ from xtune.hardware import Hardware, Launch
 from xtune.memory import GIB, ModelShape
 from xtune.plan.advice import cheapest_change
 from xtune.plan.fit import budget_bytes
+from xtune.plan.question import planned
 from xtune.plan.resolve import decide
 from xtune.plan.types import Plan, as_text
 from xtune.recipe import Recipe
@@ -54,17 +55,34 @@ def further_down(
     budget = int(min(LESS, usable) * min(peak, budget_bytes(hardware, launch.world_size)))
     train = plan.recipe.train.model_copy(update={"optimizer": plan.optimizer.value})
     recipe = plan.recipe.model_copy(update={"train": train})
-    smaller, found, _ = decide(
-        recipe, _with_memory(hardware, budget, launch), shape, launch=launch, narrower=False
-    )
+    less = _with_memory(hardware, budget, launch)
+    smaller, found, _ = decide(recipe, less, shape, launch=launch, narrower=False)
     if not found.fits:
         raise HardwareError(
             f"Memory ran out with a computed peak of {peak / GIB:.2f} GiB, and nothing that the recipe leaves open takes "
             "a tenth less.",
-            advice=cheapest_change(recipe, hardware, shape, launch),
+            advice=_way_out(plan, recipe, less, shape, launch),
         )
     chosen: dict[str, Any] = {name: getattr(smaller, name) for name in STEP_CHOICES}
     return replace(plan, predicted=smaller.predicted, **chosen)
+
+
+def _way_out(plan: Plan, recipe: Recipe, less: Hardware, shape: ModelShape, launch: Launch) -> str:
+    """The cheapest change with which a new run would need as little: of what this one may not decide anew, first.
+
+    Args:
+        plan: The plan with which memory ran out.
+        recipe: Its recipe, with the optimizer of the plan.
+        less: The machine with the memory that may be used.
+        shape: The model.
+        launch: The processes.
+    """
+    anew = planned(plan.recipe, less, shape, launch)
+    if anew.fits and anew.work.optimizer != plan.optimizer.value:
+        return f"Start a new run with `train.optimizer={anew.work.optimizer}`."
+    if anew.fits and anew.work.weight_dtype != plan.weight_dtype.value:
+        return f"Start a new run with `model.dtype={anew.work.weight_dtype}`."
+    return cheapest_change(recipe, less, shape, launch)
 
 
 def changes(before: Plan, after: Plan) -> list[str]:

@@ -32,11 +32,33 @@ def peak_parts(predicted: Prediction) -> Mapping[str, int]:
     return {**parts, "other": left, "context": items["context"], "reserve": items["reserve"]}
 
 
+MEANINGS: Mapping[str, str] = {
+    "weights": "decoder layers",
+    "embeddings": "the embedding table",
+    "head": "the output matrix",
+    "adapter": "what is trained beside the base",
+    "gradients": "of what is trained",
+    "checkpoints": "kept for the backward pass",
+    "layer": "one layer at work",
+    "loss": "logits of a chunk, and gradients",
+    "casts": "16-bit copies of trained matrices",
+    "optimizer": "its states",
+    "other": "rotary tables, masks, token ids",
+    "context": "CUDA's own; on a CPU the program's",
+    "reserve": "spare: a tenth of what moves",
+}
+"""What each part is, in at most 34 characters: a line is 80 wide."""
+
+BAR_WIDTH = 22
+
+
 def part_lines(predicted: Prediction) -> list[str]:
-    """The parts in GiB, then the peak, for people."""
-    rows = [
-        f"{name:<12} {size / GIB:8.3f} GiB"
-        for name, size in peak_parts(predicted).items()
-        if size >= 2**19
-    ]
-    return [*rows, f"{'peak':<12} {predicted.peak_bytes / GIB:8.3f} GiB (computed)"]
+    """The parts in GiB, each with a bar where those before it end, then the peak, for people."""
+    rows, below, peak = [], 0, max(1, predicted.peak_bytes)
+    for name, size in peak_parts(predicted).items():
+        start, end = (round(BAR_WIDTH * each / peak) for each in (below, below + size))
+        bar = " " * min(start, BAR_WIDTH - 1) + ("█" * (end - start) or "▏")
+        below += size
+        if size >= 2**19:
+            rows.append(f"{name:<12}{size / GIB:8.3f}  {bar:<{BAR_WIDTH}}  {MEANINGS[name]}")
+    return [*rows, f"{'peak':<12}{predicted.peak_bytes / GIB:8.3f}  GiB (computed)"]

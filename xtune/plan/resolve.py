@@ -1,15 +1,19 @@
 """`resolve`: every question that a recipe leaves open is answered, with a reason; nothing is loaded or run."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
 
 from xtune.hardware import Hardware, Launch
 from xtune.memory import GIB, ModelShape, checkpoint_bytes
 from xtune.plan.advice import require_fit
-from xtune.plan.fit import Fit, Limits, fit
+from xtune.plan.fit import SMALL_TILE_TOKENS, Fit, Limits, fit
 from xtune.plan.precision import follow
 from xtune.plan.question import ASKED, ONE_PROCESS, SETTINGS, ask
 from xtune.plan.types import Choice, Plan
 from xtune.recipe import LowRank, QLoRA, Recipe
+
+NEAREST = "as in the plan that comes nearest to fitting"
 
 
 def resolve(
@@ -83,7 +87,17 @@ def decide(
         predicted=found.predicted,
         notes=tuple(_notes(recipe, hardware, shape)),
     )
-    return plan, found, limits
+    return plan if found.fits else _as_nearest(plan), found, limits
+
+
+def _as_nearest(plan: Plan) -> Plan:
+    """A plan that does not fit, with that as the reason of what memory decided: there is no room of which to speak."""
+    decided: dict[str, Any] = {
+        name: Choice(choice.value, NEAREST)
+        for name, choice in plan.choices().items()
+        if name in SETTINGS.values() and not choice.reason.startswith(ASKED)
+    }
+    return replace(plan, **decided)
 
 
 def _optimizer(recipe: Recipe, name: str, hardware: Hardware) -> Choice[str]:
@@ -134,7 +148,8 @@ def _micro_batch_size(recipe: Recipe, found: Fit, limits: Limits) -> Choice[int]
 def _accumulation_steps(recipe: Recipe, found: Fit, launch: Launch) -> Choice[int]:
     passes, rows = found.work.accumulation_steps, found.work.rows
     devices = f" on {launch.world_size} devices" if launch.world_size > 1 else ""
-    reason = f"{recipe.train.batch_size} sequences a step{devices}, at most {rows} at a time"
+    many = f"{recipe.train.batch_size} sequence{'s' if recipe.train.batch_size > 1 else ''}"
+    reason = f"{many} a step{devices}, at most {rows} at a time"
     return Choice(passes, reason)
 
 
@@ -158,10 +173,14 @@ def _frugal_layers(recipe: Recipe, found: Fit, limits: Limits) -> Choice[bool]:
 
 
 def _tile_tokens(recipe: Recipe, found: Fit) -> Choice[int]:
+    asked = recipe.memory.tile_tokens != "auto"
     if not found.work.frugal:
-        return Choice(0, "layers are not cut")
-    reason = ASKED if recipe.memory.tile_tokens != "auto" else "so many keep the device busy"
-    return Choice(found.work.tile_tokens, reason)
+        more = "; the recipe's would be for `memory.frugal_layers`" if asked else ""
+        return Choice(0, f"layers are not cut{more}")
+    reason = "so many keep the device busy"
+    if found.work.device != "cpu" and found.work.tile_tokens <= SMALL_TILE_TOKENS:
+        reason = "nothing fits with larger tiles"
+    return Choice(found.work.tile_tokens, ASKED if asked else reason)
 
 
 def _checkpoints(recipe: Recipe, found: Fit, shape: ModelShape) -> Choice[str]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from xtune.memory import Prediction
+from xtune.memory import GIB, Prediction
 from xtune.plan.parts import part_lines
 from xtune.recipe import QLoRA, Recipe
 
@@ -103,6 +103,38 @@ class Plan:
         """Each decided name with its value and reason, in the order above."""
         return {name: value for name, value in vars(self).items() if isinstance(value, Choice)}
 
+    def techniques(self) -> str:
+        """What is done about memory, in a few words for people: "layers computed again, base in host memory, adamw_8bit"."""
+        rows = self.micro_batch_size.value
+        words = [f"{rows} sequences at a time"] if rows > 1 else []
+        if self.frugal_layers.value:
+            words.append(f"frugal layers, tiles of {self.tile_tokens.value:,}")
+        elif self.gradient_checkpointing.value:
+            words.append("layers computed again")
+        places = {
+            "checkpoints": self.checkpoints,
+            "base": self.base,
+            "embeddings": self.embeddings,
+            "head": self.head,
+            "states": self.optimizer_states,
+        }
+        elsewhere = {"host": "in host memory", "disk": "on disk"}
+        words += [
+            f"{name} {elsewhere.get(choice.value, f'in {choice.value}')}"
+            for name, choice in places.items()
+            if choice.value != "device"
+        ]
+        if self.fused_step.value:
+            words.append("fused step")
+        return ", ".join([*words, self.optimizer.value])
+
+    def summary(self) -> str:
+        """One sentence for people: the computed peak and what is done about it."""
+        peak = (
+            f"computed peak {self.predicted.peak_bytes / GIB:.2f} GiB; " if self.predicted else ""
+        )
+        return f"Plan: {peak}{self.techniques()}."
+
     def to_json(self) -> dict[str, Any]:
         """The whole plan as plain JSON values."""
         return {
@@ -117,15 +149,16 @@ class Plan:
         }
 
     def lines(self) -> list[str]:
-        """The plan for people: each choice with its reason, the computed memory, the notes."""
+        """The plan for people: the computed memory, each choice with its reason, the notes."""
         width = max(len(name) for name in self.choices())
-        lines = [
+        choices = [
             f"{name:<{width}}  {as_text(choice.value):<10}  {choice.reason}"
             for name, choice in self.choices().items()
         ]
+        memory = []
         if self.predicted:
-            lines += ["", "computed memory on one device at the peak:", *part_lines(self.predicted)]
-        return [*lines, *(f"note: {note}" for note in self.notes)]
+            memory = ["memory on one device at the peak, GiB:", *part_lines(self.predicted), ""]
+        return [*memory, *choices, *(f"note: {note}" for note in self.notes)]
 
 
 def as_text(value: Any) -> str:

@@ -106,6 +106,10 @@ def _of_layers_run_again(recipe: "Recipe") -> Iterator[Rule]:
         "`memory.frugal_layers` always computes layers again; remove `memory.gradient_checkpointing: false`",
     )
     yield (
+        memory.tile_tokens != "auto" and (memory.frugal_layers is False or kept),
+        "`memory.tile_tokens` is for frugal layers, which these settings rule out; remove it",
+    )
+    yield (
         memory.checkpoints in _AWAY and kept,
         "`memory.checkpoints` is for layers that are computed again; remove `memory.gradient_checkpointing: false`",
     )
@@ -115,8 +119,14 @@ def _of_layers_run_again(recipe: "Recipe") -> Iterator[Rule]:
     )
     yield (
         recipe.train.compile
-        and (memory.frugal_layers is True or memory.checkpoints in _AWAY or memory.base in _AWAY),
-        "`train.compile` compiles whole layers; remove it, or `memory.frugal_layers`, `memory.checkpoints` and `memory.base`",
+        and (
+            memory.frugal_layers is True
+            or memory.tile_tokens != "auto"
+            or memory.checkpoints in _AWAY
+            or memory.base in _AWAY
+        ),
+        "`train.compile` compiles whole layers; remove it, or `memory.frugal_layers`, `memory.tile_tokens`, `memory.checkpoints` and "
+        "`memory.base`",
     )
 
 

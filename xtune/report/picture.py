@@ -122,9 +122,16 @@ def picture(series: Series, *, title: str, subtitle: str) -> "Figure":
     loss, rate = figure.subplots(2, 1, sharex=True, height_ratios=(4.2, 1))
     _draw_losses(loss, series)
     _draw_learning_rate(rate, series)
-    heading = title if len(title) <= LONGEST_TITLE else f"{title[: LONGEST_TITLE - 1]}…"
-    loss.set_title(
-        heading,
+    head(loss, title, subtitle)
+    epochs = f"   ({series.epochs:.3g} epochs)" if math.isfinite(series.epochs) else ""
+    rate.set_xlabel(f"optimizer step{epochs}", fontsize=10, color=INK)
+    return figure
+
+
+def head(axes: "Axes", title: str, subtitle: str) -> None:
+    """A heading and a line below it, over the axes, at the left; both may be in any script."""
+    axes.set_title(
+        title if len(title) <= LONGEST_TITLE else f"{title[: LONGEST_TITLE - 1]}…",
         loc="left",
         fontsize=14,
         fontweight="bold",
@@ -133,19 +140,16 @@ def picture(series: Series, *, title: str, subtitle: str) -> "Figure":
         parse_math=False,
         fontfamily=TITLE_FONTS,
     )
-    loss.text(
+    axes.text(
         0,
         1.035,
         subtitle,
-        transform=loss.transAxes,
+        transform=axes.transAxes,
         fontsize=9.5,
         color="#57606a",
         parse_math=False,
         fontfamily=TITLE_FONTS,
     )
-    epochs = f"   ({series.epochs:.3g} epochs)" if math.isfinite(series.epochs) else ""
-    rate.set_xlabel(f"optimizer step{epochs}", fontsize=10, color=INK)
-    return figure
 
 
 def _draw_losses(axes: "Axes", series: Series) -> None:
@@ -193,7 +197,7 @@ def _draw_losses(axes: "Axes", series: Series) -> None:
     axes.set_ylim(*_limits(series, smoothed))
     axes.set_ylabel("loss (nats per token)", fontsize=10, color=INK)
     axes.legend(loc="upper right", frameon=False, fontsize=9, labelcolor=INK)
-    _plain_axes(axes)
+    plain_axes(axes)
 
 
 def _draw_learning_rate(axes: "Axes", series: Series) -> None:
@@ -209,7 +213,7 @@ def _draw_learning_rate(axes: "Axes", series: Series) -> None:
     axes.set_xlim(first - max(0.02 * (last - first), 0.5), last + max(0.02 * (last - first), 0.5))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    _plain_axes(axes)
+    plain_axes(axes)
 
 
 def _name_end(axes: "Axes", step: int, loss: float, colour: str) -> None:
@@ -235,7 +239,8 @@ def _name_end(axes: "Axes", step: int, loss: float, colour: str) -> None:
     )
 
 
-def _plain_axes(axes: "Axes") -> None:
+def plain_axes(axes: "Axes") -> None:
+    """Horizontal lines to read off, and no frame."""
     axes.grid(axis="y", color="#d0d7de", linewidth=0.6, alpha=0.7)
     axes.set_axisbelow(True)
     for side in ("top", "right"):

@@ -12,10 +12,10 @@ from xtune.kernels.embedding import keep_embedding_on_host
 from xtune.kernels.head_slices import HostMatrix, hold_head, slice_head
 from xtune.kernels.heads import output_layer
 from xtune.kernels.stream_rest import host_memory
+from xtune.models.load import place_of
 from xtune.plan import Plan
 from xtune.recipe.models import Full
-
-GIB = 2**30
+from xtune.shown import size_text
 
 
 def place_ends(model: PreTrainedModel, plan: Plan) -> str | None:
@@ -35,9 +35,7 @@ def place_ends(model: PreTrainedModel, plan: Plan) -> str | None:
     _check(model, plan, head, tied=tied)
     untyped: Any = model
     embedding: nn.Module = untyped.get_input_embeddings()
-    device = torch.device(plan.device.value)
-    if device.type == "cuda":
-        device = torch.device("cuda", torch.cuda.current_device())
+    device = torch.device(place_of(plan.device.value))
     said = []
     shared = None
     if form != "device" and head is not None:
@@ -45,17 +43,15 @@ def place_ends(model: PreTrainedModel, plan: Plan) -> str | None:
         said.append(sentence)
         shared = kept if tied and form == "host" else None
     if shared is not None:
-        said = [f"Embedding and head, one matrix of {_size(shared)}, stay in host memory."]
+        said = [
+            f"Embedding and head, one matrix of {size_text(shared.nbytes)}, stay in host memory."
+        ]
     if place == "host":
         table = _host(embedding) if shared is None else shared
         keep_embedding_on_host(embedding, table, device)
         if shared is None:
-            said.append(f"The embedding, {_size(table)}, stays in host memory.")
+            said.append(f"The embedding, {size_text(table.nbytes)}, stays in host memory.")
     return " ".join(said)
-
-
-def _size(tensor: torch.Tensor) -> str:
-    return f"{tensor.nbytes / GIB:.2f} GiB"
 
 
 def _keep_head(head: nn.Module, form: str, device: torch.device) -> tuple[torch.Tensor, str]:
@@ -69,7 +65,7 @@ def _keep_head(head: nn.Module, form: str, device: torch.device) -> tuple[torch.
     weight = _host(head)
     kept = host_memory(device)(weight.nbytes).view(weight.dtype).view(weight.shape)
     slice_head(head, HostMatrix(kept.copy_(weight), device), kept)
-    return kept, f"The head, {_size(weight)}, stays in host memory."
+    return kept, f"The head, {size_text(weight.nbytes)}, stays in host memory."
 
 
 def _host(module: nn.Module) -> torch.Tensor:

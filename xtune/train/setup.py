@@ -14,7 +14,7 @@ from xtune.kernels.heads import parameter_count
 from xtune.models.load import load_model
 from xtune.models.tokenizer import pad_token_id
 from xtune.run.checkpoint import Checkpoint, CheckpointStore
-from xtune.run.folder import RunFolder
+from xtune.run.folder import PLAN, RunFolder
 from xtune.run.metrics import MetricsLog
 from xtune.run.observer import Observer, StartInfo
 from xtune.train.beginning import check_disk, check_packing
@@ -46,7 +46,7 @@ def make_job(session: Session) -> Job:
     seed_everything(recipe.run.seed)
     streaming = base_streaming(plan)
     base = load_model(plan, on_layer=None if streaming is None else streaming.shelve)
-    said = [place_ends(base, plan)]
+    said = [f"{plan.summary()} Why: {session.path / PLAN}", place_ends(base, plan)]
     if streaming is not None:
         streaming.start(base)
     check_packing(base, plan)

@@ -1,7 +1,6 @@
 """Where the plan wants the base's decoder layers to rest, and the moments in which they are put there. Trains nothing."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -9,9 +8,9 @@ from torch import nn
 from xtune.hardware import cache_folder
 from xtune.kernels.stream import LayerStream, shelve_layer, stream_layers
 from xtune.kernels.stream_rest import DiskRest, HostRest, Rest, host_memory
+from xtune.models.load import place_of
 from xtune.plan import Plan
-
-GIB = 2**30
+from xtune.shown import size_text
 
 
 @dataclass
@@ -53,17 +52,15 @@ class BaseStreaming:
     def said(self) -> str:
         """Where the layers are, for people."""
         assert self.stream is not None
-        size, slots = _text(self.stream.resting_bytes), _text(self.stream.slot_bytes)
+        size, slots = size_text(self.stream.resting_bytes), size_text(self.stream.slot_bytes)
         place = "host memory"
         if isinstance(self.rest, DiskRest):
-            place = f"{self.rest.folder} ({_text(self.rest.written_bytes)} of them newly written)"
+            place = (
+                f"{self.rest.folder} ({size_text(self.rest.written_bytes)} of them newly written)"
+            )
         return (
             f"The decoder layers, {size}, rest in {place}; the device has {slots} for two of them."
         )
-
-
-def _text(count: int) -> str:
-    return f"{count / GIB:.2f} GiB" if count >= GIB else f"{count / 2**20:.1f} MiB"
 
 
 def _unclaimed(*_: object) -> None:
@@ -80,10 +77,7 @@ def base_streaming(plan: Plan) -> BaseStreaming | None:
     place = plan.base.value
     if place == "device":
         return None
-    device = torch.device(plan.device.value)
-    if device.type == "cuda":
-        device = torch.device("cuda", torch.cuda.current_device())
-    folder: Path = cache_folder() / "layers"
+    device, folder = torch.device(place_of(plan.device.value)), cache_folder() / "layers"
     return BaseStreaming(
         device,
         DiskRest(folder) if place == "disk" else HostRest(host_memory(device)),

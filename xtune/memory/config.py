@@ -1,0 +1,252 @@
+"""A decoder-only model's config.json, read into the fields of a `ModelShape`; nothing is counted here."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from xtune.errors import ModelError
+from xtune.memory.eyes import read_eyes
+from xtune.memory.families import EXPERT_COUNTS, FAMILIES, Family, composed_activation
+
+GEMMA3_PATTERN = 6
+"""Every so many layers of Gemma 3 one has no window, where its config does not say otherwise (transformers 5.23)."""
+
+QWEN_WINDOWLESS = 28
+"""Layers of Qwen that have no window even where it is on, unless their config says otherwise; the same."""
+
+SMOLLM3_INTERVAL = 4
+"""Every so many layers of SmolLM3 one has no rotary positions, and a window if there is one; the same."""
+
+
+def read_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a config.json as a dict says of the fields of a `ModelShape`; a nested `text_config` is looked into.
+
+    Raises:
+        ModelError: Fields are missing or make no sense; all of them are named.
+    """
+    model_type, fields = _fields(config)
+    family = FAMILIES.get(model_type) or _unknown_family(fields)
+    reader = Fields(model_type, {**(family.defaults or {}), **fields})
+    hidden, heads = reader.size("hidden_size"), reader.size("num_attention_heads")
+    layers, vocab = reader.size("num_hidden_layers"), reader.size("vocab_size")
+    sizes: dict[str, Any] = {
+        "model_type": model_type,
+        "known": model_type in FAMILIES,
+        "layers": layers,
+        "hidden": hidden,
+        "heads": heads,
+        "kv_heads": reader.optional_size("num_key_value_heads") or heads,
+        "head_dim": _head_dim(reader, hidden, heads),
+        "vocab": vocab,
+        "tied": _tied(config, fields, family),
+        "norms": family.norms,
+        "query_key_norm": family.query_key_norm,
+        "fused": family.fused,
+        "max_positions": _max_positions(fields),
+        "stored_dtype": _dtype(config, fields),
+        **_windows(reader.fields, model_type, layers),
+        "caps_scores": bool(reader.fields.get("attn_logit_softcapping")),
+        "caps_logits": bool(reader.fields.get("final_logit_softcapping")),
+        "composed_activation": composed_activation(reader.fields, known=model_type in FAMILIES),
+        "scales_logits": (reader.fields.get("logits_scaling") or 1.0) != 1.0,
+        **_feed_forward(reader, family, layers),
+        **_biases(fields, family),
+        **read_eyes(config, hidden),
+    }
+    reader.check(
+        not sizes["kv_heads"] or heads % sizes["kv_heads"] == 0,
+        "`num_attention_heads` is no multiple of `num_key_value_heads`",
+    )
+    reader.finish()
+    return sizes
+
+
+class Fields:
+    """Reads positive whole numbers from a config and collects everything that is wrong with it."""
+
+    def __init__(self, model_type: str, fields: Mapping[str, Any]) -> None:
+        self.model_type = model_type
+        self.fields = fields
+        self.problems: list[str] = []
+
+    def size(self, name: str) -> int:
+        """A field that must be there."""
+        if self.fields.get(name) is None:
+            self.problems.append(f"`{name}` is missing")
+            return 0
+        return self.optional_size(name)
+
+    def optional_size(self, *names: str) -> int:
+        """The first of the fields that is there, else 0."""
+        for name in names:
+            value = self.fields.get(name)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                self.problems.append(f"`{name}` is {value!r}, not a whole number above 0")
+                return 0
+            return value
+        return 0
+
+    def check(self, holds: bool, what: str) -> None:
+        """Note a problem unless the condition holds."""
+        if not holds:
+            self.problems.append(what)
+
+    def finish(self) -> None:
+        """Stop with everything that was found.
+
+        Raises:
+            ModelError: There was a problem.
+        """
+        if self.problems:
+            name = f" of type `{self.model_type}`" if self.model_type else ""
+            raise ModelError(
+                f"The config.json{name} does not describe a decoder-only language model: "
+                f"{'; '.join(dict.fromkeys(self.problems))}.",
+                advice="xtune trains causal language models (Llama, Qwen, Mistral, Gemma, Phi-3 ...).",
+            )
+
+
+def _fields(config: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Model type and fields of the language model: of `text_config` where there is one."""
+    text = config.get("text_config")
+    if not isinstance(text, Mapping):
+        return str(config.get("model_type") or ""), config
+    outer = str(config.get("model_type") or "")
+    # Gemma 3's first configs carry no model_type inside text_config.
+    return str(
+        text.get("model_type") or (f"{outer}_text" if f"{outer}_text" in FAMILIES else outer)
+    ), text
+
+
+def _unknown_family(fields: Mapping[str, Any]) -> Family:
+    """What to take for a model type that is not in the table: a Llama, with experts if the config has any."""
+    has_experts = any(fields.get(name) for name in EXPERT_COUNTS)
+    names = ("moe_intermediate_size", "intermediate_size")
+    width = next((name for name in names if fields.get(name)), names[-1])
+    return Family(mlp_bias=None, expert_width=width if has_experts else "")
+
+
+def _feed_forward(reader: Fields, family: Family, layers: int) -> dict[str, int]:
+    """The width of a dense block (0 where a mixture model has none), and of a mixture its experts."""
+    if not family.expert_width:
+        return {"intermediate": reader.size("intermediate_size")}
+    experts, width = reader.optional_size(*EXPERT_COUNTS), reader.size(family.expert_width)
+    reader.check(experts > 0, "`num_experts` is missing")
+    shared = 0 if reader.model_type in FAMILIES else _shared_experts(reader, width)
+    return {
+        "intermediate": reader.optional_size("intermediate_size"),
+        "experts": experts + shared,
+        "expert_intermediate": width,
+        "experts_per_token": (reader.optional_size("num_experts_per_tok") or 2) + shared,
+        "expert_layers": _expert_layers(reader.fields, family, layers),
+    }
+
+
+def _shared_experts(reader: Fields, width: int) -> int:
+    """Experts that every token visits, as so many of the others' width."""
+    shared = reader.optional_size("shared_expert_intermediate_size", "shared_intermediate_size")
+    if reader.fields.get("n_shared_experts"):
+        shared = shared or width * reader.optional_size("n_shared_experts")
+    return -(-shared // width) if width else 0
+
+
+def _head_dim(reader: Fields, hidden: int, heads: int) -> int:
+    """Width of a head; of latent attention (DeepSeek) that of its queries, as if keys and values were as wide."""
+    if reader.fields.get("qk_nope_head_dim") and reader.fields.get("qk_rope_head_dim"):
+        return sum(reader.optional_size(f"qk_{part}_head_dim") for part in ("nope", "rope"))
+    return reader.optional_size("head_dim") or (hidden // heads if heads else 0)
+
+
+def _biases(fields: Mapping[str, Any], family: Family) -> dict[str, bool]:
+    """Which linear layers have biases: as the family says, else as the config does."""
+    attention = _first(fields, "attention_bias", "qkv_bias")  # InternLM3 has names of its own
+    mlp = _first(fields, "mlp_bias", "bias")
+    return {
+        "query_bias": attention if family.query_bias is None else family.query_bias,
+        "output_bias": attention if family.output_bias is None else family.output_bias,
+        "mlp_bias": mlp if family.mlp_bias is None else family.mlp_bias,
+    }
+
+
+def _first(fields: Mapping[str, Any], *names: str) -> bool:
+    """The first of the switches that is there; off if none is."""
+    return bool(next((fields[name] for name in names if fields.get(name) is not None), False))
+
+
+def _tied(config: Mapping[str, Any], fields: Mapping[str, Any], family: Family) -> bool:
+    for source in (fields, config):
+        if source.get("tie_word_embeddings") is not None:
+            return bool(source["tie_word_embeddings"])
+    return family.tied
+
+
+def _max_positions(fields: Mapping[str, Any]) -> int | None:
+    """The longest context that the config promises; what is no length promises nothing."""
+    most = fields.get("max_position_embeddings")
+    return most if isinstance(most, int) and most > 0 else None
+
+
+def _dtype(config: Mapping[str, Any], fields: Mapping[str, Any]) -> str | None:
+    for source in (fields, config):
+        for key in ("dtype", "torch_dtype"):  # transformers 5 writes dtype, 4 wrote torch_dtype
+            name = str(source.get(key) or "").removeprefix("torch.")
+            if name in {"bfloat16", "float16", "float32"}:
+                return name
+    return None
+
+
+def _windows(fields: Mapping[str, Any], model_type: str, layers: int) -> dict[str, int | None]:
+    """The window of the layers that have one, and how many have; of a model type that is not known that is not known either."""
+    window = fields.get("sliding_window")
+    if not isinstance(window, int) or isinstance(window, bool) or window < 1:
+        return {"sliding_window": None, "windowed_layers": 0}
+    windowed = _windowed_layers(fields, model_type, layers)
+    return {"sliding_window": None if windowed == 0 else window, "windowed_layers": windowed}
+
+
+def _windowed_layers(fields: Mapping[str, Any], model_type: str, layers: int) -> int | None:
+    """As `layer_types` say, or as transformers 5.23 fills them in; Qwen's configs name a window that is off unless they say otherwise."""
+    if model_type in {"mistral", "mixtral", "phi3"}:
+        return layers
+    if model_type in {"qwen2", "qwen3", "qwen3_moe", "smollm3"} and not fields.get(
+        "use_sliding_window"
+    ):
+        return 0
+    if model_type == "qwen3_moe":
+        return layers
+    kinds = fields.get("layer_types")
+    if isinstance(kinds, list) and kinds:
+        return kinds[:layers].count("sliding_attention")
+    if model_type == "gemma2":
+        return layers - layers // 2
+    if model_type == "gemma3_text":
+        return layers - layers // (_count(fields, "sliding_window_pattern") or GEMMA3_PATTERN)
+    if model_type in {"qwen2", "qwen3"}:
+        first = _count(fields, "max_window_layers")
+        return max(0, layers - (QWEN_WINDOWLESS if first is None else first))
+    if model_type == "smollm3":
+        rotated = fields.get("no_rope_layers")
+        every = _count(fields, "no_rope_layer_interval") or SMOLLM3_INTERVAL
+        return rotated[:layers].count(0) if isinstance(rotated, list) else layers // every
+    return None
+
+
+def _count(fields: Mapping[str, Any], name: str) -> int | None:
+    value = fields.get(name)
+    return value if isinstance(value, int) and value >= 0 else None
+
+
+def _expert_layers(fields: Mapping[str, Any], family: Family, layers: int) -> int:
+    """Layers with experts: all of Mixtral's, and by the rule of Qwen-MoE's configs elsewhere."""
+    if family.expert_width != "moe_intermediate_size":
+        return layers if family.expert_width else 0
+    every, named = fields.get("decoder_sparse_step"), fields.get("mlp_only_layers")
+    every = every if isinstance(every, int) and every > 0 else 1
+    dense = {each for each in named if isinstance(each, int)} if isinstance(named, list) else set()
+    first = fields.get("first_k_dense_replace")
+    if isinstance(first, int) and 0 < first < layers:
+        dense |= set(range(first))
+    return layers // every - sum(
+        0 <= layer < layers and (layer + 1) % every == 0 for layer in dense
+    )
