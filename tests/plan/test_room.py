@@ -118,3 +118,19 @@ def test_the_disk_of_another_machine_is_judged_only_if_it_is_named() -> None:
     named = plan("meta-llama/Llama-3.1-8B", words, on=Target(**machine, disk="5GiB"))
     assert named.to_json()["fits"] is False
     assert "GiB of disk" in str(named)
+
+
+def test_no_room_is_asked_for_checkpoints_that_are_never_written() -> None:
+    checkpoint, result = 12 * ADAPTER, 4 * ADAPTER
+    many = {"train__keep_checkpoints": 1000, "train__optimizer": "adamw"}
+    for settings, kept in (
+        ({}, 11),  # after every tenth of the run, and at its end
+        ({"train__max_steps": 3}, 3),
+        ({"train__save_every": 1}, 1000),
+    ):
+        recipe = make_recipe(
+            "qlora", data__max_tokens=2048, train__batch_size=1, **many, **settings
+        )
+        found = assess(recipe, on_a_disk(None), LLAMA_7B)
+        run = found.disk_bytes - 2 * 6_738_415_616
+        assert run == pytest.approx((kept + 2) * checkpoint + result, rel=0.001)

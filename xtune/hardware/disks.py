@@ -1,5 +1,6 @@
 """How much room there is on the disks that a run writes to. Writes nothing."""
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,25 +30,27 @@ class Disks:
         return cls(cache_bytes=size, run_bytes=size, holds_model=True)
 
 
-def disks_here(folder: Path) -> Disks:
-    """The disks of this machine for a run in a folder, neither of which need exist yet."""
+def disks_here(folder: Path) -> Disks | None:
+    """The disks of this machine for a run in a folder, neither of which need exist yet; None: the system does not say."""
     cache = cache_folder() / "layers"
     kept, run = _existing(cache), _existing(folder)
-    return Disks(
-        cache_bytes=shutil.disk_usage(kept).free + _size(cache, "*.layer"),
-        run_bytes=shutil.disk_usage(run).free + _size(folder, "checkpoints/step-*/*"),
-        together=_device(kept) == _device(run),
-    )
+    try:
+        return Disks(
+            cache_bytes=shutil.disk_usage(kept).free + _size(cache, "*.layer"),
+            run_bytes=shutil.disk_usage(run).free + _size(folder, "checkpoints/step-*/*"),
+            together=kept.stat().st_dev == run.stat().st_dev,
+        )
+    except OSError:
+        return None
 
 
 def _existing(folder: Path) -> Path:
-    """The folder, or the nearest above it that exists."""
+    """The folder, or the nearest above it that exists, as far as may be seen."""
     whole = folder.expanduser().absolute()
-    return next(each for each in (whole, *whole.parents) if each.exists())
-
-
-def _device(folder: Path) -> int:
-    return folder.stat().st_dev
+    return next(
+        (each for each in (whole, *whole.parents) if os.path.exists(each)),  # noqa: PTH110 - Path's raises where nobody may look
+        Path(),
+    )
 
 
 def _size(folder: Path, pattern: str) -> int:

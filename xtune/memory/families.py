@@ -32,9 +32,6 @@ class Family:
     fused: bool = False
     """Query, key and value are one linear layer, and gate and up another."""
 
-    window_is_optional: bool = False
-    """Whether `sliding_window` counts only where `use_sliding_window` is on."""
-
     expert_width: str = ""
     """The field with the width of one expert, where layers are mixtures of experts."""
 
@@ -56,12 +53,10 @@ FAMILIES: Mapping[str, Family] = {
         defaults={"num_key_value_heads": 8},
     ),
     "granite": Family(mlp_bias=None),
-    "qwen2": Family(query_bias=True, output_bias=False, window_is_optional=True),
-    "qwen3": Family(query_key_norm="head", window_is_optional=True, defaults={"head_dim": 128}),
-    "qwen3_moe": Family(
-        query_key_norm="head", window_is_optional=True, expert_width="moe_intermediate_size"
-    ),
-    "smollm3": Family(tied=True, mlp_bias=None, window_is_optional=True),
+    "qwen2": Family(query_bias=True, output_bias=False),
+    "qwen3": Family(query_key_norm="head", defaults={"head_dim": 128}),
+    "qwen3_moe": Family(query_key_norm="head", expert_width="moe_intermediate_size"),
+    "smollm3": Family(tied=True, mlp_bias=None),
     "internlm3": Family(mlp_bias=None, defaults={"num_key_value_heads": 2, "head_dim": 128}),
     "olmo2": Family(query_key_norm="full"),
     "gemma": Family(tied=True, defaults={"head_dim": 256}),

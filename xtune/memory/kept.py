@@ -14,6 +14,9 @@ from xtune.memory.moments import Moment
 from xtune.memory.shape import ModelShape
 from xtune.memory.workload import ADAPTER_BYTES, Workload
 
+ONE_MASK = {"mistral", "mixtral", "phi3", "qwen3_moe"}
+"""Model types that make either masks of windows or others (transformers 5.23)."""
+
 
 class KeptLayer:
     """What the widest layer of a model keeps under a workload."""
@@ -179,14 +182,14 @@ class KeptLayer:
         Where the kernel gets a mask transformers repeats keys and values for every query head (2 c q in place of 2 c k). Norms on
         queries and keys keep their input in float32, and what they scale where they are trained. Values that are a view of a fused
         projection, and neither repeated nor cast, keep its queries and keys alive (c q + c k), and what attention gave is laid out
-        once more (c q), unless the output projection keeps a copy. Eager attention itself does not keep what it gave.
+        once more (c q) for an output projection that keeps what it reads, unless it keeps a copy. Eager attention itself does not keep what it gave.
         """
         c, q, k = self.c, self.q, self.k
         kept = 2 * c * q + (2 * c * q if self.repeats_keys else 2 * c * k)
         kept += self._norms_of_heads
         if self.output_copy:
             kept -= c * q if self.work.attention == "eager" else 0
-        elif self.shape.fused:
+        elif self.shape.fused and self._read(self._attention[-1:]):
             kept += c * q
         if self._keeps_views:
             kept += c * (q + k)
@@ -395,10 +398,14 @@ class KeptLayer:
 
     @property
     def mask(self) -> int:
-        """Masks that exist all the while: of a byte for each pair, or two in the compute type for eager attention with windows."""
+        """Masks that exist all the while: of a byte for each pair, or of a number in the compute type for eager attention.
+
+        Most models that have windows make a second one for layers without, unless these need none.
+        """
+        shape, packing = self.shape, self.work.packing
+        masks = 1 if shape.sliding_window is None or shape.model_type in ONE_MASK else 2
         if self.work.attention == "eager":
-            windows = 2 if self.shape.sliding_window is not None else 1
-            return self.pairs * self.c * windows
+            return self.pairs * self.c * masks
         # without packs one for all rows
-        shared = self.pairs if self.work.packing else self.work.tokens**2
+        shared = self.pairs * masks if packing else self.work.tokens**2
         return shared if self.has_mask else 0

@@ -49,8 +49,8 @@ class ModelShape:
     sliding_window: int | None = None
     """Tokens that a query sees in some layer, itself included; None: all before it."""
 
-    all_windowed: bool = False
-    """Whether every layer is known to have the window."""
+    windowed_layers: int | None = None
+    """Layers that have the window; None: not known."""
 
     caps_scores: bool = False
     """Whether attention scores are soft-capped, as Gemma 2 does."""
@@ -101,6 +101,17 @@ class ModelShape:
         return self.kv_heads * self.head_dim
 
     @property
+    def all_windowed(self) -> bool:
+        """Whether every layer is known to have the window."""
+        return self.windowed_layers == self.layers
+
+    @property
+    def windowless_layers(self) -> int:
+        """Layers that are known not to have it."""
+        known = self.sliding_window is not None and self.windowed_layers is not None
+        return self.layers - (self.windowed_layers or 0) if known else 0
+
+    @property
     def float32_norms(self) -> bool:
         """Whether a norm multiplies by its weight in float32, as Gemma and OLMo 2 do."""
         return self.model_type.startswith(("gemma", "olmo2"))
@@ -131,6 +142,7 @@ class ModelShape:
         return replace(
             self,
             layers=1,
+            windowed_layers=None,
             expert_layers=min(1, self.expert_layers),
             whole_weights=self.most_whole_weights,
             eyes=(),

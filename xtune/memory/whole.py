@@ -167,7 +167,8 @@ class WholeLayer(Layer):
         both = 4 * c * q + 4 * c * keys + norms + views + parts
         moments = [Moment(per_token=kept + both + kernel, **given)]
         if self.work.attention == "eager":
-            scores = self.pairs * self.shape.heads * (12 + c)
+            each = 12 + (c if self.shape.caps_scores else 0)
+            scores = self.pairs * self.shape.heads * each
             moments = [
                 Moment(per_token=kept + 3 * c * q + 2 * c * keys + parts, fixed=scores, **given)
             ]

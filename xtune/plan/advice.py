@@ -12,7 +12,7 @@ from xtune.memory import GIB, ModelShape
 from xtune.plan.fit import Fit, Limits, host_budget_bytes
 from xtune.plan.parts import peak_parts
 from xtune.plan.question import ONE_PROCESS, longest_tokens, planned
-from xtune.plan.room import asked_of, on_disk, too_much
+from xtune.plan.room import asked_of, kept_checkpoints, on_disk, too_much
 from xtune.recipe import Recipe
 
 STEP_TOKENS = 64
@@ -180,7 +180,7 @@ class _Asked:
         found = planned(self.recipe, unjudged, self.shape, self.launch)
         if not found.fits:
             return ""
-        items = on_disk(self.shape, found.work, self.recipe.train.keep_checkpoints)
+        items = on_disk(self.shape, found.work, kept_checkpoints(self.recipe.train))
         size = sum(asked_of(items, disks)) / GIB
         return f"Cheapest way out: {size:.1f} GiB free on disk for it (XTUNE_CACHE names the folder for layers, `run.folder` the run's)."
 

@@ -6,12 +6,27 @@ from dataclasses import replace
 from xtune.hardware import Disks
 from xtune.memory import GIB, ModelShape, Workload, disk_items
 from xtune.memory.predict import optimizer_bytes, trained_parameters
+from xtune.recipe.training import Train
 
 STORED_BYTES = 2
 """Bytes of a weight in a model's own files: published ones are in 16 bits."""
 
 BESIDES = 2
 """Checkpoints beside the newest that are kept: the best one, and the one that is being written (`xtune.run.checkpoint`)."""
+
+
+USUAL_SAVES = 11
+"""Checkpoints of a run that is saved after every tenth of it, and at its end."""
+
+
+def kept_checkpoints(train: Train) -> int:
+    """How many of the newest checkpoints there can be: as many as are to stay, if so many are ever written."""
+    written = [train.keep_checkpoints]
+    if train.max_steps is not None:
+        written.append(train.max_steps)
+    if train.save_every is None and train.evaluate_every is None:
+        written.append(USUAL_SAVES)
+    return min(written)
 
 
 def on_disk(shape: ModelShape, work: Workload, keep_checkpoints: int) -> dict[str, int]:

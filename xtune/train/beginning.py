@@ -13,6 +13,7 @@ from xtune.errors import HardwareError, ModelError, RunError
 from xtune.hardware import Disks, Hardware, Launch
 from xtune.kernels.packing import isolates_packed_rows
 from xtune.plan import Plan
+from xtune.plan.room import kept_checkpoints
 from xtune.shown import size_text
 
 EIGHT_BIT_STATE_BYTES = {"adamw": 2.25, "lion": 1.125}
@@ -89,7 +90,7 @@ def check_disk(path: Path, model: torch.nn.Module, plan: Plan) -> None:
     trained = list(trainable_state(model).values())
     weights = sum(tensor.numel() * tensor.element_size() for tensor in trained)
     checkpoint = weights + _state_bytes(plan, trained)
-    kept = plan.recipe.train.keep_checkpoints + 1  # the best one stays besides the newest
+    kept = kept_checkpoints(plan.recipe.train) + 1  # the best one stays besides the newest
     there = sum(file.stat().st_size for file in (path / "checkpoints").glob("step-*/*"))
     # beside those that are kept, one is being written; at the end comes the result
     needed = (kept + 1) * checkpoint - min(there, kept * checkpoint) + weights
