@@ -124,12 +124,15 @@ def _feed_forward(reader: Fields, family: Family, layers: int) -> dict[str, int]
         return {"intermediate": reader.size("intermediate_size")}
     experts, width = reader.optional_size(*EXPERT_COUNTS), reader.size(family.expert_width)
     reader.check(experts > 0, "`num_experts` is missing")
-    shared = 0 if reader.model_type in FAMILIES else _shared_experts(reader, width)
+    known = reader.model_type in FAMILIES
+    shared = 0 if known else _shared_experts(reader, width)
+    beside = reader.optional_size("shared_expert_intermediate_size") if known else 0
     return {
         "intermediate": reader.optional_size("intermediate_size"),
         "experts": experts + shared,
         "expert_intermediate": width,
         "experts_per_token": (reader.optional_size("num_experts_per_tok") or 2) + shared,
+        "shared_intermediate": beside,
         "expert_layers": _expert_layers(reader.fields, family, layers),
     }
 

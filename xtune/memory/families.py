@@ -61,6 +61,40 @@ FAMILIES: Mapping[str, Family] = {
     "qwen3_moe": Family(
         query_key_norm="head", window_is_optional=True, expert_width="moe_intermediate_size"
     ),
+    "qwen2_moe": Family(
+        query_bias=True,
+        output_bias=False,
+        window_is_optional=True,
+        expert_width="moe_intermediate_size",
+        defaults={
+            "num_experts": 60,
+            "num_experts_per_tok": 4,
+            "moe_intermediate_size": 1408,
+            "shared_expert_intermediate_size": 5632,
+            "num_key_value_heads": 16,
+        },
+    ),
+    "olmoe": Family(
+        query_key_norm="full",
+        expert_width="intermediate_size",
+        defaults={"num_experts": 64, "num_experts_per_tok": 8},
+    ),
+    "granitemoe": Family(
+        expert_width="intermediate_size",
+        defaults={"num_local_experts": 8, "num_experts_per_tok": 2},
+    ),
+    "gpt_oss": Family(
+        query_bias=True,
+        output_bias=True,
+        expert_width="intermediate_size",
+        defaults={
+            "num_local_experts": 128,
+            "num_experts_per_tok": 4,
+            "num_key_value_heads": 8,
+            "head_dim": 64,
+            "sliding_window": 128,
+        },
+    ),
     "smollm3": Family(tied=True, mlp_bias=None, window_is_optional=True),
     "internlm3": Family(mlp_bias=None, defaults={"num_key_value_heads": 2, "head_dim": 128}),
     "olmo2": Family(query_key_norm="full"),
