@@ -9,7 +9,7 @@ from xtune.memory.resident import (
     weight_bytes,
 )
 from xtune.memory.shape import ModelShape
-from xtune.memory.workload import ADAPTER_BYTES, Workload
+from xtune.memory.workload import Workload
 
 
 def host_items(shape: ModelShape, work: Workload) -> dict[str, int]:
@@ -67,12 +67,12 @@ def _host_states(shape: ModelShape, work: Workload) -> int:
     here = replace(work, optimizer=name, states_place="device")
     if work.states_place == "device":
         return optimizer_bytes(shape, here)
-    own = work.weight_bytes if work.method == "full" else ADAPTER_BYTES
+    own = work.trained_bytes
     states = optimizer_bytes(shape, replace(here, weight_dtype="float32"))
     largest = [linear.weights for _, linear in shape.linears] + [shape.vocab * shape.hidden]
-    buffers = 4 * own * max(largest) if work.method == "full" else 0
+    buffers = 4 * own * max(largest) if work.is_full else 0
     layers = 0
-    if work.method == "full" and work.base_place == "host":
+    if work.is_full and work.base_place == "host":
         layers = (
             trained_parameters(shape, work) - shape.embedding_parameters - shape.head_parameters
         )

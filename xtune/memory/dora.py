@@ -234,11 +234,6 @@ class DoraBlock(DoraLinears):
         return tuple(moments)
 
 
-def norm_copies(given: int) -> int:
-    """float32 copies that a norm's way back makes of its input: five, or four where that is float32 and nothing is cast."""
-    return 20 if given < ADAPTER_BYTES else 16
-
-
 def _matrices(linear: Linear, work: Workload, wide: int) -> int:
     """Of moments 1 and 2. Where the matrices have the compute type nothing is cast (3 c i o, or 4 where the base's is expanded); in float32 there is one unit matrix."""
     c, square = work.compute_bytes, linear.inputs**2

@@ -8,7 +8,7 @@ last linear layer, the tile's states are float32 until its output is written.
 
 from functools import cached_property
 
-from xtune.memory.dora import DoraBlock, DoraLinears, norm_copies
+from xtune.memory.dora import DoraBlock, DoraLinears
 from xtune.memory.frugal import FrugalLayer
 from xtune.memory.linear import Linear
 from xtune.memory.moments import Moment
@@ -110,17 +110,15 @@ class FrugalDoraLayer(FrugalLayer):
             *block.back(kept + self._scaled_gradient, reads=self.w, counted=self._counted),
         ]
         if self.shape.norms_after:  # the norm behind the block goes back beside all of it
-            given = block.gives(block.down)
-            cast = given * self.h if given < self.output else 0
-            norm = norm_copies(given) * self.h + cast + self.after
+            norm = 20 * self.h + self.after  # five float32 copies of its input
             moments.append(Moment(per_token=kept + norm + block.kept))
         return tuple(moments)
 
     def _back_to_attention(self, before: int) -> Moment:
         """The norm before the block goes back."""
-        each = before + self._scaled_gradient + self._around_tile + self._kept_by_int8
+        each = before + self._around_tile + self._kept_by_int8
         return Moment(
-            per_token=each + (4 + norm_copies(self.w)) * self.h, adapted=self._block_adapters
+            per_token=each + (4 + self.copies_beside(self.w)) * self.h, adapted=self._block_adapters
         )
 
     @property
@@ -153,6 +151,8 @@ class FrugalDoraLayer(FrugalLayer):
         normed = self.shape.query_key_norm != "none"
         inputs = self.first_half + self._low_rank(tuple(self._projections)) + held
         inputs += 4 * (self.q + self.k) if normed else 0
+        if self.shape.fused:  # values are a view of what the projection gave
+            inputs += self._gives(2) * (self.q + self.k)
         inputs += 4 * self.h if self.input == ADAPTER_BYTES else 0
         keeps = dora.keeps(*self._projections)
         moments = [Moment(per_token=inputs + keeps + self._keys + 4 * self._queries)]
@@ -170,12 +170,11 @@ class FrugalDoraLayer(FrugalLayer):
                 moments.append(Moment(per_token=through, adapted=done))
             if normed and index < 2:
                 own = (self.q, self.k)[index]
-                wide = dora.gives(each)
-                norm = inputs + keeps + waiting + norm_copies(wide) * own
+                norm = inputs + keeps + waiting + 20 * own
                 moments.append(Moment(per_token=norm, adapted=done))
             keeps -= dora.keeps(each)
             done += dora.entries(each)
-        norm = (4 + norm_copies(self.input) + self.input) * self.h + held
+        norm = (4 + self._back + self.input) * self.h + held
         moments.append(Moment(per_token=norm, adapted=self._trained_before))
         return (*moments, *self._projecting_again())
 
@@ -194,4 +193,6 @@ class FrugalDoraLayer(FrugalLayer):
         for each in self._projections:
             moments.extend(self.dora.forward(each, kept, reads=self.input))
             kept += self.dora.after(each, self.input) + 4 * normed * each.outputs
+        # queries are turned: times cosine, their halves changed over, and these times sine
+        moments.append(Moment(per_token=kept + 3 * self._queries))
         return tuple(moments)

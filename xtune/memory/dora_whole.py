@@ -2,7 +2,7 @@
 
 from functools import cached_property
 
-from xtune.memory.dora import DoraBlock, DoraLinears, norm_copies
+from xtune.memory.dora import DoraBlock, DoraLinears
 from xtune.memory.moments import Moment
 from xtune.memory.shape import ModelShape
 from xtune.memory.whole import WholeLayer
@@ -34,12 +34,18 @@ class WholeDoraLayer(WholeLayer):
         readers = len(self._feed_forward) - 1 if self.w > self.c else 1
         return self.c * (self.width + readers * self.h)
 
+    def _gives(self, index: int) -> int:
+        """Bytes of a number of queries (0), keys (1) and values (2)."""
+        return self.dora.gives(self._projections[0 if self.shape.fused else index])
+
     # computed again
 
     def _again(self, before: int) -> tuple[Moment, ...]:
         """Each linear layer, beside what those before it left."""
         dora, moments = self.dora, list[Moment]()
-        beside = self._around + self._beside
+        # computed again by us, nothing has been multiplied yet
+        early = self._scaled_gradient if self.work.is_shelved else 0
+        beside = self._around - early + self._beside
         kept = beside
         if self.shape.norms_before:
             kept += ((4 if self.input < 4 else 0) + self.input) * self.h
@@ -47,6 +53,8 @@ class WholeDoraLayer(WholeLayer):
         for each in self._projections:
             moments.extend(dora.forward(each, kept, reads=self.input))
             kept += dora.after(each, self.input) + 4 * normed * each.outputs
+        # queries are turned: times cosine, their halves changed over, and these times sine
+        moments.append(Moment(per_token=kept + 3 * self._gives(0) * self.q))
         kept = beside + before - self.after - self.output_copy - dora.keeps(self._out)
         moments.extend(dora.forward(self._out, kept, reads=self.c))
         if self.dora_block:
@@ -88,19 +96,17 @@ class WholeDoraLayer(WholeLayer):
         return self.output * self.h + self._scaled_gradient
 
     def _after_feed_forward(self, before: int) -> tuple[Moment, ...]:
-        """A norm behind the block goes back while the block still has everything."""
+        """A norm behind the block goes back while the block still has everything: five float32 copies of its input (20 h)."""
         if not self.shape.norms_after:
             return ()
-        given = self.dora.gives(self.shape.mlp_linears[-1])
-        cast = given if given < self.output else 0
         kept = before + self.second_half + self.after + self.feed_forward + self._passed_on
-        each = kept + (norm_copies(given) + cast + self.output) * self.h
+        each = kept + (20 + self.output) * self.h
         return (Moment(per_token=each, fixed=self.experts + self.factors),)
 
     def _between(self, before: int) -> Moment:
         """The norm before the block goes back."""
-        each = before + self._gradient + self._passed_on + self.aside
-        each += (4 + norm_copies(self.w)) * self.h
+        each = before + self.output * self.h + self._passed_on + self.aside
+        each += (4 + self.copies_beside(self.w)) * self.h
         return Moment(per_token=each, graded=self._block_entries, adapted=self._block_adapters)
 
     def feed_forward_moments(self, before: int) -> tuple[Moment, ...]:
@@ -127,9 +133,7 @@ class WholeDoraLayer(WholeLayer):
             counted = 4 * self.h if self.w == ADAPTER_BYTES and not self.shape.norms_after else 0
             moments.append(Moment(per_token=each - counted, adapted=done))
         done += dora.entries(self._out)
-        query, key, value = (
-            dora.gives(self._projections[0 if self.shape.fused else index]) for index in range(3)
-        )
+        query, key, value = (self._gives(index) for index in range(3))
         keeps, norms = dora.keeps(*self._projections), self._norms_of_heads
         both = query * self.q + key * self.k
         turned = kept + keeps + norms + (key + value) * self.k + 4 * query * self.q

@@ -148,19 +148,25 @@ class FrugalLayer(Layer):
         return (Moment(per_token=again, adapted=self._block_adapters),)
 
     def _projecting(self) -> tuple[Moment, ...]:
-        """First norm and projections of a tile: five float32 copies of a norm's input, of the hidden states or the queries."""
-        c, q, k, h = self.c, self.q, self.k, self.h
-        kept = self.first_half + (4 * h if self.w == 4 else 0)
+        """First norm and projections of a tile: five float32 copies of a norm's input, of the hidden states, the queries or the keys.
+
+        Queries, keys and values of the tile are held, in their own types. The keys' norm goes back first, beside the queries'
+        input in float32 and their gradient.
+        """
+        q, k, h = self.q, self.k, self.h
+        kept = self.first_half + (4 * h if self.w == 4 else 0) + self.w * h
         scaled = self._before_scale
+        held = self._queries + self._keys + self._values
         norm = Moment(
-            per_token=(4 + self._back + self.w) * h + c * (q + 2 * k),
+            per_token=(4 + self._back + self.w) * h + held,
             graded=self._trained_before,
             adapted=self._trained_before,
         )
         if self.shape.query_key_norm == "none":
             return (norm,)
-        heads = Moment(per_token=kept + self.w * h + (26 + scaled) * q + (6 + scaled) * k)
-        return norm, heads
+        queries = (24 + scaled) * q + self._keys + scaled * k
+        keys = (24 + scaled) * k + (4 + scaled) * q + self._queries
+        return norm, *(Moment(per_token=kept + held + each) for each in (queries, keys))
 
     def _group(self) -> int:
         """Attention of one key head and its query heads, back: of all tokens at one time, or a block of queries after the other.

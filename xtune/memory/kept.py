@@ -15,6 +15,9 @@ from xtune.memory.moments import Moment
 from xtune.memory.shape import ModelShape
 from xtune.memory.workload import ADAPTER_BYTES, Workload
 
+ONE_MASK = {"mistral", "mixtral", "phi3", "qwen3_moe"}
+"""Model types that make either masks of windows or others (transformers 5.23)."""
+
 
 class KeptLayer:
     """What the widest layer of a model keeps under a workload."""
@@ -157,8 +160,17 @@ class KeptLayer:
         h, c = self.h, self.c
         reads = self.block.reads if self.sparse else self._read(self._feed_forward[:-1])
         if not self.shape.norms_before:
-            return h * c * max(1, reads)
-        return h * (4 + self._before_scale) + h * c * reads
+            return h * c * max(1, reads) + self._written_out
+        return h * (4 + self._before_scale) + h * c * reads + self._written_out
+
+    @property
+    def _written_out(self) -> int:
+        """What an activation that is no operation of its own keeps besides, at most: eight numbers of the block's width.
+
+        The largest, gelu_new, keeps its input, half of it, the tanh and one more; autocast on CUDA has the power, and with it all but
+        the half, in float32 (4 m each). Going back there are three gradients more (4 m each), where others have one (c m).
+        """
+        return 8 * self.c * self.width if self.shape.composed_activation else 0
 
     @cached_property
     def after(self) -> int:
@@ -172,14 +184,14 @@ class KeptLayer:
         Where the kernel gets a mask transformers repeats keys and values for every query head (2 c q in place of 2 c k). Norms on
         queries and keys keep their input in float32, and what they scale where they are trained. Values that are a view of a fused
         projection, and neither repeated nor cast, keep its queries and keys alive (c q + c k), and what attention gave is laid out
-        once more (c q), unless the output projection keeps a copy. Eager attention itself does not keep what it gave.
+        once more (c q) for an output projection that keeps what it reads, unless it keeps a copy. Eager attention itself does not keep what it gave.
         """
         c, q, k = self.c, self.q, self.k
         kept = 2 * c * q + (2 * c * q if self.repeats_keys else 2 * c * k)
         kept += self._norms_of_heads
         if self.output_copy:
             kept -= c * q if self.work.attention == "eager" else 0
-        elif self.shape.fused:
+        elif self.shape.fused and self._read(self._attention[-1:]):
             kept += c * q
         if self._keeps_views:
             kept += c * (q + k)
@@ -205,7 +217,7 @@ class KeptLayer:
     @property
     def _norms_of_heads(self) -> int:
         """Kept by norms on queries and keys: their input in float32, and in its type what they scale where they are trained."""
-        if self.shape.query_key_norm == "none":
+        if not self.shape.may_normalise_heads:
             return 0
         scaled = (4 if self.shape.float32_norms else self.c) if self.work.is_full else 0
         return (4 + scaled) * (self.q + self.k)
@@ -389,10 +401,14 @@ class KeptLayer:
 
     @property
     def mask(self) -> int:
-        """Masks that exist all the while: of a byte for each pair, or two in the compute type for eager attention with windows."""
+        """Masks that exist all the while: of a byte for each pair, or of a number in the compute type for eager attention.
+
+        Most models that have windows make a second one for layers without, unless these need none.
+        """
+        shape, packing = self.shape, self.work.packing
+        masks = 1 if shape.sliding_window is None or shape.model_type in ONE_MASK else 2
         if self.work.attention == "eager":
-            windows = 2 if self.shape.sliding_window is not None else 1
-            return self.pairs * self.c * windows
+            return self.pairs * self.c * masks
         # without packs one for all rows
-        shared = self.pairs if self.work.packing else self.work.tokens**2
+        shared = self.pairs * masks if packing else self.work.tokens**2
         return shared if self.has_mask else 0

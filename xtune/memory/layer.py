@@ -2,6 +2,7 @@
 
 from xtune.memory.kept import KeptLayer
 from xtune.memory.moments import Moment
+from xtune.memory.workload import ADAPTER_BYTES
 
 WIDEST_IN_REGISTERS = 128
 """Widest head whose gradients of keys and values torch's memory-efficient kernel sums in registers (`kOutputInRF`)."""
@@ -17,7 +18,7 @@ class Layer(KeptLayer):
         kept = before + self.second_half + self.after + self.feed_forward
         fixed = self.experts + self.factors
         gone = self._before_scale * self.h if self.shape.norms_before else 0
-        return (Moment(per_token=kept + (self._back + self.w) * self.h - gone, fixed=fixed),)
+        return (Moment(per_token=kept + (20 + self.w) * self.h - gone, fixed=fixed),)
 
     def feed_forward_moments(self, before: int) -> tuple[Moment, ...]:
         """Of the block, with so much a token kept before it.
@@ -53,7 +54,8 @@ class Layer(KeptLayer):
 
     def _between(self, before: int) -> Moment:
         """The norm before the block goes back: its float32 input, copies of it and the gradient (w h)."""
-        each = before + self._scaled_gradient + (4 + self._back + self.w) * self.h + self.aside
+        copies = self.copies_beside(self.w)
+        each = before + self._scaled_gradient + (4 + copies + self.w) * self.h + self.aside
         return Moment(per_token=each, graded=self._block_entries, adapted=self._block_adapters)
 
     @property
@@ -61,6 +63,15 @@ class Layer(KeptLayer):
         """The gradient of what a block gives once more where that is multiplied before it is added (w h): gone when adapter and base have used it."""
         scales = self.shape.model_type.startswith("granite") and not self.work.is_full
         return self.w * self.h if scales else 0
+
+    def copies_beside(self, states: int) -> int:
+        """float32 copies that a norm's way back makes of states of so many bytes a number, beside what else is their gradient.
+
+        Five: where that is float32, and nobody else's, four, as the norm's is added over it. Tiles, and layers that are computed
+        again by us, are given it from outside.
+        """
+        given = self.work.frugal or self.work.is_shelved
+        return 16 if states == ADAPTER_BYTES and not given else 20
 
     @property
     def _back(self) -> int:

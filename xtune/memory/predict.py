@@ -135,7 +135,7 @@ class _Step:
         self.layer = _layer(shape, work)
         self.first = _first_layer(shape, work) or self.layer
         trained = trained_parameters(shape, work)
-        self.gradient_bytes = work.weight_bytes if work.is_full else ADAPTER_BYTES
+        self.gradient_bytes = work.trained_bytes
         self.gradients = gradient_bytes(shape, work, trained * self.gradient_bytes)
         self.loss = loss_bytes(shape, work)
         self.casts = _casts(shape, work)
@@ -173,13 +173,23 @@ class _Step:
         if not work.gradient_checkpointing:
             learns = self._embedding_learns
             first = 0 if learns else self.layer.ungraded.bytes(work.positions)
-            layer = self.layer.saved.bytes(self.work.positions) + self._saved_kept
-            return layers * layer - min(1, layers) * first
+            kept = layers * self._saved_kept + self._kept_by(layers)
+            return kept - min(1, layers) * first
         # the first layer's is what the embedding gave, where it is
         first = self.hidden - self.work.positions * self.shape.hidden * self.work.weight_bytes
         is_among = self.work.checkpoint_place == "device" or layers == self.shape.layers
         waiting = layers * self.hidden - (first if is_among else 0)
         return waiting + self._unscaled
+
+    def _kept_by(self, layers: int) -> int:
+        """What so many layers themselves keep that are not computed again; of those without a window there are as many as there can be."""
+        positions = self.work.positions
+        plain = min(layers, self.shape.windowless_layers)
+        windowed = (layers - plain) * self.layer.saved.bytes(positions)
+        if not plain:
+            return windowed
+        windowless = _layer(replace(self.shape, sliding_window=None), self.work)
+        return windowed + plain * windowless.saved.bytes(positions)
 
     @property
     def _unscaled(self) -> int:

@@ -55,8 +55,8 @@ class ModelShape:
     sliding_window: int | None = None
     """Tokens that a query sees in some layer, itself included; None: all before it."""
 
-    all_windowed: bool = False
-    """Whether every layer is known to have the window."""
+    windowed_layers: int | None = None
+    """Layers that have the window; None: not known."""
 
     caps_scores: bool = False
     """Whether attention scores are soft-capped, as Gemma 2 does."""
@@ -66,6 +66,9 @@ class ModelShape:
 
     scales_logits: bool = False
     """Whether logits are multiplied by a number, as Granite does."""
+
+    composed_activation: bool = False
+    """Whether the feed-forward block's activation is put together from other operations, each of which keeps what it needs."""
 
     whole_weights: int = 0
     """Entries of the layers' matrices that a base which is stored quantised keeps as they are."""
@@ -104,6 +107,17 @@ class ModelShape:
         return self.kv_heads * self.head_dim
 
     @property
+    def all_windowed(self) -> bool:
+        """Whether every layer is known to have the window."""
+        return self.windowed_layers == self.layers
+
+    @property
+    def windowless_layers(self) -> int:
+        """Layers that are known not to have it."""
+        known = self.sliding_window is not None and self.windowed_layers is not None
+        return self.layers - (self.windowed_layers or 0) if known else 0
+
+    @property
     def float32_norms(self) -> bool:
         """Whether a norm multiplies by its weight in float32, as Gemma and OLMo 2 do."""
         return self.model_type.startswith(("gemma", "olmo2"))
@@ -138,8 +152,13 @@ class ModelShape:
 
     @property
     def norms_after(self) -> bool:
-        """Whether what they give is normalised."""
-        return self.norms > 2 or self.model_type == "olmo2"
+        """Whether what they give is normalised; of a type that is not known it may be, as GLM 4's is, and no field says so."""
+        return self.norms > 2 or self.model_type == "olmo2" or not self.known
+
+    @property
+    def may_normalise_heads(self) -> bool:
+        """Whether there are norms on queries and keys, or may be for all that is known of the type."""
+        return self.query_key_norm != "none" or not self.known
 
     @cached_property
     def one_layer(self) -> "ModelShape":
@@ -147,6 +166,7 @@ class ModelShape:
         return replace(
             self,
             layers=1,
+            windowed_layers=None,
             expert_layers=min(1, self.expert_layers),
             whole_weights=self.most_whole_weights,
             eyes=(),

@@ -184,12 +184,12 @@ class WholeLayer(Layer):
         both = 4 * c * q + 4 * c * keys + norms + views + parts
         moments = [Moment(per_token=kept + both + kernel, **given)]
         if self.work.attention == "eager":
-            each = 3 * c if self.shape.has_sinks else 12 + c
+            each = 12 + (c if self.shape.caps_scores else 0)
+            if self.shape.has_sinks:
+                each = 3 * c
+                # the gradient of what visits gave, for which the layer is run again
+                kept += self.e * h * self.block.s if self.work.gradient_checkpointing else 0
             scores = self.pairs * self.shape.heads * each
-            if self.shape.has_sinks and self.work.gradient_checkpointing:
-                kept += (
-                    self.e * h * self.block.s
-                )  # the gradient of what visits gave, for which the layer is run again
             moments = [
                 Moment(per_token=kept + 3 * c * q + 2 * c * keys + parts, fixed=scores, **given)
             ]

@@ -185,6 +185,11 @@ class Workload:
         return self.method == "full"
 
     @property
+    def trained_bytes(self) -> int:
+        """Of a trained number as it is held, and of its gradient: in the weights' type, or an adapter's."""
+        return self.weight_bytes if self.is_full else ADAPTER_BYTES
+
+    @property
     def casts_inputs(self) -> bool:
         """Whether an adapter casts what it reads to float32, and autocast each reader's copy back (PEFT beside an unquantised base)."""
         return self.method == "lora" and self.compute_bytes < ADAPTER_BYTES

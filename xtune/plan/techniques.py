@@ -128,7 +128,7 @@ def has_frozen_tables(work: Workload) -> bool:
 def can_be_fused(work: Workload) -> bool:
     """Whether a step may fall into the backward pass: gradients are neither shared by processes nor scaled."""
     alone = work.world_size == 1 and work.compute_dtype != "float16"
-    return work.method == "full" and alone
+    return work.is_full and alone
 
 
 def _can_train(each: Techniques, work: Workload) -> bool:

@@ -10,7 +10,7 @@ from accelerate.utils import gather_object
 
 from xtune.data.prepare import SILENT, Listener
 from xtune.errors import DivergedError, HardwareError, Interrupted
-from xtune.hardware import detect, environment_facts, launch
+from xtune.hardware import detect, disks_here, environment_facts, launch
 from xtune.kernels.no_room import is_out_of_memory, what_ran_out
 from xtune.plan import Plan, run_folder
 from xtune.plan.further import further_down
@@ -52,7 +52,7 @@ def train_session(
     path = Path(run_folder(recipe, name).value)
     if launch().rank == 0:
         RunFolder(path).check_free(resume=resume)  # before the data are read, which may take long
-    hardware = detect()
+    hardware = replace(detect(), disks=disks_here(path))
     # the plan casts; `accelerate launch` would add a precision of its own
     accelerator = Accelerator(cpu=hardware.device == "cpu", mixed_precision="no")
     check_processes(accelerator, launch())
