@@ -43,7 +43,9 @@ class WholeDoraLayer(WholeLayer):
     def _again(self, before: int) -> tuple[Moment, ...]:
         """Each linear layer, beside what those before it left."""
         dora, moments = self.dora, list[Moment]()
-        beside = self._around + self._beside
+        # computed again by us, nothing has been multiplied yet
+        early = self._scaled_gradient if self.work.is_shelved else 0
+        beside = self._around - early + self._beside
         kept = beside
         if self.shape.norms_before:
             kept += ((4 if self.input < 4 else 0) + self.input) * self.h

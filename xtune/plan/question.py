@@ -11,6 +11,7 @@ from xtune.memory import ModelShape, Workload
 from xtune.plan.checks import check_machine, check_model, end_problems, fused_problem
 from xtune.plan.fit import Fit, Limits, budget_bytes, fit, longest
 from xtune.plan.precision import Precision, decide_attention, decide_precision, has_flash
+from xtune.plan.room import kept_checkpoints
 from xtune.plan.techniques import can_be_fused, has_frozen_tables
 from xtune.plan.types import Choice
 from xtune.recipe import LowRank, QLoRA, Recipe
@@ -122,6 +123,7 @@ def _method_workload(recipe: Recipe) -> Workload:
         rank=method.rank,
         targets=method.targets,
         dora=method.dora,
+        init=method.init,
         saved=method.modules_to_save,
         new_tokens=len(method.new_tokens),
     )
@@ -142,6 +144,7 @@ def _limits(recipe: Recipe, hardware: Hardware, launch: Launch) -> Limits:
         asked=_asked(recipe),
         tile_tokens=None if memory.tile_tokens == "auto" else memory.tile_tokens,
         loss_chunk_tokens=None if memory.loss_chunk_tokens == "auto" else memory.loss_chunk_tokens,
+        keep_checkpoints=kept_checkpoints(recipe.train),
     )
 
 
