@@ -97,8 +97,8 @@ def test_a_pinned_place_without_room_is_answered_with_the_change_that_does() -> 
 def test_free_room_counts_layers_of_earlier_runs_and_the_checkpoints_that_are_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usage = namedtuple("usage", "free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1000))
+    usage = namedtuple("usage", ["total", "free"])
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(2000, 1000))
     monkeypatch.setenv("XTUNE_CACHE", str(tmp_path / "cache"))
     run = tmp_path / "runs" / "one"
     assert disks_here(run) == Disks(cache_bytes=1000, run_bytes=1000, together=True)
@@ -108,6 +108,11 @@ def test_free_room_counts_layers_of_earlier_runs_and_the_checkpoints_that_are_th
     step.mkdir(parents=True)
     (step / "weights.safetensors").write_bytes(b"x" * 9)
     assert disks_here(run) == Disks(cache_bytes=1070, run_bytes=1009, together=True)
+
+
+def test_a_file_system_without_size_is_not_judged() -> None:
+    if Path("/proc/self").exists():  # Linux
+        assert disks_here(Path("/proc/xtune-run")) is None
 
 
 def test_the_disk_of_another_machine_is_judged_only_if_it_is_named() -> None:

@@ -35,13 +35,17 @@ def disks_here(folder: Path) -> Disks | None:
     cache = cache_folder() / "layers"
     kept, run = _existing(cache), _existing(folder)
     try:
-        return Disks(
-            cache_bytes=shutil.disk_usage(kept).free + _size(cache, "*.layer"),
-            run_bytes=shutil.disk_usage(run).free + _size(folder, "checkpoints/step-*/*"),
-            together=kept.stat().st_dev == run.stat().st_dev,
-        )
+        cached, free = shutil.disk_usage(kept), shutil.disk_usage(run)
+        together = kept.stat().st_dev == run.stat().st_dev
     except OSError:
         return None
+    if not (cached.total and free.total):  # /proc and its like, which nothing is written to
+        return None
+    return Disks(
+        cache_bytes=cached.free + _size(cache, "*.layer"),
+        run_bytes=free.free + _size(folder, "checkpoints/step-*/*"),
+        together=together,
+    )
 
 
 def _existing(folder: Path) -> Path:

@@ -14,6 +14,7 @@ from xtune.plan.parts import peak_parts
 from xtune.plan.question import ONE_PROCESS, longest_tokens, planned
 from xtune.plan.room import asked_of, kept_checkpoints, on_disk, too_much
 from xtune.recipe import Recipe
+from xtune.shown import size_text
 
 STEP_TOKENS = 64
 """Longest contexts are searched to a multiple of so many tokens."""
@@ -181,8 +182,8 @@ class _Asked:
         if not found.fits:
             return ""
         items = on_disk(self.shape, found.work, kept_checkpoints(self.recipe.train))
-        size = sum(asked_of(items, disks)) / GIB
-        return f"Cheapest way out: {size:.1f} GiB free on disk for it (XTUNE_CACHE names the folder for layers, `run.folder` the run's)."
+        size = size_text(sum(asked_of(items, disks)))
+        return f"Cheapest way out: {size} free on disk for it (XTUNE_CACHE names the folder for layers, `run.folder` the run's)."
 
     def more_host_memory(self) -> str:
         """The usual size of host memory that would do, if that is all that is missing; else nothing."""

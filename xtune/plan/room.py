@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from xtune.hardware import Disks
-from xtune.memory import GIB, ModelShape, Workload, disk_items
+from xtune.memory import ModelShape, Workload, disk_items
 from xtune.memory.predict import optimizer_bytes, trained_parameters
 from xtune.recipe.training import Train
+from xtune.shown import size_text
 
 STORED_BYTES = 2
 """Bytes of a weight in a model's own files: published ones are in 16 bits."""
@@ -82,14 +83,11 @@ def too_much(items: Mapping[str, int], disks: Disks) -> str:
         "layers' inputs": items.get("checkpoints", 0),
         "checkpoints and the result": items["run"],
     }
-    said = ", ".join(f"{name} {size / GIB:.2f}" for name, size in parts.items() if size)
+    said = ", ".join(f"{name} {size_text(size)}" for name, size in parts.items() if size)
     if disks.together or run > disks.run_bytes:
         needed = run + (model + layers if disks.together else 0)
         room = min(disks.cache_bytes, disks.run_bytes) if disks.together else disks.run_bytes
         place = "there" if disks.together else "there, where the run's folder is"
     else:
         needed, room, place = model + layers, disks.cache_bytes, "in the cache folder"
-    return (
-        f"it needs {needed / GIB:.2f} GiB of disk (computed; {said}), and {room / GIB:.2f} GiB are "
-        f"free {place}"
-    )
+    return f"it needs {size_text(needed)} of disk (computed; {said}), and {size_text(room)} are free {place}"
