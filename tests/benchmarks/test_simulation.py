@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from allocations import profiled_peak
 from factories import make_model, make_plan, make_tokenizer, save_model
 from transformers import AutoConfig
 
@@ -40,25 +41,6 @@ TOKENS = 1024
 
 def qlora(**fields: Any) -> Workload:
     return Workload(method="qlora", quantization="nf4", rank=16, **fields)
-
-
-def profiled_peak(run: Any) -> int:
-    """Most bytes that torch's CPU allocator had out at one time while it ran, by the profiler's record of every call."""
-    activities = [torch.profiler.ProfilerActivity.CPU]
-    # torch 2.11 warns unless events are to be kept
-    with torch.profiler.profile(
-        activities=activities, profile_memory=True, acc_events=True
-    ) as profile:
-        run()
-    events = profile.profiler.kineto_results.events()
-    memory = sorted(
-        (each.start_ns(), each.nbytes()) for each in events if each.name() == "[memory]"
-    )
-    living = peak = 0
-    for _, change in memory:
-        living += change
-        peak = max(peak, living)
-    return peak
 
 
 @pytest.mark.parametrize("frugal", [False, True])

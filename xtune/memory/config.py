@@ -133,12 +133,16 @@ def _feed_forward(reader: Fields, family: Family, layers: int) -> dict[str, int]
         return {"intermediate": reader.size("intermediate_size")}
     experts, width = reader.optional_size(*EXPERT_COUNTS), reader.size(family.expert_width)
     reader.check(experts > 0, "`num_experts` is missing")
-    shared = 0 if reader.model_type in FAMILIES else _shared_experts(reader, width)
+    known = reader.model_type in FAMILIES
+    shared = 0 if known else _shared_experts(reader, width)
+    width_beside = "shared_expert_intermediate_size"
+    beside = reader.optional_size(width_beside) if reader.model_type == "qwen2_moe" else 0
     return {
         "intermediate": reader.optional_size("intermediate_size"),
         "experts": experts + shared,
         "expert_intermediate": width,
         "experts_per_token": (reader.optional_size("num_experts_per_tok") or 2) + shared,
+        "shared_intermediate": beside,
         "expert_layers": _expert_layers(reader.fields, family, layers),
     }
 
@@ -209,7 +213,7 @@ def _windowed_layers(fields: Mapping[str, Any], model_type: str, layers: int) ->
     """As `layer_types` say, or as transformers 5.23 fills them in; Qwen's configs name a window that is off unless they say otherwise."""
     if model_type in {"mistral", "mixtral", "phi3"}:
         return layers
-    if model_type in {"qwen2", "qwen3", "qwen3_moe", "smollm3"} and not fields.get(
+    if model_type in {"qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "smollm3"} and not fields.get(
         "use_sliding_window"
     ):
         return 0
@@ -218,11 +222,11 @@ def _windowed_layers(fields: Mapping[str, Any], model_type: str, layers: int) ->
     kinds = fields.get("layer_types")
     if isinstance(kinds, list) and kinds:
         return kinds[:layers].count("sliding_attention")
-    if model_type == "gemma2":
+    if model_type in {"gemma2", "gpt_oss"}:
         return layers - layers // 2
     if model_type == "gemma3_text":
         return layers - layers // (_count(fields, "sliding_window_pattern") or GEMMA3_PATTERN)
-    if model_type in {"qwen2", "qwen3"}:
+    if model_type in {"qwen2", "qwen2_moe", "qwen3"}:
         first = _count(fields, "max_window_layers")
         return max(0, layers - (QWEN_WINDOWLESS if first is None else first))
     if model_type == "smollm3":

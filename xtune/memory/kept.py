@@ -9,6 +9,7 @@ token unless they say otherwise. They follow transformers' layers, PEFT's adapte
 from functools import cached_property
 
 from xtune.memory.dora import DoraBlock
+from xtune.memory.experts import ExpertBlock
 from xtune.memory.linear import Linear
 from xtune.memory.moments import Moment
 from xtune.memory.shape import ModelShape
@@ -32,6 +33,7 @@ class KeptLayer:
         self.e = work.weight_bytes
         self.h, self.q, self.k = shape.hidden, shape.query_width, shape.kv_width
         self.sparse = shape.expert_layers > 0
+        self.block = ExpertBlock(shape, work)
 
     # what linear layers read
 
@@ -156,7 +158,7 @@ class KeptLayer:
     def second_half(self) -> int:
         """The same of the feed-forward block; without a norm before it the state between the halves is kept (c h)."""
         h, c = self.h, self.c
-        reads = 1 if self.sparse else self._read(self._feed_forward[:-1])
+        reads = self.block.reads if self.sparse else self._read(self._feed_forward[:-1])
         if not self.shape.norms_before:
             return h * c * max(1, reads) + self._written_out
         return h * (4 + self._before_scale) + h * c * reads + self._written_out
@@ -284,13 +286,11 @@ class KeptLayer:
     def feed_forward(self) -> int:
         """Kept by the feed-forward block: gate, its activation and up (3 c m), and their product, which the last layer reads.
 
-        Experts keep it always, and a copy of the input and of the output for each that a token visits; their router's float32
-        scores and what is made of them take 12 for each expert.
+        Of experts see `experts`.
         """
         c, m = self.c, self.width
         if self.sparse:
-            visits = 2 * self.e * self.h * self.shape.experts_per_token
-            return 4 * self.e * m + visits + 12 * self.shape.experts
+            return self.block.routed + self.block.shared
         if self.dora_block:
             return DoraBlock(self.shape, self.work).kept
         return 3 * c * m + c * m * self._read(self._feed_forward[-1:])
@@ -312,7 +312,7 @@ class KeptLayer:
     def experts(self) -> int:
         """One layer's adapted experts with what the adapter adds: three matrices h by m for each, in their own type."""
         shape = self.shape
-        if self.work.is_full or not self.sparse or "all-linear" not in self.work.targets:
+        if self.work.is_full or not self.sparse or not shape.adapts_experts(self.work.targets):
             return 0
         return self.e * shape.experts * 3 * self.h * shape.expert_intermediate
 
@@ -368,6 +368,8 @@ class KeptLayer:
         """What eager attention keeps for every pair and head: after softmax in float32 and, if that is another, in the compute type."""
         if self.work.attention != "eager":
             return 0
+        if self.shape.has_sinks:  # after softmax alone, in the compute type
+            return self.pairs * self.shape.heads * self.c
         each = 4 + (self.c if self.c < 4 else 0) + (self.c if self.shape.caps_scores else 0)
         return self.pairs * self.shape.heads * each
 
@@ -388,7 +390,8 @@ class KeptLayer:
     @property
     def _block_entries(self) -> int:
         if self.sparse:
-            return 3 * self.shape.experts * self.h * self.shape.expert_intermediate
+            shared = sum(each.weights for each in self.shape.shared_linears)
+            return 3 * self.shape.experts * self.h * self.shape.expert_intermediate + shared
         return sum(each.weights for each in self._feed_forward)
 
     @cached_property

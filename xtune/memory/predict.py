@@ -26,6 +26,7 @@ from xtune.memory.resident import (
 )
 from xtune.memory.saved import saved_modules
 from xtune.memory.shape import ModelShape
+from xtune.memory.start import start_bytes
 from xtune.memory.stepping import stepping
 from xtune.memory.whole import WholeLayer
 from xtune.memory.workload import (
@@ -81,7 +82,12 @@ class Prediction:
 
 
 def predict(shape: ModelShape, work: Workload) -> Prediction:
-    """Compute the bytes of one training step by item."""
+    """Compute the bytes of one training step by item.
+
+    A layer that trains attention sinks is never cut (`xtune.kernels.lifted`), so that it is computed as a whole.
+    """
+    if work.frugal and work.is_full and shape.has_sinks:
+        work = replace(work, frugal=False)
     step = _Step(shape, work)
     items = {
         "weights": resident_weights(shape, work),
@@ -94,6 +100,7 @@ def predict(shape: ModelShape, work: Workload) -> Prediction:
         "layer": step.largest_layer,
         "loss": step.loss,
         "casts": step.casts,
+        "start": step.start,
         "context": CONTEXT_BYTES[work.device],
     }
     moving = items["checkpoints"] + max(items["layer"], items["loss"])
@@ -246,9 +253,16 @@ class _Step:
     @property
     def peak(self) -> int:
         """The largest sum of what comes and goes."""
-        return self._shared + max(
+        step = self._shared + max(
             self._of_loss(), self._of_last_norm(), self._of_layers(), self._of_embedding()
         )
+        return max(step, self.start)
+
+    @property
+    def start(self) -> int:
+        """What attaching the adapter takes beyond the optimizer's states, which are not there yet."""
+        states = optimizer_bytes(self.shape, self.work)
+        return max(0, start_bytes(self.shape, self.work) - states)
 
     def _of_loss(self) -> int:
         work = self.work
@@ -349,7 +363,9 @@ def _casts(shape: ModelShape, work: Workload) -> int:
     saved = saved_modules(shape, work.saved)
     if saved.embedding and not shape.tied:
         trained -= shape.embedding_parameters
-    if not work.is_full and "all-linear" in work.targets:  # experts' adapters are cast by PEFT
+    if not work.is_full and shape.adapts_experts(
+        work.targets
+    ):  # experts' adapters are cast by PEFT
         trained -= shape.expert_layers * shape.expert_lora_parameters(work.rank)
     if work.is_full:
         trained -= shape.small_parameters + (0 if shape.tied else shape.embedding_parameters)

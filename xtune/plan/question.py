@@ -123,6 +123,7 @@ def _method_workload(recipe: Recipe) -> Workload:
         rank=method.rank,
         targets=method.targets,
         dora=method.dora,
+        init=method.init,
         saved=method.modules_to_save,
         new_tokens=len(method.new_tokens),
     )

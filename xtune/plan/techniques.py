@@ -98,7 +98,8 @@ def _options(shape: ModelShape, work: Workload, hardware: Hardware) -> dict[str,
     options["gradient_checkpointing"] = (False, True)
     if not shape.known:
         return options
-    options["frugal"] = (False, True)
+    trains_sinks = work.method == "full" and shape.has_sinks
+    options["frugal"] = (False,) if trains_sinks else (False, True)
     if can_be_fused(work):
         options["fused_step"] = (False, True)
     if hardware.device == "cpu":
