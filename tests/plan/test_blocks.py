@@ -15,7 +15,7 @@ def layer_of(dice: random.Random) -> FrugalLayer:
         model_type=dice.choice(("llama", "gemma2", "gpt_oss")),
         layers=2, hidden=heads * head_dim, intermediate=1024, heads=heads, kv_heads=kv_heads, head_dim=head_dim,
         vocab=1000, tied=False, sliding_window=dice.choice((None, 1, 100, 512, 5000)),
-        caps_scores=dice.random() < 0.5, all_windowed=dice.random() < 0.3,
+        caps_scores=dice.random() < 0.5, windowed_layers=dice.choice((None, 1, 2)),
     )  # fmt: skip
     tokens = dice.choice((1, 128, 129, 500, 513, 4095, 4097, 9000, 40000))
     work = Workload(
