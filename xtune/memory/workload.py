@@ -71,6 +71,9 @@ class Workload:
     rank: int = 0
     targets: tuple[str, ...] = ("all-linear",)
     dora: bool = False
+    dropout: bool = False
+    """Whether adapters drop some of what they read."""
+
     saved: tuple[str, ...] = ()
     """Names of modules of which copies are trained in full beside the adapters (`xtune.memory.saved`)."""
 

@@ -122,6 +122,7 @@ def _method_workload(recipe: Recipe) -> Workload:
         rank=method.rank,
         targets=method.targets,
         dora=method.dora,
+        dropout=method.dropout > 0,
         saved=method.modules_to_save,
         new_tokens=len(method.new_tokens),
     )
