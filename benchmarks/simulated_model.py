@@ -187,6 +187,7 @@ def _adapted(model: nn.Module, work: Workload) -> nn.Module:
         r=work.rank,
         target_modules="all-linear" if every else list(work.targets),
         use_dora=work.dora,
+        lora_dropout=0.1 if work.dropout else 0.0,
         modules_to_save=list(work.saved) or None,
         **_new_tokens(model, work),
         ensure_weight_tying=_is_tied(model) and bool(SAVED_TABLES.intersection(work.saved)),

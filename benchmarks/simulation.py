@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import functional
 
 from benchmarks.ledger import BLOCK, Ledger
 from benchmarks.simulated_model import (
@@ -181,7 +182,7 @@ def _all_trained(work: Workload, documents: Any) -> Iterator[None]:
     """Where numbers would be looked at: every token is trained on and another one, and rows hold what is packed into them."""
     from transformers import masking_utils
 
-    from xtune.kernels import attention, embedding, loss
+    from xtune.kernels import attention, embedding, loss, replay
 
     rows, tokens = work.rows, work.tokens
 
@@ -205,6 +206,8 @@ def _all_trained(work: Workload, documents: Any) -> Iterator[None]:
         (loss, "trained_positions", everywhere),
         (embedding, "used_rows", every_row),
         (attention, "_find_documents", found),
+        (replay, "drops_out", lambda _: False),
+        (functional, "dropout", _dropped),
         (masking_utils, "find_packed_sequence_indices", samples),
     ]
     before = [getattr(module, name) for module, name, _ in patched]
@@ -215,6 +218,14 @@ def _all_trained(work: Workload, documents: Any) -> Iterator[None]:
     finally:
         for (module, name, _), original in zip(patched, before, strict=True):
             setattr(module, name, original)
+
+
+def _dropped(
+    hidden: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> torch.Tensor:
+    """Dropout as a GPU has it, with a byte for every number; a CPU keeps what it multiplies by."""
+    del inplace
+    return torch.native_dropout(hidden, p, True)[0] if training and p > 0 else hidden
 
 
 @contextmanager

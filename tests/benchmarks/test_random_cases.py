@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from benchmarks.random_cases import Case, compare, draw
+from benchmarks.wide_cases import draw_wide
 from xtune.memory import Workload
 
 # peft 0.21 sets patterns for fused experts itself, then warns that they match no module.
@@ -22,6 +23,14 @@ MANY = range(1, 17)
 def test_computed_and_simulated_bytes_are_within_three_percent(seed: int) -> None:
     """`python -m benchmarks.random_cases` prints as many more as one has time for."""
     case = draw(seed)
+    found = compare(case)
+    assert found.computed == pytest.approx(found.simulated, rel=0.03), case.label
+
+
+@pytest.mark.parametrize("seed", [35, 37])
+def test_dora_at_the_edges_is_within_three_percent(seed: int) -> None:
+    """Without checkpoints on a fused feed-forward block; beside eager attention with soft caps."""
+    case = draw_wide(seed)
     found = compare(case)
     assert found.computed == pytest.approx(found.simulated, rel=0.03), case.label
 

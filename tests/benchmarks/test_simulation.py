@@ -396,3 +396,65 @@ def test_packed_rows_take_no_more_than_a_sample_as_long_as_a_row(model_type: str
     assert computed == pytest.approx(found, rel=0.03)
     many = simulate(config, work, samples=((700, 1, 600, 47, 700),)).peak
     assert many <= computed
+
+
+SLIM = {**MEDIUM, "hidden_size": 1024, "intermediate_size": 2816, "num_attention_heads": 8}
+SLIM |= {"num_key_value_heads": 2, "num_hidden_layers": 2, "vocab_size": 1000}
+
+
+@pytest.mark.parametrize(
+    ("model_type", "targets", "work"),
+    [
+        ("llama", ("q_proj", "v_proj"), {"frugal": True}),
+        ("llama", ("down_proj",), {"frugal": True}),
+        ("llama", ("gate_proj",), {}),
+        ("llama", ("o_proj",), {"checkpoint_place": "host", "base_place": "host"}),
+        ("llama", ("down_proj",), {"gradient_checkpointing": False}),
+        ("phi3", ("gate_up_proj", "down_proj"), {"method": "lora", "quantization": None}),
+        ("llama", ("all-linear",), {"dropout": True}),
+        ("llama", ("all-linear",), {"dropout": True, "dora": False}),
+    ],
+)
+def test_formulas_know_dora_on_a_part_of_the_linear_layers_and_dropout(
+    model_type: str, targets: tuple[str, ...], work: dict[str, Any]
+) -> None:
+    config = AutoConfig.for_model(model_type, **SLIM)
+    fields = {"optimizer": "adamw", "loss_chunk_tokens": 64, "tile_tokens": 512}
+    wanted = qlora(tokens=1000, dora=True, **fields)
+    ends = {"embeddings_place": "host", "head_form": "host"}
+    wanted = replace(wanted, targets=targets, rank=4, **{**ends, **work})
+    computed = predict(ModelShape.from_config(config.to_dict()), wanted)
+    allocated = computed.peak_bytes - computed.items["context"] - computed.items["reserve"]
+    assert allocated == pytest.approx(simulate(config, wanted).peak, rel=0.03)
+
+
+def test_tiles_take_queries_that_dora_made_float32_beside_16_bit_keys(tmp_path: Path) -> None:
+    """As under CUDA's autocast, where PEFT does not cast back what a quantised layer with DoRA gives."""
+    folder = save_model(tmp_path / "model", "llama", dtype="bfloat16", **SMALL)
+    method = {"type": "qlora", "rank": 4, "dora": True, "targets": ["q_proj", "v_proj"]}
+    plan = make_plan(
+        {"model": {"name": str(folder)}, "method": method},
+        weight_dtype="bfloat16",
+        compute_dtype="bfloat16",
+        autocast=True,
+        gradient_checkpointing=False,
+    )
+    found = []
+    for frugal in (False, True):
+        torch.manual_seed(0)
+        model = attach(load_model(plan), plan, make_tokenizer()).train()
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(parameter, std=0.05)
+        if frugal:
+            installed = make_frugal(model, FrugalSettings(tile_tokens=64))
+            assert installed.frugal > 0
+            assert not installed.plain
+        module = LossModule(model, 64, 64 if frugal else 0)
+        with simulation.cuda_autocast():
+            simulation.run_step(module, qlora(tokens=256))
+        found.append([each.grad for each in model.parameters() if each.grad is not None])
+    assert len(found[0]) == len(found[1]) > 0
+    for plain, tiled in zip(*found, strict=True):
+        # both are rounded to 8 bits on their way
+        assert (plain - tiled).norm() <= 0.1 * plain.norm()

@@ -53,9 +53,20 @@ class DoraLinears:
             linear: The layer.
             reads: Bytes of a number of its input.
         """
-        cast = self.adapts(linear) and self.c < self._wide(reads)
+        cast = self.adapts(linear) and (self.c < self._wide(reads) or self.work.dropout)
         own = self.work.quantization == "int8" and self.c < reads
-        return self.c * linear.inputs * (cast + own)
+        return self.c * linear.inputs * (cast + own) + self.mask(linear)
+
+    def mask(self, linear: Linear) -> int:
+        """Bytes a token of what says what an adapter has dropped of its input."""
+        return linear.inputs if self.work.dropout and self.adapts(linear) else 0
+
+    def matrix(self, linear: Linear) -> int:
+        """Bytes of the base's matrix that is kept where some of the input is dropped: PEFT multiplies what is left by it once more (c i o)."""
+        if not (self.work.dropout and self.adapts(linear)):
+            return 0
+        made = self.work.quantization or self.work.casts_inputs
+        return self.c * linear.weights if made else 0
 
     def entries(self, linear: Linear) -> int:
         """Of its adapter and magnitudes."""
@@ -84,8 +95,10 @@ class DoraLinears:
         own = self.c if self.work.quantization == "int8" and self.c < reads else 0
         cast = self.c if self.c < wide else 0
         widened = ADAPTER_BYTES if reads < wide else 0
-        per_token = kept + (widened + own) * linear.inputs
-        outputs = (3 if linear.bias else 2) * self.c + 4 * products
+        per_token = kept + (widened + own) * linear.inputs + self.mask(linear)
+        per_token += wide * linear.inputs if self.work.dropout else 0
+        more = linear.bias or self.work.dropout  # the base's output besides
+        outputs = (3 if more else 2) * self.c + 4 * products
         return (
             Moment(
                 per_token=per_token + self.c * linear.outputs,
@@ -186,7 +199,10 @@ class DoraBlock(DoraLinears):
         c, m = self.c, self.m
         there = kept + self.keeps(*self.first) + self.widths
         aside = c * m if self.work.quantization == "int8" else 0
-        done, cast = self.entries(self.down), c if self.gate != self.up else 0
+        work, done = self.work, self.entries(self.down)
+        # transformers' checkpointing has let go of what was multiplied by then
+        held = work.frugal or work.is_shelved or not work.gradient_checkpointing
+        cast = c if held and self.gate != self.up else 0
         moments = [
             self._through_base(self.down, there + aside + self._adapter_gave(), adapted=done),
             Moment(per_token=there + aside + (3 * self.product + cast) * m, adapted=done),

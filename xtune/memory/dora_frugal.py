@@ -6,6 +6,7 @@ is written where they are has their type; what attention gave has that of the va
 last linear layer, the tile's states are float32 until its output is written.
 """
 
+from dataclasses import replace
 from functools import cached_property
 
 from xtune.memory.dora import DoraBlock, DoraLinears
@@ -80,7 +81,8 @@ class FrugalDoraLayer(FrugalLayer):
         is_read = dora.adapts(out) or self.work.quantization == "int8"
         read = dora.copies(out, reads) or (self.c * self.q if is_read else 0)
         before = read + self._low_rank((out, *self._feed_forward)) + self.after + dora.keeps(out)
-        return (
+        matrices = self.matrices(out, *self._feed_forward)
+        moments = (
             *self._of_block(before),
             self._back_to_attention(before),
             *self._of_output(before),
@@ -91,6 +93,7 @@ class FrugalDoraLayer(FrugalLayer):
                 reads=reads,
             ),
         )
+        return tuple(replace(each, fixed=each.fixed + matrices) for each in moments)
 
     def _low_rank(self, linears: tuple[Linear, ...]) -> int:
         return self.c * self.work.rank * sum(self._is_adapted(each) for each in linears)
@@ -176,7 +179,9 @@ class FrugalDoraLayer(FrugalLayer):
             done += dora.entries(each)
         norm = (4 + self._back + self.input) * self.h + held
         moments.append(Moment(per_token=norm, adapted=self._trained_before))
-        return (*moments, *self._projecting_again())
+        matrices = self.matrices(*self._projections)
+        every = (*moments, *self._projecting_again())
+        return tuple(replace(each, fixed=each.fixed + matrices) for each in every)
 
     @property
     def _normalised(self) -> int:

@@ -136,7 +136,7 @@ class FrugalLayer(Layer):
 
     def _finishing(self) -> tuple[Moment, ...]:
         """Output projection, second norm and feed-forward block of a tile."""
-        before = self.c * self.q + self.low_rank + self.after
+        before = self.c * self.q + self.low_rank + self.after + self._masks(self._attention[-1])
         return (
             *self._after_feed_forward(before),
             *self.feed_forward_moments(before),
@@ -149,6 +149,7 @@ class FrugalLayer(Layer):
         if not self.work.casts_inputs:
             return ()
         again = 6 * self.w * self.h + (4 + 4 * self.c) * self.q
+        again += 5 * self.q if self.work.dropout else 0
         return (Moment(per_token=again, adapted=self._block_adapters),)
 
     def _projecting(self) -> tuple[Moment, ...]:

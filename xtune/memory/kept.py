@@ -8,7 +8,7 @@ token unless they say otherwise. They follow transformers' layers, PEFT's adapte
 
 from functools import cached_property
 
-from xtune.memory.dora import DoraBlock
+from xtune.memory.dora import DoraBlock, DoraLinears
 from xtune.memory.experts import ExpertBlock
 from xtune.memory.linear import Linear
 from xtune.memory.moments import Moment
@@ -47,7 +47,16 @@ class KeptLayer:
         adapted = sum(self._is_adapted(each) for each in linears)
         # LLM.int8() keeps what it reads too: of float32 states a copy of its own
         kept = len(linears) if work.quantization == "int8" else 0
-        return adapted + kept if self._copies_of(reads) else min(1, adapted + kept)
+        if self._copies_of(reads):
+            return adapted + kept
+        # what an adapter drops some of is its own
+        return adapted + min(1, kept) if work.dropout else min(1, adapted + kept)
+
+    def _masks(self, *linears: Linear) -> int:
+        """What says what an adapter has dropped: a byte for each number that it reads."""
+        if not self.work.dropout:
+            return 0
+        return sum(each.inputs for each in linears if self._is_adapted(each))
 
     def _is_adapted(self, linear: Linear) -> bool:
         return self.work.adapts(linear.name)
@@ -78,10 +87,12 @@ class KeptLayer:
         """
         h, c = self.h, self.c
         reads = self._read(self._attention[:-1], self.input)
+        masks = self._masks(*self._attention[:-1])
         if not self.shape.norms_before:
-            return h * c * (reads if self._copies_of(self.input) else 0)
+            own = self._copies_of(self.input) or self.work.dropout
+            return masks + h * c * (reads if own else 0)
         norm = h * (4 if self.input < 4 else 0) + h * self._before_scale
-        return norm + h * c * reads
+        return norm + h * c * reads + masks
 
     @property
     def _reads_copies(self) -> bool:
@@ -96,7 +107,7 @@ class KeptLayer:
     def read_states(self) -> int:
         """Hidden states that are there while the feed-forward block runs, and that nothing keeps: between the halves, and normalised."""
         state, normalised = self.w * self.h, self.w * self.h
-        if not self._reads_copies:
+        if not (self._reads_copies or self.work.dropout):
             normalised = 0
         if not self.shape.norms_before:
             return normalised
@@ -156,9 +167,10 @@ class KeptLayer:
         """The same of the feed-forward block; without a norm before it the state between the halves is kept (c h)."""
         h, c = self.h, self.c
         reads = self.block.reads if self.sparse else self._read(self._feed_forward[:-1])
+        masks = self._masks(*self._feed_forward[:-1])
         if not self.shape.norms_before:
-            return h * c * max(1, reads) + self._written_out
-        return h * (4 + self._before_scale) + h * c * reads + self._written_out
+            return h * c * max(1, reads) + masks + self._written_out
+        return h * (4 + self._before_scale) + h * c * reads + masks + self._written_out
 
     @property
     def _written_out(self) -> int:
@@ -192,7 +204,10 @@ class KeptLayer:
             kept += c * q
         if self._keeps_views:
             kept += c * (q + k)
-        return kept + self._doubled(self._attention)
+        dropped = self._masks(self._attention[-1])
+        if not self.output_copy:  # by an adapter that would read what attention keeps
+            dropped += c * dropped
+        return kept + dropped + self._doubled(self._attention)
 
     def _doubled(self, linears: tuple[Linear, ...]) -> int:
         """With DoRA what base and adapter gave of each, once more (2 c)."""
@@ -290,7 +305,13 @@ class KeptLayer:
             return self.block.routed + self.block.shared
         if self.dora_block:
             return DoraBlock(self.shape, self.work).kept
-        return 3 * c * m + c * m * self._read(self._feed_forward[-1:])
+        last = self._feed_forward[-1]
+        return 3 * c * m + c * m * self._read((last,)) + self._masks(last)
+
+    def matrices(self, *linears: Linear) -> int:
+        """Bytes of matrices that DoRA multiplies what it has dropped some of by once more, and keeps for the way back."""
+        dora = DoraLinears(self.work)
+        return sum(dora.matrix(each) for each in linears) if self.work.dora else 0
 
     @property
     def block_input(self) -> int:
@@ -358,6 +379,7 @@ class KeptLayer:
         kept = self.first_half + self.second_half + 2 * self.after + self.heads
         kept += self.output_copy + self.low_rank + self.feed_forward + self.own_input
         fixed = self._scores + self.experts + self.factors + self._mask + self.casts
+        fixed += self.matrices(*self._attention, *self._feed_forward)
         return Moment(per_token=kept, fixed=fixed)
 
     @property

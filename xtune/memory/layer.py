@@ -34,7 +34,7 @@ class Layer(KeptLayer):
         if self.sparse:
             return self.block.moments(kept, self.experts, self.factors)
         down = self._feed_forward[-1]
-        kept += c * m if self.aside else 0
+        kept += (c * m if self.aside else 0) + self._masks(down)
         two = Moment(per_token=kept + 6 * c * m, graded=down.weights, adapted=self.adapter_of(down))
         one = Moment(per_token=kept + scaled + 5 * c * m, fixed=self.expanded(down))
         # where gate and up are one layer, its matrix is the larger one: beside the gradients of what it gave (2 c m)
@@ -43,13 +43,15 @@ class Layer(KeptLayer):
         )
         moments = (two, one, first) if self.work.quantization else (two,)
         if self.work.casts_inputs and self._is_adapted(self._feed_forward[-1]):
-            again = (
-                kept
-                + scaled
-                + (5 * c + 4) * m
-                + (4 if self.work.gradient_checkpointing else 6) * self.w * h
-            )
+            wide, states = (8, 3) if self.work.dropout else (4, 4)
+            states = states if self.work.gradient_checkpointing else 6
+            again = kept + scaled + (5 * c + wide) * m + states * self.w * h
             moments = (*moments, Moment(per_token=again))
+        elif self._masks(
+            down
+        ):  # beside the product there is what is left of it, and what base and adapter give
+            again = before + self.second_half + self.read_states + self._masks(down)
+            moments = (*moments, Moment(per_token=again + 5 * c * m + 3 * c * h))
         return moments
 
     def _between(self, before: int) -> Moment:

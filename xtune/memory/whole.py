@@ -39,7 +39,8 @@ class WholeLayer(Layer):
             *(_more(each, per_token=held, fixed=self._scores) for each in with_scores),
             *(_more(each, per_token=held) for each in self._attention_moments()),
         )
-        return tuple(_more(each, fixed=self._mask + self._cast(each.graded)) for each in every)
+        fixed = self._mask + self.matrices(*self._attention, *self._feed_forward)
+        return tuple(_more(each, fixed=fixed + self._cast(each.graded)) for each in every)
 
     # the layer computed again, up to what its feed-forward block gives
 
@@ -57,14 +58,17 @@ class WholeLayer(Layer):
             return ()
         kept = before + self.second_half + self._around + self._beside
         copies = work.casts_inputs and self._is_adapted(self._feed_forward[-1])
-        widths = 4 * c * m + ((4 + c) * m if copies else 0)
+        widths = 4 * c * m + ((4 + c) * m if copies else 0) + self._dropped
         clone = c * h if work.quantization in {"nf4", "fp4"} else 0
-        adapter = clone if self._stops_early else 2 * c * h
+        # when an adapter drops some of what it reads what was cloned is gone
+        early = 0 if work.dropout else clone
+        adapter = early if self._stops_early else 2 * c * h
         moment = Moment(per_token=kept + widths + c * h + adapter)
         if not work.quantization:
             return (moment,)
         down = self.c * self._feed_forward[-1].weights
-        return moment, Moment(per_token=kept + widths + c * h, fixed=down)
+        before_it = widths - self._dropped  # the base comes before its adapter
+        return moment, Moment(per_token=kept + before_it + c * h, fixed=down)
 
     def _experts_again(self, before: int) -> tuple[Moment, ...]:
         """The same of experts: what visits read, which nothing keeps of frozen ones, and gave, times their routes; and the gradient of that.
@@ -94,6 +98,12 @@ class WholeLayer(Layer):
         if self.shape.norms_after:
             return states + (4 * h if w < 4 else 0)
         return states + c * h
+
+    @property
+    def _dropped(self) -> int:
+        """Of the product that an adapter drops some of: what says so, and what is left, which it casts or not."""
+        each = self._masks(self._feed_forward[-1])
+        return each + each * (4 if self.work.casts_inputs else self.c)
 
     @property
     def _around(self) -> int:
@@ -132,8 +142,8 @@ class WholeLayer(Layer):
                 replace(each, fresh=min(each.graded, largest))
                 for each in self.block.moments(kept, self.experts, self.factors)
             )
-        aside = c * m if self.aside else 0
         last = self._feed_forward[-1]
+        aside = (c * m if self.aside else 0) + self._masks(last)
         first, down = self._feed_forward[0].weights, last.weights
         moments = [
             Moment(

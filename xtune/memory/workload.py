@@ -74,6 +74,9 @@ class Workload:
     init: str = "default"
     """How an adapter's factors begin."""
 
+    dropout: bool = False
+    """Whether adapters drop some of what they read."""
+
     saved: tuple[str, ...] = ()
     """Names of modules of which copies are trained in full beside the adapters (`xtune.memory.saved`)."""
 

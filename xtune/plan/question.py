@@ -124,6 +124,7 @@ def _method_workload(recipe: Recipe) -> Workload:
         targets=method.targets,
         dora=method.dora,
         init=method.init,
+        dropout=method.dropout > 0,
         saved=method.modules_to_save,
         new_tokens=len(method.new_tokens),
     )
