@@ -64,7 +64,7 @@ class Case:
         names = (
             "quantization", "dora", "weight_dtype", "compute_dtype", "optimizer", "accumulation_steps", "gradient_checkpointing",
             "frugal", "tile_tokens", "checkpoint_place", "base_place", "embeddings_place", "head_form", "states_place",
-            "fused_step", "clipped", "loss_chunk_tokens", "attention", "sliding_window",
+            "fused_step", "clipped", "loss_chunk_tokens", "attention", "sliding_window", "targets", "saved", "new_tokens",
         )  # fmt: skip
         plain = Workload(method="full", tokens=1)
         said = [
@@ -308,6 +308,7 @@ def _seeds(text: str) -> list[int]:
 
 def main() -> None:
     """Print a line for each seed; of those that are further apart than asked what made them so."""
+    from benchmarks.mixed_cases import draw_mixed
     from benchmarks.wide_cases import draw_wide
 
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -316,9 +317,13 @@ def main() -> None:
     parser.add_argument("--apart", type=float, default=0.03, help="explain what is further apart")
     parser.add_argument("--whole", action="store_true", help="whole layers without experts alone")
     parser.add_argument("--wide", action="store_true", help="edges (`benchmarks.wide_cases`)")
+    parser.add_argument(
+        "--mixed", action="store_true", help="mixtures, heads, tables (`benchmarks.mixed_cases`)"
+    )
     options = parser.parse_args()
+    draw_one = draw_mixed if options.mixed else draw_wide if options.wide else draw
     for seed in _seeds(options.seeds):
-        case = draw_wide(seed) if options.wide else draw(seed)
+        case = draw_one(seed)
         if options.whole and not is_whole(case):
             continue
         found = compare(case)

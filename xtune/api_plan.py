@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from xtune.api import NamedRecipe, named_recipe, read
 from xtune.catalog import list_recipes, recorded_config, recorded_ids
 from xtune.errors import ModelError, RecipeError, XtuneError
-from xtune.hardware import Hardware, detect, ram_bytes
+from xtune.hardware import Disks, Hardware, detect, disks_here, ram_bytes
 from xtune.memory import GIB, ModelShape
 from xtune.models.source import read_config, read_json_object
 from xtune.models.stored import follow_stored
+from xtune.plan import run_folder
 from xtune.plan.assess import Assessment, assess, step_words
 from xtune.plan.cards import find_card, machine, read_size
 from xtune.recipe import Recipe
@@ -47,6 +48,13 @@ class Target:
     vram: str | None = None
     gpu: str | None = None
     ram: str | None = None
+    disk: str | None = None
+    """What is free on its disk; of another machine nothing is known without it, and what the plan puts there is not judged."""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is this machine."""
+        return (self.vram, self.gpu, self.disk) == (None, None, None)
 
     def hardware(self) -> Hardware:
         """What the plan depends on.
@@ -55,15 +63,16 @@ class Target:
             HardwareError: A size cannot be read, or a card is not known.
         """
         ram = read_size(self.ram, "--ram") if self.ram is not None else ram_bytes()
+        disks = Disks.of_size(read_size(self.disk, "--disk")) if self.disk is not None else None
         if self.vram is None and self.gpu is None:
-            here = detect()
-            return here if self.ram is None else replace(here, ram_bytes=ram)
-        return machine(
+            return replace(detect(), ram_bytes=ram, disks=disks)
+        found = machine(
             card=find_card(self.gpu) if self.gpu is not None else None,
             vram_bytes=read_size(self.vram, "--vram") if self.vram is not None else None,
             ram_bytes=ram,
             cpu_count=os.cpu_count() or 1,
         )
+        return replace(found, disks=disks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,8 +203,16 @@ def plan(
     hardware = on.hardware()
     if isinstance(target, NamedRecipe) or _is_recipe(str(target)):
         named = _named(target, words, tokens)
+        hardware = _with_disks(hardware, on, named.recipe, named.name)
         return _assess(named.recipe, _config(named.recipe.model), hardware, named.name)
-    return _plans(str(target), words, hardware)
+    return _plans(str(target), words, hardware, on)
+
+
+def _with_disks(hardware: Hardware, on: Target, recipe: Recipe, name: str) -> Hardware:
+    """This machine with the room on its disks for a run of this recipe; another one as it is."""
+    if not on.is_here:
+        return hardware
+    return replace(hardware, disks=disks_here(Path(run_folder(recipe, name).value)))
 
 
 def plot_plan(answer: Assessment | ModelPlans) -> "Picture":
@@ -250,7 +267,7 @@ def _is_model(target: str) -> bool:
     return target.count("/") == 1 and not path.exists()
 
 
-def _plans(target: str, words: Sequence[str], hardware: Hardware) -> ModelPlans:
+def _plans(target: str, words: Sequence[str], hardware: Hardware, on: Target) -> ModelPlans:
     config = _config_of(target)
     methods: Sequence[str] = METHODS
     asked = [word for word in words if word.startswith(("method=", "method."))]
@@ -261,7 +278,9 @@ def _plans(target: str, words: Sequence[str], hardware: Hardware) -> ModelPlans:
     kind = str(config.get("model_type") or "model")
     for method in methods:
         try:
-            plans[method] = _assess(_recipe(method, words), config, hardware, kind, target)
+            recipe = _recipe(method, words)
+            known = _with_disks(hardware, on, recipe, kind)
+            plans[method] = _assess(recipe, config, known, kind, target)
         except (RecipeError, ModelError) as error:
             # a method that this machine has no package or unit for, or stored weights cannot be trained by
             wrong[method] = error

@@ -75,6 +75,7 @@ def test_the_cells_for_any_machine_of_a_real_7b_run(
 ) -> None:
     notebook = execute("03-your-own-model.ipynb", tmp_path, monkeypatch, skip="gpu")
     assert "Take qlora" in shown(notebook, 'xtune.plan("Qwen')["text/html"]
+    assert shown(notebook, "xtune.plot_plan")["image/png"]
     left_out = [cell for cell in notebook.cells if "gpu" in cell.metadata.get("tags", [])]
     assert left_out, NO_CARD
     assert not any(cell.outputs for cell in left_out)

@@ -223,7 +223,6 @@ def test_what_the_allocator_held_is_measured(gpu: torch.device) -> None:
 def test_a_streamed_run_that_is_killed_goes_on_to_the_losses_of_one_that_is_not(
     gpu: torch.device, tmp_path: Path
 ) -> None:
-    pytest.importorskip("datasets")
     from running import losses
 
     def command(folder: Path, *more: str) -> list[str]:

@@ -1,5 +1,6 @@
 """What `xtune plan` answers, held against the plan itself and against hand calculations."""
 
+import re
 from typing import Any
 
 import pytest
@@ -30,7 +31,12 @@ def test_what_does_not_fit_is_answered_with_bytes_and_a_way_out() -> None:
     found = assess(make_recipe("full"), gpu(4), LLAMA_7B)
     assert not found.fits
     assert found.peak_bytes > found.budget_bytes == 4 * GIB
-    assert "method=" in found.advice
+    change, peak = re.fullmatch(
+        r"Cheapest way out: `method=(\w+)`, with a computed peak of ([\d.]+) GiB\.", found.advice
+    ).groups()  # type: ignore[union-attr]
+    then = decide(make_recipe(change), gpu(4), LLAMA_7B)[1]
+    assert then.fits
+    assert f"{then.predicted.peak_bytes / GIB:.2f}" == peak
     answer = found.to_json()
     assert answer["shortage"].startswith(f"computed peak {found.peak_bytes / GIB:.2f} GiB")
 
@@ -55,6 +61,7 @@ def test_a_lack_of_host_memory_is_said() -> None:
     assert found.host_bytes > 37 * GIB
     assert "of host memory (computed), and 28.80 GiB are there for it" in found.shortage
     assert f"What is short: {found.shortage}." in str(found)
+    assert "DOES NOT FIT into host memory; on the device: computed peak" in str(found)
 
 
 def test_another_method_is_offered_before_rows_of_less_than_half() -> None:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from machines import CPU, DEMO, LLAMA_7B, OLD_CPU, gpu, make_recipe, values
+from machines import CPU, DEMO, LLAMA_7B, LLAMA_8B, OLD_CPU, gpu, make_recipe, values
 
 from xtune.errors import HardwareError
 from xtune.hardware import Hardware, Launch
@@ -11,6 +11,7 @@ from xtune.memory import GIB
 from xtune.plan import Plan, resolve
 from xtune.plan.cards import find_card
 from xtune.plan.fit import computed
+from xtune.plan.question import longest_tokens
 from xtune.plan.resolve import decide
 from xtune.plan.speed import seconds
 from xtune.plan.techniques import Techniques
@@ -93,7 +94,7 @@ def test_advice_is_the_cheapest_single_change_first() -> None:
     fixed = {"train__micro_batch_size": 64, "train__batch_size": 64}
     with pytest.raises(HardwareError, match=r"`train\.micro_batch_size=1`"):
         resolve(make_recipe("qlora", **fixed), gpu(8), LLAMA_7B)
-    long = make_recipe("qlora", data__max_tokens=131072)
+    long = make_recipe("qlora", data__max_tokens=262144)
     with pytest.raises(HardwareError, match=r"`data\.max_tokens=(\d+)`") as caught:
         resolve(long, gpu(8), LLAMA_7B)
     tokens = int(str(caught.value).split("data.max_tokens=")[1].split("`")[0])
@@ -209,3 +210,19 @@ def test_what_is_asked_of_one_end_holds_for_the_matrix_of_both(machine: Hardware
     assert (plan.embeddings.value, plan.head.value) == ("host", "int8")
     plan = resolve(make_recipe("qlora", memory__embeddings="host"), machine, LLAMA_7B)
     assert (plan.embeddings.value, plan.head.value) == ("host", "device")
+
+
+def test_small_tiles_are_taken_where_large_ones_do_not_fit() -> None:
+    machine = replace(gpu(3), ram_bytes=16 * GIB)
+    found = {}
+    for tile in ("auto", 4096, 1024):
+        recipe = make_recipe(
+            "qlora", data__max_tokens=40_000, train__batch_size=1, memory__tile_tokens=tile
+        )
+        plan, fit, _ = decide(recipe, machine, LLAMA_8B)
+        longest = longest_tokens(recipe, machine, LLAMA_8B, step=64, most=2**20)
+        found[tile] = (fit.fits, plan.tile_tokens.value, longest)
+    assert found[4096][0] is False
+    assert found[1024][0] is True
+    assert found["auto"] == found[1024]
+    assert found["auto"][2] > found[4096][2]

@@ -227,7 +227,15 @@ at::Tensor& take_all(at::Tensor& self, at::Storage source) {
   auto count = static_cast<int64_t>(source.nbytes() / self.dtype().itemsize());
   return take(self, std::move(source), 0, {count}, {1});
 }
+// The memory of a tensor of the device as the processor's, which lasts as long as either of them.
+at::Tensor memory_of(const at::Tensor& tensor) {
+  auto* room = static_cast<Room*>(tensor.storage().data_ptr().get_context());
+  return shaped(room->held, tensor, HERE, tensor.storage_offset());
+}
 }  // namespace
+
+TORCH_LIBRARY_FRAGMENT(pretend, library) { library.def("memory_of(Tensor(a) tensor) -> Tensor(a)"); }
+TORCH_LIBRARY_IMPL(pretend, CUDA, library) { library.impl("memory_of", &memory_of); }
 
 TORCH_LIBRARY_IMPL(_, CUDA, library) { library.fallback(torch::CppFunction::makeFromBoxedFunction<&run>()); }
 

@@ -15,7 +15,7 @@ from xtune.hardware import Hardware
 from xtune.plan import Choice
 from xtune.run.folder import RunFolder
 from xtune.train.beginning import check_disk, weakest
-from xtune.train.started import as_started, has_moved
+from xtune.train.started import as_started, has_moved, is_forgotten
 
 
 def start(folder: Path, **choices: object) -> None:
@@ -55,9 +55,12 @@ def test_other_processes_or_another_device_make_a_plan_of_their_own(tmp_path: Pa
 def test_a_folder_without_a_run_or_with_a_damaged_plan_decides_nothing(tmp_path: Path) -> None:
     plan = make_plan(folder=str(tmp_path / "run"))
     assert as_started(plan) == plan
+    assert not is_forgotten(plan)
     start(tmp_path / "run", micro_batch_size=7)
+    assert not is_forgotten(plan)
     (tmp_path / "run" / "plan.json").write_text("[1", encoding="utf-8")
     assert as_started(plan) == plan
+    assert is_forgotten(plan)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from xtune.train import crossing
+from xtune.train import crossing, piecewise
 from xtune.train.numbers import RestingHalves, split
 from xtune.train.piecewise import PiecewiseOptimizer
 
@@ -96,3 +96,23 @@ def test_a_stretch_of_halves_is_a_copy_and_comes_back() -> None:
         now = numbers.stepped.detach().clone()
     whole.view(-1)[part] += 1.0
     assert torch.equal(now, whole)
+
+
+def test_room_is_made_for_small_parameters_only_where_the_large_ones_cross(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[int] = []
+
+    def noted(nbytes: int) -> torch.Tensor:
+        made.append(nbytes)
+        return torch.empty(nbytes, dtype=torch.uint8)
+
+    monkeypatch.setattr(piecewise, "host_memory", lambda _: noted)
+    pieces = parameters(torch.bfloat16)
+    optimizer = crossed(pieces, builder("adamw"))
+    for step in range(3):
+        for parameter, slope in zip(pieces, slopes(step, torch.bfloat16), strict=True):
+            parameter.grad = slope.clone()
+        optimizer.step()
+    # of the one with states in 32 bits, 8 by 8 numbers of two bytes: a gradient out and numbers in
+    assert set(made) == {8 * 8 * 2}

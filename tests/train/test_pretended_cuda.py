@@ -14,6 +14,8 @@ pytestmark = pytest.mark.skipif(
 
 ROOT = Path(__file__).parents[2]
 TECHNIQUES = "tests/gpu/test_techniques.py::test_a_technique_gives_the_losses_of_none"
+SCHEDULES = "tests/gpu/test_schedules.py"
+ORDERS = f"{SCHEDULES}::test_every_order_that_waits_allow_gives_the_same_bits"
 
 
 def pretended(*tests: str) -> str:
@@ -34,6 +36,20 @@ def pretended(*tests: str) -> str:
 def test_steps_mix_no_devices_and_no_copy_is_used_before_it_is_there() -> None:
     """Streamed layers, frugal ones, inputs, ends and states on the host, on the second device of two."""
     said = pretended("tests/gpu/test_pretended.py", f"{TECHNIQUES}[QLoRA, all on the host]")
+    assert "skipped" not in said
+
+
+def test_streams_that_do_their_work_late_give_the_same_bits() -> None:
+    """Of many setups and orders, which the test below has, the one with the most streams and the most patient order."""
+    told = [
+        "test_a_late_copy_gives_other_numbers_where_nothing_waits_for_it",
+        "test_room_given_back_too_early_is_told_of",
+        "test_slices_of_a_head_are_each_used_before_the_next_takes_their_room",
+        "test_disk_bytes_pass_through_memory_that_the_copy_before_has_left",
+    ]
+    said = pretended(
+        f"{ORDERS}[all on the host-as late as may be]", *(f"{SCHEDULES}::{name}" for name in told)
+    )
     assert "skipped" not in said
 
 

@@ -2,13 +2,15 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from running import losses
+from running import losses, metrics
+from short_of_memory import Told, no_room_in_pass, run
 
 from xtune.kernels.no_room import is_out_of_memory, what_ran_out
 
@@ -42,6 +44,38 @@ def test_a_run_without_room_goes_on_after_its_last_step_with_a_smaller_plan(tmp_
     plan = json.loads((tmp_path / "run" / "plan.json").read_text(encoding="utf-8"))
     assert plan["choices"]["micro_batch_size"]["value"] < 16
     assert any("Memory ran out in step 2" in note for note in plan["notes"])
+
+
+def test_where_memory_runs_out_in_an_evaluation_the_step_before_it_is_not_lost(
+    tmp_path: Path,
+) -> None:
+    with no_room_in_pass(1, training=False):
+        said = run(tmp_path / "short").said
+    (sentence,) = [each for each in said if "ran out" in each]
+    assert sentence.startswith(
+        "Memory ran out in the evaluation after step 2. The run goes on after step 2 with: "
+    )
+    # the same as if somebody had stopped it there and gone on with that plan
+    stopped = tmp_path / "stopped"
+    run(stopped, "train.save_every=1", told=Told(step=2, error=KeyboardInterrupt()))
+    shutil.copy(tmp_path / "short" / "plan.json", stopped / "plan.json")
+    assert "Resuming after step 2." in run(stopped, resume=True).said
+    name = "adapter/adapter_model.safetensors"
+    assert (tmp_path / "short" / name).read_bytes() == (stopped / name).read_bytes()
+    # and every number is there once, the evaluation's with its own rounding
+    for one, other in zip(metrics(tmp_path / "short"), metrics(stopped), strict=True):
+        assert one == pytest.approx(other, rel=1e-5)
+
+
+def test_memory_that_runs_out_while_a_step_is_saved_ends_nothing(tmp_path: Path) -> None:
+    told = Told(step=4, error=torch.OutOfMemoryError("CUDA out of memory."))
+    said = run(tmp_path / "run", told=told).said
+    assert any(
+        "Memory ran out while step 4 was saved. The run goes on after step 4 with: " in each
+        for each in said
+    )
+    assert len(losses(tmp_path / "run")) == 4
+    assert (tmp_path / "run" / "adapter" / "adapter_model.safetensors").is_file()
 
 
 def test_other_errors_are_not_taken_for_a_shortage() -> None:

@@ -31,6 +31,13 @@ def plan(
     ram: Annotated[
         str | None, typer.Option(help="Memory of the host; default: this one's.", metavar="SIZE")
     ] = None,
+    disk: Annotated[
+        str | None,
+        typer.Option(
+            help="What is free on its disk; default: of this machine known, of another not judged.",
+            metavar="SIZE",
+        ),
+    ] = None,
     tokens: Annotated[int | None, typer.Option(min=1, help="Length of a sequence.")] = None,
     plot: Annotated[
         Path | None,
@@ -43,7 +50,7 @@ def plan(
     Bytes and lengths are computed, speeds estimated from the card's figures. Exit code 0 also where it does not fit.
     """
     picture = new_file(plot, "--plot") if plot is not None else None
-    target_machine = api_plan.Target(vram=vram, gpu=gpu, ram=ram)
+    target_machine = api_plan.Target(vram=vram, gpu=gpu, ram=ram, disk=disk)
     answer = api_plan.plan(target, overrides or (), on=target_machine, tokens=tokens)
     if as_json:
         say_json(answer.to_json(), indent=2)

@@ -7,6 +7,7 @@ from xtune.hardware.devices import (
     detect,
     usable_devices,
 )
+from xtune.hardware.disks import Disks, disks_here
 from xtune.hardware.environment import (
     Launch,
     cache_folder,
@@ -26,6 +27,7 @@ from xtune.hardware.versions import (
 __all__ = [
     "BFLOAT16_CAPABILITY",
     "BFLOAT16_CPU_FLAGS",
+    "Disks",
     "Hardware",
     "Launch",
     "cache_folder",
@@ -34,6 +36,7 @@ __all__ = [
     "cpu_flags",
     "cpu_name",
     "detect",
+    "disks_here",
     "environment_facts",
     "git_commit",
     "hub_is_offline",

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from xtune.errors import HardwareError
+from xtune.hardware.disks import Disks
 from xtune.hardware.environment import launch, wanted_device
 from xtune.hardware.host import core_count, cpu_flags, cpu_name, ram_bytes
 from xtune.hardware.versions import installed_packages
@@ -50,6 +51,10 @@ class Hardware:
 
     vram_free_bytes: int | None = None
     """What of `vram_bytes` no other program holds, this process's own context already taken off; None: not known."""
+
+    disks: Disks | None = None
+    """Room on the disks that a run writes to; None: not known, and what is put there is not judged. `detect` leaves it to whoever
+    knows the run's folder."""
 
     is_rocm: bool = False
     """Whether `cuda` means an AMD accelerator under ROCm."""

@@ -9,7 +9,7 @@ from xtune.memory.resident import (
     weight_bytes,
 )
 from xtune.memory.shape import ModelShape
-from xtune.memory.workload import ADAPTER_BYTES, Workload
+from xtune.memory.workload import Workload
 
 
 def host_items(shape: ModelShape, work: Workload) -> dict[str, int]:
@@ -56,7 +56,8 @@ def checkpoint_bytes(shape: ModelShape, work: Workload) -> int:
 def _host_states(shape: ModelShape, work: Workload) -> int:
     """Paged states; or on the host, those of float32 numbers, these numbers, and pinned buffers.
 
-    The buffers hold two gradients on their way out and two parameters on their way in (`xtune.train.piecewise`). A
+    The buffers hold two gradients on their way out and two parameters on their way in (`xtune.train.piecewise`); states of 8 bits
+    cross to the device instead, all but those of a few thousand numbers. A
     float32 parameter in a CPU's memory, or of a layer that rests on the host, is stepped where it is; a 16-bit parameter of
     such a layer lacks two bytes of its number, which are beside it (`xtune.train.numbers`).
     """
@@ -67,12 +68,13 @@ def _host_states(shape: ModelShape, work: Workload) -> int:
     here = replace(work, optimizer=name, states_place="device")
     if work.states_place == "device":
         return optimizer_bytes(shape, here)
-    own = work.weight_bytes if work.method == "full" else ADAPTER_BYTES
+    own = work.trained_bytes
     states = optimizer_bytes(shape, replace(here, weight_dtype="float32"))
     largest = [linear.weights for _, linear in shape.linears] + [shape.vocab * shape.hidden]
-    buffers = 4 * own * max(largest) if work.method == "full" else 0
+    crosses = name.endswith("8bit") and work.device != "cpu"
+    buffers = 4 * own * max(largest) if work.is_full and not crosses else 0
     layers = 0
-    if work.method == "full" and work.base_place == "host":
+    if work.is_full and work.base_place == "host":
         layers = (
             trained_parameters(shape, work) - shape.embedding_parameters - shape.head_parameters
         )

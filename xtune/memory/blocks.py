@@ -41,27 +41,35 @@ def keys_before(window: int) -> int:
     return aligned(window - 1)
 
 
-def window_blocks(tokens: int, window: int) -> list[Block]:
-    """The blocks of a sample of more tokens than the window."""
+def window_blocks(tokens: int, window: int, *, last: int | None = None) -> list[Block]:
+    """The blocks of a sample of more tokens than the window; `last`: only so many at its end."""
     size, before = window_block(window), keys_before(window)
     return [
         Block(max(0, start - before), start, min(start + size, tokens))
-        for start in range(0, tokens, size)
+        for start in _starts(tokens, size, last)
     ]
 
 
-def capped_blocks(tokens: int, window: int | None, heads: int) -> list[Block]:
+def capped_blocks(
+    tokens: int, window: int | None, heads: int, *, last: int | None = None
+) -> list[Block]:
     """The blocks of a sample whose scores are capped, so that there are `SCORE_BYTES` of them at one time.
 
     Args:
         tokens: Of a sample.
         window: Tokens that a query sees; None: all before it.
         heads: Query heads that are attended together, of all rows.
+        last: Only so many at its end; None: all.
     """
     keys = tokens if window is None else min(tokens, 2 * window)
     room = SCORE_BYTES // (4 * heads * keys)
     size = max(FEWEST_QUERIES, min(tokens if window is None else window, room))
     return [
         Block(0 if window is None else max(0, start - window + 1), start, min(start + size, tokens))
-        for start in range(0, tokens, size)
+        for start in _starts(tokens, size, last)
     ]
+
+
+def _starts(tokens: int, size: int, last: int | None) -> range:
+    starts = range(0, tokens, size)
+    return starts if last is None else starts[-last:]

@@ -5,10 +5,16 @@ from typing import Any
 
 from xtune.errors import ModelError
 from xtune.memory.eyes import read_eyes
-from xtune.memory.families import EXPERT_COUNTS, FAMILIES, Family
+from xtune.memory.families import EXPERT_COUNTS, FAMILIES, Family, composed_activation
 
 GEMMA3_PATTERN = 6
 """Every so many layers of Gemma 3 one has no window, where its config does not say otherwise (transformers 5.23)."""
+
+QWEN_WINDOWLESS = 28
+"""Layers of Qwen that have no window even where it is on, unless their config says otherwise; the same."""
+
+SMOLLM3_INTERVAL = 4
+"""Every so many layers of SmolLM3 one has no rotary positions, and a window if there is one; the same."""
 
 
 def read_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,10 +43,10 @@ def read_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
         "fused": family.fused,
         "max_positions": _max_positions(fields),
         "stored_dtype": _dtype(config, fields),
-        "sliding_window": _window(reader.fields, family, layers),
-        "all_windowed": _all_windowed(reader.fields, model_type, layers),
+        **_windows(reader.fields, model_type, layers),
         "caps_scores": bool(reader.fields.get("attn_logit_softcapping")),
         "caps_logits": bool(reader.fields.get("final_logit_softcapping")),
+        "composed_activation": composed_activation(reader.fields, known=model_type in FAMILIES),
         "scales_logits": (reader.fields.get("logits_scaling") or 1.0) != 1.0,
         **_feed_forward(reader, family, layers),
         **_biases(fields, family),
@@ -127,12 +133,16 @@ def _feed_forward(reader: Fields, family: Family, layers: int) -> dict[str, int]
         return {"intermediate": reader.size("intermediate_size")}
     experts, width = reader.optional_size(*EXPERT_COUNTS), reader.size(family.expert_width)
     reader.check(experts > 0, "`num_experts` is missing")
-    shared = 0 if reader.model_type in FAMILIES else _shared_experts(reader, width)
+    known = reader.model_type in FAMILIES
+    shared = 0 if known else _shared_experts(reader, width)
+    width_beside = "shared_expert_intermediate_size"
+    beside = reader.optional_size(width_beside) if reader.model_type == "qwen2_moe" else 0
     return {
         "intermediate": reader.optional_size("intermediate_size"),
         "experts": experts + shared,
         "expert_intermediate": width,
         "experts_per_token": (reader.optional_size("num_experts_per_tok") or 2) + shared,
+        "shared_intermediate": beside,
         "expert_layers": _expert_layers(reader.fields, family, layers),
     }
 
@@ -190,32 +200,45 @@ def _dtype(config: Mapping[str, Any], fields: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _window(fields: Mapping[str, Any], family: Family, layers: int) -> int | None:
-    """The window of the layers that have one; Qwen's configs name one that is off unless they say otherwise."""
+def _windows(fields: Mapping[str, Any], model_type: str, layers: int) -> dict[str, int | None]:
+    """The window of the layers that have one, and how many have; of a model type that is not known that is not known either."""
     window = fields.get("sliding_window")
     if not isinstance(window, int) or isinstance(window, bool) or window < 1:
-        return None
-    kinds = fields.get("layer_types")
-    if isinstance(kinds, list) and kinds:
-        return window if "sliding_attention" in kinds[:layers] else None
-    if family.window_is_optional:
-        first = fields.get("max_window_layers")
-        some = not isinstance(first, int) or first < layers
-        return window if fields.get("use_sliding_window") and some else None
-    return window
+        return {"sliding_window": None, "windowed_layers": 0}
+    windowed = _windowed_layers(fields, model_type, layers)
+    return {"sliding_window": None if windowed == 0 else window, "windowed_layers": windowed}
 
 
-def _all_windowed(fields: Mapping[str, Any], model_type: str, layers: int) -> bool:
-    """Whether a window, where there is one, is every layer's: as `layer_types` say, or as transformers 5.23 fills them in."""
+def _windowed_layers(fields: Mapping[str, Any], model_type: str, layers: int) -> int | None:
+    """As `layer_types` say, or as transformers 5.23 fills them in; Qwen's configs name a window that is off unless they say otherwise."""
+    if model_type in {"mistral", "mixtral", "phi3"}:
+        return layers
+    if model_type in {"qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "smollm3"} and not fields.get(
+        "use_sliding_window"
+    ):
+        return 0
+    if model_type == "qwen3_moe":
+        return layers
     kinds = fields.get("layer_types")
     if isinstance(kinds, list) and kinds:
-        return set(kinds[:layers]) == {"sliding_attention"}
+        return kinds[:layers].count("sliding_attention")
+    if model_type in {"gemma2", "gpt_oss"}:
+        return layers - layers // 2
     if model_type == "gemma3_text":
-        pattern = fields.get("sliding_window_pattern")
-        return layers < (pattern if isinstance(pattern, int) else GEMMA3_PATTERN)
-    if model_type in {"qwen2", "qwen3"}:
-        return fields.get("max_window_layers") == 0
-    return model_type in {"mistral", "mixtral", "phi3", "qwen3_moe"}
+        return layers - layers // (_count(fields, "sliding_window_pattern") or GEMMA3_PATTERN)
+    if model_type in {"qwen2", "qwen2_moe", "qwen3"}:
+        first = _count(fields, "max_window_layers")
+        return max(0, layers - (QWEN_WINDOWLESS if first is None else first))
+    if model_type == "smollm3":
+        rotated = fields.get("no_rope_layers")
+        every = _count(fields, "no_rope_layer_interval") or SMOLLM3_INTERVAL
+        return rotated[:layers].count(0) if isinstance(rotated, list) else layers // every
+    return None
+
+
+def _count(fields: Mapping[str, Any], name: str) -> int | None:
+    value = fields.get(name)
+    return value if isinstance(value, int) and value >= 0 else None
 
 
 def _expert_layers(fields: Mapping[str, Any], family: Family, layers: int) -> int:

@@ -32,9 +32,6 @@ class Family:
     fused: bool = False
     """Query, key and value are one linear layer, and gate and up another."""
 
-    window_is_optional: bool = False
-    """Whether `sliding_window` counts only where `use_sliding_window` is on."""
-
     expert_width: str = ""
     """The field with the width of one expert, where layers are mixtures of experts."""
 
@@ -56,12 +53,43 @@ FAMILIES: Mapping[str, Family] = {
         defaults={"num_key_value_heads": 8},
     ),
     "granite": Family(mlp_bias=None),
-    "qwen2": Family(query_bias=True, output_bias=False, window_is_optional=True),
-    "qwen3": Family(query_key_norm="head", window_is_optional=True, defaults={"head_dim": 128}),
-    "qwen3_moe": Family(
-        query_key_norm="head", window_is_optional=True, expert_width="moe_intermediate_size"
+    "qwen2": Family(query_bias=True, output_bias=False),
+    "qwen3": Family(query_key_norm="head", defaults={"head_dim": 128}),
+    "qwen3_moe": Family(query_key_norm="head", expert_width="moe_intermediate_size"),
+    "qwen2_moe": Family(
+        query_bias=True,
+        output_bias=False,
+        expert_width="moe_intermediate_size",
+        defaults={
+            "num_experts": 60,
+            "num_experts_per_tok": 4,
+            "moe_intermediate_size": 1408,
+            "shared_expert_intermediate_size": 5632,
+            "num_key_value_heads": 16,
+        },
     ),
-    "smollm3": Family(tied=True, mlp_bias=None, window_is_optional=True),
+    "olmoe": Family(
+        query_key_norm="full",
+        expert_width="intermediate_size",
+        defaults={"num_experts": 64, "num_experts_per_tok": 8},
+    ),
+    "granitemoe": Family(
+        expert_width="intermediate_size",
+        defaults={"num_local_experts": 8, "num_experts_per_tok": 2},
+    ),
+    "gpt_oss": Family(
+        query_bias=True,
+        output_bias=True,
+        expert_width="intermediate_size",
+        defaults={
+            "num_local_experts": 128,
+            "num_experts_per_tok": 4,
+            "num_key_value_heads": 8,
+            "head_dim": 64,
+            "sliding_window": 128,
+        },
+    ),
+    "smollm3": Family(tied=True, mlp_bias=None),
     "internlm3": Family(mlp_bias=None, defaults={"num_key_value_heads": 2, "head_dim": 128}),
     "olmo2": Family(query_key_norm="full"),
     "gemma": Family(tied=True, defaults={"head_dim": 256}),
@@ -91,6 +119,19 @@ FAMILIES: Mapping[str, Family] = {
     "phi3": Family(query_bias=False, output_bias=False, fused=True),
 }
 """Model types whose counts the tests compare with transformers, parameter by parameter."""
+
+
+FUSED_ACTIVATIONS = frozenset(
+    ["gelu", "gelu_pytorch_tanh", "hardswish", "leaky_relu", "linear", "mish", "relu", "relu6", "sigmoid", "silu", "swish", "tanh"]
+)  # fmt: skip
+"""Activations that are one operation of torch's (`transformers.activations.ACT2CLS`, 5.23)."""
+
+
+def composed_activation(fields: Mapping[str, Any], *, known: bool) -> bool:
+    """Whether the activation is none of those; where no field names it, for a type of which nothing is known."""
+    names = ("hidden_activation", "hidden_act", "activation_function", "hidden_activation_function")
+    named = next((fields[name] for name in names if isinstance(fields.get(name), str)), None)
+    return not known if named is None else named not in FUSED_ACTIVATIONS
 
 
 EXPERT_COUNTS = (

@@ -8,6 +8,10 @@ from xtune.memory.moments import Moment
 from xtune.memory.shape import ModelShape
 from xtune.memory.workload import ADAPTER_BYTES, Workload
 
+LAST_BLOCKS = 3
+"""Blocks at the end of a sample that are looked at. All but the last have as many queries, and each sees no fewer keys than the one
+before: the largest is the last of these, or the rest behind it, and beside each is the one before it."""
+
 
 class FrugalLayer(Layer):
     """The same letters as in `Layer`; what is whole is the gradient, queries, keys, values and what attention gave."""
@@ -178,10 +182,10 @@ class FrugalLayer(Layer):
         causal, windowed = [Block(0, 0, work.tokens)], [Block(0, 0, work.tokens)]
         heads, window = shape.heads // shape.kv_heads, shape.sliding_window
         if shape.caps_scores:
-            causal = capped_blocks(work.tokens, None, work.rows * heads)
-            windowed = capped_blocks(work.tokens, window, work.rows * heads)
+            causal = capped_blocks(work.tokens, None, work.rows * heads, last=LAST_BLOCKS)
+            windowed = capped_blocks(work.tokens, window, work.rows * heads, last=LAST_BLOCKS)
         elif window is not None and window < work.tokens:
-            windowed = window_blocks(work.tokens, window)
+            windowed = window_blocks(work.tokens, window, last=LAST_BLOCKS)
         kinds = (windowed,) if shape.all_windowed else (causal, windowed)
         return max(self._of_blocks(blocks) for blocks in kinds)
 

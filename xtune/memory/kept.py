@@ -9,10 +9,14 @@ token unless they say otherwise. They follow transformers' layers, PEFT's adapte
 from functools import cached_property
 
 from xtune.memory.dora import DoraBlock, DoraLinears
+from xtune.memory.experts import ExpertBlock
 from xtune.memory.linear import Linear
 from xtune.memory.moments import Moment
 from xtune.memory.shape import ModelShape
 from xtune.memory.workload import ADAPTER_BYTES, Workload
+
+ONE_MASK = {"mistral", "mixtral", "phi3", "qwen3_moe"}
+"""Model types that make either masks of windows or others (transformers 5.23)."""
 
 
 class KeptLayer:
@@ -29,6 +33,7 @@ class KeptLayer:
         self.e = work.weight_bytes
         self.h, self.q, self.k = shape.hidden, shape.query_width, shape.kv_width
         self.sparse = shape.expert_layers > 0
+        self.block = ExpertBlock(shape, work)
 
     # what linear layers read
 
@@ -164,11 +169,20 @@ class KeptLayer:
     def second_half(self) -> int:
         """The same of the feed-forward block; without a norm before it the state between the halves is kept (c h)."""
         h, c = self.h, self.c
-        reads = 1 if self.sparse else self._read(self._feed_forward[:-1])
-        masks = self._masks(*self._feed_forward[:-1])
+        reads = self.block.reads if self.sparse else self._read(self._feed_forward[:-1])
+        more = self._masks(*self._feed_forward[:-1]) + self._written_out
         if not self.shape.norms_before:
-            return h * c * max(1, reads) + masks
-        return h * (4 + self._before_scale) + h * c * reads + masks
+            return h * c * max(1, reads) + more
+        return h * (4 + self._before_scale) + h * c * reads + more
+
+    @property
+    def _written_out(self) -> int:
+        """What an activation that is no operation of its own keeps besides, at most: eight numbers of the block's width.
+
+        The largest, gelu_new, keeps its input, half of it, the tanh and one more; autocast on CUDA has the power, and with it all but
+        the half, in float32 (4 m each). Going back there are three gradients more (4 m each), where others have one (c m).
+        """
+        return 8 * self.c * self.width if self.shape.composed_activation else 0
 
     @cached_property
     def after(self) -> int:
@@ -218,7 +232,7 @@ class KeptLayer:
     @property
     def _norms_of_heads(self) -> int:
         """Kept by norms on queries and keys: their input in float32, and in its type what they scale where they are trained."""
-        if self.shape.query_key_norm == "none":
+        if not self.shape.may_normalise_heads:
             return 0
         scaled = (4 if self.shape.float32_norms else self.c) if self.work.is_full else 0
         return (4 + scaled) * (self.q + self.k)
@@ -287,13 +301,11 @@ class KeptLayer:
     def feed_forward(self) -> int:
         """Kept by the feed-forward block: gate, its activation and up (3 c m), and their product, which the last layer reads.
 
-        Experts keep it always, and a copy of the input and of the output for each that a token visits; their router's float32
-        scores and what is made of them take 12 for each expert.
+        Of experts see `experts`.
         """
         c, m = self.c, self.width
         if self.sparse:
-            visits = 2 * self.e * self.h * self.shape.experts_per_token
-            return 4 * self.e * m + visits + 12 * self.shape.experts
+            return self.block.routed + self.block.shared
         if self.dora_block:
             return DoraBlock(self.shape, self.work).kept
         last = self._feed_forward[-1]
@@ -321,7 +333,7 @@ class KeptLayer:
     def experts(self) -> int:
         """One layer's adapted experts with what the adapter adds: three matrices h by m for each, in their own type."""
         shape = self.shape
-        if self.work.is_full or not self.sparse or "all-linear" not in self.work.targets:
+        if self.work.is_full or not self.sparse or not shape.adapts_experts(self.work.targets):
             return 0
         return self.e * shape.experts * 3 * self.h * shape.expert_intermediate
 
@@ -378,6 +390,8 @@ class KeptLayer:
         """What eager attention keeps for every pair and head: after softmax in float32 and, if that is another, in the compute type."""
         if self.work.attention != "eager":
             return 0
+        if self.shape.has_sinks:  # after softmax alone, in the compute type
+            return self.pairs * self.shape.heads * self.c
         each = 4 + (self.c if self.c < 4 else 0) + (self.c if self.shape.caps_scores else 0)
         return self.pairs * self.shape.heads * each
 
@@ -398,7 +412,8 @@ class KeptLayer:
     @property
     def _block_entries(self) -> int:
         if self.sparse:
-            return 3 * self.shape.experts * self.h * self.shape.expert_intermediate
+            shared = sum(each.weights for each in self.shape.shared_linears)
+            return 3 * self.shape.experts * self.h * self.shape.expert_intermediate + shared
         return sum(each.weights for each in self._feed_forward)
 
     @cached_property
@@ -408,10 +423,14 @@ class KeptLayer:
 
     @property
     def mask(self) -> int:
-        """Masks that exist all the while: of a byte for each pair, or two in the compute type for eager attention with windows."""
+        """Masks that exist all the while: of a byte for each pair, or of a number in the compute type for eager attention.
+
+        Most models that have windows make a second one for layers without, unless these need none.
+        """
+        shape, packing = self.shape, self.work.packing
+        masks = 1 if shape.sliding_window is None or shape.model_type in ONE_MASK else 2
         if self.work.attention == "eager":
-            windows = 2 if self.shape.sliding_window is not None else 1
-            return self.pairs * self.c * windows
+            return self.pairs * self.c * masks
         # without packs one for all rows
-        shared = self.pairs if self.work.packing else self.work.tokens**2
+        shared = self.pairs * masks if packing else self.work.tokens**2
         return shared if self.has_mask else 0

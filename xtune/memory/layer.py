@@ -32,7 +32,7 @@ class Layer(KeptLayer):
         kept = before + self.second_half + self.w * h
         scaled = self._scaled_gradient
         if self.sparse:
-            return self._expert_moments(kept)
+            return self.block.moments(kept, self.experts, self.factors)
         down = self._feed_forward[-1]
         kept += (c * m if self.aside else 0) + self._masks(down)
         two = Moment(per_token=kept + 6 * c * m, graded=down.weights, adapted=self.adapter_of(down))
@@ -53,43 +53,6 @@ class Layer(KeptLayer):
             again = before + self.second_half + self.read_states + self._masks(down)
             moments = (*moments, Moment(per_token=again + 5 * c * m + 3 * c * h))
         return moments
-
-    def _expert_moments(self, kept: int) -> tuple[Moment, ...]:
-        """Of a mixture, whose tokens are copied for each expert they visit (s).
-
-        Laid out again there are five copies (5 c h s) beside what is kept; then the gradients of what was expanded come, first of
-        down's third, then of the two thirds of gate and up. Between them there are gate, up, activation, the gradient of their
-        product and those of activation and up (6 c m).
-        """
-        c, h, m, s = self.e, self.h, self.width, self.shape.experts_per_token
-        own = 12 * self.shape.experts
-        all_experts, factors = self.experts, self.factors
-        mixtral = (
-            self.shape.model_type == "mixtral"
-        )  # sums in float32, and casts what comes of them
-        wide, more = (4, c if c < 4 else 0) if mixtral else (c, 0)
-        matrices = self.shape.experts * self.h * self.shape.expert_intermediate
-        return (
-            Moment(
-                per_token=kept + own + (2 * c + 3 * wide + more) * h * s + 4 * c * m,
-                fixed=all_experts + factors,
-            ),
-            Moment(
-                per_token=kept + own + 2 * c * h * s + 5 * c * m,
-                fixed=all_experts * 4 // 3 + factors,
-                graded=matrices,
-            ),
-            Moment(
-                per_token=kept + own + c * h * s + 6 * c * m,
-                fixed=all_experts * 2 // 3 + factors,
-                graded=matrices,
-            ),
-            Moment(
-                per_token=kept + own + 2 * c * h * s + 4 * c * m,
-                fixed=all_experts * 4 // 3 + factors,
-                graded=3 * matrices,
-            ),
-        )
 
     def _between(self, before: int) -> Moment:
         """The norm before the block goes back: its float32 input, copies of it and the gradient (w h)."""

@@ -5,7 +5,7 @@ together. What they cannot know: fragmentation and library workspaces, for which
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from xtune.memory.dora_frugal import FrugalDoraLayer
@@ -26,6 +26,7 @@ from xtune.memory.resident import (
 )
 from xtune.memory.saved import saved_modules
 from xtune.memory.shape import ModelShape
+from xtune.memory.start import start_bytes
 from xtune.memory.stepping import stepping
 from xtune.memory.whole import WholeLayer
 from xtune.memory.workload import (
@@ -81,7 +82,12 @@ class Prediction:
 
 
 def predict(shape: ModelShape, work: Workload) -> Prediction:
-    """Compute the bytes of one training step by item."""
+    """Compute the bytes of one training step by item.
+
+    A layer that trains attention sinks is never cut (`xtune.kernels.lifted`), so that it is computed as a whole.
+    """
+    if work.frugal and work.is_full and shape.has_sinks:
+        work = replace(work, frugal=False)
     step = _Step(shape, work)
     items = {
         "weights": resident_weights(shape, work),
@@ -94,6 +100,7 @@ def predict(shape: ModelShape, work: Workload) -> Prediction:
         "layer": step.largest_layer,
         "loss": step.loss,
         "casts": step.casts,
+        "start": step.start,
         "context": CONTEXT_BYTES[work.device],
     }
     moving = items["checkpoints"] + max(items["layer"], items["loss"])
@@ -128,7 +135,7 @@ class _Step:
         self.layer = _layer(shape, work)
         self.first = _first_layer(shape, work) or self.layer
         trained = trained_parameters(shape, work)
-        self.gradient_bytes = work.weight_bytes if work.is_full else ADAPTER_BYTES
+        self.gradient_bytes = work.trained_bytes
         self.gradients = gradient_bytes(shape, work, trained * self.gradient_bytes)
         self.loss = loss_bytes(shape, work)
         self.casts = _casts(shape, work)
@@ -166,13 +173,23 @@ class _Step:
         if not work.gradient_checkpointing:
             learns = self._embedding_learns
             first = 0 if learns else self.layer.ungraded.bytes(work.positions)
-            layer = self.layer.saved.bytes(self.work.positions) + self._saved_kept
-            return layers * layer - min(1, layers) * first
+            kept = layers * self._saved_kept + self._kept_by(layers)
+            return kept - min(1, layers) * first
         # the first layer's is what the embedding gave, where it is
         first = self.hidden - self.work.positions * self.shape.hidden * self.work.weight_bytes
         is_among = self.work.checkpoint_place == "device" or layers == self.shape.layers
         waiting = layers * self.hidden - (first if is_among else 0)
         return waiting + self._unscaled
+
+    def _kept_by(self, layers: int) -> int:
+        """What so many layers themselves keep that are not computed again; of those without a window there are as many as there can be."""
+        positions = self.work.positions
+        plain = min(layers, self.shape.windowless_layers)
+        windowed = (layers - plain) * self.layer.saved.bytes(positions)
+        if not plain:
+            return windowed
+        windowless = _layer(replace(self.shape, sliding_window=None), self.work)
+        return windowed + plain * windowless.saved.bytes(positions)
 
     @property
     def _unscaled(self) -> int:
@@ -236,9 +253,16 @@ class _Step:
     @property
     def peak(self) -> int:
         """The largest sum of what comes and goes."""
-        return self._shared + max(
+        step = self._shared + max(
             self._of_loss(), self._of_last_norm(), self._of_layers(), self._of_embedding()
         )
+        return max(step, self.start)
+
+    @property
+    def start(self) -> int:
+        """What attaching the adapter takes beyond the optimizer's states, which are not there yet."""
+        states = optimizer_bytes(self.shape, self.work)
+        return max(0, start_bytes(self.shape, self.work) - states)
 
     def _of_loss(self) -> int:
         work = self.work
@@ -339,7 +363,9 @@ def _casts(shape: ModelShape, work: Workload) -> int:
     saved = saved_modules(shape, work.saved)
     if saved.embedding and not shape.tied:
         trained -= shape.embedding_parameters
-    if not work.is_full and "all-linear" in work.targets:  # experts' adapters are cast by PEFT
+    if not work.is_full and shape.adapts_experts(
+        work.targets
+    ):  # experts' adapters are cast by PEFT
         trained -= shape.expert_layers * shape.expert_lora_parameters(work.rank)
     if work.is_full:
         trained -= shape.small_parameters + (0 if shape.tied else shape.embedding_parameters)

@@ -93,7 +93,7 @@ def optimizer_bytes(shape: ModelShape, work: Workload) -> int:
     may leave the device and are counted as host memory.
     """
     trained = trained_parameters(shape, work)
-    own = work.weight_bytes if work.method == "full" else ADAPTER_BYTES
+    own = work.trained_bytes
     if work.states_place == "host":
         return 0
     if work.optimizer.startswith("paged") and work.device != "cpu":

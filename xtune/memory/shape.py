@@ -10,6 +10,9 @@ from xtune.memory.families import Norms
 from xtune.memory.linear import Linear
 from xtune.memory.unquantised import unquantised_weights
 
+PLAIN_EXPERTS = frozenset({"qwen2_moe", "granitemoe", "gpt_oss"})
+"""Model types beside whose experts PEFT 0.21 puts no adapters."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelShape:
@@ -37,6 +40,9 @@ class ModelShape:
 
     expert_intermediate: int = 0
     experts_per_token: int = 0
+    shared_intermediate: int = 0
+    """Width of a dense block beside the experts, which every token visits."""
+
     expert_layers: int = 0
     """How many of the layers are mixtures of experts."""
 
@@ -49,8 +55,8 @@ class ModelShape:
     sliding_window: int | None = None
     """Tokens that a query sees in some layer, itself included; None: all before it."""
 
-    all_windowed: bool = False
-    """Whether every layer is known to have the window."""
+    windowed_layers: int | None = None
+    """Layers that have the window; None: not known."""
 
     caps_scores: bool = False
     """Whether attention scores are soft-capped, as Gemma 2 does."""
@@ -60,6 +66,9 @@ class ModelShape:
 
     scales_logits: bool = False
     """Whether logits are multiplied by a number, as Granite does."""
+
+    composed_activation: bool = False
+    """Whether the feed-forward block's activation is put together from other operations, each of which keeps what it needs."""
 
     whole_weights: int = 0
     """Entries of the layers' matrices that a base which is stored quantised keeps as they are."""
@@ -98,6 +107,17 @@ class ModelShape:
         return self.kv_heads * self.head_dim
 
     @property
+    def all_windowed(self) -> bool:
+        """Whether every layer is known to have the window."""
+        return self.windowed_layers == self.layers
+
+    @property
+    def windowless_layers(self) -> int:
+        """Layers that are known not to have it."""
+        known = self.sliding_window is not None and self.windowed_layers is not None
+        return self.layers - (self.windowed_layers or 0) if known else 0
+
+    @property
     def float32_norms(self) -> bool:
         """Whether a norm multiplies by its weight in float32, as Gemma and OLMo 2 do."""
         return self.model_type.startswith(("gemma", "olmo2"))
@@ -108,14 +128,37 @@ class ModelShape:
         return self.model_type == "olmo2"
 
     @property
+    def has_sinks(self) -> bool:
+        """Whether each head has a score that stands for no value, and experts have biases and clamped gates: gpt-oss."""
+        return self.model_type == "gpt_oss"
+
+    @property
+    def has_wide_routes(self) -> bool:
+        """Whether a router's weights stay in float32; assumed of model types that are not known."""
+        return self.model_type == "mixtral" or not self.known
+
+    def adapts_experts(self, targets: tuple[str, ...]) -> bool:
+        """Whether PEFT 0.21 gives experts and router adapters: by `all-linear`, of model types that it knows for it."""
+        return self.experts > 0 and "all-linear" in targets and self.model_type not in PLAIN_EXPERTS
+
+    def adapts(self, linear: Linear, targets: tuple[str, ...]) -> bool:
+        """Whether a linear layer gets an adapter."""
+        return "all-linear" in targets or linear.name in {t.rpartition(".")[2] for t in targets}
+
+    @property
     def norms_before(self) -> bool:
         """Whether attention and feed-forward block read normalised states."""
         return self.model_type != "olmo2"
 
     @property
     def norms_after(self) -> bool:
-        """Whether what they give is normalised."""
-        return self.norms > 2 or self.model_type == "olmo2"
+        """Whether what they give is normalised; of a type that is not known it may be, as GLM 4's is, and no field says so."""
+        return self.norms > 2 or self.model_type == "olmo2" or not self.known
+
+    @property
+    def may_normalise_heads(self) -> bool:
+        """Whether there are norms on queries and keys, or may be for all that is known of the type."""
+        return self.query_key_norm != "none" or not self.known
 
     @cached_property
     def one_layer(self) -> "ModelShape":
@@ -123,6 +166,7 @@ class ModelShape:
         return replace(
             self,
             layers=1,
+            windowed_layers=None,
             expert_layers=min(1, self.expert_layers),
             whole_weights=self.most_whole_weights,
             eyes=(),
@@ -179,6 +223,19 @@ class ModelShape:
         )
 
     @cached_property
+    def shared_linears(self) -> tuple[Linear, ...]:
+        """The linear layers of one shared expert (Qwen2-MoE): its gate's first, down last."""
+        width, hidden = self.shared_intermediate, self.hidden
+        if not width:
+            return ()
+        return (
+            Linear(name="shared_expert_gate", inputs=hidden, outputs=1),
+            Linear(name="gate_proj", inputs=hidden, outputs=width),
+            Linear(name="up_proj", inputs=hidden, outputs=width),
+            Linear(name="down_proj", inputs=width, outputs=hidden),
+        )
+
+    @cached_property
     def linears(self) -> tuple[tuple[int, Linear], ...]:
         """Each kind of linear layer with how often it occurs; experts and the head are not among them.
 
@@ -189,6 +246,7 @@ class ModelShape:
         return (
             *((self.layers, linear) for linear in self.attention_linears),
             *((dense, linear) for linear in self.mlp_linears if dense),
+            *((self.expert_layers, linear) for linear in self.shared_linears if self.expert_layers),
         )
 
     @property
@@ -212,6 +270,8 @@ class ModelShape:
         per_layer = (
             self.experts * 3 * self.hidden * self.expert_intermediate + self.experts * self.hidden
         )
+        if self.has_sinks:  # biases of gate, up, down and router
+            per_layer += self.experts * (2 * self.expert_intermediate + self.hidden + 1)
         return self.expert_layers * per_layer
 
     @cached_property
@@ -223,7 +283,8 @@ class ModelShape:
             "head": 2 * self.head_dim,
             "full": self.query_width + self.kv_width,
         }[self.query_key_norm]
-        return biases + self.layers * (self.norms * self.hidden + query_key) + self.hidden
+        sinks = self.heads if self.has_sinks else 0
+        return biases + self.layers * (self.norms * self.hidden + query_key + sinks) + self.hidden
 
     @property
     def parameters(self) -> int:
@@ -268,7 +329,7 @@ def _lora_parameters(shape: ModelShape, rank: int, targets: tuple[str, ...], dor
         count * (rank * (linear.inputs + linear.outputs) + (linear.outputs if dora else 0))
         for count, linear in shape.target_linears(targets)
     )
-    if "all-linear" not in targets:
+    if not shape.adapts_experts(targets):
         return low_rank
     router = rank * (shape.hidden + shape.experts)
     return low_rank + shape.expert_layers * (shape.expert_lora_parameters(rank) + router)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from xtune.memory.saved import saved_modules
 from xtune.memory.shape import ModelShape
-from xtune.memory.workload import ADAPTER_BYTES, SUBSPACE_RANKS, Workload
+from xtune.memory.workload import SUBSPACE_RANKS, Workload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +65,8 @@ def _beside_a_base(shape: ModelShape, work: Workload) -> Stepping:
     )
 
 
-def _own(work: Workload) -> int:
-    return work.weight_bytes if work.is_full else ADAPTER_BYTES
-
-
 def _of_matrix(work: Workload, rows: int, columns: int) -> int:
-    own, entries = _own(work), rows * columns
+    own, entries = work.trained_bytes, rows * columns
     long, short = max(rows, columns), min(rows, columns)
     if work.optimizer == "muon":
         return (own + 4) * entries + 4 * short**2
@@ -84,5 +80,5 @@ def _of_matrix(work: Workload, rows: int, columns: int) -> int:
 
 def _of_other(work: Workload, entries: int) -> int:
     if work.optimizer == "adafactor":
-        return (16 if _own(work) < 4 else 8) * entries
-    return _own(work) * entries if work.optimizer in SUBSPACE_RANKS else 0
+        return (16 if work.trained_bytes < 4 else 8) * entries
+    return work.trained_bytes * entries if work.optimizer in SUBSPACE_RANKS else 0

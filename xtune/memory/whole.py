@@ -52,7 +52,9 @@ class WholeLayer(Layer):
         state between the halves, unless its norm keeps it, and the normalised one, unless it is read as it is (w h each).
         """
         work, c, h, m = self.work, self.c, self.h, self.width
-        if work.is_full or self.sparse:
+        if self.sparse:
+            return self._experts_again(before)
+        if work.is_full:
             return ()
         kept = before + self.second_half + self._around + self._beside
         copies = work.casts_inputs and self._is_adapted(self._feed_forward[-1])
@@ -67,6 +69,20 @@ class WholeLayer(Layer):
         down = self.c * self._feed_forward[-1].weights
         before_it = widths - self._dropped  # the base comes before its adapter
         return moment, Moment(per_token=kept + before_it + c * h, fixed=down)
+
+    def _experts_again(self, before: int) -> tuple[Moment, ...]:
+        """The same of experts: what visits read, which nothing keeps of frozen ones, and gave, times their routes; and the gradient of that.
+
+        Beside them there are the hidden states between the halves, and the normalised ones where nothing keeps these.
+        """
+        if not self.work.gradient_checkpointing:
+            return ()
+        block, h = self.block, self.h
+        routes = 4 if self.shape.has_wide_routes else self.e
+        visits = (0 if block.learns else self.e) + 2 * routes
+        states = self.read_states + (0 if block.reads else self.w * h)
+        each = before + self.second_half + self._around + states + self.feed_forward
+        return (Moment(per_token=each + visits * h * block.s, fixed=self.experts + self.factors),)
 
     @property
     def _beside(self) -> int:
@@ -124,7 +140,7 @@ class WholeLayer(Layer):
             largest = max((each.weights for _, each in self.shape.linears), default=0)
             return tuple(
                 replace(each, fresh=min(each.graded, largest))
-                for each in self._expert_moments(kept)
+                for each in self.block.moments(kept, self.experts, self.factors)
             )
         last = self._feed_forward[-1]
         aside = (c * m if self.aside else 0) + self._masks(last)
@@ -160,7 +176,8 @@ class WholeLayer(Layer):
         """Of attention: queries, keys, values, output and the gradients of all of them, and what the kernel has inside.
 
         Norms on keys, then on queries, go back with five float32 copies more of their input. Eager attention has, for every pair and head, the gradient of the
-        weights, the weights and the gradient of the scores in float32, and capped scores.
+        weights, the weights and the gradient of the scores in float32, and capped scores; gpt-oss three of all these in the compute type:
+        those after softmax, what comes back through it, and a place for the gradient of the largest.
         """
         c, q, k, h = self.c, self.q, self.k, self.h
         kept = self.first_half + self._gradient + self.low_rank
@@ -177,7 +194,12 @@ class WholeLayer(Layer):
         both = 4 * c * q + 4 * c * keys + norms + views + parts
         moments = [Moment(per_token=kept + both + kernel, **given)]
         if self.work.attention == "eager":
-            scores = self.pairs * self.shape.heads * (12 + c)
+            each = 12 + (c if self.shape.caps_scores else 0)
+            if self.shape.has_sinks:
+                each = 3 * c
+                # the gradient of what visits gave, for which the layer is run again
+                kept += self.e * h * self.block.s if self.work.gradient_checkpointing else 0
+            scores = self.pairs * self.shape.heads * each
             moments = [
                 Moment(per_token=kept + 3 * c * q + 2 * c * keys + parts, fixed=scores, **given)
             ]

@@ -74,6 +74,9 @@ class Workload:
     dropout: bool = False
     """Whether adapters drop some of what they read."""
 
+    init: str = "default"
+    """How an adapter's factors begin."""
+
     saved: tuple[str, ...] = ()
     """Names of modules of which copies are trained in full beside the adapters (`xtune.memory.saved`)."""
 
@@ -183,6 +186,11 @@ class Workload:
     def is_full(self) -> bool:
         """Whether the model's own parameters are trained."""
         return self.method == "full"
+
+    @property
+    def trained_bytes(self) -> int:
+        """Of a trained number as it is held, and of its gradient: in the weights' type, or an adapter's."""
+        return self.weight_bytes if self.is_full else ADAPTER_BYTES
 
     @property
     def casts_inputs(self) -> bool:

@@ -12,6 +12,7 @@ from xtune.memory import GIB, ModelShape
 from xtune.plan.fit import Fit, Limits, host_budget_bytes
 from xtune.plan.parts import peak_parts
 from xtune.plan.question import ONE_PROCESS, longest_tokens, planned
+from xtune.plan.room import asked_of, kept_checkpoints, on_disk, too_much
 from xtune.recipe import Recipe
 
 STEP_TOKENS = 64
@@ -46,8 +47,10 @@ def require_fit(
 
 def too_large(smallest: Fit, limits: Limits) -> str:
     """What of a plan has no room, and where, as a clause."""
-    predicted, hardware = smallest.predicted, limits.hardware
-    if smallest.missing(limits) == "host":
+    predicted, hardware, missing = smallest.predicted, limits.hardware, smallest.missing(limits)
+    if missing == "disk" and hardware.disks is not None:
+        return too_much(smallest.on_disk(limits), hardware.disks)
+    if missing == "host":
         room = host_budget_bytes(smallest.work, limits)
         return (
             f"it needs {smallest.host_bytes / GIB:.2f} GiB of host memory (computed), and "
@@ -72,27 +75,24 @@ def cheapest_change(
     asked = _Asked(recipe=recipe, hardware=hardware, shape=shape, launch=launch)
     for change in _changes(recipe, launch):
         if asked.fits_with(change):
-            return _way_out(change)
+            return asked.way_out(change)
+    if more_disk := asked.more_disk():
+        return more_disk
     most = recipe.data.max_tokens
     lengths: list[tuple[int, Mapping[str, Any]]] = [(asked.longest_with({}), {})]
     if max(SHORTEST_ADVISED_TOKENS, most / 2) <= lengths[0][0] < most:
-        return _way_out({"data.max_tokens": lengths[0][0]})
+        return asked.way_out({"data.max_tokens": lengths[0][0]})
     for change in _methods(recipe):
         if asked.fits_with(change):
-            return _way_out(change)
+            return asked.way_out(change)
         lengths.append((asked.longest_with(change), change))
     tokens, method = max(lengths, key=lambda each: each[0])  # the first of equals
     if SHORTEST_ADVISED_TOKENS <= tokens < most:
-        return _way_out({**method, "data.max_tokens": tokens})
+        return asked.way_out({**method, "data.max_tokens": tokens})
     return (
         asked.more_host_memory()
         or "No single change of the recipe makes it fit; take a smaller model or a larger device."
     )
-
-
-def _way_out(change: Mapping[str, Any]) -> str:
-    words = " ".join(f"{name}={_word(value)}" for name, value in change.items())
-    return f"Cheapest way out: `{words}`."
 
 
 def _word(value: Any) -> str:
@@ -110,8 +110,10 @@ def _changes(recipe: Recipe, launch: Launch) -> Iterator[dict[str, Any]]:
         if getattr(memory, name) is False:
             yield {f"memory.{name}": True}
     for name in ("checkpoints", "embeddings", "head", "optimizer_states", "base"):
-        if getattr(memory, name) == "device":
+        if getattr(memory, name) != "auto":
             yield {f"memory.{name}": "auto"}
+    if recipe.train.keep_checkpoints > 1:
+        yield {"train.keep_checkpoints": 1}
     if memory.loss_chunk_tokens != "auto":
         yield {"memory.loss_chunk_tokens": "auto"}
     if recipe.train.optimizer not in {"auto", "adamw_8bit", "paged_adamw_8bit"}:
@@ -134,15 +136,29 @@ class _Asked:
     shape: ModelShape
     launch: Launch
 
-    def fits_with(self, change: Mapping[str, Any]) -> bool:
-        """Whether the recipe with this change is one, and fits."""
+    def planned_with(self, change: Mapping[str, Any]) -> Fit | None:
+        """What is planned for the recipe with this change; None: it would be no recipe."""
         changed = _changed(self.recipe, change)
         if changed is None:
-            return False
+            return None
         try:
-            return planned(changed, self.hardware, self.shape, self.launch).fits
+            return planned(changed, self.hardware, self.shape, self.launch)
         except RecipeError:
-            return False
+            return None
+
+    def fits_with(self, change: Mapping[str, Any]) -> bool:
+        """Whether the recipe with this change is one, and fits."""
+        found = self.planned_with(change)
+        return found is not None and found.fits
+
+    def way_out(self, change: Mapping[str, Any]) -> str:
+        """A change with which it fits as the command line has it, and what it takes then."""
+        words = " ".join(f"{name}={_word(value)}" for name, value in change.items())
+        found = self.planned_with(change)
+        then = (
+            f", with a computed peak of {found.predicted.peak_bytes / GIB:.2f} GiB" if found else ""
+        )
+        return f"Cheapest way out: `{words}`{then}."
 
     def longest_with(self, change: Mapping[str, Any]) -> int:
         """Tokens that fit with this change; 0: none."""
@@ -154,6 +170,19 @@ class _Asked:
             return longest_tokens(changed, *given, step=STEP_TOKENS, most=most)
         except RecipeError:
             return 0
+
+    def more_disk(self) -> str:
+        """How much room on disk would do, if that is all that is missing; else nothing."""
+        disks = self.hardware.disks
+        if disks is None:
+            return ""
+        unjudged = replace(self.hardware, disks=None)
+        found = planned(self.recipe, unjudged, self.shape, self.launch)
+        if not found.fits:
+            return ""
+        items = on_disk(self.shape, found.work, kept_checkpoints(self.recipe.train))
+        size = sum(asked_of(items, disks)) / GIB
+        return f"Cheapest way out: {size:.1f} GiB free on disk for it (XTUNE_CACHE names the folder for layers, `run.folder` the run's)."
 
     def more_host_memory(self) -> str:
         """The usual size of host memory that would do, if that is all that is missing; else nothing."""

@@ -1,12 +1,11 @@
 """What `xtune plan` answers about a recipe and a machine: whether it fits, how long, how fast, and what would help."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from xtune.hardware import Hardware
-from xtune.memory import GIB, ModelShape, Workload, disk_items
-from xtune.memory.predict import optimizer_bytes, trained_parameters
+from xtune.memory import GIB, ModelShape, Workload
 from xtune.plan.advice import STEP_TOKENS, cheapest_change, too_large
 from xtune.plan.cards import known_card
 from xtune.plan.parts import peak_parts
@@ -18,6 +17,8 @@ from xtune.recipe import Recipe
 from xtune.shown import Shown
 
 LONGEST_TOKENS = 2**22
+
+_ELSEWHERE = {"host": "into host memory", "disk": "on the disk"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,9 @@ class Assessment(Shown):
     shortage: str
     """What has no room, and where, as a clause; empty if it fits."""
 
+    missing: str | None
+    """Which has no room: "device", "host" or "disk"; None if it fits."""
+
     longest_tokens: int
     """Longest sequence that fits, everything else as asked, to a multiple of `STEP_TOKENS`; 0: none."""
 
@@ -46,6 +50,9 @@ class Assessment(Shown):
     disk_bytes: int
     tokens_per_s: float | None
     """None: the card is not in the table."""
+
+    is_disk_known: bool = False
+    """Whether it was looked at what is free on disk."""
 
     def to_json(self) -> dict[str, Any]:
         """The whole answer as plain JSON values."""
@@ -76,8 +83,10 @@ class Assessment(Shown):
         """The answer for people: whether it fits, how long and how fast, where the memory goes, what was chosen and why."""
         recipe = self.plan.recipe
         yield f"{recipe.model.name} by {recipe.method.type}, {step_words(recipe)}"
-        verdict = "fits" if self.fits else "DOES NOT FIT"
         peak, budget = self.peak_bytes / GIB, self.budget_bytes / GIB
+        verdict = "fits" if self.fits else "DOES NOT FIT"
+        if self.missing in _ELSEWHERE:
+            verdict += f" {_ELSEWHERE[self.missing]}; on the device"
         yield f"{verdict}: computed peak {peak:.2f} GiB of {budget:.2f} GiB on {self.hardware.name}"
         if self.shortage:
             yield f"What is short: {self.shortage}."
@@ -86,10 +95,17 @@ class Assessment(Shown):
         yield ""
         yield f"longest sequence  {self.longest_tokens:,} tokens fit (computed){self.beyond()}"
         yield f"host memory       {self.host_bytes / GIB:.1f} of {self.hardware.ram_bytes / GIB:.1f} GiB (computed)"
-        yield f"disk              {self.disk_bytes / GIB:.1f} GiB for weights, checkpoints and result (computed)"
+        yield f"disk              {self.disk_bytes / GIB:.1f} GiB (computed) for {self._on_disk()}"
         yield from self._speed()
         yield ""
         yield from self.plan.lines()
+
+    def _on_disk(self) -> str:
+        """What the plan puts on disk, and whether somebody looked that there is room."""
+        waits = {"layers": self.plan.base, "layers' inputs": self.plan.checkpoints}
+        names = [name for name, choice in waits.items() if choice.value == "disk"]
+        said = ", ".join(["weights", *names, "checkpoints and result"])
+        return said if self.is_disk_known else f"{said}; what is free is not known, --disk says it"
 
     def beyond(self) -> str:
         """A clause on lengths for which there is memory and which the model was not made for, if there are any."""
@@ -136,14 +152,16 @@ def assess(
         peak_bytes=found.predicted.peak_bytes,
         budget_bytes=limits.budget_bytes,
         shortage="" if found.fits else too_large(found, limits),
+        missing=None if found.fits else found.missing(limits),
         advice="" if found.fits else cheapest_change(recipe, hardware, shape),
         longest_tokens=longest_tokens(
             recipe, hardware, shape, step=STEP_TOKENS, most=LONGEST_TOKENS
         ),
         max_positions=shape.max_positions,
         host_bytes=found.host_bytes,
-        disk_bytes=_disk_bytes(shape, found.work, recipe),
+        disk_bytes=sum(found.on_disk(limits).values()),
         tokens_per_s=_speed(hardware, shape, found.work),
+        is_disk_known=hardware.disks is not None,
     )
 
 
@@ -171,14 +189,3 @@ def at_lengths(answer: Assessment, lengths: Iterable[int]) -> list[AtLength]:
 def _speed(hardware: Hardware, shape: ModelShape, work: Workload) -> float | None:
     card = known_card(hardware.name) if hardware.device == "cuda" else None
     return tokens_per_second(shape, work, card) if card else None
-
-
-def _disk_bytes(shape: ModelShape, work: Workload, recipe: Recipe) -> int:
-    """Disk: the base as it is stored, the run's checkpoints with optimizer states, the result, what waits there."""
-    stored = shape.parameters * 2
-    own = work.weight_bytes if work.method == "full" else 4
-    trained = trained_parameters(shape, work) * own
-    name = work.optimizer.removeprefix("paged_")
-    states = optimizer_bytes(shape, replace(work, optimizer=name, states_place="device"))
-    kept = (recipe.train.keep_checkpoints or 1) * (trained + states)
-    return stored + kept + trained + sum(disk_items(shape, work).values())

@@ -15,6 +15,7 @@ from xtune.memory import (
     host_items,
     predict,
 )
+from xtune.plan.room import lacks_room, on_disk
 from xtune.plan.techniques import Techniques, ladder, step_seconds
 
 LOGIT_BYTES = 2**28
@@ -32,6 +33,9 @@ more does not pay."""
 
 TILE_TOKENS: Mapping[str, int] = {"cpu": 1024}
 """Tokens of a tile by device, 4096 elsewhere: enough that reading, or expanding, the weights does not tell."""
+
+SMALL_TILE_TOKENS = 1024
+"""The same where nothing fits with so many: of wide feed-forward blocks a tile is what takes most."""
 
 PROCESS_BYTES = 2 * GIB
 """Host memory of a Python process with torch and its CUDA libraries; ours, rounded up."""
@@ -55,12 +59,15 @@ class Limits:
 
     tile_tokens: int | None = None
     loss_chunk_tokens: int | None = None
+    keep_checkpoints: int = 1
+    """Newest checkpoints that stay on disk."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
     """A workload with its computed bytes."""
 
+    shape: ModelShape
     work: Workload
     predicted: Prediction
     host_bytes: int
@@ -69,14 +76,21 @@ class Fit:
     fits: bool = True
 
     def is_within(self, limits: Limits) -> bool:
-        """Whether device and host have room for it."""
+        """Whether device, host and disk have room for it."""
         return self.missing(limits) is None
 
     def missing(self, limits: Limits) -> str | None:
-        """Which of the two has no room: "device", "host" or None."""
+        """Which of the three has no room: "device", "host", "disk" or None."""
         if self.predicted.peak_bytes > limits.budget_bytes:
             return "device"
-        return "host" if self.host_bytes > host_budget_bytes(self.work, limits) else None
+        if self.host_bytes > host_budget_bytes(self.work, limits):
+            return "host"
+        disks = limits.hardware.disks
+        return "disk" if disks is not None and lacks_room(self.on_disk(limits), disks) else None
+
+    def on_disk(self, limits: Limits) -> dict[str, int]:
+        """Bytes that the run puts on disk, by item."""
+        return on_disk(self.shape, self.work, limits.keep_checkpoints)
 
 
 def host_budget_bytes(work: Workload, limits: Limits) -> float:
@@ -99,7 +113,9 @@ def budget_bytes(hardware: Hardware, world_size: int) -> int:
     return min(hardware.vram_bytes, hardware.vram_free_bytes + CONTEXT_BYTES[hardware.device])
 
 
-_Failed: TypeAlias = tuple[tuple[int, float], Workload, Techniques]
+_Excess: TypeAlias = tuple[int, float, int]
+
+_Failed: TypeAlias = tuple[_Excess, Workload, Techniques]
 """What does not fit: the least it takes (`_excess`), and what it is."""
 
 
@@ -110,14 +126,27 @@ def fit(shape: ModelShape, works: Iterable[Workload], limits: Limits) -> Fit:
     """
     failed: list[_Failed] = []
     candidates = _candidates(shape, works, limits)
-    rungs = ladder(shape, candidates[0], limits.hardware, _asked(limits))
-    for sets in rungs:
-        for work in candidates:
-            found = _search(shape, work, sets, limits, failed)
-            if found is not None:
-                left = (each for later in rungs for each in later)
-                return _without_recomputing(shape, found, candidates, left, limits) or found
+    for tile in _tiles(limits):
+        cut = [replace(work, tile_tokens=tile) for work in candidates]
+        rungs = _ladder(shape, cut, limits)
+        for sets in rungs:
+            for work in cut:
+                found = _search(shape, work, sets, limits, failed)
+                if found is not None:
+                    left = (each for later in rungs for each in later)
+                    return _without_recomputing(shape, found, cut, left, limits) or found
     return replace(_smallest(shape, failed, limits), fits=False)
+
+
+def _ladder(
+    shape: ModelShape, candidates: Sequence[Workload], limits: Limits
+) -> Iterator[tuple[Techniques, ...]]:
+    """The sets of techniques in their order; with small tiles those alone that have tiles."""
+    small = candidates[0].tile_tokens != _tiles(limits)[0]
+    for sets in ladder(shape, candidates[0], limits.hardware, _asked(limits)):
+        kept = tuple(each for each in sets if each.frugal or not small)
+        if kept:
+            yield kept
 
 
 def _without_recomputing(
@@ -158,9 +187,11 @@ def longest(
     candidates = _candidates(shape, works, limits)
     ladders = ladder(shape, candidates[0], limits.hardware, _asked(limits))
     best = 0
+    tiles = _tiles(limits)
+    cut = [replace(work, tile_tokens=tile) for tile in reversed(tiles) for work in candidates]
     # the slowest first: they hold the most
     for techniques in reversed([each for sets in ladders for each in sets]):
-        for work in candidates:
+        for work in cut if techniques.frugal else candidates:
 
             def holds(steps: int, work: Workload = work, each: Techniques = techniques) -> bool:
                 longer = replace(work, tokens=steps * step)
@@ -184,9 +215,8 @@ def _largest(holds: Callable[[int], bool], known: int, most: int) -> int:
 
 
 def _candidates(shape: ModelShape, works: Iterable[Workload], limits: Limits) -> list[Workload]:
-    tile = limits.tile_tokens or tile_tokens(limits)
     return [
-        replace(work, loss_chunk_tokens=chunk, tile_tokens=tile)
+        replace(work, loss_chunk_tokens=chunk, tile_tokens=_tiles(limits)[0])
         for work in works
         for chunk in _chunks(shape, limits)
     ]
@@ -199,14 +229,19 @@ def _asked(limits: Limits) -> dict[str, Any]:
     return asked
 
 
-def _excess(found: Fit, limits: Limits) -> tuple[int, float]:
-    """What is smallest on the device, and of those that fit there, on the host."""
-    return max(found.predicted.peak_bytes, limits.budget_bytes), found.host_bytes
+def _excess(found: Fit, limits: Limits) -> _Excess:
+    """What is smallest on the device, of those that fit there on the host, and of those on disk."""
+    host = max(found.host_bytes, host_budget_bytes(found.work, limits))
+    disk = 0 if limits.hardware.disks is None else sum(found.on_disk(limits).values())
+    return max(found.predicted.peak_bytes, limits.budget_bytes), host, disk
 
 
-def tile_tokens(limits: Limits) -> int:
-    """Tokens of a frugal layer's tile where nobody asked for a number."""
-    return TILE_TOKENS.get(limits.hardware.device, 4096)
+def _tiles(limits: Limits) -> tuple[int, ...]:
+    """Tokens of a frugal layer's tile to try: as asked, or as many as keep the device busy and then fewer."""
+    if limits.tile_tokens is not None:
+        return (limits.tile_tokens,)
+    usual = TILE_TOKENS.get(limits.hardware.device, 4096)
+    return (usual, SMALL_TILE_TOKENS) if usual > SMALL_TILE_TOKENS else (usual,)
 
 
 def _search(
@@ -316,7 +351,7 @@ def computed(shape: ModelShape, work: Workload) -> Fit:
     predicted = predict(shape, work)
     own = predicted.peak_bytes if work.device == "cpu" else PROCESS_BYTES
     host = own + sum(host_items(shape, work).values())
-    return Fit(work=work, predicted=predicted, host_bytes=host)
+    return Fit(shape=shape, work=work, predicted=predicted, host_bytes=host)
 
 
 def loss_chunk(shape: ModelShape, logit_bytes: int) -> int:

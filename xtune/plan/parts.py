@@ -13,7 +13,7 @@ def peak_parts(predicted: Prediction) -> Mapping[str, int]:
     A layer and the loss are never at work at one time: the larger is. Beside a layer gradients come as checkpoints go, so that
     the smaller of them is counted only as far as the peak has room for it; autocast's copies are there before the loss, and what
     is to come of gradients is not. `other` is what every layer reads: rotary tables, masks, the
-    tokens themselves.
+    tokens themselves. `start` is there by itself, where attaching the adapter takes more than any step.
     """
     items = predicted.items
     parts = {name: items[name] for name in STAYING}
@@ -23,11 +23,14 @@ def peak_parts(predicted: Prediction) -> Mapping[str, int]:
     if at_work == "layer":
         both = sorted(("gradients", "checkpoints"), key=lambda name: -items[name])
         waiting = (*both, "casts")
+    order = (at_work, *waiting)
+    if items["start"] == left:  # an adapter's first factors: there is no step yet
+        order = ("start",)
     moving = {}
-    for name in (at_work, *waiting):
+    for name in order:
         moving[name] = min(items[name], left)
         left -= moving[name]
-    for name in ("gradients", "checkpoints", "layer", "loss", "casts"):
+    for name in ("gradients", "checkpoints", "layer", "loss", "casts", "start"):
         parts[name] = moving.get(name, 0)
     return {**parts, "other": left, "context": items["context"], "reserve": items["reserve"]}
 
@@ -42,6 +45,7 @@ MEANINGS: Mapping[str, str] = {
     "layer": "one layer at work",
     "loss": "logits of a chunk, and gradients",
     "casts": "16-bit copies of trained matrices",
+    "start": "a matrix taken apart for the start",
     "optimizer": "its states",
     "other": "rotary tables, masks, token ids",
     "context": "CUDA's own; on a CPU the program's",

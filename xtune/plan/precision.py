@@ -1,6 +1,6 @@
 """Which number formats and which attention a recipe gets on a machine; memory plays no part here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from xtune.errors import Problem
@@ -11,6 +11,12 @@ from xtune.recipe import QLoRA, Recipe
 
 HOPPER = (9, 0)
 """First compute capability that flash attention 3 is written for."""
+
+WITHOUT_SDPA: Mapping[str, str] = {
+    "gemma2": "Gemma 2 caps its attention scores, which sdpa cannot do",
+    "gpt_oss": "gpt-oss has attention sinks, which sdpa does not know",
+}
+"""Why model types do not run on sdpa (transformers 5.23, `_supports_sdpa = False`)."""
 
 FLASH_ATTENTION_HEAD_DIM = 256
 """Largest head that flash attention 2 handles (its README)."""
@@ -135,8 +141,8 @@ def decide_attention(
         return Choice(asked, "asked for in the recipe")
     if "flash_attn" in hardware.packages and _flash_problem(hardware, shape, compute) is None:
         return Choice("flash_attention_2", "flash_attn is installed and this GPU runs it")
-    if shape.model_type == "gemma2":  # transformers: `_supports_sdpa = False`
-        return Choice("eager", "Gemma 2 caps its attention scores, which sdpa cannot do")
+    if shape.model_type in WITHOUT_SDPA:
+        return Choice("eager", WITHOUT_SDPA[shape.model_type])
     return Choice("sdpa", "torch's own fused attention; runs everywhere")
 
 
@@ -153,10 +159,10 @@ def _attention_problem(
     asked: str, hardware: Hardware, shape: ModelShape, compute: str
 ) -> Problem | None:
     what = f"`model.attention` is {asked}"
-    if asked == "sdpa" and shape.model_type == "gemma2":
+    if asked == "sdpa" and shape.model_type in WITHOUT_SDPA:
         return Problem(
             what=what,
-            allowed="Gemma 2 caps its attention scores, which sdpa cannot do",
+            allowed=WITHOUT_SDPA[shape.model_type],
             advice="set it to auto",
         )
     if asked == "flex_attention" and hardware.device != "cuda":

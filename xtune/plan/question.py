@@ -11,6 +11,7 @@ from xtune.memory import ModelShape, Workload
 from xtune.plan.checks import check_machine, check_model, end_problems, fused_problem
 from xtune.plan.fit import Fit, Limits, budget_bytes, fit, longest
 from xtune.plan.precision import Precision, decide_attention, decide_precision, has_flash
+from xtune.plan.room import kept_checkpoints
 from xtune.plan.techniques import can_be_fused, has_frozen_tables
 from xtune.plan.types import Choice
 from xtune.recipe import LowRank, QLoRA, Recipe
@@ -123,6 +124,7 @@ def _method_workload(recipe: Recipe) -> Workload:
         targets=method.targets,
         dora=method.dora,
         dropout=method.dropout > 0,
+        init=method.init,
         saved=method.modules_to_save,
         new_tokens=len(method.new_tokens),
     )
@@ -143,6 +145,7 @@ def _limits(recipe: Recipe, hardware: Hardware, launch: Launch) -> Limits:
         asked=_asked(recipe),
         tile_tokens=None if memory.tile_tokens == "auto" else memory.tile_tokens,
         loss_chunk_tokens=None if memory.loss_chunk_tokens == "auto" else memory.loss_chunk_tokens,
+        keep_checkpoints=kept_checkpoints(recipe.train),
     )
 
 

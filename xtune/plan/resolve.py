@@ -7,7 +7,7 @@ from typing import Any
 from xtune.hardware import Hardware, Launch
 from xtune.memory import GIB, ModelShape, checkpoint_bytes
 from xtune.plan.advice import require_fit
-from xtune.plan.fit import Fit, Limits, fit
+from xtune.plan.fit import SMALL_TILE_TOKENS, Fit, Limits, fit
 from xtune.plan.precision import follow
 from xtune.plan.question import ASKED, ONE_PROCESS, SETTINGS, ask
 from xtune.plan.types import Choice, Plan
@@ -177,8 +177,10 @@ def _tile_tokens(recipe: Recipe, found: Fit) -> Choice[int]:
     if not found.work.frugal:
         more = "; the recipe's would be for `memory.frugal_layers`" if asked else ""
         return Choice(0, f"layers are not cut{more}")
-    reason = ASKED if asked else "so many keep the device busy"
-    return Choice(found.work.tile_tokens, reason)
+    reason = "so many keep the device busy"
+    if found.work.device != "cpu" and found.work.tile_tokens <= SMALL_TILE_TOKENS:
+        reason = "nothing fits with larger tiles"
+    return Choice(found.work.tile_tokens, ASKED if asked else reason)
 
 
 def _checkpoints(recipe: Recipe, found: Fit, shape: ModelShape) -> Choice[str]:

@@ -51,7 +51,7 @@ def seconds(shape: ModelShape, work: Workload, card: Card) -> float:
     host besides. What waits elsewhere crosses the link, or comes from the disk, mostly while the device computes.
     """
     n, again = work.positions, int(work.gradient_checkpointing)
-    passes = 2 + again + (work.method == "full")
+    passes = 2 + again + work.is_full
     experts = shape.experts_per_token / shape.experts if shape.experts else 0.0
     weights = shape.linear_weights + shape.expert_parameters * experts
     products = 2 * weights * passes + 2 * shape.embedding_parameters * 2
@@ -87,7 +87,7 @@ def _moved_bytes(shape: ModelShape, work: Workload) -> tuple[float, float]:
     embedding table the rows of the tokens.
     """
     table = shape.embedding_parameters * work.weight_bytes
-    base = (3 if work.method == "full" else 2) * weight_bytes(shape, work)
+    base = (3 if work.is_full else 2) * weight_bytes(shape, work)
     kept = 2 * checkpoint_bytes(shape, work)
     crossing, from_disk = 0, 0
     if work.base_place != "device":

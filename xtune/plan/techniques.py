@@ -98,7 +98,8 @@ def _options(shape: ModelShape, work: Workload, hardware: Hardware) -> dict[str,
     options["gradient_checkpointing"] = (False, True)
     if not shape.known:
         return options
-    options["frugal"] = (False, True)
+    trains_sinks = work.method == "full" and shape.has_sinks
+    options["frugal"] = (False,) if trains_sinks else (False, True)
     if can_be_fused(work):
         options["fused_step"] = (False, True)
     if hardware.device == "cpu":
@@ -127,7 +128,7 @@ def has_frozen_tables(work: Workload) -> bool:
 def can_be_fused(work: Workload) -> bool:
     """Whether a step may fall into the backward pass: gradients are neither shared by processes nor scaled."""
     alone = work.world_size == 1 and work.compute_dtype != "float16"
-    return work.method == "full" and alone
+    return work.is_full and alone
 
 
 def _can_train(each: Techniques, work: Workload) -> bool:

@@ -71,7 +71,7 @@ class LowRank(Spec):
     """Tokens added to the vocabulary, whose embeddings alone are trained and saved with the adapter."""
 
     modules_to_save: TextTuple = ()
-    """Modules trained in full beside the adapters and saved with them, `lm_head` say."""
+    """Modules trained in full beside the adapters and saved with them, `lm_head` say; found by the end of a name: `norm` is every norm."""
 
     @model_validator(mode="after")
     def _start_fits(self) -> Self:

@@ -48,6 +48,9 @@ class TrainingState:
     best_loss: float | None = None
     best_step: int | None = None
     evaluations_since_best: int = 0
+    evaluation_is_due: bool = False
+    """Whether the step was to be evaluated, and was not yet: memory ran out."""
+
     data: dict[str, Any] | None = None
     """Where streamed data go on; None where every step is a function of its number."""
 
@@ -176,6 +179,8 @@ class CheckpointStore:
             save_file(tensors, aside / "weights.safetensors")
             torch.save(dict(optimizer), aside / "optimizer.pt")
         except (SafetensorError, RuntimeError) as error:
+            if _is_about_memory(error):
+                raise
             # both wrap the system's refusal in an error of their own, and keep its number only in the text
             raise OSError(_find_errno(error), str(error)) from error
         (aside / "state.json").write_text(json.dumps(asdict(state)), encoding="utf-8")
@@ -249,6 +254,11 @@ def _sha256(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _is_about_memory(error: Exception) -> bool:
+    """Whether a copy of a tensor had no room, which is no refusal of the disk."""
+    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 def _find_errno(error: Exception) -> int:

@@ -16,10 +16,13 @@ from xtune.run.observer import EvaluationMetrics, StepMetrics
 class MetricsLog:
     """The two files of a run's numbers, opened for appending."""
 
-    def __init__(self, folder: Path, *, keep_steps: int) -> None:
-        """Open the files; whatever lies after step `keep_steps` is cut off, torn lines too."""
+    def __init__(self, folder: Path, *, keep_steps: int, evaluates_again: bool = False) -> None:
+        """Open the files; whatever lies after step `keep_steps` is cut off, torn lines too.
+
+        With `evaluates_again` that step's evaluation is cut off as well.
+        """
         for name in ("metrics.jsonl", "speed.jsonl"):
-            _cut(folder / name, keep_steps)
+            _cut(folder / name, keep_steps, keep_steps - evaluates_again)
         self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8")
         self._speed = (folder / "speed.jsonl").open("a", encoding="utf-8")
 
@@ -90,6 +93,10 @@ def _append(stream: Any, row: dict[str, Any]) -> None:
     stream.flush()
 
 
-def _cut(path: Path, keep_steps: int) -> None:
-    kept = [row for row in read_metrics(path) if row["step"] <= keep_steps]
+def _cut(path: Path, keep_steps: int, keep_evaluations: int) -> None:
+    kept = [
+        row
+        for row in read_metrics(path)
+        if row["step"] <= (keep_evaluations if "evaluation_loss" in row else keep_steps)
+    ]
     write_text(path, "".join(json.dumps(row) + "\n" for row in kept))

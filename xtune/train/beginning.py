@@ -10,9 +10,10 @@ from accelerate import Accelerator
 
 from xtune.adapter.state import trainable_state
 from xtune.errors import HardwareError, ModelError, RunError
-from xtune.hardware import Hardware, Launch
+from xtune.hardware import Disks, Hardware, Launch
 from xtune.kernels.packing import isolates_packed_rows
 from xtune.plan import Plan
+from xtune.plan.room import kept_checkpoints
 from xtune.shown import size_text
 
 EIGHT_BIT_STATE_BYTES = {"adamw": 2.25, "lion": 1.125}
@@ -31,7 +32,20 @@ def weakest(machines: Sequence[Hardware]) -> Hardware:
         # of devices of one size another program may fill one
         vram_free_bytes=min((each for each in free if each is not None), default=None),
         ram_bytes=min(machine.ram_bytes for machine in machines),
+        disks=_fullest([machine.disks for machine in machines]),
         packages=frozenset.intersection(*(machine.packages for machine in machines)),
+    )
+
+
+def _fullest(every: Sequence[Disks | None]) -> Disks | None:
+    """The least room that any has; None: one does not know."""
+    known = [each for each in every if each is not None]
+    if len(known) < len(every):
+        return None
+    return Disks(
+        cache_bytes=min(each.cache_bytes for each in known),
+        run_bytes=min(each.run_bytes for each in known),
+        together=any(each.together for each in known),
     )
 
 
@@ -76,7 +90,7 @@ def check_disk(path: Path, model: torch.nn.Module, plan: Plan) -> None:
     trained = list(trainable_state(model).values())
     weights = sum(tensor.numel() * tensor.element_size() for tensor in trained)
     checkpoint = weights + _state_bytes(plan, trained)
-    kept = plan.recipe.train.keep_checkpoints + 1  # the best one stays besides the newest
+    kept = kept_checkpoints(plan.recipe.train) + 1  # the best one stays besides the newest
     there = sum(file.stat().st_size for file in (path / "checkpoints").glob("step-*/*"))
     # beside those that are kept, one is being written; at the end comes the result
     needed = (kept + 1) * checkpoint - min(there, kept * checkpoint) + weights

@@ -45,6 +45,7 @@ class Loop:
             job.batches.resume(self.state.step, self.state.data)
             job.resume_from = None  # its weights and optimizer would stay in host memory
         self.whole_step = self.state.step  # the last that has been evaluated too
+        self.doing = f"before step {self.state.step + 1}"  # for people, once something has failed
         # everything is where it belongs, which need not be the device
         self.parallel = accelerator.prepare_model(self.module, device_placement=False)
         self.save_every = self.settings.save_every or max(1, math.ceil(job.total_steps / 10))
@@ -57,12 +58,15 @@ class Loop:
             RunError: A checkpoint could not be written.
         """
         state, total_steps = self.state, self.job.total_steps
+        if state.evaluation_is_due:
+            self._evaluate()  # memory ran out in it
         # a run killed after its last checkpoint comes back here with nothing left to do
         ending: Ending = "stopped_early" if self._has_stalled() else "finished"
         self.module.train()
         with StopSignals() as signals:
             while ending == "finished" and state.step < total_steps:
                 began = time.perf_counter()
+                self.doing = f"in step {state.step + 1}"
                 step = self.job.batches.step(state.step)
                 learning_rate = self._set_learning_rate(state.step)
                 losses = [self._forward_backward(step) for _ in self.update.passes()][-1]
@@ -101,8 +105,9 @@ class Loop:
     def keep(self) -> None:
         """Save the last step after an error in the next one, unless that has touched the weights or read streamed data."""
         self.update.free()
-        whole = self.whole_step == self.state.step and not self.update.is_halfway
-        if whole and self.state.step and self.job.batches.position() is None:
+        done = self.whole_step == self.state.step or self.state.evaluation_is_due
+        whole = done and not self.update.is_halfway and self.job.batches.position() is None
+        if whole and self.state.step:
             self._save()
 
     def _restore(self, checkpoint: Checkpoint) -> None:
@@ -141,9 +146,8 @@ class Loop:
 
     def _is_out_of_time(self, began: float) -> bool:
         limit = self.settings.max_minutes
-        return (
-            limit is not None and self.state.elapsed_s + time.perf_counter() - began >= limit * 60
-        )
+        elapsed_s = self.state.elapsed_s + time.perf_counter() - began
+        return limit is not None and elapsed_s >= limit * 60
 
     def _agree(
         self, losses: list[float], step: Step, stop: bool, out_of_time: bool
@@ -193,16 +197,14 @@ class Loop:
             self.job.observer.on_step(metrics)
 
     def _evaluation_is_due(self, last: bool) -> bool:
-        every = self.settings.evaluate_every
-        due = (
-            last
-            or self.state.step == self.job.total_steps
-            or (every is not None and self.state.step % every == 0)
-        )
+        every, step = self.settings.evaluate_every, self.state.step
+        due = last or step == self.job.total_steps or (every is not None and step % every == 0)
         return due and bool(self.job.evaluation)
 
     def _evaluate(self) -> bool:
         """Mean loss on the held-out rows; returns whether it is the lowest so far."""
+        self.doing = f"in the evaluation after step {self.state.step}"
+        self.state.evaluation_is_due = True
         self.module.eval()
         with torch.no_grad():
             sums = [self._loss_sum(self.module, batch).item() for batch in self.job.evaluation]
@@ -215,6 +217,7 @@ class Loop:
             mine = torch.tensor([total, weight], dtype=torch.float32, device=self.device)
             total, weight = self.accelerator.reduce(mine, reduction="sum").tolist()
         state = self.state
+        state.evaluation_is_due = False
         loss = total / max(weight, 1e-12)
         if not math.isfinite(loss):
             found = f"The evaluation loss of step {state.step} is {loss}"
@@ -234,6 +237,7 @@ class Loop:
         return patience is not None and self.state.evaluations_since_best >= patience
 
     def _save(self) -> None:
+        self.doing = f"while step {self.state.step} was saved"
         if self.accelerator.is_main_process:
             self.state.data = self.job.batches.position()
             if self.job.metrics is not None:

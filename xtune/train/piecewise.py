@@ -79,7 +79,8 @@ class PiecewiseOptimizer(Optimizer):
                 numbers = numbers_of(parameter, on_host=on_host, rests=id(parameter) in at_rest)
                 optimizer = build([{**group, "params": [numbers.stepped]}])
                 self._pieces[parameter] = _Piece(parameter, number, numbers, optimizer)
-        largest = max((p.numel() * p.element_size() for p in self._pieces), default=0)
+        carried = [p for p, piece in self._pieces.items() if not (self._crossing and piece.crosses)]
+        largest = max((p.numel() * p.element_size() for p in carried), default=0)
         self._courier = _Courier(largest) if on_host else None
 
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -160,7 +161,7 @@ class _Courier:
     """Steps parameters on the host in a thread of its own, while the device goes on."""
 
     largest: int
-    """Bytes of the largest parameter."""
+    """Bytes of the largest parameter that is surely carried; of those that cross only small ones may be."""
 
     _thread: ThreadPoolExecutor | None = None
     _free: SimpleQueue[_Buffers] = field(default_factory=SimpleQueue)
@@ -190,13 +191,14 @@ class _Courier:
             torch.cuda.current_stream().wait_stream(self._stream)
 
     def _take(self, gradient: torch.Tensor) -> _Buffers:
+        # torch's own pinned memory is rounded up to a power of two
+        room = host_memory(gradient.device)
+        nbytes = max(self.largest, gradient.nbytes)
         if self._made < BUFFERS:
             self._made += 1
-            room = host_memory(
-                gradient.device
-            )  # torch's own pinned memory is rounded up to a power of two
-            return _Buffers(room(self.largest), room(self.largest))
-        return self._free.get()
+            return _Buffers(room(nbytes), room(nbytes))
+        found = self._free.get()
+        return found if found.gradient.numel() >= nbytes else _Buffers(room(nbytes), room(nbytes))
 
     @torch.no_grad()
     def _apply(self, piece: _Piece, buffers: _Buffers) -> None:

@@ -10,7 +10,7 @@ from accelerate.utils import gather_object
 
 from xtune.data.prepare import SILENT, Listener
 from xtune.errors import DivergedError, HardwareError, Interrupted
-from xtune.hardware import detect, environment_facts, launch
+from xtune.hardware import detect, disks_here, environment_facts, launch
 from xtune.kernels.no_room import is_out_of_memory, what_ran_out
 from xtune.plan import Plan, run_folder
 from xtune.plan.further import further_down
@@ -25,7 +25,7 @@ from xtune.train.reserve import ReserveWatch, measure_afresh
 from xtune.train.result import Finished, result_folder, save_result
 from xtune.train.setup import Session, broadcast, make_job, start_info
 from xtune.train.shortage import collect, describe, let_go
-from xtune.train.started import has_moved
+from xtune.train.started import has_moved, is_forgotten
 
 
 def train_session(
@@ -52,7 +52,7 @@ def train_session(
     path = Path(run_folder(recipe, name).value)
     if launch().rank == 0:
         RunFolder(path).check_free(resume=resume)  # before the data are read, which may take long
-    hardware = detect()
+    hardware = replace(detect(), disks=disks_here(path))
     # the plan casts; `accelerate launch` would add a precision of its own
     accelerator = Accelerator(cpu=hardware.device == "cpu", mixed_precision="no")
     check_processes(accelerator, launch())
@@ -102,6 +102,10 @@ def _check_same(folder: RunFolder, ready: Ready, before: Recipe, observer: Obser
         observer.on_message(
             f"{', '.join(rewritten)} was written to since the run began. Size and sampled blocks are the same, and what was read of it "
             "is checked before the next step; whether the rest is what it was, nobody can tell."
+        )
+    if is_forgotten(ready.plan):
+        observer.on_message(
+            "The run's plan.json is damaged or gone: what was decided for it is decided anew, so that it may not go on to the same bits."
         )
     if has_moved(ready.plan):
         observer.on_message(
@@ -204,19 +208,20 @@ def _step_down(session: Session, position: Position, error: Exception) -> Sessio
     ready, loop = session.ready, position.loop
     position.loop = None
     if loop is None or ready.launch.world_size > 1:
-        where = f"in step {loop.state.step + 1}" if loop else "while the model was loaded"
+        where = loop.doing if loop else "while the model was loaded"
         raise HardwareError(
             f"Memory ran out {where}.",
             advice="Close other programs that use it, or take a smaller plan: `xtune plan` says what fits.",
         ) from error
-    loop.keep()
+    doing = loop.doing
+    _keep(loop)
     if loop.job.metrics is not None:
         loop.job.metrics.close()
     kept = max(loop.job.store.steps(), default=0)
     if what_ran_out(error) == "host" and ready.hardware.device != "cpu":
         # plans that need less of a device put more on the host
         raise HardwareError(
-            f"Host memory ran out in step {loop.state.step + 1}; step {kept} is saved.",
+            f"Host memory ran out {doing}; step {kept} is saved.",
             advice="Close other programs, or keep less in host memory (`memory.base: disk`, `memory.checkpoints: disk`), and go on "
             "with --resume.",
         ) from error
@@ -225,7 +230,7 @@ def _step_down(session: Session, position: Position, error: Exception) -> Sessio
         position.watch.look()
         usable = position.watch.usable()
     plan = further_down(ready.plan, ready.hardware, ready.shape, ready.launch, usable=usable)
-    message = describe(loop.state.step + 1, ready.plan, plan, kept)
+    message = describe(doing, ready.plan, plan, kept)
     plan = replace(plan, notes=(*plan.notes, message))
     if session.folder is not None:
         session.folder.write_plan(plan.to_json())
@@ -233,6 +238,16 @@ def _step_down(session: Session, position: Position, error: Exception) -> Sessio
     if position.watch:
         position.watch.start_over(plan)
     return replace(session, ready=replace(ready, plan=plan))
+
+
+def _keep(loop: Loop) -> None:
+    """Save the last step if there is room for that; else an earlier one has to do."""  # noqa: DOC501 - what `keep` raises
+    try:
+        loop.keep()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        let_go(error)
 
 
 def _run(session: Session, position: Position) -> EndInfo:

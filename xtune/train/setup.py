@@ -86,12 +86,18 @@ def make_job(session: Session) -> Job:
         loss_tile_tokens=loss_tile_tokens,
         total_steps=prepared.total_steps(recipe),
         store=store,
-        metrics=MetricsLog(session.path, keep_steps=checkpoint.state.step if checkpoint else 0)
-        if session.folder is not None
-        else None,
+        metrics=None if session.folder is None else _metrics(session.path, checkpoint),
         observer=session.observer,
         resume_from=checkpoint,
     )
+
+
+def _metrics(path: Path, checkpoint: Checkpoint | None) -> MetricsLog:
+    """The run's numbers as they were at its checkpoint."""
+    if checkpoint is None:
+        return MetricsLog(path, keep_steps=0)
+    state = checkpoint.state
+    return MetricsLog(path, keep_steps=state.step, evaluates_again=state.evaluation_is_due)
 
 
 def _find_checkpoint(store: CheckpointStore, session: Session) -> Checkpoint | None:

@@ -31,14 +31,21 @@ def collect() -> None:
         torch.cuda.empty_cache()
 
 
-def describe(step: int, before: Plan, after: Plan, kept: int) -> str:
-    """What happened and how it goes on, in a sentence or two."""
+def describe(doing: str, before: Plan, after: Plan, kept: int) -> str:
+    """What happened and how it goes on, in a sentence or two.
+
+    Args:
+        doing: When it was: "in step 4".
+        before: The plan with which memory ran out.
+        after: The next.
+        kept: The last step that is saved; 0: none.
+    """
     used = ""
     if (held := held_here()) is not None:
         used = (
             f" ({held.allocated / GIB:.2f} GiB in use at most, {held.reserved / GIB:.2f} GiB held)"
         )
     return (
-        f"Memory ran out in step {step}{used}. The run goes on after step {kept} with: "
+        f"Memory ran out {doing}{used}. The run goes on after step {kept} with: "
         f"{', '.join(changes(before, after))}."
     )

@@ -30,6 +30,11 @@ def has_moved(plan: Plan) -> bool:
     return (old["world_size"].value, old["device"].value) != (plan.world_size, plan.device.value)
 
 
+def is_forgotten(plan: Plan) -> bool:
+    """Whether there is a run in the plan's folder, and its note of what was decided for it is damaged or gone."""
+    return RunFolder(Path(plan.folder.value)).holds_run and _started(plan) is None
+
+
 def _started(plan: Plan) -> dict[str, Choice[Any]] | None:
     """The choices of the run in the plan's folder, its number of processes as one of them; None without a run."""
     folder = RunFolder(Path(plan.folder.value))
