@@ -167,10 +167,10 @@ class KeptLayer:
         """The same of the feed-forward block; without a norm before it the state between the halves is kept (c h)."""
         h, c = self.h, self.c
         reads = self.block.reads if self.sparse else self._read(self._feed_forward[:-1])
-        masks = self._masks(*self._feed_forward[:-1])
+        more = self._masks(*self._feed_forward[:-1]) + self._written_out
         if not self.shape.norms_before:
-            return h * c * max(1, reads) + masks + self._written_out
-        return h * (4 + self._before_scale) + h * c * reads + masks + self._written_out
+            return h * c * max(1, reads) + more
+        return h * (4 + self._before_scale) + h * c * reads + more
 
     @property
     def _written_out(self) -> int:

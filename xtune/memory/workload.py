@@ -71,11 +71,11 @@ class Workload:
     rank: int = 0
     targets: tuple[str, ...] = ("all-linear",)
     dora: bool = False
-    init: str = "default"
-    """How an adapter's factors begin."""
-
     dropout: bool = False
     """Whether adapters drop some of what they read."""
+
+    init: str = "default"
+    """How an adapter's factors begin."""
 
     saved: tuple[str, ...] = ()
     """Names of modules of which copies are trained in full beside the adapters (`xtune.memory.saved`)."""

@@ -123,8 +123,8 @@ def _method_workload(recipe: Recipe) -> Workload:
         rank=method.rank,
         targets=method.targets,
         dora=method.dora,
-        init=method.init,
         dropout=method.dropout > 0,
+        init=method.init,
         saved=method.modules_to_save,
         new_tokens=len(method.new_tokens),
     )
