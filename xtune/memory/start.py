@@ -6,7 +6,7 @@ PEFT 0.21 decomposes one matrix of o outputs, i inputs and k = min(o, i) directi
 - MiCA, OLoRA: the copy that the decomposition overwrites (4 o i) and both factors (4 o k + 4 k i); on CUDA the right factor comes
   turned, and is laid out again (4 k i);
 - PiSSA: the factors, the product of those that are taken, and what it leaves of the matrix (8 o i);
-- PiSSA by iterations: the latter two, and a few factors of the rank (12 r (o + i)).
+- PiSSA by iterations: the latter two, and the factors that are taken (4 r (o + i)).
 
 What a library of a GPU has inside is not known. Layers that rest elsewhere are decomposed by the processor.
 """
@@ -29,7 +29,7 @@ def _of_matrix(linear: Linear, work: Workload) -> int:
     factors = shorter * (linear.inputs + linear.outputs)
     copy = entries if work.weight_bytes < 4 else 0
     if work.init.startswith("pissa_niter"):
-        return 4 * (copy + 2 * entries) + 12 * work.rank * (linear.inputs + linear.outputs)
+        return 4 * (copy + 2 * entries) + 4 * work.rank * (linear.inputs + linear.outputs)
     if work.init == "pissa":
         return 4 * (copy + factors + 2 * entries)
     if work.init in {"olora", "mica"}:
