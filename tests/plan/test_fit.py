@@ -217,7 +217,7 @@ def test_small_tiles_are_taken_where_large_ones_do_not_fit() -> None:
     found = {}
     for tile in ("auto", 4096, 1024):
         recipe = make_recipe(
-            "qlora", data__max_tokens=40_000, train__batch_size=1, memory__tile_tokens=tile
+            "qlora", data__max_tokens=30_000, train__batch_size=1, memory__tile_tokens=tile
         )
         plan, fit, _ = decide(recipe, machine, LLAMA_8B)
         longest = longest_tokens(recipe, machine, LLAMA_8B, step=64, most=2**20)

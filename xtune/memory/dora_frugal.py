@@ -159,6 +159,10 @@ class FrugalDoraLayer(FrugalLayer):
         inputs += 4 * self.h if self.input == ADAPTER_BYTES else 0
         keeps = dora.keeps(*self._projections)
         moments = [Moment(per_token=inputs + keeps + self._keys + 4 * self._queries)]
+        if (
+            normed and self.shape.normalises_last
+        ):  # the keys' gradient waits, and nothing has gone back through a projection
+            moments.append(Moment(per_token=inputs + keeps + self._keys + 20 * self.q))
         waiting = self._queries + self._keys
         done = 0
         for index in reversed(range(len(self._projections))):

@@ -35,6 +35,7 @@ from xtune.memory.workload import (
     GIB,
     HEAD_SLICE_BYTES,
     HEAD_SUM_BYTES,
+    LEAST_RESERVE_BYTES,
     RESERVE_FRACTION,
     SUBSPACE_RANKS,
     Workload,
@@ -104,7 +105,7 @@ def predict(shape: ModelShape, work: Workload) -> Prediction:
         "context": CONTEXT_BYTES[work.device],
     }
     moving = items["checkpoints"] + max(items["layer"], items["loss"])
-    items["reserve"] = round(RESERVE_FRACTION * moving)
+    items["reserve"] = max(LEAST_RESERVE_BYTES[work.device], round(RESERVE_FRACTION * moving))
     return Prediction(items=items, step_bytes=step.peak)
 
 

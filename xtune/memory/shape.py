@@ -156,6 +156,11 @@ class ModelShape:
         return self.norms > 2 or self.model_type == "olmo2" or not self.known
 
     @property
+    def normalises_last(self) -> bool:
+        """Whether queries and keys are normalised when all three are projected, and not each as it is."""
+        return self.model_type == "gemma3_text"
+
+    @property
     def may_normalise_heads(self) -> bool:
         """Whether there are norms on queries and keys, or may be for all that is known of the type."""
         return self.query_key_norm != "none" or not self.known

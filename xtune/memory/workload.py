@@ -52,6 +52,15 @@ RESERVE_FRACTION = 0.10
 """Part of the step's short-lived memory that the allocator holds without using it. Published runs lie 5 to 25 %
 above the allocated peak; this is not measured by us."""
 
+LEAST_RESERVE_BYTES: Mapping[str, int] = {
+    "cuda": GIB * 3 // 10,
+    "xpu": GIB * 3 // 10,
+    "mps": GIB * 3 // 10,
+    "cpu": 0,
+}
+"""What is set aside however little moves: workspaces of matrix libraries, which come out of the allocator (torch gives cuBLAS 8
+MiB a stream, 32 on Hopper), and segments that are not full, do not shrink with a step. With the context it is 0.8 GiB."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:

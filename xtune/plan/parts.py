@@ -49,7 +49,7 @@ MEANINGS: Mapping[str, str] = {
     "optimizer": "its states",
     "other": "rotary tables, masks, token ids",
     "context": "CUDA's own; on a CPU the program's",
-    "reserve": "spare: a tenth of what moves",
+    "reserve": "spare: 10 % of what moves, or more",
 }
 """What each part is, in at most 34 characters: a line is 80 wide."""
 
