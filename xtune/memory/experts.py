@@ -86,6 +86,7 @@ class ExpertBlock:
         before = kept + 12 * self.shape.experts + more
         acts = self.acts + learns
         return (
+            *self._clamped(kept),
             Moment(
                 per_token=before + ((1 + learns) * e + 3 * routes) * h * s + acts * e * m,
                 fixed=experts + factors,
@@ -107,6 +108,17 @@ class ExpertBlock:
             ),
             *self._of_shared(kept),
         )
+
+    def _clamped(self, kept: int) -> tuple[Moment, ...]:
+        """Of gpt-oss's forward pass, at its product of activation and up.
+
+        Beside each visit's input (h s) there are the biases of gate and up laid out (2 m), both (2 m), clamped (2 m), the sigmoid, the
+        activation, up and one, and the product (4 m).
+        """
+        if not self.shape.has_sinks:
+            return ()
+        visits = self.h * self.s + 10 * self.m
+        return (Moment(per_token=kept + 12 * self.shape.experts + self.e * visits),)
 
     def _of_shared(self, kept: int) -> tuple[Moment, ...]:
         """Of the shared expert, once the others are done: as of a dense block (6 c z), or its last matrix expanded (5 c z)."""
