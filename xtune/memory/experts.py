@@ -70,9 +70,10 @@ class ExpertBlock:
     def moments(self, kept: int, experts: int, factors: int) -> tuple[Moment, ...]:
         """Of the way back.
 
-        Laid out again there are copies of what visits gave, of their gradients and of these in their order; then the gradients of what
-        was expanded come, first of down's third, then of the two thirds of gate and up. Between them there are gate, up, activation,
-        the gradient of their product and those of activation and up (3 m more than is kept of them).
+        Laid out again there are copies of what visits gave, of their gradients and of these in their order, and of float32 ones those in
+        the experts' type; then the gradients of what was expanded come, first of down's third, then of the two thirds of gate and up.
+        Between them there are gate, up, activation, the gradient of their product and those of activation and up (3 m more than is kept
+        of them).
 
         Args:
             kept: Bytes a token that are there before the block.
@@ -81,6 +82,7 @@ class ExpertBlock:
         """
         e, h, m, s, learns = self.e, self.h, self.m, self.s, int(self.learns)
         routes = ADAPTER_BYTES if self.shape.has_wide_routes else e
+        cast = e if e < routes else 0
         matrices = self.shape.experts * h * self.shape.expert_intermediate
         more = self.shared + (2 * self.c * h if self.shared else 0)
         before = kept + 12 * self.shape.experts + more
@@ -88,7 +90,7 @@ class ExpertBlock:
         return (
             *self._clamped(kept),
             Moment(
-                per_token=before + ((1 + learns) * e + 3 * routes) * h * s + acts * e * m,
+                per_token=before + ((1 + learns) * e + 3 * routes + cast) * h * s + acts * e * m,
                 fixed=experts + factors,
             ),
             Moment(
