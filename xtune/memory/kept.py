@@ -9,28 +9,14 @@ token unless they say otherwise. They follow transformers' layers, PEFT's adapte
 from functools import cached_property
 
 from xtune.memory.dora import DoraBlock, DoraLinears
-from xtune.memory.experts import ExpertBlock
+from xtune.memory.layer_parts import LayerParts
 from xtune.memory.linear import Linear
 from xtune.memory.moments import Moment
-from xtune.memory.shape import ModelShape
-from xtune.memory.workload import ADAPTER_BYTES, Workload
+from xtune.memory.workload import ADAPTER_BYTES
 
 
-class KeptLayer:
+class KeptLayer(LayerParts):
     """What the widest layer of a model keeps under a workload."""
-
-    def __init__(self, shape: ModelShape, work: Workload) -> None:
-        self.shape, self.work = shape, work
-        self.c, self.w = work.compute_bytes, work.state_bytes
-        self.input = work.state_bytes
-        """Bytes of a number of the states before attention; `w` is of those behind it, `output` of what the layer gives."""
-
-        self.output = work.state_bytes
-        # of experts' numbers: autocast leaves products by group in the type of the weights
-        self.e = work.weight_bytes
-        self.h, self.q, self.k = shape.hidden, shape.query_width, shape.kv_width
-        self.sparse = shape.expert_layers > 0
-        self.block = ExpertBlock(shape, work)
 
     # what linear layers read
 
@@ -57,17 +43,6 @@ class KeptLayer:
         if not self.work.dropout:
             return 0
         return sum(each.inputs for each in linears if self._is_adapted(each))
-
-    def _is_adapted(self, linear: Linear) -> bool:
-        return self.work.adapts(linear.name)
-
-    @cached_property
-    def _attention(self) -> tuple[Linear, ...]:
-        return self.shape.attention_linears
-
-    @cached_property
-    def _feed_forward(self) -> tuple[Linear, ...]:
-        return () if self.sparse else self.shape.mlp_linears
 
     # what the halves of a layer keep
 
@@ -287,14 +262,6 @@ class KeptLayer:
     # the feed-forward block
 
     @cached_property
-    def width(self) -> int:
-        """m: of a mixture, the experts that one token visits, side by side."""
-        shape = self.shape
-        if not self.sparse:
-            return shape.intermediate
-        return shape.experts_per_token * shape.expert_intermediate
-
-    @cached_property
     def feed_forward(self) -> int:
         """Kept by the feed-forward block: gate, its activation and up (3 c m), and their product, which the last layer reads.
 
@@ -325,51 +292,6 @@ class KeptLayer:
         if self.work.quantization is None:
             return 0
         return self.c * max((each.weights for each in linears), default=0)
-
-    @cached_property
-    def experts(self) -> int:
-        """One layer's adapted experts with what the adapter adds: three matrices h by m for each, in their own type."""
-        shape = self.shape
-        if self.work.is_full or not self.sparse or not shape.adapts_experts(self.work.targets):
-            return 0
-        return self.e * shape.experts * 3 * self.h * shape.expert_intermediate
-
-    @cached_property
-    def factors(self) -> int:
-        """Copies of an adapter's factors beside one layer's experts, in their type where that is not the adapter's."""
-        return self.e * self.expert_adapters if self.e < ADAPTER_BYTES else 0
-
-    @cached_property
-    def expert_adapters(self) -> int:
-        """Entries of the adapters of one layer's experts."""
-        return self.shape.expert_lora_parameters(self.work.rank) if self.experts else 0
-
-    @cached_property
-    def uncast(self) -> int:
-        """Trained entries of one layer that autocast does not copy: of experts, or of their adapters."""
-        if not self.work.is_full:
-            return self.expert_adapters
-        return self._block_entries if self.sparse else 0
-
-    @cached_property
-    def adapters(self) -> int:
-        """Entries of one layer's adapters."""
-        if self.work.is_full:
-            return 0
-        work = self.work
-        return self.shape.one_layer.lora_parameters(work.rank, work.layer_targets, dora=work.dora)
-
-    def adapter_of(self, linear: Linear) -> int:
-        """Entries of a linear layer's adapter, if it has one."""
-        if self.work.is_full or not self._is_adapted(linear):
-            return 0
-        magnitudes = linear.outputs if self.work.dora else 0
-        return self.work.rank * (linear.inputs + linear.outputs) + magnitudes
-
-    @cached_property
-    def _block_adapters(self) -> int:
-        """Entries of the adapters of the feed-forward block."""
-        return self.adapters - sum(self.adapter_of(each) for each in self._attention)
 
     # everything that is kept
 
@@ -405,13 +327,6 @@ class KeptLayer:
             return self.c * (self.adapters - self.uncast)
         unused = self.shape.layer_entries - max(graded, self.uncast)
         return self.c * unused if self.w == 4 else 0
-
-    @property
-    def _block_entries(self) -> int:
-        if self.sparse:
-            shared = sum(each.weights for each in self.shape.shared_linears)
-            return 3 * self.shape.experts * self.h * self.shape.expert_intermediate + shared
-        return sum(each.weights for each in self._feed_forward)
 
     @cached_property
     def _mask(self) -> int:
