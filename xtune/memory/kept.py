@@ -115,7 +115,10 @@ class KeptLayer(LayerParts):
         copies = max(0, self._read(self._attention[:-1], self.input) - 1) if shares else 0
         each = norm + copies * self.c * self.h + self._ungraded_attention + self._ungraded_block
         attends = any(self._is_adapted(each) for each in self._attention[:-1])
-        return Moment(per_token=each, fixed=0 if attends else self._scores + self._mask)
+        fixed = 0 if attends else self._scores + self._mask
+        if not any(self._is_adapted(each) for each in self._attention):
+            fixed += self.block.ungraded_matrices
+        return Moment(per_token=each, fixed=fixed)
 
     @property
     def _ungraded_attention(self) -> int:
@@ -127,8 +130,15 @@ class KeptLayer(LayerParts):
 
     @property
     def _ungraded_block(self) -> int:
-        if self.sparse or any(self._is_adapted(each) for each in self._attention):
+        if any(self._is_adapted(each) for each in self._attention):
             return 0
+        if self.sparse:
+            return (
+                self.after
+                + self.second_half
+                - self.c * self.h * self.block.reads
+                + self.block.ungraded
+            )
         gate, up = self._feed_forward[0], self._feed_forward[-2]
         gives = self.work.given_bytes
         of_gate, of_up = (gives if self._is_adapted(each) else self.c for each in (gate, up))
@@ -269,7 +279,7 @@ class KeptLayer(LayerParts):
         """
         c, m = self.c, self.width
         if self.sparse:
-            return self.block.routed + self.block.shared
+            return self.block.routed + self.block.shared.kept
         if self.dora_block:
             return DoraBlock(self.shape, self.work).kept
         last = self._feed_forward[-1]
