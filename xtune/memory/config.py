@@ -5,7 +5,7 @@ from typing import Any
 
 from xtune.errors import ModelError
 from xtune.memory.eyes import read_eyes
-from xtune.memory.families import EXPERT_COUNTS, FAMILIES, Family, composed_activation
+from xtune.memory.families import EXPERT_COUNTS, FAMILIES, Family, Norms, composed_activation
 
 GEMMA3_PATTERN = 6
 """Every so many layers of Gemma 3 one has no window, where its config does not say otherwise (transformers 5.23)."""
@@ -39,8 +39,14 @@ def read_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
         "vocab": vocab,
         "tied": _tied(config, fields, family),
         "norms": family.norms,
-        "query_key_norm": "head" if reader.fields.get("use_qk_norm") else family.query_key_norm,
-        "fused": family.fused,
+        "norm": family.norm,
+        "parallel": family.parallel,
+        "partial_rotary": family.partial_rotary,
+        "query_key_norm": _query_key_norm(reader.fields, family),
+        "head_bias": family.head_bias,
+        "gated": family.gated,
+        "fused_qkv": family.fused_qkv,
+        "fused_gate_up": family.fused_gate_up,
         "max_positions": _max_positions(fields),
         "stored_dtype": _dtype(config, fields),
         **_windows(reader.fields, model_type, layers),
@@ -49,7 +55,7 @@ def read_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
         "composed_activation": composed_activation(reader.fields, known=model_type in FAMILIES),
         "scales_logits": (reader.fields.get("logits_scaling") or 1.0) != 1.0,
         **_feed_forward(reader, family, layers),
-        **_biases(fields, family),
+        **_biases(reader.fields, family),
         **read_eyes(config, hidden),
     }
     reader.check(
@@ -169,13 +175,20 @@ def _head_dim(reader: Fields, hidden: int, heads: int) -> int:
 
 def _biases(fields: Mapping[str, Any], family: Family) -> dict[str, bool]:
     """Which linear layers have biases: as the family says, else as the config does."""
-    attention = _first(fields, "attention_bias", "qkv_bias")  # InternLM3 has names of its own
-    mlp = _first(fields, "mlp_bias", "bias")
+    # InternLM3 and StarCoder2 have names of their own
+    attention = _first(fields, "attention_bias", "qkv_bias", "use_bias")
+    mlp = _first(fields, "mlp_bias", "bias", "use_bias")
     return {
         "query_bias": attention if family.query_bias is None else family.query_bias,
         "output_bias": attention if family.output_bias is None else family.output_bias,
         "mlp_bias": mlp if family.mlp_bias is None else family.mlp_bias,
     }
+
+
+def _query_key_norm(fields: Mapping[str, Any], family: Family) -> Norms:
+    """Norms on queries and keys: as the family has them; Phi's and GLM 4's over one head, if their configs want them."""
+    wanted = fields.get("qk_layernorm") or fields.get("use_qk_norm")
+    return "head" if wanted else family.query_key_norm
 
 
 def _first(fields: Mapping[str, Any], *names: str) -> bool:
@@ -216,7 +229,7 @@ def _windows(fields: Mapping[str, Any], model_type: str, layers: int) -> dict[st
 
 def _windowed_layers(fields: Mapping[str, Any], model_type: str, layers: int) -> int | None:
     """As `layer_types` say, or as transformers 5.23 fills them in; Qwen's configs name a window that is off unless they say otherwise."""
-    if model_type in {"mistral", "mixtral", "phi3"}:
+    if model_type in {"mistral", "mixtral", "phi3", "starcoder2"}:
         return layers
     if model_type in {"qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "smollm3"} and not fields.get(
         "use_sliding_window"

@@ -4,7 +4,9 @@ from functools import cached_property
 
 from xtune.memory.experts import ExpertBlock
 from xtune.memory.linear import Linear
+from xtune.memory.norms import Norm
 from xtune.memory.shape import ModelShape
+from xtune.memory.ungated import UngatedBlock
 from xtune.memory.workload import ADAPTER_BYTES, Workload
 
 
@@ -23,6 +25,7 @@ class LayerParts:
         self.h, self.q, self.k = shape.hidden, shape.query_width, shape.kv_width
         self.sparse = shape.expert_layers > 0
         self.block = ExpertBlock(shape, work)
+        self.norm = Norm(shape, work)
 
     # its linear layers and experts
 
@@ -36,6 +39,16 @@ class LayerParts:
     @cached_property
     def _feed_forward(self) -> tuple[Linear, ...]:
         return () if self.sparse else self.shape.mlp_linears
+
+    @cached_property
+    def ungated(self) -> UngatedBlock | None:
+        """The feed-forward block, if it has no gate."""
+        return None if self.sparse or self.shape.gated else UngatedBlock(self.shape, self.work)
+
+    @property
+    def shares_norm(self) -> bool:
+        """Whether attention and feed-forward block read what one norm gave: a frugal layer's parts each run it for themselves."""
+        return self.shape.parallel and not self.work.frugal
 
     @cached_property
     def width(self) -> int:

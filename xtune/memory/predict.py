@@ -272,7 +272,7 @@ class _Step:
         return there + stays + loss_bytes(self.shape, work, max(0, self.casts - kept))
 
     def _of_last_norm(self) -> int:
-        """Behind whole layers the last norm goes back for all tokens at one time: six float32 copies of its input (24 h).
+        """Behind whole layers the last norm goes back for all tokens at one time.
 
         Before that a fused step steps a head of its own.
         """
@@ -284,7 +284,8 @@ class _Step:
         if work.frugal:
             return step
         stays = self.gradients if work.accumulation_steps > 1 else head
-        return max(step, there + stays + 24 * self.shape.hidden * work.positions)
+        norm = self.layer.norm.last_back(work.state_bytes)
+        return max(step, there + stays + norm * self.shape.hidden * work.positions)
 
     def _of_layers(self) -> int:
         sizes = [size for kind in self.stack.kinds for size in self._of_kind(kind)]

@@ -47,7 +47,7 @@ def resident_weights(shape: ModelShape, work: Workload) -> int:
     """The decoder layers and the last norm; of layers that wait elsewhere, the one in use and the one on its way."""
     if work.base_place == "device":
         return weight_bytes(shape, work)
-    last_norm = shape.hidden * work.weight_bytes
+    last_norm = shape.last_parameters * work.weight_bytes
     return last_norm + min(shape.layers, 2) * layer_weight_bytes(shape, work)
 
 
@@ -62,7 +62,7 @@ def adapter_bytes(shape: ModelShape, work: Workload) -> int:
 
 def layer_weight_bytes(shape: ModelShape, work: Workload) -> int:
     """Bytes of one decoder layer, the largest: one with experts where there are any."""
-    return weight_bytes(shape.one_layer, work) - shape.hidden * work.weight_bytes
+    return weight_bytes(shape.one_layer, work) - shape.last_parameters * work.weight_bytes
 
 
 def embedding_bytes(shape: ModelShape, work: Workload) -> int:

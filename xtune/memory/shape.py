@@ -7,7 +7,7 @@ from typing import Any
 
 from xtune.memory.config import read_sizes
 from xtune.memory.expert_targets import ExpertTargets, expert_targets, is_translated
-from xtune.memory.families import Norms, Shared
+from xtune.memory.families import NormKind, Norms, Shared, own_name
 from xtune.memory.linear import Linear
 from xtune.memory.unquantised import unquantised_weights
 
@@ -28,11 +28,17 @@ class ModelShape:
     """Whether the head is the embedding matrix."""
 
     norms: int = 2
+    norm: NormKind = "rms"
+    parallel: bool = False
+    partial_rotary: bool = False
     query_key_norm: Norms = "none"
     query_bias: bool = False
     output_bias: bool = False
     mlp_bias: bool = False
-    fused: bool = False
+    head_bias: bool = False
+    gated: bool = True
+    fused_qkv: bool = False
+    fused_gate_up: bool = False
     experts: int = 0
     """Experts in a mixture-of-experts layer; 0: every layer is dense."""
 
@@ -163,6 +169,16 @@ class ModelShape:
         return "all-linear" in targets or linear.name in {t.rpartition(".")[2] for t in targets}
 
     @property
+    def norm_vectors(self) -> int:
+        """Vectors of a norm: its weight, and LayerNorm's bias."""
+        return 2 if self.norm == "layer" else 1
+
+    @property
+    def norm_entries(self) -> int:
+        """Parameters of a norm over the hidden size."""
+        return self.norm_vectors * self.hidden
+
+    @property
     def norms_before(self) -> bool:
         """Whether attention and feed-forward block read normalised states."""
         return self.model_type != "olmo2"
@@ -225,49 +241,42 @@ class ModelShape:
     def layer_entries(self) -> int:
         """Parameters of one decoder layer, the largest."""
         one = self.one_layer
-        return one.linear_weights + one.expert_parameters + one.small_parameters - self.hidden
+        return (
+            one.linear_weights + one.expert_parameters + one.small_parameters - self.last_parameters
+        )
+
+    def _linear(self, name: str, inputs: int, outputs: int, *, bias: bool) -> Linear:
+        own = own_name(self.model_type, name)
+        return Linear(name=own, inputs=inputs, outputs=outputs, bias=bias)
 
     @cached_property
     def attention_linears(self) -> tuple[Linear, ...]:
-        """The linear layers of one attention block."""
-        output = Linear(
-            name="o_proj", inputs=self.query_width, outputs=self.hidden, bias=self.output_bias
-        )
-        if self.fused:
-            width = self.query_width + 2 * self.kv_width
-            return (
-                Linear(name="qkv_proj", inputs=self.hidden, outputs=width, bias=self.query_bias),
-                output,
-            )
-        widths = {"q_proj": self.query_width, "k_proj": self.kv_width, "v_proj": self.kv_width}
+        """The linear layers of one attention block, the output projection last."""
+        hidden, query, key = self.hidden, self.query_width, self.kv_width
+        widths = {"q_proj": query, "k_proj": key, "v_proj": key}
+        if self.fused_qkv:
+            widths = {"qkv_proj": query + 2 * key}
         return (
             *(
-                Linear(name=name, inputs=self.hidden, outputs=width, bias=self.query_bias)
+                self._linear(name, hidden, width, bias=self.query_bias)
                 for name, width in widths.items()
             ),
-            output,
+            self._linear("o_proj", query, hidden, bias=self.output_bias),
         )
 
     @cached_property
     def mlp_linears(self) -> tuple[Linear, ...]:
-        """The linear layers of one dense feed-forward block."""
-        down = Linear(
-            name="down_proj", inputs=self.intermediate, outputs=self.hidden, bias=self.mlp_bias
-        )
-        if self.fused:
-            width = 2 * self.intermediate
-            return (
-                Linear(name="gate_up_proj", inputs=self.hidden, outputs=width, bias=self.mlp_bias),
-                down,
-            )
+        """The linear layers of one dense feed-forward block: gate and up, or one that is both; without a gate up alone; down last."""
+        hidden, width = self.hidden, self.intermediate
+        widths = {"gate_proj": width, "up_proj": width} if self.gated else {"up_proj": width}
+        if self.fused_gate_up:
+            widths = {"gate_up_proj": 2 * width}
         return (
-            Linear(
-                name="gate_proj", inputs=self.hidden, outputs=self.intermediate, bias=self.mlp_bias
+            *(
+                self._linear(name, hidden, width, bias=self.mlp_bias)
+                for name, width in widths.items()
             ),
-            Linear(
-                name="up_proj", inputs=self.hidden, outputs=self.intermediate, bias=self.mlp_bias
-            ),
-            down,
+            self._linear("down_proj", width, hidden, bias=self.mlp_bias),
         )
 
     @cached_property
@@ -323,9 +332,14 @@ class ModelShape:
             per_layer += self.experts * (2 * self.expert_intermediate + self.hidden + 1)
         return self.expert_layers * per_layer
 
+    @property
+    def last_parameters(self) -> int:
+        """The last norm, and the head's bias."""
+        return self.norm_entries + (self.vocab if self.head_bias else 0)
+
     @cached_property
     def small_parameters(self) -> int:
-        """Norms and biases."""
+        """Norms and biases, the head's among them."""
         biases = sum(count * (linear.parameters - linear.weights) for count, linear in self.linears)
         query_key = {
             "none": 0,
@@ -333,7 +347,8 @@ class ModelShape:
             "full": self.query_width + self.kv_width,
         }[self.query_key_norm]
         sinks = self.heads if self.has_sinks else 0
-        return biases + self.layers * (self.norms * self.hidden + query_key + sinks) + self.hidden
+        norms = self.norms * self.norm_entries + query_key * self.norm_vectors
+        return biases + self.layers * (norms + sinks) + self.last_parameters
 
     @property
     def parameters(self) -> int:
