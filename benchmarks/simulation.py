@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -270,12 +271,32 @@ def _dropped(
 
 @contextmanager
 def cuda_autocast() -> Iterator[None]:
-    """PEFT asks whether CUDA's autocast is on before it casts; on a CPU it would cast everything to float32."""
+    """A CPU's autocast does what CUDA's does.
+
+    PEFT asks whether CUDA's is on before it casts; on a CPU it would cast everything to float32. And CUDA's computes
+    LayerNorm and powers in float32, and gives float32.
+    """
+    patched: list[tuple[Any, str]] = [(functional, "layer_norm"), (torch, "pow")]
+    before = [getattr(module, name) for module, name in patched]
+    for (module, name), operation in zip(patched, before, strict=True):
+        setattr(module, name, partial(_widened, operation))
     torch.set_autocast_enabled("cuda", True)
     try:
         yield
     finally:
         torch.set_autocast_enabled("cuda", False)
+        for (module, name), operation in zip(patched, before, strict=True):
+            setattr(module, name, operation)
+
+
+def _widened(operation: Callable[..., torch.Tensor], *arguments: Any) -> torch.Tensor:
+    """An operation, of float32 copies of tensors of 16 bits while autocast is on."""
+    if torch.is_autocast_enabled("cpu"):
+        arguments = tuple(
+            each.float() if isinstance(each, torch.Tensor) and each.is_floating_point() else each
+            for each in arguments
+        )
+    return operation(*arguments)
 
 
 def _unclaimed(*_: object) -> None:
