@@ -92,7 +92,7 @@ def _trained(
     if full:
         return work
     targets = dice.choice([each for each in TARGETS if not (shape.tied and "lm_head" in each)])
-    if shape.fused:
+    if shape.fused_qkv:
         targets = ("qkv_proj", "lm_head") if "lm_head" in targets else ("all-linear",)
     saved = () if "lm_head" in targets else dice.choice(SAVED)
     tables = {"lm_head", "embed_tokens"} & {*targets, *saved}

@@ -5,7 +5,7 @@ from typing import Any
 
 from xtune.errors import ModelError
 from xtune.memory.eyes import read_eyes
-from xtune.memory.families import EXPERT_COUNTS, FAMILIES, Family, composed_activation
+from xtune.memory.families import EXPERT_COUNTS, FAMILIES, Family, Norms, composed_activation
 
 GEMMA3_PATTERN = 6
 """Every so many layers of Gemma 3 one has no window, where its config does not say otherwise (transformers 5.23)."""
@@ -42,8 +42,14 @@ def read_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
         "vocab": vocab,
         "tied": _tied(config, fields, family),
         "norms": family.norms,
-        "query_key_norm": family.query_key_norm,
-        "fused": family.fused,
+        "norm": family.norm,
+        "parallel": family.parallel,
+        "partial_rotary": family.partial_rotary,
+        "query_key_norm": _query_key_norm(reader.fields, family),
+        "head_bias": family.head_bias,
+        "gated": family.gated,
+        "fused_qkv": family.fused_qkv,
+        "fused_gate_up": family.fused_gate_up,
         "max_positions": _max_positions(fields),
         "stored_dtype": _dtype(config, fields),
         **_windows(reader.fields, model_type, layers),
@@ -52,7 +58,7 @@ def read_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
         "composed_activation": composed_activation(reader.fields, known=model_type in FAMILIES),
         "scales_logits": (reader.fields.get("logits_scaling") or 1.0) != 1.0,
         **_feed_forward(reader, family, layers),
-        **_biases(fields, family),
+        **_biases(reader.fields, family),
         **read_eyes(config, hidden),
     }
     reader.check(
@@ -133,23 +139,28 @@ def _unknown_family(fields: Mapping[str, Any]) -> Family:
     return Family(mlp_bias=None, expert_width=width if has_experts else "")
 
 
-def _feed_forward(reader: Fields, family: Family, layers: int) -> dict[str, int]:
+def _feed_forward(reader: Fields, family: Family, layers: int) -> dict[str, Any]:
     """The width of a dense block (0 where a mixture model has none), and of a mixture its experts."""
     if not family.expert_width:
         return {"intermediate": reader.size("intermediate_size")}
     experts, width = reader.optional_size(*EXPERT_COUNTS), reader.size(family.expert_width)
     reader.check(experts > 0, "`num_experts` is missing")
-    known = reader.model_type in FAMILIES
-    shared = 0 if known else _shared_experts(reader, width)
-    width_beside = "shared_expert_intermediate_size"
-    beside = reader.optional_size(width_beside) if reader.model_type == "qwen2_moe" else 0
+    dense = _dense_layers(reader.fields, family, layers)
+    shared = 0 if reader.model_type in FAMILIES else _shared_experts(reader, width)
+    beside = (
+        reader.optional_size(family.shared_width) if reader.fields.get(family.shared_width) else 0
+    )
+    if family.shared != "gated":
+        beside *= width  # it is a number of experts
     return {
         "intermediate": reader.optional_size("intermediate_size"),
         "experts": experts + shared,
         "expert_intermediate": width,
         "experts_per_token": (reader.optional_size("num_experts_per_tok") or 2) + shared,
         "shared_intermediate": beside,
-        "expert_layers": _expert_layers(reader.fields, family, layers),
+        "shared": family.shared if beside else "none",
+        "expert_layers": layers - len(dense),
+        "dense_at": dense if len(dense) < layers else (),
     }
 
 
@@ -170,13 +181,20 @@ def _head_dim(reader: Fields, hidden: int, heads: int) -> int:
 
 def _biases(fields: Mapping[str, Any], family: Family) -> dict[str, bool]:
     """Which linear layers have biases: as the family says, else as the config does."""
-    attention = _first(fields, "attention_bias", "qkv_bias")  # InternLM3 has names of its own
-    mlp = _first(fields, "mlp_bias", "bias")
+    # InternLM3 and StarCoder2 have names of their own
+    attention = _first(fields, "attention_bias", "qkv_bias", "use_bias")
+    mlp = _first(fields, "mlp_bias", "bias", "use_bias")
     return {
         "query_bias": attention if family.query_bias is None else family.query_bias,
         "output_bias": attention if family.output_bias is None else family.output_bias,
         "mlp_bias": mlp if family.mlp_bias is None else family.mlp_bias,
     }
+
+
+def _query_key_norm(fields: Mapping[str, Any], family: Family) -> Norms:
+    """Norms on queries and keys: as the family has them; Phi's and GLM 4's over one head, if their configs want them."""
+    wanted = fields.get("qk_layernorm") or fields.get("use_qk_norm")
+    return "head" if wanted else family.query_key_norm
 
 
 def _first(fields: Mapping[str, Any], *names: str) -> bool:
@@ -217,7 +235,7 @@ def _windows(fields: Mapping[str, Any], model_type: str, layers: int) -> dict[st
 
 def _windowed_layers(fields: Mapping[str, Any], model_type: str, layers: int) -> int | None:
     """As `layer_types` say, or as transformers 5.23 fills them in; Qwen's configs name a window that is off unless they say otherwise."""
-    if model_type in {"mistral", "mixtral", "phi3"}:
+    if model_type in {"mistral", "mixtral", "phi3", "starcoder2"}:
         return layers
     if model_type in {"qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "smollm3"} and not fields.get(
         "use_sliding_window"
@@ -232,7 +250,7 @@ def _windowed_layers(fields: Mapping[str, Any], model_type: str, layers: int) ->
         return layers - layers // 2
     if model_type == "gemma3_text":
         return layers - layers // (_count(fields, "sliding_window_pattern") or GEMMA3_PATTERN)
-    if model_type in {"qwen2", "qwen2_moe", "qwen3"}:
+    if model_type in {"qwen2", "qwen2_moe", "qwen3", "dots1"}:
         first = _count(fields, "max_window_layers")
         return max(0, layers - (QWEN_WINDOWLESS if first is None else first))
     if model_type == "smollm3":
@@ -247,16 +265,13 @@ def _count(fields: Mapping[str, Any], name: str) -> int | None:
     return value if isinstance(value, int) and value >= 0 else None
 
 
-def _expert_layers(fields: Mapping[str, Any], family: Family, layers: int) -> int:
-    """Layers with experts: all of Mixtral's, and by the rule of Qwen-MoE's configs elsewhere."""
+def _dense_layers(fields: Mapping[str, Any], family: Family, layers: int) -> tuple[int, ...]:
+    """Layers of a mixture without experts: none of Mixtral's, and by the rules of Qwen's and DeepSeek's configs elsewhere."""
     if family.expert_width != "moe_intermediate_size":
-        return layers if family.expert_width else 0
-    every, named = fields.get("decoder_sparse_step"), fields.get("mlp_only_layers")
-    every = every if isinstance(every, int) and every > 0 else 1
-    dense = {each for each in named if isinstance(each, int)} if isinstance(named, list) else set()
-    first = fields.get("first_k_dense_replace")
-    if isinstance(first, int) and 0 < first < layers:
-        dense |= set(range(first))
-    return layers // every - sum(
-        0 <= layer < layers and (layer + 1) % every == 0 for layer in dense
+        return ()
+    every, named = _count(fields, "decoder_sparse_step") or 1, fields.get("mlp_only_layers")
+    named = named if isinstance(named, list) else []
+    first = _count(fields, "first_k_dense_replace") or 0
+    return tuple(
+        each for each in range(layers) if (each + 1) % every or each < first or each in named
     )

@@ -227,7 +227,7 @@ class DoraBlock(DoraLinears):
     def _first_back(self, kept: int, reads: int, done: int) -> tuple[Moment, ...]:
         m = self.m
         first, last = self.first[0], self.first[-1]
-        if self.shape.fused:
+        if self.shape.fused_gate_up:
             given = self.keeps(first)
             if not self.adapts(first):
                 return (self._through_base(first, kept, adapted=done),)

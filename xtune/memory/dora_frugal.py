@@ -24,7 +24,7 @@ class FrugalDoraLayer(FrugalLayer):
         super().__init__(shape, work)
         self.dora = DoraLinears(work)
         self.input = work.held_bytes
-        self.w = work.state_bytes if work.adapts("o_proj") else work.held_bytes
+        self.w = work.state_bytes if work.adapts(self._attention[-1].name) else work.held_bytes
         *self._projections, self._out = self.shape.attention_linears
 
     # queries, keys and values, which are there for all tokens
@@ -36,7 +36,7 @@ class FrugalDoraLayer(FrugalLayer):
 
     def _gives(self, index: int) -> int:
         """Bytes of a number of queries (0), keys (1) and values (2)."""
-        return self.dora.gives(self._projections[0 if self.shape.fused else index])
+        return self.dora.gives(self._projections[0 if self.shape.fused_qkv else index])
 
     @cached_property
     def _queries(self) -> int:
@@ -154,7 +154,7 @@ class FrugalDoraLayer(FrugalLayer):
         normed = self.shape.query_key_norm != "none"
         inputs = self.first_half + self._low_rank(tuple(self._projections)) + held
         inputs += 4 * (self.q + self.k) if normed else 0
-        if self.shape.fused:  # values are a view of what the projection gave
+        if self.shape.fused_qkv:  # values are a view of what the projection gave
             inputs += self._gives(2) * (self.q + self.k)
         inputs += 4 * self.h if self.input == ADAPTER_BYTES else 0
         keeps = dora.keeps(*self._projections)
@@ -167,7 +167,7 @@ class FrugalDoraLayer(FrugalLayer):
         done = 0
         for index in reversed(range(len(self._projections))):
             each = self._projections[index]
-            if not self.shape.fused:
+            if not self.shape.fused_qkv:
                 waiting -= (self._queries, self._keys, 0)[index]
             else:
                 waiting = 0

@@ -22,7 +22,9 @@ class WholeDoraLayer(WholeLayer):
         super().__init__(shape, work)
         if first:
             self.input = work.weight_bytes
-            self.w = work.state_bytes if work.adapts("o_proj") else work.weight_bytes
+            self.w = (
+                work.state_bytes if work.adapts(self._attention[-1].name) else work.weight_bytes
+            )
         self.dora = DoraLinears(work)
         *self._projections, self._out = self.shape.attention_linears
 
@@ -36,7 +38,7 @@ class WholeDoraLayer(WholeLayer):
 
     def _gives(self, index: int) -> int:
         """Bytes of a number of queries (0), keys (1) and values (2)."""
-        return self.dora.gives(self._projections[0 if self.shape.fused else index])
+        return self.dora.gives(self._projections[0 if self.shape.fused_qkv else index])
 
     # computed again
 
@@ -138,7 +140,7 @@ class WholeDoraLayer(WholeLayer):
         both = query * self.q + key * self.k
         turned = kept + keeps + norms + (key + value) * self.k + 4 * query * self.q
         moments.append(Moment(per_token=turned, adapted=done))
-        if self.shape.fused:
+        if self.shape.fused_qkv:
             through = kept + keeps + dora.slopes(self._projections[0])
             return (*moments, Moment(per_token=through, adapted=done))
         waits = (0, query * self.q, both)

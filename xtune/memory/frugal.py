@@ -160,10 +160,10 @@ class FrugalLayer(Layer):
         """
         q, k, h = self.q, self.k, self.h
         kept = self.first_half + (4 * h if self.w == 4 else 0) + self.w * h
-        scaled = self._before_scale
+        scaled = self.norm.trained_copy
         held = self._queries + self._keys + self._values
         norm = Moment(
-            per_token=(4 + self._back + self.w) * h + held,
+            per_token=(self.norm.keeps(self.w) + self._back + self.w) * h + held,
             graded=self._trained_before,
             adapted=self._trained_before,
         )

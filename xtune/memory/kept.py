@@ -47,13 +47,6 @@ class KeptLayer(LayerParts):
     # what the halves of a layer keep
 
     @cached_property
-    def _before_scale(self) -> int:
-        """Bytes of the normalised input that a trained norm keeps to get its weight's gradient: c, or float32 where it is scaled there."""
-        if not self.work.is_full:
-            return 0
-        return 4 if self.shape.float32_norms else self.w
-
-    @cached_property
     def first_half(self) -> int:
         """Kept by the norm before attention and the readers of what it gives.
 
@@ -61,18 +54,18 @@ class KeptLayer(LayerParts):
         Readers keep what they read (c h each). Without a norm the layer's own input is read.
         """
         h, c = self.h, self.c
-        reads = self._read(self._attention[:-1], self.input)
+        reads = self._read(self._attention[:-1], self.norm.gives(self.input))
         masks = self._masks(*self._attention[:-1])
         if not self.shape.norms_before:
             own = self._copies_of(self.input) or self.work.dropout
             return masks + h * c * (reads if own else 0)
-        norm = h * (4 if self.input < 4 else 0) + h * self._before_scale
+        norm = h * (self.norm.copies(self.input) + self.norm.trained_copy)
         return norm + h * c * reads + masks
 
     @property
     def _reads_copies(self) -> bool:
-        """Whether each linear layer behind attention reads a copy of its own."""
-        return self._copies_of(self.w)
+        """Whether each linear layer that reads what a norm behind attention gave reads a copy of its own."""
+        return self._copies_of(self.norm.gives(self.w))
 
     def _copies_of(self, reads: int) -> bool:
         """The same of linear layers that read numbers of so many bytes."""
@@ -81,12 +74,14 @@ class KeptLayer(LayerParts):
     @property
     def read_states(self) -> int:
         """Hidden states that are there while the feed-forward block runs, and that nothing keeps: between the halves, and normalised."""
-        state, normalised = self.w * self.h, self.w * self.h
+        normalised = self.norm.gives(self.w) * self.h
         if not (self._reads_copies or self.work.dropout):
             normalised = 0
         if not self.shape.norms_before:
             return normalised
-        return (state if self.w < 4 else 0) + normalised
+        if self.shares_norm:  # what attention gave
+            return self.c * self.h + normalised
+        return (self.w * self.h if self.norm.copies(self.w) else 0) + normalised
 
     @property
     def own_input(self) -> int:
@@ -95,7 +90,7 @@ class KeptLayer(LayerParts):
         Where layers are computed again it is the checkpoint.
         """
         if self.shape.norms_before:
-            return 4 * self.h if self.w == 4 else 0
+            return self.norm.keeps_itself(self.w) * self.h
         reads = not self._reads_copies and self._read(self._attention[:-1])
         return self.c * self.h if reads else 0
 
@@ -114,8 +109,21 @@ class KeptLayer(LayerParts):
         shares = self.work.weight_bytes <= self.c < self.w
         copies = max(0, self._read(self._attention[:-1], self.input) - 1) if shares else 0
         each = norm + copies * self.c * self.h + self._ungraded_attention + self._ungraded_block
+        each += self._ungraded_copies
         attends = any(self._is_adapted(each) for each in self._attention[:-1])
-        return Moment(per_token=each, fixed=0 if attends else self._scores + self._mask)
+        fixed = 0 if attends else self._scores + self._mask
+        if not any(self._is_adapted(each) for each in self._attention):
+            fixed += self.block.ungraded_matrices
+        return Moment(per_token=each, fixed=fixed)
+
+    @property
+    def _ungraded_copies(self) -> int:
+        """Those that LLM.int8() has made of what the first norm gave, whose gradient nobody wants."""
+        if self.work.quantization != "int8" or not self._copies_of(self.norm.gives(self.input)):
+            return 0
+        readers = self._attention[:-1]
+        readers += self._feed_forward[:-1] if self.shares_norm else ()
+        return self.c * self.h * len(readers)
 
     @property
     def _ungraded_attention(self) -> int:
@@ -127,8 +135,18 @@ class KeptLayer(LayerParts):
 
     @property
     def _ungraded_block(self) -> int:
-        if self.sparse or any(self._is_adapted(each) for each in self._attention):
+        if any(self._is_adapted(each) for each in self._attention):
             return 0
+        if self.sparse:
+            return (
+                self.after
+                + self.second_half
+                - self.c * self.h * self.block.reads
+                + self.block.ungraded
+            )
+        if self.ungated is not None:
+            graded = self._is_adapted(self._feed_forward[0])
+            return 0 if graded else self.ungated.activation
         gate, up = self._feed_forward[0], self._feed_forward[-2]
         gives = self.work.given_bytes
         of_gate, of_up = (gives if self._is_adapted(each) else self.c for each in (gate, up))
@@ -141,11 +159,21 @@ class KeptLayer(LayerParts):
     def second_half(self) -> int:
         """The same of the feed-forward block; without a norm before it the state between the halves is kept (c h)."""
         h, c = self.h, self.c
-        reads = self.block.reads if self.sparse else self._read(self._feed_forward[:-1])
+        reads = self.block.reads if self.sparse else self._reads_of_block
         more = self._masks(*self._feed_forward[:-1]) + self._written_out
         if not self.shape.norms_before:
             return h * c * max(1, reads) + more
-        return h * (4 + self._before_scale) + h * c * reads + more
+        norm = 0 if self.shares_norm else self.norm.keeps(self.w) + self.norm.trained_copy
+        return h * norm + h * c * reads + more
+
+    @property
+    def _reads_of_block(self) -> int:
+        """Copies of normalised states that the feed-forward block keeps, or one; those that attention's projections keep are theirs."""
+        readers, normalised = self._feed_forward[:-1], self.norm.gives(self.w)
+        if self.shares_norm and not (self._copies_of(normalised) or self.work.dropout):
+            every = self._read((*self._attention[:-1], *readers), normalised)
+            return every - self._read(self._attention[:-1], normalised)
+        return self._read(readers, normalised)
 
     @property
     def _written_out(self) -> int:
@@ -154,12 +182,13 @@ class KeptLayer(LayerParts):
         The largest, gelu_new, keeps its input, half of it, the tanh and one more; autocast on CUDA has the power, and with it all but
         the half, in float32 (4 m each). Going back there are three gradients more (4 m each), where others have one (c m).
         """
-        return 8 * self.c * self.width if self.shape.composed_activation else 0
+        put_together = self.shape.composed_activation and self.ungated is None
+        return 8 * self.c * self.width if put_together else 0
 
     @cached_property
     def after(self) -> int:
         """Kept by a norm behind attention or the feed-forward block: its input in float32."""
-        return self.h * (4 + self._before_scale) if self.shape.norms_after else 0
+        return self.h * (4 + self.norm.trained_copy) if self.shape.norms_after else 0
 
     @cached_property
     def heads(self) -> int:
@@ -167,15 +196,16 @@ class KeptLayer(LayerParts):
 
         Where the kernel gets a mask transformers repeats keys and values for every query head (2 c q in place of 2 c k). Norms on
         queries and keys keep their input in float32, and what they scale where they are trained. Values that are a view of a fused
-        projection, and neither repeated nor cast, keep its queries and keys alive (c q + c k), and what attention gave is laid out
-        once more (c q) for an output projection that keeps what it reads, unless it keeps a copy. Eager attention itself does not keep what it gave.
+        projection, and neither repeated nor cast, keep its queries and keys alive (c q + c k). Where heads are rotated in part what attention
+        gave is laid out as queries are, and once more (c q) for an output projection that keeps what it reads, unless it keeps a copy.
+        Eager attention itself does not keep what it gave.
         """
         c, q, k = self.c, self.q, self.k
         kept = 2 * c * q + (2 * c * q if self.repeats_keys else 2 * c * k)
         kept += self._norms_of_heads
         if self.output_copy:
             kept -= c * q if self.work.attention == "eager" else 0
-        elif self.shape.fused and self._read(self._attention[-1:]):
+        elif self.shape.partial_rotary and self._read(self._attention[-1:]):
             kept += c * q
         if self._keeps_views:
             kept += c * (q + k)
@@ -213,7 +243,7 @@ class KeptLayer(LayerParts):
     def _keeps_views(self) -> bool:
         """Whether values are a view of a fused projection."""
         widened = self.widens_heads and self.c < ADAPTER_BYTES
-        return self.shape.fused and not self.repeats_keys and not widened
+        return self.shape.fused_qkv and not self.repeats_keys and not widened
 
     @cached_property
     def output_copy(self) -> int:
@@ -269,11 +299,19 @@ class KeptLayer(LayerParts):
         """
         c, m = self.c, self.width
         if self.sparse:
-            return self.block.routed + self.block.shared
+            return self.block.routed + self.block.shared.kept
         if self.dora_block:
             return DoraBlock(self.shape, self.work).kept
         last = self._feed_forward[-1]
+        if self.ungated is not None:
+            return self.ungated.activation + self.product_read + self._masks(last)
         return 3 * c * m + c * m * self._read((last,)) + self._masks(last)
+
+    @property
+    def product_read(self) -> int:
+        """Of a block without a gate what its last layer keeps of what it read."""
+        assert self.ungated is not None
+        return self.c * self.width * self._read(self._feed_forward[-1:], self.ungated.product)
 
     def matrices(self, *linears: Linear) -> int:
         """Bytes of matrices that DoRA multiplies what it has dropped some of by once more, and keeps for the way back."""
@@ -285,7 +323,7 @@ class KeptLayer(LayerParts):
         """What is there of the hidden states when a feed-forward block begins: those between the halves, the norm's float32 copy, and normalised ones."""
         if not self.shape.norms_before:
             return self.w * self.h
-        return (4 if self.w < 4 else 0) * self.h + 2 * self.w * self.h
+        return (self.norm.copies(self.w) + self.w + self.norm.gives(self.w)) * self.h
 
     def expanded(self, *linears: Linear) -> int:
         """The largest of some quantised matrices in the compute type: they are expanded one at a time."""

@@ -1,5 +1,6 @@
 """The end of a model: last norm, head and cross-entropy (`xtune.kernels`), when the loss is computed. Closed formulas."""
 
+from xtune.memory.norms import Norm
 from xtune.memory.saved import saved_modules
 from xtune.memory.shape import ModelShape
 from xtune.memory.workload import (
@@ -15,8 +16,8 @@ from xtune.memory.wrapped_head import wrapped_loss_bytes, wraps_head
 def loss_bytes(shape: ModelShape, work: Workload, casts: int = 0) -> int:
     """Hidden states, logits and what surrounds them, and autocast's copies, which are gone when a trained head's gradient is handed on.
 
-    The last norm keeps its input in float32 (4 h), there are the normalised state (w h), those of it that are trained on (w h), and
-    their gradient (c h). Behind frugal layers there is one hidden state for all, over which its gradient is written, and the
+    The last norm keeps its input in float32 (4 h), there are the normalised state (w h, or of a LayerNorm 4 h), those of it that are
+    trained on (as much), and their gradient (c h). Behind frugal layers there is one hidden state for all, over which its gradient is written, and the
     others for a tile, where float32 states are the norm's input themselves; beside a later tile those of the tile before it that
     are trained on, and their gradient (2 w h).
     """
@@ -24,20 +25,19 @@ def loss_bytes(shape: ModelShape, work: Workload, casts: int = 0) -> int:
         return wrapped_loss_bytes(shape, work, casts)
     h, w, c = shape.hidden, work.held_bytes, work.compute_bytes
     own = 4 if work.compute_dtype == "float16" else c
-    scaled = 0
-    if work.is_full:
-        scaled = 4 if shape.float32_norms else w
-    elif saved_modules(shape, work.saved).last_norm:  # in float32, with a copy of its input
+    norm = Norm(shape, work)
+    gives, scaled = norm.gives(w), norm.trained_copy
+    if saved_modules(shape, work.saved).last_norm:  # in float32, with a copy of its input
         scaled = 4
-    each = 4 + scaled + 2 * w + (c if c < w else 0) + own
+    each = norm.keeps(w) + scaled + 2 * gives + (c if c < gives else 0) + own
     n = work.positions
     if work.frugal:
-        each -= 4 if w == 4 else 0
+        each -= norm.keeps_itself(w)
         tile = min(work.tile_tokens, n)
         later = min(tile, n - tile)
         sizes = [tile * h * each + _head(shape, work, tile, casts)]
         if later:
-            left = tile * h * 2 * w
+            left = tile * h * 2 * gives
             sizes.append(left + later * h * each + _head(shape, work, later, casts))
         return n * h * w + max(sizes)
     return n * h * each + _head(
