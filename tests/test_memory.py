@@ -148,12 +148,18 @@ def test_adapter_on_named_layers_is_counted_like_peft() -> None:
 def test_missing_and_impossible_fields_are_all_named() -> None:
     with pytest.raises(ModelError) as caught:
         ModelShape.from_config(
-            {"model_type": "llama", "hidden_size": 0, "num_attention_heads": "many"}
+            {
+                "model_type": "llama",
+                "hidden_size": 0,
+                "num_attention_heads": "many",
+                "num_key_value_heads": 10**400,
+            }
         )
     message = str(caught.value)
     for part in (
         "`hidden_size` is 0",
         "`num_attention_heads` is 'many'",
+        "`num_key_value_heads` is above 100,000,000",
         "`num_hidden_layers` is missing",
         "`vocab_size` is missing",
         "`intermediate_size` is missing",
