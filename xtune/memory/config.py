@@ -133,23 +133,28 @@ def _unknown_family(fields: Mapping[str, Any]) -> Family:
     return Family(mlp_bias=None, expert_width=width if has_experts else "")
 
 
-def _feed_forward(reader: Fields, family: Family, layers: int) -> dict[str, int]:
+def _feed_forward(reader: Fields, family: Family, layers: int) -> dict[str, Any]:
     """The width of a dense block (0 where a mixture model has none), and of a mixture its experts."""
     if not family.expert_width:
         return {"intermediate": reader.size("intermediate_size")}
     experts, width = reader.optional_size(*EXPERT_COUNTS), reader.size(family.expert_width)
     reader.check(experts > 0, "`num_experts` is missing")
-    known = reader.model_type in FAMILIES
-    shared = 0 if known else _shared_experts(reader, width)
-    width_beside = "shared_expert_intermediate_size"
-    beside = reader.optional_size(width_beside) if reader.model_type == "qwen2_moe" else 0
+    dense = _dense_layers(reader.fields, family, layers)
+    shared = 0 if reader.model_type in FAMILIES else _shared_experts(reader, width)
+    beside = (
+        reader.optional_size(family.shared_width) if reader.fields.get(family.shared_width) else 0
+    )
+    if family.shared != "gated":
+        beside *= width  # it is a number of experts
     return {
         "intermediate": reader.optional_size("intermediate_size"),
         "experts": experts + shared,
         "expert_intermediate": width,
         "experts_per_token": (reader.optional_size("num_experts_per_tok") or 2) + shared,
         "shared_intermediate": beside,
-        "expert_layers": _expert_layers(reader.fields, family, layers),
+        "shared": family.shared if beside else "none",
+        "expert_layers": layers - len(dense),
+        "dense_at": dense if len(dense) < layers else (),
     }
 
 
@@ -181,8 +186,9 @@ def _biases(fields: Mapping[str, Any], family: Family) -> dict[str, bool]:
 
 
 def _query_key_norm(fields: Mapping[str, Any], family: Family) -> Norms:
-    """Norms on queries and keys: as the family has them; Phi's over one head, if its config wants them."""
-    return "head" if fields.get("qk_layernorm") else family.query_key_norm
+    """Norms on queries and keys: as the family has them; Phi's and GLM 4's over one head, if their configs want them."""
+    wanted = fields.get("qk_layernorm") or fields.get("use_qk_norm")
+    return "head" if wanted else family.query_key_norm
 
 
 def _first(fields: Mapping[str, Any], *names: str) -> bool:
@@ -238,7 +244,7 @@ def _windowed_layers(fields: Mapping[str, Any], model_type: str, layers: int) ->
         return layers - layers // 2
     if model_type == "gemma3_text":
         return layers - layers // (_count(fields, "sliding_window_pattern") or GEMMA3_PATTERN)
-    if model_type in {"qwen2", "qwen2_moe", "qwen3"}:
+    if model_type in {"qwen2", "qwen2_moe", "qwen3", "dots1"}:
         first = _count(fields, "max_window_layers")
         return max(0, layers - (QWEN_WINDOWLESS if first is None else first))
     if model_type == "smollm3":
@@ -253,16 +259,13 @@ def _count(fields: Mapping[str, Any], name: str) -> int | None:
     return value if isinstance(value, int) and value >= 0 else None
 
 
-def _expert_layers(fields: Mapping[str, Any], family: Family, layers: int) -> int:
-    """Layers with experts: all of Mixtral's, and by the rule of Qwen-MoE's configs elsewhere."""
+def _dense_layers(fields: Mapping[str, Any], family: Family, layers: int) -> tuple[int, ...]:
+    """Layers of a mixture without experts: none of Mixtral's, and by the rules of Qwen's and DeepSeek's configs elsewhere."""
     if family.expert_width != "moe_intermediate_size":
-        return layers if family.expert_width else 0
-    every, named = fields.get("decoder_sparse_step"), fields.get("mlp_only_layers")
-    every = every if isinstance(every, int) and every > 0 else 1
-    dense = {each for each in named if isinstance(each, int)} if isinstance(named, list) else set()
-    first = fields.get("first_k_dense_replace")
-    if isinstance(first, int) and 0 < first < layers:
-        dense |= set(range(first))
-    return layers // every - sum(
-        0 <= layer < layers and (layer + 1) % every == 0 for layer in dense
+        return ()
+    every, named = _count(fields, "decoder_sparse_step") or 1, fields.get("mlp_only_layers")
+    named = named if isinstance(named, list) else []
+    first = _count(fields, "first_k_dense_replace") or 0
+    return tuple(
+        each for each in range(layers) if (each + 1) % every or each < first or each in named
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 Norms: TypeAlias = Literal["none", "head", "full"]
+Shared: TypeAlias = Literal["none", "gated", "before", "after"]
 NormKind: TypeAlias = Literal["rms", "layer"]
 
 
@@ -57,6 +58,12 @@ class Family:
     expert_width: str = ""
     """The field with the width of one expert, where layers are mixtures of experts."""
 
+    shared: Shared = "none"
+    """Whether there is an expert that every token visits, computed before the others, and gated, or after them."""
+
+    shared_width: str = ""
+    """The field with its width, or with how many of the others' width it is."""
+
     defaults: Mapping[str, Any] | None = None
     """Fields that published configs leave out, with the values of transformers 5.23's config class."""
 
@@ -82,6 +89,8 @@ FAMILIES: Mapping[str, Family] = {
         query_bias=True,
         output_bias=False,
         expert_width="moe_intermediate_size",
+        shared="gated",
+        shared_width="shared_expert_intermediate_size",
         defaults={
             "num_experts": 60,
             "num_experts_per_tok": 4,
@@ -89,6 +98,28 @@ FAMILIES: Mapping[str, Family] = {
             "shared_expert_intermediate_size": 5632,
             "num_key_value_heads": 16,
         },
+    ),
+    "glm4_moe": Family(
+        partial_rotary=True,
+        output_bias=False,
+        expert_width="moe_intermediate_size",
+        shared="after",
+        shared_width="n_shared_experts",
+        defaults={
+            "n_routed_experts": 128,
+            "n_shared_experts": 1,
+            "num_experts_per_tok": 8,
+            "moe_intermediate_size": 1408,
+            "first_k_dense_replace": 1,
+            "num_key_value_heads": 8,
+        },
+    ),
+    "dots1": Family(
+        query_key_norm="head",
+        expert_width="moe_intermediate_size",
+        shared="after",
+        shared_width="n_shared_experts",
+        defaults={"moe_intermediate_size": 1408, "sliding_window": 4096, "max_window_layers": 62},
     ),
     "olmoe": Family(
         query_key_norm="full",

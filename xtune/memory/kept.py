@@ -111,7 +111,10 @@ class KeptLayer(LayerParts):
         each = norm + copies * self.c * self.h + self._ungraded_attention + self._ungraded_block
         each += self._ungraded_copies
         attends = any(self._is_adapted(each) for each in self._attention[:-1])
-        return Moment(per_token=each, fixed=0 if attends else self._scores + self._mask)
+        fixed = 0 if attends else self._scores + self._mask
+        if not any(self._is_adapted(each) for each in self._attention):
+            fixed += self.block.ungraded_matrices
+        return Moment(per_token=each, fixed=fixed)
 
     @property
     def _ungraded_copies(self) -> int:
@@ -132,8 +135,15 @@ class KeptLayer(LayerParts):
 
     @property
     def _ungraded_block(self) -> int:
-        if self.sparse or any(self._is_adapted(each) for each in self._attention):
+        if any(self._is_adapted(each) for each in self._attention):
             return 0
+        if self.sparse:
+            return (
+                self.after
+                + self.second_half
+                - self.c * self.h * self.block.reads
+                + self.block.ungraded
+            )
         if self.ungated is not None:
             graded = self._is_adapted(self._feed_forward[0])
             return 0 if graded else self.ungated.activation
@@ -289,7 +299,7 @@ class KeptLayer(LayerParts):
         """
         c, m = self.c, self.width
         if self.sparse:
-            return self.block.routed + self.block.shared
+            return self.block.routed + self.block.shared.kept
         if self.dora_block:
             return DoraBlock(self.shape, self.work).kept
         last = self._feed_forward[-1]

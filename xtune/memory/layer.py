@@ -34,7 +34,7 @@ class Layer(KeptLayer):
         kept = before + self.second_half + self.w * h
         scaled = self._scaled_gradient
         if self.sparse:
-            return self.block.moments(kept, self.experts, self.factors)
+            return self.block.moments(kept, self.factors)
         down = self._feed_forward[-1]
         kept += (c * m if self.aside else 0) + self._masks(down)
         if self.ungated is not None:

@@ -30,7 +30,7 @@ class LayerParts:
     # its linear layers and experts
 
     def _is_adapted(self, linear: Linear) -> bool:
-        return self.work.adapts(linear.name)
+        return self.shape.adapts(linear, self.work.targets)
 
     @cached_property
     def _attention(self) -> tuple[Linear, ...]:
@@ -75,11 +75,8 @@ class LayerParts:
 
     @cached_property
     def experts(self) -> int:
-        """One layer's adapted experts with what the adapter adds: three matrices h by m for each, in their own type."""
-        shape = self.shape
-        if self.work.is_full or not self.sparse or not shape.adapts_experts(self.work.targets):
-            return 0
-        return self.e * shape.experts * 3 * self.h * shape.expert_intermediate
+        """One layer's adapted experts with what the adapter adds, in their own type: three matrices h by m for each, or some of them."""
+        return 0 if self.work.is_full or not self.sparse else self.block.adapted
 
     # what of them is trained, in entries
 
@@ -101,7 +98,8 @@ class LayerParts:
     @cached_property
     def expert_adapters(self) -> int:
         """Entries of the adapters of one layer's experts."""
-        return self.shape.expert_lora_parameters(self.work.rank) if self.experts else 0
+        work = self.work
+        return self.shape.expert_lora_parameters(work.rank, work.targets) if self.experts else 0
 
     @cached_property
     def factors(self) -> int:

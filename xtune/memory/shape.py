@@ -6,12 +6,10 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from xtune.memory.config import read_sizes
-from xtune.memory.families import NormKind, Norms, own_name
+from xtune.memory.expert_targets import ExpertTargets, expert_targets, is_translated
+from xtune.memory.families import NormKind, Norms, Shared, own_name
 from xtune.memory.linear import Linear
 from xtune.memory.unquantised import unquantised_weights
-
-PLAIN_EXPERTS = frozenset({"qwen2_moe", "granitemoe", "gpt_oss"})
-"""Model types beside whose experts PEFT 0.21 puts no adapters."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +47,14 @@ class ModelShape:
     shared_intermediate: int = 0
     """Width of a dense block beside the experts, which every token visits."""
 
+    shared: Shared = "none"
+    """Whether it is computed before the experts, and gated, or after them."""
+
     expert_layers: int = 0
     """How many of the layers are mixtures of experts."""
+
+    dense_at: tuple[int, ...] = ()
+    """Which of the layers are none, where others are; empty: the first."""
 
     max_positions: int | None = None
     """Longest context the config promises."""
@@ -140,15 +144,28 @@ class ModelShape:
 
     @property
     def has_wide_routes(self) -> bool:
-        """Whether a router's weights stay in float32; assumed of model types that are not known."""
-        return self.model_type == "mixtral" or not self.known
+        """Whether routes stay in float32; assumed of model types that are not known."""
+        types = {"mixtral", "hunyuan_v1_moe"}
+        return self.model_type in types or self.reads_routes_in_float32 or not self.known
 
-    def adapts_experts(self, targets: tuple[str, ...]) -> bool:
-        """Whether PEFT 0.21 gives experts and router adapters: by `all-linear`, of model types that it knows for it."""
-        return self.experts > 0 and "all-linear" in targets and self.model_type not in PLAIN_EXPERTS
+    @property
+    def reads_routes_in_float32(self) -> bool:
+        """Whether a router reads a float32 copy, as DeepSeek's does."""
+        return self.shared == "after"
+
+    @property
+    def narrows_routes(self) -> bool:
+        """Whether routes have the type of the router's product, which autocast makes narrow: DeepSeek 3's, which are no softmax."""
+        return self.reads_routes_in_float32 and self.model_type != "deepseek_v2"
+
+    def expert_targets(self, targets: tuple[str, ...]) -> ExpertTargets:
+        """What of the experts of a layer gets adapters."""
+        return expert_targets(self.model_type, targets) if self.expert_layers else ExpertTargets()
 
     def adapts(self, linear: Linear, targets: tuple[str, ...]) -> bool:
         """Whether a linear layer gets an adapter."""
+        if is_translated(self.model_type, linear.name):
+            return False
         return "all-linear" in targets or linear.name in {t.rpartition(".")[2] for t in targets}
 
     @property
@@ -181,6 +198,31 @@ class ModelShape:
         """Whether there are norms on queries and keys, or may be for all that is known of the type."""
         return self.query_key_norm != "none" or not self.known
 
+    @property
+    def dense_positions(self) -> tuple[int, ...]:
+        """Which of the layers of a mixture have no experts, counted from the first; none of a model that is no mixture."""
+        if not 0 < self.expert_layers < self.layers:
+            return ()
+        return self.dense_at or tuple(range(self.layers - self.expert_layers))
+
+    @cached_property
+    def without_experts(self) -> "ModelShape":
+        """The dense layers of a mixture as a model of their own."""
+        dense = len(self.dense_positions)
+        return replace(
+            self,
+            layers=dense,
+            experts=0,
+            expert_layers=0,
+            dense_at=(),
+            shared_intermediate=0,
+            windowed_layers=dense if self.all_windowed else None,
+            whole_weights=0,
+            most_whole_weights=0,
+            eyes=(),
+            eyes_rest=0,
+        )
+
     @cached_property
     def one_layer(self) -> "ModelShape":
         """The same with one layer, the largest: one with experts where there are any."""
@@ -189,6 +231,7 @@ class ModelShape:
             layers=1,
             windowed_layers=None,
             expert_layers=min(1, self.expert_layers),
+            dense_at=(),
             whole_weights=self.most_whole_weights,
             eyes=(),
             eyes_rest=0,
@@ -238,12 +281,13 @@ class ModelShape:
 
     @cached_property
     def shared_linears(self) -> tuple[Linear, ...]:
-        """The linear layers of one shared expert (Qwen2-MoE): its gate's first, down last."""
+        """The linear layers of one shared expert: of Qwen2-MoE its gate first, of all down last."""
         width, hidden = self.shared_intermediate, self.hidden
         if not width:
             return ()
+        gate = Linear(name="shared_expert_gate", inputs=hidden, outputs=1)
         return (
-            Linear(name="shared_expert_gate", inputs=hidden, outputs=1),
+            *((gate,) if self.shared == "gated" else ()),
             Linear(name="gate_proj", inputs=hidden, outputs=width),
             Linear(name="up_proj", inputs=hidden, outputs=width),
             Linear(name="down_proj", inputs=width, outputs=hidden),
@@ -321,12 +365,10 @@ class ModelShape:
         self, targets: tuple[str, ...] = ("all-linear",)
     ) -> tuple[tuple[int, Linear], ...]:
         """Those of `linears` that LoRA's targets name: `all-linear`, names, or name endings."""
-        if "all-linear" in targets:
-            return self.linears
-        ends = {target.rpartition(".")[2] for target in targets}
         head = Linear(name="lm_head", inputs=self.hidden, outputs=self.vocab)
-        candidates = (*self.linears, *(() if self.tied else ((1, head),)))
-        return tuple((count, linear) for count, linear in candidates if linear.name in ends)
+        has_head = not self.tied and "all-linear" not in targets
+        candidates = (*self.linears, *(((1, head),) if has_head else ()))
+        return tuple((count, each) for count, each in candidates if self.adapts(each, targets))
 
     def lora_parameters(
         self, rank: int, targets: tuple[str, ...] = ("all-linear",), *, dora: bool = False
@@ -334,13 +376,14 @@ class ModelShape:
         """Entries of A (rank, inputs) and B (outputs, rank) of every target; DoRA adds a norm per output."""
         return _lora_parameters(self, rank, targets, dora)
 
-    def expert_lora_parameters(self, rank: int) -> int:
-        """What PEFT 0.21 adapts in one layer's experts under `all-linear`, the router not counted.
+    def expert_lora_parameters(self, rank: int, targets: tuple[str, ...] = ("all-linear",)) -> int:
+        """Entries of the adapters of one layer's experts, the router's not counted.
 
-        The fused gate-and-up of each expert with twice the rank, its down with the rank.
+        The fused gate-and-up of each expert has twice the rank, its down the rank.
         """
-        width, hidden = self.expert_intermediate, self.hidden
-        return self.experts * (2 * rank * (hidden + 2 * width) + rank * (width + hidden))
+        width, hidden, found = self.expert_intermediate, self.hidden, self.expert_targets(targets)
+        gate_and_up = 2 * rank * (hidden + 2 * width) if found.gate_and_up else 0
+        return self.experts * (gate_and_up + (rank * (width + hidden) if found.down else 0))
 
 
 @lru_cache(maxsize=64)
@@ -349,7 +392,6 @@ def _lora_parameters(shape: ModelShape, rank: int, targets: tuple[str, ...], dor
         count * (rank * (linear.inputs + linear.outputs) + (linear.outputs if dora else 0))
         for count, linear in shape.target_linears(targets)
     )
-    if not shape.adapts_experts(targets):
-        return low_rank
-    router = rank * (shape.hidden + shape.experts)
-    return low_rank + shape.expert_layers * (shape.expert_lora_parameters(rank) + router)
+    router = shape.expert_targets(targets).router * rank * (shape.hidden + shape.experts)
+    experts = shape.expert_lora_parameters(rank, targets)
+    return low_rank + shape.expert_layers * (experts + router)

@@ -80,10 +80,11 @@ class WholeLayer(Layer):
         if not self.work.gradient_checkpointing:
             return ()
         block, h = self.block, self.h
-        routes = 4 if self.shape.has_wide_routes else self.e
-        visits = (0 if block.learns else self.e) + 2 * routes
+        routes = block.route_bytes
+        visits = (0 if block.gates else self.e) + 2 * routes
         states = self.read_states + (0 if block.reads else self.w * h)
-        each = before + self.second_half + self._around + states + self.feed_forward
+        each = before + self.second_half + self._around + states + block.routed
+        each += 0 if block.shared.comes_last else block.shared.kept
         return (Moment(per_token=each + visits * h * block.s, fixed=self.experts + self.factors),)
 
     @property
@@ -147,7 +148,7 @@ class WholeLayer(Layer):
             largest = max((each.weights for _, each in self.shape.linears), default=0)
             return tuple(
                 replace(each, fresh=min(each.graded, largest))
-                for each in self.block.moments(kept, self.experts, self.factors)
+                for each in self.block.moments(kept, self.factors)
             )
         last = self._feed_forward[-1]
         aside = (c * m if self.aside else 0) + self._masks(last)
