@@ -87,7 +87,7 @@ class Layer(KeptLayer):
     def _between(self, before: int) -> Moment:
         """The norm before the block goes back: its float32 input, copies of it and the gradient (w h)."""
         copies = self.copies_beside(self.w)
-        norm = self.norm.keeps(self.w) + copies + self.w
+        norm = self.norm.keeps(self.between) + copies + self.w
         each = before + self._scaled_gradient + norm * self.h + self.aside
         return Moment(per_token=each, graded=self._block_entries, adapted=self._block_adapters)
 
