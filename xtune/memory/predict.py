@@ -10,7 +10,9 @@ from functools import cached_property
 
 from xtune.memory.dora_frugal import FrugalDoraLayer
 from xtune.memory.dora_whole import WholeDoraLayer
+from xtune.memory.forward import forward_bytes
 from xtune.memory.frugal import FrugalLayer
+from xtune.memory.learning import embedding_learns, layers_learn
 from xtune.memory.loss import loss_bytes
 from xtune.memory.resident import (
     adapter_bytes,
@@ -143,6 +145,7 @@ class _Step:
         self.crossing = crossing_bytes(work)
         self.stepping = stepping(shape, work)
         self.saved = saved_modules(shape, work.saved)
+        self.goes_back = layers_learn(shape, work)
 
     @property
     def hidden(self) -> int:
@@ -155,24 +158,13 @@ class _Step:
         work = self.work
         return work.positions * (self.layer.rotary + 32) + self.layer.mask
 
-    @property
-    def _embedding_learns(self) -> bool:
-        """Whether the first layer's input has a gradient."""
-        return self.work.is_full or self.saved.embedding or self.work.new_tokens > 0
-
-    @property
-    def _layers_learn(self) -> bool:
-        """Whether a backward pass goes through the layers: not where the head alone is trained, unless transformers asks for it."""
-        return self._embedding_learns or self.layer.adapters > 0 or self.saved.in_layer > 0
-
     def _inputs(self, layers: int) -> int:
         """What so many layers keep for their backward passes."""
         work = self.work
-        asked = work.gradient_checkpointing and not (work.frugal or work.is_shelved)
-        if not (self._layers_learn or asked):
+        if not self.goes_back:
             return 0
         if not work.gradient_checkpointing:
-            learns = self._embedding_learns
+            learns = embedding_learns(self.shape, work)
             first = 0 if learns else self.layer.ungraded.bytes(work.positions)
             kept = layers * self._saved_kept + self._kept_by(layers)
             return kept - min(1, layers) * first
@@ -249,6 +241,8 @@ class _Step:
     @property
     def largest_layer(self) -> int:
         """The largest moment of a layer."""
+        if not self.goes_back:
+            return forward_bytes(self.layer)
         return max(size for size, *_ in (*self._layer_peaks, *self._peaks_of(self.first)))
 
     @property
@@ -284,13 +278,16 @@ class _Step:
         head = self.gradient_bytes * table if work.is_full else 0
         step = there + head + self.hidden + self.stepping.tables
         step = step if work.fused_step and not self.shape.tied else 0
-        if work.frugal:
+        if work.frugal or not self.goes_back:
             return step
         stays = self.gradients if work.accumulation_steps > 1 else head
         return max(step, there + stays + 24 * self.shape.hidden * work.positions)
 
     def _of_layers(self) -> int:
         work, full = self.work, self.work.is_full
+        if not self.goes_back:
+            earlier = self.gradients if work.accumulation_steps > 1 else 0
+            return earlier + forward_bytes(self.layer)
         g, table = self.gradient_bytes, self.shape.vocab * self.shape.hidden
         first = self._inputs(1) if work.gradient_checkpointing else 0
         last = self.waiting if work.gradient_checkpointing else self._inputs(self.shape.layers - 1)
