@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from xtune.memory.dora_whole import WholeDoraLayer
+from xtune.memory.forward import forward_bytes
 from xtune.memory.frugal import FrugalLayer
+from xtune.memory.learning import embedding_learns, layers_learn
 from xtune.memory.loss import loss_bytes
 from xtune.memory.resident import (
     adapter_bytes,
@@ -138,6 +140,7 @@ class _Step:
         self.crossing = crossing_bytes(work)
         self.stepping = stepping(shape, work)
         self.saved = saved_modules(shape, work.saved)
+        self.goes_back = layers_learn(shape, work)
 
     @property
     def hidden(self) -> int:
@@ -151,16 +154,6 @@ class _Step:
         return work.positions * (self.layer.rotary + 32) + self.layer.mask
 
     @property
-    def _embedding_learns(self) -> bool:
-        """Whether the first layer's input has a gradient."""
-        return self.work.is_full or self.saved.embedding or self.work.new_tokens > 0
-
-    @property
-    def _layers_learn(self) -> bool:
-        """Whether a backward pass goes through the layers: not where the head alone is trained, unless transformers asks for it."""
-        return self._embedding_learns or self.stack.learns or self.saved.in_layer > 0
-
-    @property
     def _asks(self) -> bool:
         """Whether transformers asks a frozen embedding for gradients."""
         return self.work.gradient_checkpointing and not (self.work.frugal or self.work.is_shelved)
@@ -168,17 +161,18 @@ class _Step:
     @property
     def _begin(self) -> int:
         """The first layer that goes back."""
-        every = self._embedding_learns or self.saved.in_layer > 0 or self._asks
+        learns = embedding_learns(self.shape, self.work)
+        every = learns or self.saved.in_layer > 0 or self._asks
         return 0 if every else self.stack.first_learner
 
     def _inputs(self, layers: int) -> int:
         """What so many layers keep for their backward passes."""
         work = self.work
-        if not (self._layers_learn or self._asks):
+        if not self.goes_back:
             return 0
         if not work.gradient_checkpointing:
             kept = layers * self._saved_kept + self.stack.kept_below(layers)
-            if self._embedding_learns or not layers:
+            if embedding_learns(self.shape, work) or not layers:
                 return kept
             begin = self._begin
             if layers <= begin:
@@ -245,8 +239,15 @@ class _Step:
     @property
     def largest_layer(self) -> int:
         """The largest moment of a layer."""
+        if not self.goes_back:
+            return self._forward
         layers = (self.first, *(kind.layer for kind in self.stack.kinds))
         return max(size for layer in layers for size, *_ in self._peaks_of(layer))
+
+    @property
+    def _forward(self) -> int:
+        """The largest moment of a forward pass through a layer that never goes back."""
+        return max(forward_bytes(kind.layer) for kind in self.stack.kinds)
 
     @property
     def peak(self) -> int:
@@ -281,13 +282,16 @@ class _Step:
         head = self.gradient_bytes * table if work.is_full else 0
         step = there + head + self.hidden + self.stepping.tables
         step = step if work.fused_step and not self.shape.tied else 0
-        if work.frugal:
+        if work.frugal or not self.goes_back:
             return step
         stays = self.gradients if work.accumulation_steps > 1 else head
         norm = self.layer.norm.last_back(work.state_bytes)
         return max(step, there + stays + norm * self.shape.hidden * work.positions)
 
     def _of_layers(self) -> int:
+        if not self.goes_back:
+            earlier = self.gradients if self.work.accumulation_steps > 1 else 0
+            return earlier + self._forward
         sizes = [size for kind in self.stack.kinds for size in self._of_kind(kind)]
         sizes += [self.stack.passed(kind) for kind in self.stack.kinds if kind.at[0] < self._begin]
         work, full = self.work, self.work.is_full
