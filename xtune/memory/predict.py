@@ -11,6 +11,7 @@ from xtune.memory.dora_whole import WholeDoraLayer
 from xtune.memory.forward import forward_bytes
 from xtune.memory.frugal import FrugalLayer
 from xtune.memory.learning import embedding_learns, layers_learn
+from xtune.memory.loading import loading_bytes
 from xtune.memory.loss import loss_bytes
 from xtune.memory.resident import (
     adapter_bytes,
@@ -60,9 +61,13 @@ __all__ = [
 ]
 
 
+RESIDENT = ("weights", "embeddings", "head", "adapter", "optimizer")
+"""Items that are there from the first step to the last."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """Computed bytes by item. They do not all exist at one time; `step_bytes` says what does."""
+    """Computed bytes by item. They do not all exist at one time; `moving_bytes` says what does."""
 
     items: Mapping[str, int]
     step_bytes: int
@@ -71,13 +76,17 @@ class Prediction:
     @property
     def resident_bytes(self) -> int:
         """What is there from the first step to the last."""
-        names = ("weights", "embeddings", "head", "adapter", "optimizer", "context")
-        return sum(self.items[name] for name in names)
+        return sum(self.items[name] for name in (*RESIDENT, "context"))
 
     @property
     def peak_bytes(self) -> int:
         """The largest sum of what exists at one time, and the reserve."""
-        return self.resident_bytes + self.step_bytes + self.items["reserve"]
+        return self.resident_bytes + self.moving_bytes + self.items["reserve"]
+
+    @property
+    def moving_bytes(self) -> int:
+        """The largest sum of what comes and goes, in a step or while the base is loaded, when adapter and states are not there yet."""
+        return max(self.step_bytes, self.items["load"])
 
     def to_json(self) -> dict[str, int]:
         """Bytes by item, and the peak."""
@@ -106,6 +115,8 @@ def predict(shape: ModelShape, work: Workload) -> Prediction:
         "start": step.start,
         "context": CONTEXT_BYTES[work.device],
     }
+    staying = sum(items[name] for name in RESIDENT)
+    items["load"] = max(0, loading_bytes(shape, work) - staying)
     moving = items["checkpoints"] + max(items["layer"], items["loss"])
     items["reserve"] = max(LEAST_RESERVE_BYTES[work.device], round(RESERVE_FRACTION * moving))
     return Prediction(items=items, step_bytes=step.peak)

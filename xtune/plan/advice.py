@@ -54,7 +54,7 @@ def too_large(smallest: Fit, limits: Limits) -> str:
     if missing == "host":
         room = host_budget_bytes(smallest.work, limits)
         return (
-            f"it needs {smallest.host_bytes / GIB:.2f} GiB of host memory (computed), and "
+            f"it needs {smallest.host_bytes / GIB:.2f} GiB of host memory (computed{_while_loading(smallest)}), and "
             f"{room / GIB:.2f} GiB are there for it, nine tenths of {hardware.ram_bytes / GIB:.2f}"
         )
     largest = sorted(peak_parts(predicted).items(), key=lambda item: -item[1])[:3]
@@ -64,6 +64,11 @@ def too_large(smallest: Fit, limits: Limits) -> str:
         f"computed peak {predicted.peak_bytes / GIB:.2f} GiB ({predicted.peak_bytes:,} bytes), of it "
         f"{parts} GiB, and {limits.budget_bytes / GIB:.2f} GiB of {place} are there for it on {hardware.name}"
     )
+
+
+def _while_loading(found: Fit) -> str:
+    size = found.host_items.get("loading", 0)
+    return f"; {size / GIB:.2f} of it only while the model is loaded" if size >= 2**20 else ""
 
 
 def cheapest_change(

@@ -73,6 +73,9 @@ class Fit:
     host_bytes: int
     """Of one process: itself and what waits in host memory; on a CPU the peak and what waits."""
 
+    host_items: Mapping[str, int] = field(default_factory=dict)
+    """What of it waits there, and what loading takes beyond that."""
+
     fits: bool = True
 
     def is_within(self, limits: Limits) -> bool:
@@ -350,8 +353,9 @@ def computed(shape: ModelShape, work: Workload) -> Fit:
     """A workload with its computed bytes, whether they fit or not."""
     predicted = predict(shape, work)
     own = predicted.peak_bytes if work.device == "cpu" else PROCESS_BYTES
-    host = own + sum(host_items(shape, work).values())
-    return Fit(shape=shape, work=work, predicted=predicted, host_bytes=host)
+    items = host_items(shape, work)
+    host = own + sum(items.values())
+    return Fit(shape=shape, work=work, predicted=predicted, host_bytes=host, host_items=items)
 
 
 def loss_chunk(shape: ModelShape, logit_bytes: int) -> int:
