@@ -6,6 +6,7 @@ from typing import Any
 from xtune.errors import ModelError
 from xtune.memory.eyes import read_eyes
 from xtune.memory.families import EXPERT_COUNTS, FAMILIES, Family, Norms, composed_activation
+from xtune.memory.latent import read_latent
 
 GEMMA3_PATTERN = 6
 """Every so many layers of Gemma 3 one has no window, where its config does not say otherwise (transformers 5.23)."""
@@ -31,13 +32,15 @@ def read_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
     reader = Fields(model_type, {**(family.defaults or {}), **fields})
     hidden, heads = reader.size("hidden_size"), reader.size("num_attention_heads")
     layers, vocab = reader.size("num_hidden_layers"), reader.size("vocab_size")
+    latent = read_latent(reader.fields)
     sizes: dict[str, Any] = {
         "model_type": model_type,
+        "latent": latent,
         "known": model_type in FAMILIES,
         "layers": layers,
         "hidden": hidden,
         "heads": heads,
-        "kv_heads": reader.optional_size("num_key_value_heads") or heads,
+        "kv_heads": heads if latent else reader.optional_size("num_key_value_heads") or heads,
         "head_dim": _head_dim(reader, hidden, heads),
         "vocab": vocab,
         "tied": _tied(config, fields, family),
