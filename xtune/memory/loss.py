@@ -89,9 +89,13 @@ def _sums(shape: ModelShape, work: Workload) -> int:
 
 
 def _handed_on(shape: ModelShape, work: Workload) -> int:
-    """The same when it is given on: the sum and what is made of it in the compute type, and of that in the parameter's."""
+    """The same when it is given on: the sum, what is made of it in the compute type, and a part of it in float32 on the way there."""
+    entries = _trained_entries(shape, work)
+    if not entries:
+        return 0
     tiles = 4 if work.frugal and work.positions > work.tile_tokens else 0
-    return _trained_entries(shape, work) * (tiles + 4 + work.compute_bytes)
+    part = 4 * min(shape.vocab, HEAD_PART_ROWS) * shape.hidden
+    return part + entries * (tiles + 4 + work.compute_bytes)
 
 
 def _sliced(shape: ModelShape, work: Workload, tokens: int, chunk: int) -> int:
