@@ -22,6 +22,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 
 from benchmarks.ledger import BLOCK, Ledger
+from benchmarks.simulated_attention import attention as attention_on_cuda
 from benchmarks.simulated_model import (
     SimulatedInt8Matrix,
     SimulatedNf4Matrix,
@@ -214,6 +215,7 @@ def _all_trained(work: Workload, documents: Any) -> Iterator[None]:
         (attention, "_find_documents", found),
         (replay, "drops_out", lambda _: False),
         (functional, "dropout", _dropped),
+        (functional, "scaled_dot_product_attention", attention_on_cuda),
         (masking_utils, "find_packed_sequence_indices", samples),
     ]
     before = [getattr(module, name) for module, name, _ in patched]

@@ -6,9 +6,13 @@ from typing import Any
 from xtune.errors import ModelError
 from xtune.memory.eyes import read_eyes
 from xtune.memory.families import EXPERT_COUNTS, FAMILIES, Family, Norms, composed_activation
+from xtune.memory.latent import read_latent
 
 GEMMA3_PATTERN = 6
 """Every so many layers of Gemma 3 one has no window, where its config does not say otherwise (transformers 5.23)."""
+
+LARGEST_SIZE = 10**8
+"""Of any size in a config.json: hundreds of times the largest vocabulary of November 2026, so that what follows from it is a number that can be said."""
 
 QWEN_WINDOWLESS = 28
 """Layers of Qwen that have no window even where it is on, unless their config says otherwise; the same."""
@@ -28,13 +32,15 @@ def read_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
     reader = Fields(model_type, {**(family.defaults or {}), **fields})
     hidden, heads = reader.size("hidden_size"), reader.size("num_attention_heads")
     layers, vocab = reader.size("num_hidden_layers"), reader.size("vocab_size")
+    latent = read_latent(reader.fields)
     sizes: dict[str, Any] = {
         "model_type": model_type,
+        "latent": latent,
         "known": model_type in FAMILIES,
         "layers": layers,
         "hidden": hidden,
         "heads": heads,
-        "kv_heads": reader.optional_size("num_key_value_heads") or heads,
+        "kv_heads": heads if latent else reader.optional_size("num_key_value_heads") or heads,
         "head_dim": _head_dim(reader, hidden, heads),
         "vocab": vocab,
         "tied": _tied(config, fields, family),
@@ -89,6 +95,9 @@ class Fields:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 self.problems.append(f"`{name}` is {value!r}, not a whole number above 0")
+                return 0
+            if value > LARGEST_SIZE:
+                self.problems.append(f"`{name}` is above {LARGEST_SIZE:,}, which no model's is")
                 return 0
             return value
         return 0

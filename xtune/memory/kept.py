@@ -9,6 +9,7 @@ token unless they say otherwise. They follow transformers' layers, PEFT's adapte
 from functools import cached_property
 
 from xtune.memory.dora import DoraBlock, DoraLinears
+from xtune.memory.latent_attention import READERS, LatentAttention
 from xtune.memory.layer_parts import LayerParts
 from xtune.memory.linear import Linear
 from xtune.memory.moments import Moment
@@ -54,8 +55,8 @@ class KeptLayer(LayerParts):
         Readers keep what they read (c h each). Without a norm the layer's own input is read.
         """
         h, c = self.h, self.c
-        reads = self._read(self._attention[:-1], self.reads)
-        masks = self._masks(*self._attention[:-1])
+        reads = self._read(self._readers, self.reads)
+        masks = self._masks(*self._readers)
         if not self.shape.norms_before:
             own = self._copies_of(self.input) or self.work.dropout
             return masks + h * c * (reads if own else 0)
@@ -91,7 +92,7 @@ class KeptLayer(LayerParts):
         """
         if self.shape.norms_before:
             return self.norm.keeps_itself(self.w) * self.h
-        reads = not self._reads_copies and self._read(self._attention[:-1])
+        reads = not self._reads_copies and self._read(self._readers)
         return self.c * self.h if reads else 0
 
     @property
@@ -107,7 +108,7 @@ class KeptLayer(LayerParts):
             return Moment(per_token=0)
         norm = 4 * self.h if self.shape.norms_before else 0
         shares = self.work.weight_bytes <= self.c < self.w and not self.norm.widens
-        copies = max(0, self._read(self._attention[:-1], self.input) - 1) if shares else 0
+        copies = max(0, self._read(self._readers, self.input) - 1) if shares else 0
         each = norm + copies * self.c * self.h + self._ungraded_attention + self._ungraded_block
         each += self._ungraded_copies
         attends = any(self._is_adapted(each) for each in self._attention[:-1])
@@ -121,14 +122,14 @@ class KeptLayer(LayerParts):
         """Those that LLM.int8() has made of what the first norm gave, whose gradient nobody wants."""
         if self.work.quantization != "int8" or not self._copies_of(self.reads):
             return 0
-        readers = self._attention[:-1]
+        readers = self._readers
         readers += self._feed_forward[:-1] if self.shares_norm else ()
         return self.c * self.h * len(readers)
 
     @property
     def _ungraded_attention(self) -> int:
         *projections, output = self._attention
-        if any(self._is_adapted(each) for each in projections):
+        if self.latent is not None or any(self._is_adapted(each) for each in projections):
             return 0
         read = self.c * self.q if self._is_adapted(output) and not self.output_copy else 0
         return self.heads - self._doubled((output,)) - read
@@ -169,8 +170,8 @@ class KeptLayer(LayerParts):
         """Copies of normalised states that the feed-forward block keeps, or one; those that attention's projections keep are theirs."""
         readers, normalised = self._feed_forward[:-1], self.block_reads
         if self.shares_norm and not (self._copies_of(normalised) or self.work.dropout):
-            every = self._read((*self._attention[:-1], *readers), normalised)
-            return every - self._read(self._attention[:-1], normalised)
+            every = self._read((*self._readers, *readers), normalised)
+            return every - self._read(self._readers, normalised)
         return self._read(readers, normalised)
 
     @property
@@ -199,6 +200,8 @@ class KeptLayer(LayerParts):
         Eager attention itself does not keep what it gave.
         """
         c, q, k = self.c, self.q, self.k
+        if self.latent is not None:
+            return self._of_latent
         kept = 2 * c * q + (2 * c * q if self.repeats_keys else 2 * c * k)
         kept += self._norms_of_heads
         if self.output_copy:
@@ -211,6 +214,24 @@ class KeptLayer(LayerParts):
         if not self.output_copy:  # by an adapter that would read what attention keeps
             dropped += c * dropped
         return kept + dropped + self._doubled(self._attention)
+
+    @cached_property
+    def latent(self) -> LatentAttention | None:
+        """Attention, if it is latent."""
+        if self.shape.latent is None:
+            return None
+        readers = [each for each in self._attention if each.name in READERS]
+        read = sum(self.c * each.inputs * self._read((each,)) for each in readers)
+        read += self._masks(*readers)
+        return LatentAttention(self.shape, self.work, self.shape.latent, read)
+
+    @property
+    def _of_latent(self) -> int:
+        """Kept by latent attention; of what it gave what an adapter drops some of is a copy."""
+        assert self.latent is not None
+        dropped = self._masks(self._attention[-1])
+        dropped += 0 if self.output_copy else self.c * dropped
+        return self.latent.latents + self.latent.heads + dropped + self._doubled(self._attention)
 
     def _doubled(self, linears: tuple[Linear, ...]) -> int:
         """With DoRA what base and adapter gave of each, once more (2 c)."""
@@ -247,7 +268,7 @@ class KeptLayer(LayerParts):
     def output_copy(self) -> int:
         """A copy of what attention gave that the output projection keeps for itself."""
         reads = self._read(self._attention[-1:])
-        return self.c * self.q * reads if self.work.casts_inputs else 0
+        return self.c * self.a * reads if self.work.casts_inputs else 0
 
     @cached_property
     def low_rank(self) -> int:

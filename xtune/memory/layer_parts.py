@@ -3,6 +3,7 @@
 from functools import cached_property
 
 from xtune.memory.experts import ExpertBlock
+from xtune.memory.latent_attention import READERS
 from xtune.memory.linear import Linear
 from xtune.memory.norms import Norm
 from xtune.memory.shape import ModelShape
@@ -23,6 +24,7 @@ class LayerParts:
         # of experts' numbers: autocast leaves products by group in the type of the weights
         self.e = work.weight_bytes
         self.h, self.q, self.k = shape.hidden, shape.query_width, shape.kv_width
+        self.a = shape.attended_width
         self.sparse = shape.expert_layers > 0
         self.block = ExpertBlock(shape, work)
         self.norm = Norm(shape, work)
@@ -35,6 +37,11 @@ class LayerParts:
     @cached_property
     def _attention(self) -> tuple[Linear, ...]:
         return self.shape.attention_linears
+
+    @cached_property
+    def _readers(self) -> tuple[Linear, ...]:
+        """Those of them that read what the layer's first norm gave: all but the output projection and those that read latents."""
+        return tuple(each for each in self._attention[:-1] if each.name not in READERS)
 
     @cached_property
     def _feed_forward(self) -> tuple[Linear, ...]:

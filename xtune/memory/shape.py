@@ -8,6 +8,7 @@ from typing import Any
 from xtune.memory.config import read_sizes
 from xtune.memory.expert_targets import ExpertTargets, expert_targets, is_translated
 from xtune.memory.families import NormKind, Norms, Shared, own_name
+from xtune.memory.latent import Latent
 from xtune.memory.linear import Linear
 from xtune.memory.unquantised import unquantised_weights
 
@@ -39,6 +40,9 @@ class ModelShape:
     gated: bool = True
     fused_qkv: bool = False
     fused_gate_up: bool = False
+    latent: Latent | None = None
+    """Sizes of latent attention, if it is that."""
+
     experts: int = 0
     """Experts in a mixture-of-experts layer; 0: every layer is dense."""
 
@@ -115,6 +119,11 @@ class ModelShape:
     def kv_width(self) -> int:
         """Width of all key heads together, and of all value heads."""
         return self.kv_heads * self.head_dim
+
+    @property
+    def attended_width(self) -> int:
+        """Width of what attention gives, all heads together."""
+        return self.heads * (self.latent.values if self.latent is not None else self.head_dim)
 
     @property
     def all_windowed(self) -> bool:
@@ -253,6 +262,9 @@ class ModelShape:
     def attention_linears(self) -> tuple[Linear, ...]:
         """The linear layers of one attention block, the output projection last."""
         hidden, query, key = self.hidden, self.query_width, self.kv_width
+        output = self._linear("o_proj", self.attended_width, hidden, bias=self.output_bias)
+        if self.latent is not None:
+            return (*self.latent.linears(hidden, self.heads, bias=self.query_bias), output)
         widths = {"q_proj": query, "k_proj": key, "v_proj": key}
         if self.fused_qkv:
             widths = {"qkv_proj": query + 2 * key}
@@ -261,7 +273,7 @@ class ModelShape:
                 self._linear(name, hidden, width, bias=self.query_bias)
                 for name, width in widths.items()
             ),
-            self._linear("o_proj", query, hidden, bias=self.output_bias),
+            output,
         )
 
     @cached_property
@@ -348,7 +360,8 @@ class ModelShape:
         }[self.query_key_norm]
         sinks = self.heads if self.has_sinks else 0
         norms = self.norms * self.norm_entries + query_key * self.norm_vectors
-        return biases + self.layers * (norms + sinks) + self.last_parameters
+        latents = self.latent.normalised if self.latent is not None else 0
+        return biases + self.layers * (norms + sinks + latents) + self.last_parameters
 
     @property
     def parameters(self) -> int:

@@ -200,6 +200,8 @@ class WholeLayer(Layer):
             "graded": self._block_entries + self._attention[-1].weights,
             "adapted": self._block_adapters + self.adapter_of(self._attention[-1]),
         }
+        if self.latent is not None:
+            return self._latent_moments(kept, given)
         norms = self._norms_of_heads
         views = c * (q + k) if self._keeps_views else 0
         keys = q if self.repeats_keys else k
@@ -227,3 +229,12 @@ class WholeLayer(Layer):
             moments.append(Moment(per_token=rest + queries + 24 * k, **given))
             moments.append(Moment(per_token=rest + 24 * q, **given))
         return tuple(moments)
+
+    def _latent_moments(self, kept: int, given: dict[str, int]) -> tuple[Moment, ...]:
+        """The same of latent attention; eager, what softmax has and gives back besides."""
+        assert self.latent is not None
+        *before, output = self._attention
+        matrices = self.expanded(output), self.expanded(*before)
+        moments = self.latent.moments(kept + self._doubled(self._attention[:-1]), *matrices)
+        scores = 12 * self.pairs * self.shape.heads if self.work.attention == "eager" else 0
+        return tuple(replace(each, fixed=each.fixed + scores, **given) for each in moments)
