@@ -136,25 +136,23 @@ class KeptLayer(LayerParts):
 
     @property
     def _ungraded_block(self) -> int:
-        if any(self._is_adapted(each) for each in self._attention):
+        attends = any(self._is_adapted(each) for each in self._attention)
+        if attends and not self.shares_norm:
             return 0
         if self.sparse:
-            return (
-                self.after
-                + self.second_half
-                - self.c * self.h * self.block.reads
-                + self.block.ungraded
-            )
-        if self.ungated is not None:
-            graded = self._is_adapted(self._feed_forward[0])
-            return 0 if graded else self.ungated.activation
+            block = self.block
+            return self.after + self.second_half - self.c * self.h * block.reads + block.ungraded
+        norm = 0
+        if not self.shares_norm:
+            norm = self.after + self.second_half - self.c * self.h * self._reads_of_block
         gate, up = self._feed_forward[0], self._feed_forward[-2]
+        if self.ungated is not None:
+            return norm + (0 if self._is_adapted(up) else self.ungated.activation)
         gives = self.work.given_bytes
         of_gate, of_up = (gives if self._is_adapted(each) else self.c for each in (gate, up))
-        kept = self.after + self.second_half - self.c * self.h * self._read(self._feed_forward[:-1])
         if not self._is_adapted(gate):
-            kept += (of_gate + of_up) * self.width
-        return kept + (0 if self._is_adapted(up) else of_gate * self.width)
+            norm += (of_gate + of_up) * self.width
+        return norm + (0 if self._is_adapted(up) else of_gate * self.width)
 
     @cached_property
     def second_half(self) -> int:

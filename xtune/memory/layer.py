@@ -68,7 +68,9 @@ class Layer(KeptLayer):
         block, down = self.ungated, self._feed_forward[-1]
         assert block is not None
         back = block.back(self.product_read, self.adapter_of(down))
-        again = before + self.second_half + self.w * self.h + self.read_states + self.c * self.h
+        gives = 3 if self._is_adapted(down) else 1  # its base and, twice, its adapter
+        states = self.read_states + gives * self.c * self.h
+        again = before + self.second_half + states
         reading = Moment(per_token=again + block.reading + self._copied_by_last)
         return (*(replace(each, per_token=kept + each.per_token) for each in back), reading)
 
