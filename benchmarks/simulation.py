@@ -10,7 +10,7 @@ in seconds. Simulated is neither computed nor measured: the table says which is 
 import argparse
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -58,6 +58,7 @@ def simulate(
     samples: Samples | None = None,
     block: int = BLOCK,
     scratch: bool = True,
+    every_stretch: bool = False,
 ) -> Simulated:
     """Peak bytes of one step of a transformers config, the optimizer's states there from the beginning.
 
@@ -68,6 +69,8 @@ def simulate(
             those of packed rows if the work has them.
         block: Bytes that every request is rounded up to.
         scratch: Whether what operations of a GPU have inside is added.
+        every_stretch: Whether all tiles, chunks, groups and blocks are run, and not the first and last ones alone: the same
+            bytes in much more time.
     """
     documents = None if samples is None else _documents(samples)
     with (
@@ -83,6 +86,8 @@ def simulate(
         stack.enter_context(expanding())
         stack.enter_context(any_experts())
         stack.enter_context(_all_trained(work, documents))
+        if not every_stretch:
+            stack.enter_context(_without_repeats())
         share_key_heads(work.flash)
         stack.callback(share_key_heads, True)
         stack.enter_context(ledger)
@@ -221,6 +226,41 @@ def _all_trained(work: Workload, documents: Any) -> Iterator[None]:
     finally:
         for (module, name, _), original in zip(patched, before, strict=True):
             setattr(module, name, original)
+
+
+FIRST, LAST = 2, 3
+"""Stretches that are run: the second finds what the first made, all after it find the same; the last may be shorter, and of blocks of
+growing samples those before it are the largest."""
+
+
+def _ends(every: Sequence[Any]) -> list[Any]:
+    """Without those in the middle, which do what others do."""
+    return [*every[:FIRST], *every[max(FIRST, len(every) - LAST) :]]
+
+
+@contextmanager
+def _without_repeats() -> Iterator[None]:
+    """While it lasts what is cut into many stretches is computed at its ends alone: all are as long, and leave the same behind."""
+    from xtune.kernels import attention, cross_entropy, frugal, head_loss, stretches, tail
+
+    def cut(count: int, size: int) -> list[slice]:
+        return _ends(list(stretches.stretches(count, size)))
+
+    def in_turn(*arguments: Any) -> list[Any]:
+        return _ends(blocks(*arguments))
+
+    blocks = attention._in_turn
+    users: list[Any] = [cross_entropy, frugal, head_loss, tail]
+    for module in users:
+        module.stretches = cut
+    untyped: Any = attention
+    untyped._in_turn = in_turn
+    try:
+        yield
+    finally:
+        for module in users:
+            module.stretches = stretches.stretches
+        untyped._in_turn = blocks
 
 
 def _dropped(

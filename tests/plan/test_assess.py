@@ -151,6 +151,10 @@ def test_an_8_bit_base_waits_for_the_host_once_a_matrix_and_pass() -> None:
         ("4060 Ti 16GB", "RTX 4060 Ti 16GB"),
         ("Tesla T4", "T4"),
         ("H100 PCIe", "H100"),
+        ("RTX4060Ti16G", "RTX 4060 Ti 16GB"),
+        ("A100-80G", "A100 80GB"),
+        ("RTX_3060", "RTX 3060"),
+        ("\uff32\uff34\uff38 3060", "RTX 3060"),
     ],
 )
 def test_cards_are_found_as_people_and_drivers_call_them(name: str, expected: str) -> None:
@@ -173,6 +177,11 @@ def test_an_unknown_card_is_answered_with_near_names() -> None:
         find_card("Voodoo 2")
 
 
+def test_a_card_of_several_sizes_is_answered_with_them() -> None:
+    with pytest.raises(HardwareError, match="did you mean A100 40GB or A100 80GB"):
+        find_card("A100")
+
+
 def test_the_table_of_cards_makes_sense() -> None:
     for card in cards():
         assert 6 * GIB <= card.vram_bytes <= 200 * GIB, card.name
@@ -189,10 +198,19 @@ def test_the_table_of_cards_makes_sense() -> None:
         ("7.5 gib", round(7.5 * GIB)),
         ("512MiB", GIB // 2),
         ("1TB", 10**12),
+        ("8589934592B", 8 * GIB),
+        ("8589934592 bytes", 8 * GIB),
     ],
 )
 def test_sizes_are_read(text: str, size: int) -> None:
     assert read_size(text, "--vram") == size
+
+
+@pytest.mark.parametrize("text", ["8589934592", "10000TB"])
+def test_bytes_without_a_unit_are_not_taken_for_gib(text: str) -> None:
+    """A program may well give 8 GiB as a number of bytes; taken for GiB, everything would fit."""
+    with pytest.raises(HardwareError, match=r"--vram is .* 1,024 TiB"):
+        read_size(text, "--vram")
 
 
 @pytest.mark.parametrize("text", ["", "eight", "8 apples", "-3GiB", "0"])

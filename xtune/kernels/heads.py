@@ -20,7 +20,7 @@ PLAIN_HEADS = frozenset(
         "apertus", "arcee", "aria_text", "biogpt", "bitnet", "bloom", "cohere", "cohere2",
         "cohere2_moe", "cwm", "deepseek_v2", "deepseek_v3", "diffllama", "doge", "dots1",
         "ernie4_5", "ernie4_5_moe", "exaone4", "exaone_moe", "falcon", "falcon_mamba",
-        "flex_olmo", "gemma", "gemma2", "gemma3_text", "glm", "glm4", "glm4_moe", "gpt2",
+        "flex_olmo", "gemma", "gemma2", "gemma3", "gemma3_text", "glm", "glm4", "glm4_moe", "gpt2",
         "gpt_bigcode", "gpt_neo", "gpt_neox", "gpt_oss", "gptj", "granite", "granitemoe",
         "granitemoehybrid", "granitemoeshared", "helium", "hunyuan_v1_dense",
         "hunyuan_v1_moe", "internlm3", "jamba", "jetmoe", "lfm2", "llama", "mamba", "mellum",
@@ -129,8 +129,9 @@ _LAST_NORMS = ("norm", "ln_f", "final_layernorm", "final_layer_norm", "final_nor
 
 
 def _last_norm(backbone: nn.Module) -> nn.Module | None:
+    language = getattr(backbone, "language_model", backbone)  # beside a half that reads pictures
     for name in _LAST_NORMS:
-        if isinstance(norm := getattr(backbone, name, None), nn.Module) and not has_hooks(norm):
+        if isinstance(norm := getattr(language, name, None), nn.Module) and not has_hooks(norm):
             return norm
     return None
 

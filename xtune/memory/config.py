@@ -11,6 +11,9 @@ from xtune.memory.latent import read_latent
 GEMMA3_PATTERN = 6
 """Every so many layers of Gemma 3 one has no window, where its config does not say otherwise (transformers 5.23)."""
 
+LARGEST_SIZE = 10**8
+"""Of any size in a config.json: hundreds of times the largest vocabulary of November 2026, so that what follows from it is a number that can be said."""
+
 QWEN_WINDOWLESS = 28
 """Layers of Qwen that have no window even where it is on, unless their config says otherwise; the same."""
 
@@ -92,6 +95,9 @@ class Fields:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 self.problems.append(f"`{name}` is {value!r}, not a whole number above 0")
+                return 0
+            if value > LARGEST_SIZE:
+                self.problems.append(f"`{name}` is above {LARGEST_SIZE:,}, which no model's is")
                 return 0
             return value
         return 0

@@ -55,7 +55,7 @@ class KeptLayer(LayerParts):
         Readers keep what they read (c h each). Without a norm the layer's own input is read.
         """
         h, c = self.h, self.c
-        reads = self._read(self._readers, self.norm.gives(self.input))
+        reads = self._read(self._readers, self.reads)
         masks = self._masks(*self._readers)
         if not self.shape.norms_before:
             own = self._copies_of(self.input) or self.work.dropout
@@ -66,7 +66,7 @@ class KeptLayer(LayerParts):
     @property
     def _reads_copies(self) -> bool:
         """Whether each linear layer that reads what a norm behind attention gave reads a copy of its own."""
-        return self._copies_of(self.norm.gives(self.w))
+        return self._copies_of(self.block_reads)
 
     def _copies_of(self, reads: int) -> bool:
         """The same of linear layers that read numbers of so many bytes."""
@@ -75,13 +75,13 @@ class KeptLayer(LayerParts):
     @property
     def read_states(self) -> int:
         """Hidden states that are there while the feed-forward block runs, and that nothing keeps: between the halves, and normalised."""
-        normalised = self.norm.gives(self.w) * self.h
+        normalised = self.block_reads * self.h
         if not (self._reads_copies or self.work.dropout):
             normalised = 0
         if not self.shape.norms_before:
             return normalised
         if self.shares_norm:  # what attention gave
-            return self.c * self.h + normalised
+            return self.attention_gives * self.h + normalised
         return (self.w * self.h if self.norm.copies(self.w) else 0) + normalised
 
     @property
@@ -107,7 +107,7 @@ class KeptLayer(LayerParts):
         if self.work.is_full:
             return Moment(per_token=0)
         norm = 4 * self.h if self.shape.norms_before else 0
-        shares = self.work.weight_bytes <= self.c < self.w
+        shares = self.work.weight_bytes <= self.c < self.w and not self.norm.widens
         copies = max(0, self._read(self._readers, self.input) - 1) if shares else 0
         each = norm + copies * self.c * self.h + self._ungraded_attention + self._ungraded_block
         each += self._ungraded_copies
@@ -120,7 +120,7 @@ class KeptLayer(LayerParts):
     @property
     def _ungraded_copies(self) -> int:
         """Those that LLM.int8() has made of what the first norm gave, whose gradient nobody wants."""
-        if self.work.quantization != "int8" or not self._copies_of(self.norm.gives(self.input)):
+        if self.work.quantization != "int8" or not self._copies_of(self.reads):
             return 0
         readers = self._readers
         readers += self._feed_forward[:-1] if self.shares_norm else ()
@@ -164,13 +164,13 @@ class KeptLayer(LayerParts):
         more = self._masks(*self._feed_forward[:-1]) + self._written_out
         if not self.shape.norms_before:
             return h * c * max(1, reads) + more
-        norm = 0 if self.shares_norm else self.norm.keeps(self.w) + self.norm.trained_copy
+        norm = 0 if self.shares_norm else self.norm.keeps(self.between) + self.norm.trained_copy
         return h * norm + h * c * reads + more
 
     @property
     def _reads_of_block(self) -> int:
         """Copies of normalised states that the feed-forward block keeps, or one; those that attention's projections keep are theirs."""
-        readers, normalised = self._feed_forward[:-1], self.norm.gives(self.w)
+        readers, normalised = self._feed_forward[:-1], self.block_reads
         if self.shares_norm and not (self._copies_of(normalised) or self.work.dropout):
             every = self._read((*self._readers, *readers), normalised)
             return every - self._read(self._readers, normalised)
@@ -344,7 +344,14 @@ class KeptLayer(LayerParts):
         """What is there of the hidden states when a feed-forward block begins: those between the halves, the norm's float32 copy, and normalised ones."""
         if not self.shape.norms_before:
             return self.w * self.h
-        return (self.norm.copies(self.w) + self.w + self.norm.gives(self.w)) * self.h
+        if self.shares_norm:
+            return (self.attention_gives + self.block_reads) * self.h
+        return (self.norm.copies(self.between) + self.w + self.block_reads) * self.h
+
+    @property
+    def attention_gives(self) -> int:
+        """Bytes of a number that the output projection gives."""
+        return self.work.given_bytes if self._is_adapted(self._attention[-1]) else self.c
 
     def expanded(self, *linears: Linear) -> int:
         """The largest of some quantised matrices in the compute type: they are expanded one at a time."""

@@ -87,7 +87,7 @@ class Layer(KeptLayer):
     def _between(self, before: int) -> Moment:
         """The norm before the block goes back: its float32 input, copies of it and the gradient (w h)."""
         copies = self.copies_beside(self.w)
-        norm = self.norm.keeps(self.w) + copies + self.w
+        norm = self.norm.keeps(self.between) + copies + self.w
         each = before + self._scaled_gradient + norm * self.h + self.aside
         return Moment(per_token=each, graded=self._block_entries, adapted=self._block_adapters)
 
@@ -149,10 +149,12 @@ class Layer(KeptLayer):
 
     @property
     def rotary(self) -> int:
-        """Cosines and sines of every position, in the type of what the embedding gave or in float32; Gemma 3 has two sets."""
-        if self.shape.latent is not None:  # of DeepSeek-V2 complex numbers
-            each = 2 if self.shape.model_type == "deepseek_v2" else self.work.weight_bytes
-            return 2 * each * self.shape.latent.rotated
-        sets = 2 if self.shape.model_type.startswith("gemma3") else 1
-        wide = 4 if self.shape.float32_rotary else self.work.weight_bytes
-        return sets * 2 * wide * self.shape.head_dim
+        """Cosines and sines of every position, in the type of what the embedding gave or in float32; Gemma 3 has a set for each kind of layer."""
+        shape = self.shape
+        if shape.latent is not None:  # of DeepSeek-V2 complex numbers
+            each = 2 if shape.model_type == "deepseek_v2" else self.work.weight_bytes
+            return 2 * each * shape.latent.rotated
+        kinds = 1 if shape.all_windowed or shape.windowed_layers == 0 else 2
+        sets = kinds if shape.model_type.startswith("gemma3") else 1
+        wide = 4 if shape.float32_rotary else self.work.weight_bytes
+        return sets * 2 * wide * shape.head_dim

@@ -129,6 +129,11 @@ class WholeLayer(Layer):
 
     # going back
 
+    @property
+    def _given_by_block(self) -> int:
+        """Of what one norm gave to both the gradient that the feed-forward block gave, while attention goes back."""
+        return self.reads * self.h if self.shares_norm else 0
+
     def feed_forward_moments(self, before: int) -> tuple[Moment, ...]:
         """Of the block, with so much a token kept before it.
 
@@ -190,8 +195,7 @@ class WholeLayer(Layer):
         c, q, k, h = self.c, self.q, self.k, self.h
         kept = self.first_half + self._gradient + self.low_rank
         kept += self.aside
-        if self.shares_norm:  # the gradient that the feed-forward block gave
-            kept += self.norm.gives(self.w) * h
+        kept += self._given_by_block
         given = {
             "graded": self._block_entries + self._attention[-1].weights,
             "adapted": self._block_adapters + self.adapter_of(self._attention[-1]),
