@@ -41,6 +41,12 @@ class ModelShape(Traits):
     gated: bool = True
     fused_qkv: bool = False
     fused_gate_up: bool = False
+    recurrent_width: int = 0
+    """Width of recurrent layers, of which any layer may be one (`xtune.memory.recurrent`); 0: there are none."""
+
+    recurrent_kept: int = 0
+    """Bytes a token that one of them keeps."""
+
     latent: Latent | None = None
     """Sizes of latent attention, if it is that."""
 
@@ -218,6 +224,8 @@ class ModelShape(Traits):
         widths = {"q_proj": query, "k_proj": key, "v_proj": key}
         if self.fused_qkv:
             widths = {"qkv_proj": query + 2 * key}
+        if self.recurrent_width:  # what goes into a recurrence and its gate, and what comes out
+            widths |= {"in_proj": 3 * self.recurrent_width, "out_proj": self.recurrent_width}
         return (
             *(
                 self._linear(name, hidden, width, bias=self.query_bias)
