@@ -252,15 +252,15 @@ class ModelShape(Traits):
     @cached_property
     def shared_linears(self) -> tuple[Linear, ...]:
         """The linear layers of one shared expert: of Qwen2-MoE its gate first, of all down last."""
-        width, hidden = self.shared_intermediate, self.hidden
+        width, hidden, bias = self.shared_intermediate, self.hidden, self.mlp_bias
         if not width:
             return ()
         gate = Linear(name="shared_expert_gate", inputs=hidden, outputs=1)
         return (
             *((gate,) if self.shared == "gated" else ()),
-            Linear(name="gate_proj", inputs=hidden, outputs=width),
-            Linear(name="up_proj", inputs=hidden, outputs=width),
-            Linear(name="down_proj", inputs=width, outputs=hidden),
+            Linear(name="gate_proj", inputs=hidden, outputs=width, bias=bias),
+            Linear(name="up_proj", inputs=hidden, outputs=width, bias=bias),
+            Linear(name="down_proj", inputs=width, outputs=hidden, bias=bias),
         )
 
     @cached_property
