@@ -51,7 +51,13 @@ def make_config(model_type: str, **fields: Any) -> Any:
         fields = {"num_local_experts": 4, **fields}
     if model_type in {"olmoe", "qwen2_moe"}:
         fields = {"num_experts": 4, "num_experts_per_tok": 2, **fields}
-    if model_type in {"dots1", "glm4_moe"}:
+    if model_type == "hunyuan_v1_moe":
+        fields = {"num_experts": 4, "moe_topk": 2, **fields}
+    if model_type.startswith("deepseek"):
+        sizes = {"q_lora_rank": 24, "kv_lora_rank": 16, "qk_rope_head_dim": 8}
+        sizes |= {"qk_nope_head_dim": 16, "v_head_dim": 12, "first_k_dense_replace": 1}
+        fields = {**sizes, "num_key_value_heads": 4, **fields}
+    if model_type in {"dots1", "glm4_moe", "deepseek_v2", "deepseek_v3"}:
         sizes = {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2}
         fields = {**sizes, **fields}
     if model_type == "qwen2_moe":

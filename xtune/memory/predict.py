@@ -96,9 +96,10 @@ class Prediction:
 def predict(shape: ModelShape, work: Workload) -> Prediction:
     """Compute the bytes of one training step by item.
 
-    A layer that trains attention sinks is never cut (`xtune.kernels.lifted`), so that it is computed as a whole.
+    A layer that trains attention sinks is never cut (`xtune.kernels.lifted`), nor is a recurrent one: they are computed as a whole.
     """
-    if work.frugal and work.is_full and shape.has_sinks:
+    uncut = shape.recurrent_width > 0 or (work.is_full and shape.has_sinks)
+    if work.frugal and uncut:
         work = replace(work, frugal=False)
     step = _Step(shape, work)
     items = {
