@@ -103,6 +103,13 @@ def host_budget_bytes(work: Workload, limits: Limits) -> float:
     return HOST_FRACTION * limits.hardware.ram_bytes / work.world_size
 
 
+def has_room_for_process(hardware: Hardware, world_size: int) -> bool:
+    """Whether host memory holds what no technique makes smaller: each process itself."""
+    if hardware.device == "cpu":
+        return True
+    return world_size * PROCESS_BYTES <= HOST_FRACTION * hardware.ram_bytes
+
+
 def budget_bytes(hardware: Hardware, world_size: int) -> int:
     """Memory of one device that a run may fill.
 
@@ -188,6 +195,8 @@ def longest(
     more: what fits at a length fits at every shorter one.
     """
     candidates = _candidates(shape, works, limits)
+    if not has_room_for_process(limits.hardware, candidates[0].world_size):
+        return 0
     ladders = ladder(shape, candidates[0], limits.hardware, _asked(limits))
     best = 0
     tiles = _tiles(limits)
