@@ -5,8 +5,19 @@ from typing import Any
 
 from xtune.errors import ModelError
 from xtune.memory.eyes import read_eyes
-from xtune.memory.families import EXPERT_COUNTS, FAMILIES, Family, Norms, composed_activation
+from xtune.memory.families import (
+    DENSE_FIRST,
+    EXPERT_COUNTS,
+    EXPERTS_PER_TOKEN,
+    FAMILIES,
+    MOST_VISITED,
+    SHARED_COUNTS,
+    Family,
+    Norms,
+    composed_activation,
+)
 from xtune.memory.latent import read_latent
+from xtune.memory.recurrent import read_recurrent
 
 GEMMA3_PATTERN = 6
 """Every so many layers of Gemma 3 one has no window, where its config does not say otherwise (transformers 5.23)."""
@@ -36,6 +47,7 @@ def read_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
     sizes: dict[str, Any] = {
         "model_type": model_type,
         "latent": latent,
+        **_recurrent(reader.fields, hidden, heads * _head_dim(reader, hidden, heads), model_type),
         "known": model_type in FAMILIES,
         "layers": layers,
         "hidden": hidden,
@@ -153,13 +165,15 @@ def _feed_forward(reader: Fields, family: Family, layers: int) -> dict[str, Any]
     beside = (
         reader.optional_size(family.shared_width) if reader.fields.get(family.shared_width) else 0
     )
-    if family.shared != "gated":
+    if family.shared == "after":
         beside *= width  # it is a number of experts
     return {
-        "intermediate": reader.optional_size("intermediate_size"),
+        "intermediate": max(
+            reader.optional_size(name) for name in ("intermediate_size", "intermediate_size_mlp")
+        ),
         "experts": experts + shared,
         "expert_intermediate": width,
-        "experts_per_token": (reader.optional_size("num_experts_per_tok") or 2) + shared,
+        "experts_per_token": _visited(reader, experts) + shared,
         "shared_intermediate": beside,
         "shared": family.shared if beside else "none",
         "expert_layers": layers - len(dense),
@@ -170,9 +184,25 @@ def _feed_forward(reader: Fields, family: Family, layers: int) -> dict[str, Any]
 def _shared_experts(reader: Fields, width: int) -> int:
     """Experts that every token visits, as so many of the others' width."""
     shared = reader.optional_size("shared_expert_intermediate_size", "shared_intermediate_size")
-    if reader.fields.get("n_shared_experts"):
-        shared = shared or width * reader.optional_size("n_shared_experts")
+    counts = [_listed(reader.fields.get(name)) for name in SHARED_COUNTS]
+    shared = shared or width * max(counts)
+    if "interleave_moe_layer_step" in reader.fields:  # Llama 4 has one without a word
+        shared = max(shared, width)
     return -(-shared // width) if width else 0
+
+
+def _visited(reader: Fields, experts: int) -> int:
+    """Experts that a token visits; of Llama 4 all of them, as transformers 5.23 multiplies every token by each."""
+    if "interleave_moe_layer_step" in reader.fields:
+        return experts
+    said = next((n for n in (_listed(reader.fields.get(x)) for x in EXPERTS_PER_TOKEN) if n), 0)
+    return said or min(MOST_VISITED, experts)
+
+
+def _listed(value: object) -> int:
+    """A whole number, or the largest of a list that has one for each layer; 0 where there is none."""
+    every = value if isinstance(value, list) else [value]
+    return max((n for n in every if isinstance(n, int) and not isinstance(n, bool)), default=0)
 
 
 def _head_dim(reader: Fields, hidden: int, heads: int) -> int:
@@ -180,6 +210,13 @@ def _head_dim(reader: Fields, hidden: int, heads: int) -> int:
     if reader.fields.get("qk_nope_head_dim") and reader.fields.get("qk_rope_head_dim"):
         return sum(reader.optional_size(f"qk_{part}_head_dim") for part in ("nope", "rope"))
     return reader.optional_size("head_dim") or (hidden // heads if heads else 0)
+
+
+def _recurrent(
+    fields: Mapping[str, Any], hidden: int, heads_width: int, model_type: str
+) -> dict[str, int]:
+    """Recurrent layers, of which no type that is known has any."""
+    return {} if model_type in FAMILIES else read_recurrent(fields, hidden, heads_width)
 
 
 def _biases(fields: Mapping[str, Any], family: Family) -> dict[str, bool]:
@@ -270,11 +307,12 @@ def _count(fields: Mapping[str, Any], name: str) -> int | None:
 
 def _dense_layers(fields: Mapping[str, Any], family: Family, layers: int) -> tuple[int, ...]:
     """Layers of a mixture without experts: none of Mixtral's, and by the rules of Qwen's and DeepSeek's configs elsewhere."""
-    if family.expert_width != "moe_intermediate_size":
+    if family.expert_width != "moe_intermediate_size" and family in FAMILIES.values():
         return ()
-    every, named = _count(fields, "decoder_sparse_step") or 1, fields.get("mlp_only_layers")
+    step = _count(fields, "decoder_sparse_step") or _count(fields, "interleave_moe_layer_step")
+    every, named = step or 1, fields.get("mlp_only_layers")
     named = named if isinstance(named, list) else []
-    first = _count(fields, "first_k_dense_replace") or 0
+    first = max(_count(fields, name) or 0 for name in DENSE_FIRST)
     return tuple(
         each for each in range(layers) if (each + 1) % every or each < first or each in named
     )

@@ -59,6 +59,21 @@ class FrugalDoraLayer(FrugalLayer):
     def _whole(self) -> int:
         return self._queries + self._keys + self._values
 
+    def peaks(self) -> tuple[int, ...]:
+        """And the output projection in the forward pass, where what attention gives is written over the queries, in their type.
+
+        Nothing is kept then: no unit matrix and no float32 input of a norm.
+        """
+        peaks, out, c = super().peaks(), self._out, self.c
+        if not self.dora.adapts(out) or self._queries <= self._attended:
+            return peaks
+        held, wide = self.work.held_bytes, self._queries // self.q
+        unit = (4 + c) * out.inputs**2 + c * out.weights
+        normalised = held * self.h if self.shape.norms_before else 0
+        kept = normalised + self._queries + c * (self.q + self.k + self.h)
+        whole = self.work.positions * (held * self.h + self._whole)
+        return (*peaks, whole + self.tile * kept + max(unit, 4 * wide * out.weights))
+
     # behind attention
 
     @property
@@ -82,14 +97,15 @@ class FrugalDoraLayer(FrugalLayer):
         read = dora.copies(out, reads) or (self.c * self.q if is_read else 0)
         before = read + self._low_rank((out, *self._feed_forward)) + self.after + dora.keeps(out)
         matrices = self.matrices(out, *self._feed_forward)
+        normed = self.shape.query_key_norm != "none"
         moments = (
             *self._of_block(before),
             self._back_to_attention(before),
             *self._of_output(before),
             *dora.forward(
                 out,
-                # of the projections, which are left out, there are turned queries and keys
-                self._normalised + self._attended + self.c * (self.q + self.k),
+                # of the projections, which are left out, there are turned queries and keys, and what their norms keep
+                self._normalised + self._attended + (self.c + 4 * normed) * (self.q + self.k),
                 reads=reads,
             ),
         )

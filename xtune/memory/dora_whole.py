@@ -70,17 +70,17 @@ class WholeDoraLayer(WholeLayer):
     def _beside(self) -> int:
         """What there is of the gradient when transformers computes the layer again, besides itself: it has begun to go back by then.
 
-        Before a last norm it is float32 (4 h). Through a last layer with DoRA it has been multiplied (4 h), beside a copy for the base
+        Before a last norm it is float32 (4 h), a copy where the block or the layer gave 16 bits. Through a last layer with DoRA it has been multiplied (4 h), beside a copy for the base
         (c h) and, where the layer gave 16 bits, a float32 one (4 h). Autograd keeps nothing of a quantised layer without an adapter:
         the gradient of the product is there.
         """
         work, h = self.work, self.h
         if self.sparse or not work.gradient_checkpointing or work.is_shelved:
             return 0
-        passed = self._passed_on
+        passed, block = self._passed_on, DoraBlock(self.shape, work)
         if self.shape.norms_after:
-            return passed + (4 * h if self.output < ADAPTER_BYTES else 0)
-        block = DoraBlock(self.shape, work)
+            narrow = min(self.output, block.gives(block.down)) < ADAPTER_BYTES
+            return passed + (4 * h if narrow else 0)
         if not block.adapts(block.down):
             return passed + (block.product * block.m if work.quantization else 0)
         cast = self.c * h if self.c < ADAPTER_BYTES else 0

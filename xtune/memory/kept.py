@@ -61,7 +61,7 @@ class KeptLayer(LayerParts):
             own = self._copies_of(self.input) or self.work.dropout
             return masks + h * c * (reads if own else 0)
         norm = h * (self.norm.copies(self.input) + self.norm.trained_copy)
-        return norm + h * c * reads + masks
+        return norm + h * c * reads + masks + self.shape.recurrent_kept
 
     @property
     def _reads_copies(self) -> bool:

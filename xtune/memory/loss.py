@@ -21,6 +21,8 @@ def loss_bytes(shape: ModelShape, work: Workload, casts: int = 0) -> int:
     others for a tile, where float32 states are the norm's input themselves; beside a later tile those of the tile before it that
     are trained on, and their gradient (2 w h).
     """
+    if not shape.ends_plainly:
+        return casts + _whole_loss(shape, work)
     if wraps_head(shape, work):
         return wrapped_loss_bytes(shape, work, casts)
     h, w, c = shape.hidden, work.held_bytes, work.compute_bytes
@@ -43,6 +45,18 @@ def loss_bytes(shape: ModelShape, work: Workload, casts: int = 0) -> int:
     return n * h * each + _head(
         shape, work, n - work.rows, casts
     )  # a row's last token has no next one
+
+
+def _whole_loss(shape: ModelShape, work: Workload) -> int:
+    """Through the model's own forward, which gives the logits of every token.
+
+    Going back there are the logits (c), those of them that are trained on (c), their float32 copy, its logarithm, and of that the
+    gradient (4 each, and 2 c of the copies); beside a trained head the gradient of its weights. Hidden states as in `loss_bytes`.
+    """
+    n, c, w = work.positions, work.compute_bytes, work.held_bytes
+    logits = (2 * c + 12) * shape.vocab * n
+    trained = work.trained_bytes * _trained_entries(shape, work)
+    return logits + trained + n * shape.hidden * (8 + 3 * w + c)
 
 
 def _head(shape: ModelShape, work: Workload, tokens: int, casts: int) -> int:
@@ -89,9 +103,13 @@ def _sums(shape: ModelShape, work: Workload) -> int:
 
 
 def _handed_on(shape: ModelShape, work: Workload) -> int:
-    """The same when it is given on: the sum and what is made of it in the compute type, and of that in the parameter's."""
+    """The same when it is given on: the sum, what is made of it in the compute type, and a part of it in float32 on the way there."""
+    entries = _trained_entries(shape, work)
+    if not entries:
+        return 0
     tiles = 4 if work.frugal and work.positions > work.tile_tokens else 0
-    return _trained_entries(shape, work) * (tiles + 4 + work.compute_bytes)
+    part = 4 * min(shape.vocab, HEAD_PART_ROWS) * shape.hidden
+    return part + entries * (tiles + 4 + work.compute_bytes)
 
 
 def _sliced(shape: ModelShape, work: Workload, tokens: int, chunk: int) -> int:

@@ -10,11 +10,12 @@ from xtune.memory.expert_targets import ExpertTargets, expert_targets, is_transl
 from xtune.memory.families import NormKind, Norms, Shared, own_name
 from xtune.memory.latent import Latent
 from xtune.memory.linear import Linear
+from xtune.memory.traits import Traits
 from xtune.memory.unquantised import unquantised_weights
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelShape:
+class ModelShape(Traits):
     """A decoder-only transformer by its sizes; a pure value, so it can be written by hand too."""
 
     model_type: str
@@ -40,6 +41,12 @@ class ModelShape:
     gated: bool = True
     fused_qkv: bool = False
     fused_gate_up: bool = False
+    recurrent_width: int = 0
+    """Width of recurrent layers, of which any layer may be one (`xtune.memory.recurrent`); 0: there are none."""
+
+    recurrent_kept: int = 0
+    """Bytes a token that one of them keeps."""
+
     latent: Latent | None = None
     """Sizes of latent attention, if it is that."""
 
@@ -136,37 +143,6 @@ class ModelShape:
         known = self.sliding_window is not None and self.windowed_layers is not None
         return self.layers - (self.windowed_layers or 0) if known else 0
 
-    @property
-    def float32_norms(self) -> bool:
-        """Whether a norm multiplies by its weight in float32, as Gemma and OLMo 2 do."""
-        return self.model_type.startswith(("gemma", "olmo2"))
-
-    @property
-    def float32_rotary(self) -> bool:
-        """Whether cosines and sines stay in float32, as OLMo 2's do."""
-        return self.model_type == "olmo2"
-
-    @property
-    def has_sinks(self) -> bool:
-        """Whether each head has a score that stands for no value, and experts have biases and clamped gates: gpt-oss."""
-        return self.model_type == "gpt_oss"
-
-    @property
-    def has_wide_routes(self) -> bool:
-        """Whether routes stay in float32; assumed of model types that are not known."""
-        types = {"mixtral", "hunyuan_v1_moe"}
-        return self.model_type in types or self.reads_routes_in_float32 or not self.known
-
-    @property
-    def reads_routes_in_float32(self) -> bool:
-        """Whether a router reads a float32 copy, as DeepSeek's does."""
-        return self.shared == "after"
-
-    @property
-    def narrows_routes(self) -> bool:
-        """Whether routes have the type of the router's product, which autocast makes narrow: DeepSeek 3's, which are no softmax."""
-        return self.reads_routes_in_float32 and self.model_type != "deepseek_v2"
-
     def expert_targets(self, targets: tuple[str, ...]) -> ExpertTargets:
         """What of the experts of a layer gets adapters."""
         return expert_targets(self.model_type, targets) if self.expert_layers else ExpertTargets()
@@ -186,26 +162,6 @@ class ModelShape:
     def norm_entries(self) -> int:
         """Parameters of a norm over the hidden size."""
         return self.norm_vectors * self.hidden
-
-    @property
-    def norms_before(self) -> bool:
-        """Whether attention and feed-forward block read normalised states."""
-        return self.model_type != "olmo2"
-
-    @property
-    def norms_after(self) -> bool:
-        """Whether what they give is normalised; of a type that is not known it may be, as GLM 4's is, and no field says so."""
-        return self.norms > 2 or self.model_type == "olmo2" or not self.known
-
-    @property
-    def normalises_last(self) -> bool:
-        """Whether queries and keys are normalised when all three are projected, and not each as it is."""
-        return self.model_type == "gemma3_text"
-
-    @property
-    def may_normalise_heads(self) -> bool:
-        """Whether there are norms on queries and keys, or may be for all that is known of the type."""
-        return self.query_key_norm != "none" or not self.known
 
     @property
     def dense_positions(self) -> tuple[int, ...]:
@@ -268,6 +224,8 @@ class ModelShape:
         widths = {"q_proj": query, "k_proj": key, "v_proj": key}
         if self.fused_qkv:
             widths = {"qkv_proj": query + 2 * key}
+        if self.recurrent_width:  # what goes into a recurrence and its gate, and what comes out
+            widths |= {"in_proj": 3 * self.recurrent_width, "out_proj": self.recurrent_width}
         return (
             *(
                 self._linear(name, hidden, width, bias=self.query_bias)
@@ -294,15 +252,15 @@ class ModelShape:
     @cached_property
     def shared_linears(self) -> tuple[Linear, ...]:
         """The linear layers of one shared expert: of Qwen2-MoE its gate first, of all down last."""
-        width, hidden = self.shared_intermediate, self.hidden
+        width, hidden, bias = self.shared_intermediate, self.hidden, self.mlp_bias
         if not width:
             return ()
         gate = Linear(name="shared_expert_gate", inputs=hidden, outputs=1)
         return (
             *((gate,) if self.shared == "gated" else ()),
-            Linear(name="gate_proj", inputs=hidden, outputs=width),
-            Linear(name="up_proj", inputs=hidden, outputs=width),
-            Linear(name="down_proj", inputs=width, outputs=hidden),
+            Linear(name="gate_proj", inputs=hidden, outputs=width, bias=bias),
+            Linear(name="up_proj", inputs=hidden, outputs=width, bias=bias),
+            Linear(name="down_proj", inputs=width, outputs=hidden, bias=bias),
         )
 
     @cached_property

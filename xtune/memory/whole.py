@@ -171,7 +171,7 @@ class WholeLayer(Layer):
             moments.append(cast)
         if self.shape.fused_gate_up:
             moments.append(self._of_matrix(kept + aside + 2 * c * m + c * h, first, done=down))
-            if not self.work.is_full:
+            if self._is_adapted(self._feed_forward[0]) and not self.work.is_full:
                 moments.append(Moment(per_token=kept + 6 * c * m + 2 * self.w * h))
         return tuple(moments)
 
