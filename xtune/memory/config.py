@@ -6,6 +6,7 @@ from typing import Any
 from xtune.errors import ModelError
 from xtune.memory.eyes import read_eyes
 from xtune.memory.families import EXPERT_COUNTS, FAMILIES, Family, Norms, composed_activation
+from xtune.memory.heads import PLAIN_HEADS
 
 GEMMA3_PATTERN = 6
 """Every so many layers of Gemma 3 one has no window, where its config does not say otherwise (transformers 5.23)."""
@@ -31,6 +32,7 @@ def read_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
     sizes: dict[str, Any] = {
         "model_type": model_type,
         "known": model_type in FAMILIES,
+        "whole_logits": (config.get("model_type") or model_type) not in PLAIN_HEADS,
         "layers": layers,
         "hidden": hidden,
         "heads": heads,
