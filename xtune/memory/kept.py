@@ -401,10 +401,12 @@ class KeptLayer(LayerParts):
     def mask(self) -> int:
         """Masks that exist all the while: of a byte for each pair, or of a number in the compute type for eager attention.
 
-        Layers without a window have one of their own, unless they need none.
+        Layers without a window have one of their own, unless they need none. Most models make it whether there are such layers or not;
+        when layers are computed again it is gone.
         """
         shape, packing = self.shape, self.work.packing
-        masks = 1 if shape.sliding_window is None or shape.all_windowed else 2
+        again = self.work.gradient_checkpointing and shape.all_windowed
+        masks = 1 if shape.sliding_window is None or shape.makes_one_mask or again else 2
         if self.work.attention == "eager":
             return self.pairs * self.c * masks
         # without packs one for all rows
