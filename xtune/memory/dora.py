@@ -185,7 +185,7 @@ class DoraBlock(DoraLinears):
         last = self.forward(self.down, kept, reads=self.product, products=products)
         return (*moments, *last)
 
-    def back(self, kept: int, *, reads: int, counted: int) -> tuple[Moment, ...]:
+    def back(self, kept: int, *, reads: int, counted: int, scaled: int = 0) -> tuple[Moment, ...]:
         """Of the way back: through the last layer, through the product, then through up and gate, or both in one.
 
         Of the product's gradient there are what adapter and base give. Going back through the product there are its gradient and those
@@ -195,6 +195,7 @@ class DoraBlock(DoraLinears):
             kept: Bytes a token that are there besides what the block keeps.
             reads: Bytes of a number of the block's input.
             counted: Those of the gradient of what the block gave that are among `kept`.
+            scaled: Those of that gradient once more, where it is multiplied; gone behind the last layer.
         """
         c, m = self.c, self.m
         there = kept + self.keeps(*self.first) + self.widths
@@ -204,12 +205,14 @@ class DoraBlock(DoraLinears):
         held = work.frugal or work.is_shelved or not work.gradient_checkpointing
         cast = c if held and self.gate != self.up else 0
         moments = [
-            self._through_base(self.down, there + aside + self._adapter_gave(), adapted=done),
+            self._through_base(
+                self.down, there + scaled + aside + self._adapter_gave(), adapted=done
+            ),
             Moment(per_token=there + aside + (3 * self.product + cast) * m, adapted=done),
         ]
         if self.adapts(self.down):
             through = self.product_copies + self.keeps(self.down) + self.slopes(self.down)
-            moments.append(Moment(per_token=there + through - counted))
+            moments.append(Moment(per_token=there + scaled + through - counted))
         return (*moments, *self._first_back(kept, reads, done))
 
     def _adapter_gave(self) -> int:
