@@ -113,7 +113,11 @@ class Layer(KeptLayer):
 
     @property
     def rotary(self) -> int:
-        """Cosines and sines of every position, in the type of what the embedding gave or in float32; Gemma 3 has two sets."""
-        sets = 2 if self.shape.model_type.startswith("gemma3") else 1
+        """Cosines and sines of every position, in the type of what the embedding gave or in float32.
+
+        Gemma 3 has two sets, for layers with a window and without, where there are both.
+        """
+        both = self.shape.windowed_layers not in {0, self.shape.layers}
+        sets = 2 if both and self.shape.model_type.startswith("gemma3") else 1
         wide = 4 if self.shape.float32_rotary else self.work.weight_bytes
         return sets * 2 * wide * self.shape.head_dim
