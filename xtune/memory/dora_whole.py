@@ -22,7 +22,9 @@ class WholeDoraLayer(WholeLayer):
         super().__init__(shape, work)
         if first:
             self.input = work.weight_bytes
-            self.w = work.state_bytes if work.adapts("o_proj") else work.weight_bytes
+            self.w = (
+                work.state_bytes if work.adapts(self._attention[-1].name) else work.weight_bytes
+            )
         self.dora = DoraLinears(work)
         *self._projections, self._out = self.shape.attention_linears
 
@@ -31,12 +33,12 @@ class WholeDoraLayer(WholeLayer):
         """What LLM.int8() has read of the feed-forward block: of float32 states each layer a copy of its own."""
         if self.work.quantization != "int8" or self.sparse:
             return 0
-        readers = len(self._feed_forward) - 1 if self.w > self.c else 1
+        readers = len(self._feed_forward) - 1 if self.block_reads > self.c else 1
         return self.c * (self.width + readers * self.h)
 
     def _gives(self, index: int) -> int:
         """Bytes of a number of queries (0), keys (1) and values (2)."""
-        return self.dora.gives(self._projections[0 if self.shape.fused else index])
+        return self.dora.gives(self._projections[0 if self.shape.fused_qkv else index])
 
     # computed again
 
@@ -48,11 +50,11 @@ class WholeDoraLayer(WholeLayer):
         beside = self._around - early + self._beside
         kept = beside
         if self.shape.norms_before:
-            kept += ((4 if self.input < 4 else 0) + self.input) * self.h
+            kept += (self.norm.copies(self.input) + self.reads) * self.h
         normed = self.shape.query_key_norm != "none"
         for each in self._projections:
-            moments.extend(dora.forward(each, kept, reads=self.input))
-            kept += dora.after(each, self.input) + 4 * normed * each.outputs
+            moments.extend(dora.forward(each, kept, reads=self.reads))
+            kept += dora.after(each, self.reads) + 4 * normed * each.outputs
         # queries are turned: times cosine, their halves changed over, and these times sine
         moments.append(Moment(per_token=kept + 3 * self._gives(0) * self.q))
         kept = beside + before - self.after - self.output_copy - dora.keeps(self._out)
@@ -60,7 +62,8 @@ class WholeDoraLayer(WholeLayer):
         if self.dora_block:
             block = DoraBlock(self.shape, self.work)
             kept = before + self.block_input + beside
-            moments.extend(block.again(kept, reads=self.w, stops_early=self._stops_early))
+            again = block.again(kept, reads=self.block_reads, stops_early=self._stops_early)
+            moments.extend(again)
         return tuple(moments)
 
     @property
@@ -106,7 +109,7 @@ class WholeDoraLayer(WholeLayer):
     def _between(self, before: int) -> Moment:
         """The norm before the block goes back."""
         each = before + self.output * self.h + self._passed_on + self.aside
-        each += (4 + self.copies_beside(self.w)) * self.h
+        each += (self.norm.keeps(self.between) + self.copies_beside(self.w)) * self.h
         return Moment(per_token=each, graded=self._block_entries, adapted=self._block_adapters)
 
     def feed_forward_moments(self, before: int) -> tuple[Moment, ...]:
@@ -118,7 +121,7 @@ class WholeDoraLayer(WholeLayer):
         wide = block.gives(block.down) == self.output == ADAPTER_BYTES
         counted = 4 * self.h if wide and not self.shape.norms_after else 0
         scaled = self._scaled_gradient
-        return block.back(kept, reads=self.w, counted=counted, scaled=scaled)
+        return block.back(kept, reads=self.block_reads, counted=counted, scaled=scaled)
 
     def _attention_moments(self) -> tuple[Moment, ...]:
         """Through the output projection; attention itself; and then as a frugal layer's (`FrugalDoraLayer`) its projections.
@@ -127,6 +130,7 @@ class WholeDoraLayer(WholeLayer):
         """
         dora = self.dora
         kept = self.first_half + self._gradient + self.low_rank + self.aside
+        kept += self._given_by_block
         moments = list(super()._attention_moments())
         done = self._block_adapters
         if dora.adapts(self._out):
@@ -139,7 +143,7 @@ class WholeDoraLayer(WholeLayer):
         both = query * self.q + key * self.k
         turned = kept + keeps + norms + (key + value) * self.k + 4 * query * self.q
         moments.append(Moment(per_token=turned, adapted=done))
-        if self.shape.fused:
+        if self.shape.fused_qkv:
             through = kept + keeps + dora.slopes(self._projections[0])
             return (*moments, Moment(per_token=through, adapted=done))
         waits = (0, query * self.q, both)

@@ -18,6 +18,4 @@ def layers_learn(shape: ModelShape, work: Workload) -> bool:
     asked = work.gradient_checkpointing and not (work.frugal or work.is_shelved)
     if asked or embedding_learns(shape, work) or saved_modules(shape, work.saved).in_layer:
         return True
-    return "all-linear" in work.targets or any(
-        linear.name in work.target_names for _, linear in shape.linears
-    )
+    return shape.lora_parameters(1, work.layer_targets) > 0

@@ -19,6 +19,7 @@ left their float32 sum (4 E).
 from dataclasses import dataclass
 
 from xtune.memory.learning import layers_learn
+from xtune.memory.norms import Norm
 from xtune.memory.saved import saved_modules
 from xtune.memory.shape import ModelShape
 from xtune.memory.workload import ADAPTER_BYTES, Workload
@@ -59,7 +60,8 @@ def wrapped_loss_bytes(shape: ModelShape, work: Workload, casts: int) -> int:
     matrix, h, n = _matrix(shape, work), shape.hidden, work.positions
     w = work.held_bytes
     scaled = ADAPTER_BYTES if saved_modules(shape, work.saved).last_norm else 0
-    each = h * (4 + scaled + 2 * w)
+    norm = Norm(shape, work)
+    each = h * (norm.keeps(w) + scaled + 2 * norm.gives(w))
     if not work.frugal:
         chunk = min(work.loss_chunk_tokens or n, n)
         several = n - work.rows > chunk
