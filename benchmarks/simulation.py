@@ -10,9 +10,10 @@ in seconds. Simulated is neither computed nor measured: the table says which is 
 import argparse
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 
 from benchmarks.ledger import BLOCK, Ledger
+from benchmarks.simulated_attention import attention as attention_on_cuda
 from benchmarks.simulated_model import (
     SimulatedInt8Matrix,
     SimulatedNf4Matrix,
@@ -32,6 +34,7 @@ from benchmarks.simulated_update import SimulatedUpdate
 from xtune.kernels.heads import base_model
 from xtune.memory import GIB, ModelShape, Workload, predict
 from xtune.models.fused_attention import share_key_heads
+from xtune.models.norms import narrow_layer_norms
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ def simulate(
     samples: Samples | None = None,
     block: int = BLOCK,
     scratch: bool = True,
+    every_stretch: bool = False,
 ) -> Simulated:
     """Peak bytes of one step of a transformers config, the optimizer's states there from the beginning.
 
@@ -66,6 +70,8 @@ def simulate(
             those of packed rows if the work has them.
         block: Bytes that every request is rounded up to.
         scratch: Whether what operations of a GPU have inside is added.
+        every_stretch: Whether all tiles, chunks, groups and blocks are run, and not the first and last ones alone: the same
+            bytes in much more time.
     """
     documents = None if samples is None else _documents(samples)
     with (
@@ -81,6 +87,8 @@ def simulate(
         stack.enter_context(expanding())
         stack.enter_context(any_experts())
         stack.enter_context(_all_trained(work, documents))
+        if not every_stretch:
+            stack.enter_context(_without_repeats())
         share_key_heads(work.flash)
         stack.callback(share_key_heads, True)
         stack.enter_context(ledger)
@@ -99,6 +107,7 @@ def simulate(
 
 def _model(config: Any, work: Workload) -> nn.Module:
     model = simulated_model(config, work)
+    narrow_layer_norms(model)
     if work.gradient_checkpointing and not work.frugal and not work.is_shelved:
         untyped: Any = base_model(model)
         untyped.gradient_checkpointing_enable({"use_reentrant": False})
@@ -202,12 +211,18 @@ def _all_trained(work: Workload, documents: Any) -> Iterator[None]:
             -1
         ), columns.repeat(rows)
 
+    def unique(found: torch.Tensor, **_: object) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.arange(tokens - 1), found
+
     patched: list[tuple[Any, str, Callable[..., Any]]] = [
         (loss, "trained_positions", everywhere),
+        (loss, "columns_once", lambda columns: (torch.arange(tokens - 1), columns)),
         (embedding, "used_rows", every_row),
         (attention, "_find_documents", found),
         (replay, "drops_out", lambda _: False),
+        (torch, "unique", unique),
         (functional, "dropout", _dropped),
+        (functional, "scaled_dot_product_attention", attention_on_cuda),
         (masking_utils, "find_packed_sequence_indices", samples),
     ]
     before = [getattr(module, name) for module, name, _ in patched]
@@ -220,6 +235,41 @@ def _all_trained(work: Workload, documents: Any) -> Iterator[None]:
             setattr(module, name, original)
 
 
+FIRST, LAST = 2, 3
+"""Stretches that are run: the second finds what the first made, all after it find the same; the last may be shorter, and of blocks of
+growing samples those before it are the largest."""
+
+
+def _ends(every: Sequence[Any]) -> list[Any]:
+    """Without those in the middle, which do what others do."""
+    return [*every[:FIRST], *every[max(FIRST, len(every) - LAST) :]]
+
+
+@contextmanager
+def _without_repeats() -> Iterator[None]:
+    """While it lasts what is cut into many stretches is computed at its ends alone: all are as long, and leave the same behind."""
+    from xtune.kernels import attention, cross_entropy, frugal, head_loss, stretches, tail
+
+    def cut(count: int, size: int) -> list[slice]:
+        return _ends(list(stretches.stretches(count, size)))
+
+    def in_turn(*arguments: Any) -> list[Any]:
+        return _ends(blocks(*arguments))
+
+    blocks = attention._in_turn
+    users: list[Any] = [cross_entropy, frugal, head_loss, tail]
+    for module in users:
+        module.stretches = cut
+    untyped: Any = attention
+    untyped._in_turn = in_turn
+    try:
+        yield
+    finally:
+        for module in users:
+            module.stretches = stretches.stretches
+        untyped._in_turn = blocks
+
+
 def _dropped(
     hidden: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> torch.Tensor:
@@ -230,12 +280,32 @@ def _dropped(
 
 @contextmanager
 def cuda_autocast() -> Iterator[None]:
-    """PEFT asks whether CUDA's autocast is on before it casts; on a CPU it would cast everything to float32."""
+    """A CPU's autocast does what CUDA's does.
+
+    PEFT asks whether CUDA's is on before it casts; on a CPU it would cast everything to float32. And CUDA's computes
+    LayerNorm and powers in float32, and gives float32; `xtune.models.norms` goes round it for LayerNorm.
+    """
+    patched: list[tuple[Any, str]] = [(functional, "layer_norm"), (torch, "pow")]
+    before = [getattr(module, name) for module, name in patched]
+    for (module, name), operation in zip(patched, before, strict=True):
+        setattr(module, name, partial(_widened, operation))
     torch.set_autocast_enabled("cuda", True)
     try:
         yield
     finally:
         torch.set_autocast_enabled("cuda", False)
+        for (module, name), operation in zip(patched, before, strict=True):
+            setattr(module, name, operation)
+
+
+def _widened(operation: Callable[..., torch.Tensor], *arguments: Any) -> torch.Tensor:
+    """An operation, of float32 copies of tensors of 16 bits while autocast is on."""
+    if torch.is_autocast_enabled("cpu"):
+        arguments = tuple(
+            each.float() if isinstance(each, torch.Tensor) and each.is_floating_point() else each
+            for each in arguments
+        )
+    return operation(*arguments)
 
 
 def _unclaimed(*_: object) -> None:

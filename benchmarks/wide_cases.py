@@ -94,7 +94,7 @@ def _odd_work(
     return Workload(
         method=method["type"],
         rank=0 if full else dice.choice((1, 3, 256)),
-        targets=dice.choice((("all-linear",), *(FUSED_TARGETS if shape.fused else TARGETS)))
+        targets=dice.choice((("all-linear",), *(FUSED_TARGETS if shape.fused_qkv else TARGETS)))
         if not full and not shape.experts
         else ("all-linear",),
         dora=method.get("dora", False),

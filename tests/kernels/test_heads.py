@@ -21,6 +21,7 @@ OWN = {
     "deepseek_v3": {"num_key_value_heads": 4, "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 8, "q_lora_rank": 8, "kv_lora_rank": 8, "head_dim": 8, "n_group": 2, "topk_group": 1},
     "dots1": {"n_group": 2, "topk_group": 1, "n_shared_experts": 1, "routed_scaling_factor": 1.0},
     "falcon": {"head_dim": None},
+    "gemma3": {"text_config": {**SIZES, "sliding_window": 4}, "vision_config": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24, "image_size": 28}},
     "gptj": {"rotary_dim": 4},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
     "granitemoehybrid": {"mamba_n_heads": 8, "mamba_d_head": 8, "layer_types": ["attention", "attention"]},

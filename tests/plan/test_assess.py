@@ -1,6 +1,7 @@
 """What `xtune plan` answers, held against the plan itself and against hand calculations."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -62,6 +63,21 @@ def test_a_lack_of_host_memory_is_said() -> None:
     assert "of host memory (computed), and 28.80 GiB are there for it" in found.shortage
     assert f"What is short: {found.shortage}." in str(found)
     assert "DOES NOT FIT into host memory; on the device: computed peak" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("card_gib", "advice"),
+    [(16, "a machine with 8 GiB of host memory"), (1, "take a smaller model or a larger device")],
+)
+def test_a_host_too_small_for_the_program_itself_is_told_what_would_do(
+    card_gib: int, advice: str
+) -> None:
+    """Python with torch, transformers, PEFT and CUDA is 2 GiB, and of 1 nine tenths may be filled: no technique helps."""
+    machine = replace(gpu(card_gib), ram_bytes=GIB)
+    found = assess(make_recipe("qlora"), machine, LLAMA_7B)
+    assert not found.fits
+    assert advice in found.advice
+    assert found.longest_tokens == 0
 
 
 def test_another_method_is_offered_before_rows_of_less_than_half() -> None:
@@ -151,6 +167,10 @@ def test_an_8_bit_base_waits_for_the_host_once_a_matrix_and_pass() -> None:
         ("4060 Ti 16GB", "RTX 4060 Ti 16GB"),
         ("Tesla T4", "T4"),
         ("H100 PCIe", "H100"),
+        ("RTX4060Ti16G", "RTX 4060 Ti 16GB"),
+        ("A100-80G", "A100 80GB"),
+        ("RTX_3060", "RTX 3060"),
+        ("\uff32\uff34\uff38 3060", "RTX 3060"),
     ],
 )
 def test_cards_are_found_as_people_and_drivers_call_them(name: str, expected: str) -> None:
@@ -173,6 +193,11 @@ def test_an_unknown_card_is_answered_with_near_names() -> None:
         find_card("Voodoo 2")
 
 
+def test_a_card_of_several_sizes_is_answered_with_them() -> None:
+    with pytest.raises(HardwareError, match="did you mean A100 40GB or A100 80GB"):
+        find_card("A100")
+
+
 def test_the_table_of_cards_makes_sense() -> None:
     for card in cards():
         assert 6 * GIB <= card.vram_bytes <= 200 * GIB, card.name
@@ -189,10 +214,19 @@ def test_the_table_of_cards_makes_sense() -> None:
         ("7.5 gib", round(7.5 * GIB)),
         ("512MiB", GIB // 2),
         ("1TB", 10**12),
+        ("8589934592B", 8 * GIB),
+        ("8589934592 bytes", 8 * GIB),
     ],
 )
 def test_sizes_are_read(text: str, size: int) -> None:
     assert read_size(text, "--vram") == size
+
+
+@pytest.mark.parametrize("text", ["8589934592", "10000TB"])
+def test_bytes_without_a_unit_are_not_taken_for_gib(text: str) -> None:
+    """A program may well give 8 GiB as a number of bytes; taken for GiB, everything would fit."""
+    with pytest.raises(HardwareError, match=r"--vram is .* 1,024 TiB"):
+        read_size(text, "--vram")
 
 
 @pytest.mark.parametrize("text", ["", "eight", "8 apples", "-3GiB", "0"])

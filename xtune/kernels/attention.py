@@ -198,7 +198,7 @@ def attend_into(
     """
     for part in _samples(documents):
         whole, queries, keys, values = room[part], query[part], key[part], value[part]
-        for block in blocks_of(queries, settings):
+        for block, _ in _in_turn(queries, settings):
             inputs = (queries[_queries(block)], keys[_keys(block)], values[_keys(block)])
             whole[_queries(block)] = attend_block(*inputs, settings, block)
 
@@ -228,6 +228,12 @@ def attend_backward(
         _sample_backward(query[part], key[part], value[part], slope[part], settings)
 
 
+def _in_turn(query: torch.Tensor, settings: AttentionSettings) -> list[tuple[Block, int]]:
+    """The blocks of a sample, each with the first key of the next, which for the last is the end of the sample."""
+    blocks = blocks_of(query, settings)
+    return list(zip(blocks, [*(each.first for each in blocks[1:]), query.shape[2]], strict=True))
+
+
 def _sample_backward(
     query: torch.Tensor,
     key: torch.Tensor,
@@ -235,10 +241,8 @@ def _sample_backward(
     slope: torch.Tensor,
     settings: AttentionSettings,
 ) -> None:
-    blocks = blocks_of(query, settings)
-    firsts = [*(each.first for each in blocks[1:]), query.shape[2]]
     carried: tuple[torch.Tensor, ...] = ()
-    for block, following in zip(blocks, firsts, strict=True):
+    for block, following in _in_turn(query, settings):
         of_query, *of_keys = _block_backward(query, key, value, slope, settings, block)
         query[_queries(block)] = of_query
         del of_query

@@ -12,6 +12,8 @@ import torch
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from xtune.kernels.stretches import stretches
+
 FLOAT16_BOOST = 1024.0
 """Factor on the slope in float16 products, taken out again in float32. A token's slopes sum to at most 2 in
 absolute value, so the product stays below 2048 times the largest weight, far from float16's 65504."""
@@ -94,8 +96,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         wanted = [bool(wants_gradient and needed) for needed in ctx.needs_input_grad[:3]]
         gradients = _Gradients(hidden, weight, bias, wanted)
         total = torch.zeros((), dtype=_wide(hidden.dtype), device=hidden.device)
-        for start in range(0, hidden.shape[0], chunk):
-            rows = slice(start, start + chunk)
+        for rows in stretches(hidden.shape[0], chunk):
             logits = functional.linear(hidden[rows], weight, bias).to(total.dtype)  # (chunk, vocab)
             loss, slope = _chunk_loss(
                 logits, labels[rows], token_weights[rows], transform, any(wanted)
@@ -120,8 +121,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 def _scaled(gradient: torch.Tensor, scale: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """A gradient times the loss's own, in another type, a part at a time: a head's is large."""
     result = torch.empty_like(gradient, dtype=dtype)
-    for start in range(0, len(gradient), PART_ROWS):
-        part = slice(start, start + PART_ROWS)
+    for part in stretches(len(gradient), PART_ROWS):
         result[part] = gradient[part] * scale.to(gradient.dtype)
     return result
 
@@ -157,9 +157,8 @@ class _Gradients:
             self.hidden[rows] = product.to(self.hidden.dtype) / boost
         narrow = slope.to(weight.dtype)
         if self.weight is not None:
-            for part in range(0, len(weight), PART_ROWS):  # no second matrix of the head's size
-                of_part = slice(part, part + PART_ROWS)
-                self.weight[of_part].add_(narrow[:, of_part].T @ hidden[rows])
+            for part in stretches(len(weight), PART_ROWS):  # no second matrix of the head's size
+                self.weight[part].add_(narrow[:, part].T @ hidden[rows])
         if self.bias is not None:
             self.bias += slope.sum(0).to(self.bias.dtype)
 

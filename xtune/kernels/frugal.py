@@ -36,6 +36,7 @@ from xtune.kernels.replay import (
     trained_parameters,
 )
 from xtune.kernels.shelf import Shelf
+from xtune.kernels.stretches import stretches
 from xtune.kernels.sums import Sums
 from xtune.kernels.weights import Weights, weights_of
 
@@ -72,17 +73,14 @@ class _Call:
     attention: AttentionSettings = field(default_factory=AttentionSettings)
 
     def tiles(self) -> Iterator[slice]:
-        size = self.settings.tile_tokens
-        for start in range(0, self.tokens, size):
-            yield slice(start, min(start + size, self.tokens))
+        yield from stretches(self.tokens, self.settings.tile_tokens)
 
     def groups(self, heads: Heads) -> Iterator[tuple[slice, slice]]:
         """Query heads and key heads that are attended together."""
-        key_heads, size = heads.key.shape[1], self.settings.kv_heads_at_once
+        key_heads = heads.key.shape[1]
         repeats = heads.query.shape[1] // key_heads
-        for start in range(0, key_heads, size):
-            end = min(start + size, key_heads)
-            yield slice(start * repeats, end * repeats), slice(start, end)
+        for of_key in stretches(key_heads, self.settings.kv_heads_at_once):
+            yield slice(of_key.start * repeats, of_key.stop * repeats), of_key
 
     def cut(self, tile: slice) -> dict[str, Any]:
         """The arguments for a tile: whatever has the length of the tokens in its second dimension is cut."""

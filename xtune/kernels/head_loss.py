@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from xtune.kernels.cross_entropy import FLOAT16_BOOST, LogitTransform, matrix_cross_entropy
 from xtune.kernels.head_slices import SlicedHead, cast_to
+from xtune.kernels.stretches import stretches
 from xtune.memory.predict import HEAD_SUM_BYTES
 
 
@@ -66,12 +67,11 @@ class _SlicedCrossEntropy(torch.autograd.Function):
         gradient = torch.empty_like(hidden, dtype=kept) if wanted else None
         total = torch.zeros((), dtype=wide, device=hidden.device)
         group = max(1, HEAD_SUM_BYTES // (hidden.shape[1] * total.element_size()))
-        for start in range(0, len(hidden), group):
-            rows = slice(start, start + group)
+        for rows in stretches(len(hidden), group):
             sums = _Sums(hidden[rows], labels[rows], transform, wanted)
             for first, weight, bias in head.parts(hidden.dtype):
-                for part in range(0, len(sums.labels), chunk):
-                    sums.add(slice(part, part + chunk), first, weight, bias)
+                for part in stretches(len(sums.labels), chunk):
+                    sums.add(part, first, weight, bias)
             factors = token_weights[rows].to(wide)
             total += ((sums.log_total - sums.target) * factors).sum()
             if gradient is not None:

@@ -13,27 +13,21 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from xtune.kernels.cross_entropy import LogitTransform
 from xtune.kernels.head_slices import sliced_head
 from xtune.kernels.weights import weights_of
+from xtune.memory.plain_heads import PLAIN_HEADS
 
-# fmt: off
-PLAIN_HEADS = frozenset(
-    [
-        "apertus", "arcee", "aria_text", "biogpt", "bitnet", "bloom", "cohere", "cohere2",
-        "cohere2_moe", "cwm", "deepseek_v2", "deepseek_v3", "diffllama", "doge", "dots1",
-        "ernie4_5", "ernie4_5_moe", "exaone4", "exaone_moe", "falcon", "falcon_mamba",
-        "flex_olmo", "gemma", "gemma2", "gemma3_text", "glm", "glm4", "glm4_moe", "gpt2",
-        "gpt_bigcode", "gpt_neo", "gpt_neox", "gpt_oss", "gptj", "granite", "granitemoe",
-        "granitemoehybrid", "granitemoeshared", "helium", "hunyuan_v1_dense",
-        "hunyuan_v1_moe", "internlm3", "jamba", "jetmoe", "lfm2", "llama", "mamba", "mellum",
-        "mimo_v2_flash", "minimax", "minimax_m2", "ministral", "ministral3", "mistral",
-        "mixtral", "mpt", "nemotron", "olmo", "olmo2", "olmo3", "olmoe", "opt", "persimmon",
-        "phi", "phi3", "phimoe", "qwen2", "qwen2_moe", "qwen3", "qwen3_5_text", "qwen3_moe",
-        "qwen3_next", "seed_oss", "smollm3", "solar_open", "stablelm", "starcoder2",
-        "vaultgemma", "xglm",
-    ]
-)
-# fmt: on
-"""Model types whose logits are `transform(head(backbone(ids)))`, each compared with the model's own forward
-(tests/kernels/test_heads.py, transformers 5.23)."""
+__all__ = [
+    "PLAIN_HEADS",
+    "Head",
+    "base_model",
+    "compute_device",
+    "decoder_layers",
+    "find_head",
+    "has_hooks",
+    "hidden_states",
+    "left_out",
+    "output_layer",
+    "parameter_count",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,8 +123,9 @@ _LAST_NORMS = ("norm", "ln_f", "final_layernorm", "final_layer_norm", "final_nor
 
 
 def _last_norm(backbone: nn.Module) -> nn.Module | None:
+    language = getattr(backbone, "language_model", backbone)  # beside a half that reads pictures
     for name in _LAST_NORMS:
-        if isinstance(norm := getattr(backbone, name, None), nn.Module) and not has_hooks(norm):
+        if isinstance(norm := getattr(language, name, None), nn.Module) and not has_hooks(norm):
             return norm
     return None
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from xtune.kernels.cross_entropy import FLOAT16_BOOST
 from xtune.kernels.replay import autocast_dtype
+from xtune.kernels.stretches import stretches
 from xtune.kernels.sums import Sums
 
 
@@ -79,8 +80,7 @@ class _TailFunction(torch.autograd.Function):
         autocast = autocast_dtype(hidden.device.type)
         total = torch.zeros((), device=hidden.device)
         slopes = hidden.detach()
-        for start in range(0, len(rows), tail.tile_tokens):
-            tile = slice(start, start + tail.tile_tokens)
+        for tile in stretches(len(rows), tail.tile_tokens):
             part = slopes[rows[tile], columns[tile]].requires_grad_(
                 wanted
             )  # (tile, hidden), a copy

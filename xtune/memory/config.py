@@ -5,10 +5,26 @@ from typing import Any
 
 from xtune.errors import ModelError
 from xtune.memory.eyes import read_eyes
-from xtune.memory.families import EXPERT_COUNTS, FAMILIES, Family, composed_activation
+from xtune.memory.families import (
+    DENSE_FIRST,
+    EXPERT_COUNTS,
+    EXPERTS_PER_TOKEN,
+    FAMILIES,
+    MOST_VISITED,
+    SHARED_COUNTS,
+    Family,
+    Norms,
+    composed_activation,
+)
+from xtune.memory.latent import read_latent
+from xtune.memory.plain_heads import PLAIN_HEADS
+from xtune.memory.recurrent import read_recurrent
 
 GEMMA3_PATTERN = 6
 """Every so many layers of Gemma 3 one has no window, where its config does not say otherwise (transformers 5.23)."""
+
+LARGEST_SIZE = 10**8
+"""Of any size in a config.json: hundreds of times the largest vocabulary of November 2026, so that what follows from it is a number that can be said."""
 
 QWEN_WINDOWLESS = 28
 """Layers of Qwen that have no window even where it is on, unless their config says otherwise; the same."""
@@ -28,19 +44,29 @@ def read_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
     reader = Fields(model_type, {**(family.defaults or {}), **fields})
     hidden, heads = reader.size("hidden_size"), reader.size("num_attention_heads")
     layers, vocab = reader.size("num_hidden_layers"), reader.size("vocab_size")
+    latent = read_latent(reader.fields)
     sizes: dict[str, Any] = {
         "model_type": model_type,
+        "latent": latent,
+        **_recurrent(reader.fields, hidden, heads * _head_dim(reader, hidden, heads), model_type),
         "known": model_type in FAMILIES,
+        "whole_logits": (config.get("model_type") or model_type) not in PLAIN_HEADS,
         "layers": layers,
         "hidden": hidden,
         "heads": heads,
-        "kv_heads": reader.optional_size("num_key_value_heads") or heads,
+        "kv_heads": heads if latent else reader.optional_size("num_key_value_heads") or heads,
         "head_dim": _head_dim(reader, hidden, heads),
         "vocab": vocab,
         "tied": _tied(config, fields, family),
         "norms": family.norms,
-        "query_key_norm": family.query_key_norm,
-        "fused": family.fused,
+        "norm": family.norm,
+        "parallel": family.parallel,
+        "partial_rotary": family.partial_rotary,
+        "query_key_norm": _query_key_norm(reader.fields, family),
+        "head_bias": family.head_bias,
+        "gated": family.gated,
+        "fused_qkv": family.fused_qkv,
+        "fused_gate_up": family.fused_gate_up,
         "max_positions": _max_positions(fields),
         "stored_dtype": _dtype(config, fields),
         **_windows(reader.fields, model_type, layers),
@@ -49,7 +75,7 @@ def read_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
         "composed_activation": composed_activation(reader.fields, known=model_type in FAMILIES),
         "scales_logits": (reader.fields.get("logits_scaling") or 1.0) != 1.0,
         **_feed_forward(reader, family, layers),
-        **_biases(fields, family),
+        **_biases(reader.fields, family),
         **read_eyes(config, hidden),
     }
     reader.check(
@@ -83,6 +109,9 @@ class Fields:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 self.problems.append(f"`{name}` is {value!r}, not a whole number above 0")
+                return 0
+            if value > LARGEST_SIZE:
+                self.problems.append(f"`{name}` is above {LARGEST_SIZE:,}, which no model's is")
                 return 0
             return value
         return 0
@@ -127,32 +156,55 @@ def _unknown_family(fields: Mapping[str, Any]) -> Family:
     return Family(mlp_bias=None, expert_width=width if has_experts else "")
 
 
-def _feed_forward(reader: Fields, family: Family, layers: int) -> dict[str, int]:
+def _feed_forward(reader: Fields, family: Family, layers: int) -> dict[str, Any]:
     """The width of a dense block (0 where a mixture model has none), and of a mixture its experts."""
     if not family.expert_width:
         return {"intermediate": reader.size("intermediate_size")}
     experts, width = reader.optional_size(*EXPERT_COUNTS), reader.size(family.expert_width)
     reader.check(experts > 0, "`num_experts` is missing")
-    known = reader.model_type in FAMILIES
-    shared = 0 if known else _shared_experts(reader, width)
-    width_beside = "shared_expert_intermediate_size"
-    beside = reader.optional_size(width_beside) if reader.model_type == "qwen2_moe" else 0
+    dense = _dense_layers(reader.fields, family, layers)
+    shared = 0 if reader.model_type in FAMILIES else _shared_experts(reader, width)
+    beside = (
+        reader.optional_size(family.shared_width) if reader.fields.get(family.shared_width) else 0
+    )
+    if family.shared == "after":
+        beside *= width  # it is a number of experts
     return {
-        "intermediate": reader.optional_size("intermediate_size"),
+        "intermediate": max(
+            reader.optional_size(name) for name in ("intermediate_size", "intermediate_size_mlp")
+        ),
         "experts": experts + shared,
         "expert_intermediate": width,
-        "experts_per_token": (reader.optional_size("num_experts_per_tok") or 2) + shared,
+        "experts_per_token": _visited(reader, experts) + shared,
         "shared_intermediate": beside,
-        "expert_layers": _expert_layers(reader.fields, family, layers),
+        "shared": family.shared if beside else "none",
+        "expert_layers": layers - len(dense),
+        "dense_at": dense if len(dense) < layers else (),
     }
 
 
 def _shared_experts(reader: Fields, width: int) -> int:
     """Experts that every token visits, as so many of the others' width."""
     shared = reader.optional_size("shared_expert_intermediate_size", "shared_intermediate_size")
-    if reader.fields.get("n_shared_experts"):
-        shared = shared or width * reader.optional_size("n_shared_experts")
+    counts = [_listed(reader.fields.get(name)) for name in SHARED_COUNTS]
+    shared = shared or width * max(counts)
+    if "interleave_moe_layer_step" in reader.fields:  # Llama 4 has one without a word
+        shared = max(shared, width)
     return -(-shared // width) if width else 0
+
+
+def _visited(reader: Fields, experts: int) -> int:
+    """Experts that a token visits; of Llama 4 all of them, as transformers 5.23 multiplies every token by each."""
+    if "interleave_moe_layer_step" in reader.fields:
+        return experts
+    said = next((n for n in (_listed(reader.fields.get(x)) for x in EXPERTS_PER_TOKEN) if n), 0)
+    return said or min(MOST_VISITED, experts)
+
+
+def _listed(value: object) -> int:
+    """A whole number, or the largest of a list that has one for each layer; 0 where there is none."""
+    every = value if isinstance(value, list) else [value]
+    return max((n for n in every if isinstance(n, int) and not isinstance(n, bool)), default=0)
 
 
 def _head_dim(reader: Fields, hidden: int, heads: int) -> int:
@@ -162,15 +214,29 @@ def _head_dim(reader: Fields, hidden: int, heads: int) -> int:
     return reader.optional_size("head_dim") or (hidden // heads if heads else 0)
 
 
+def _recurrent(
+    fields: Mapping[str, Any], hidden: int, heads_width: int, model_type: str
+) -> dict[str, int]:
+    """Recurrent layers, of which no type that is known has any."""
+    return {} if model_type in FAMILIES else read_recurrent(fields, hidden, heads_width)
+
+
 def _biases(fields: Mapping[str, Any], family: Family) -> dict[str, bool]:
     """Which linear layers have biases: as the family says, else as the config does."""
-    attention = _first(fields, "attention_bias", "qkv_bias")  # InternLM3 has names of its own
-    mlp = _first(fields, "mlp_bias", "bias")
+    # InternLM3 and StarCoder2 have names of their own
+    attention = _first(fields, "attention_bias", "qkv_bias", "use_bias")
+    mlp = _first(fields, "mlp_bias", "bias", "use_bias")
     return {
         "query_bias": attention if family.query_bias is None else family.query_bias,
         "output_bias": attention if family.output_bias is None else family.output_bias,
         "mlp_bias": mlp if family.mlp_bias is None else family.mlp_bias,
     }
+
+
+def _query_key_norm(fields: Mapping[str, Any], family: Family) -> Norms:
+    """Norms on queries and keys: as the family has them; Phi's and GLM 4's over one head, if their configs want them."""
+    wanted = fields.get("qk_layernorm") or fields.get("use_qk_norm")
+    return "head" if wanted else family.query_key_norm
 
 
 def _first(fields: Mapping[str, Any], *names: str) -> bool:
@@ -211,7 +277,7 @@ def _windows(fields: Mapping[str, Any], model_type: str, layers: int) -> dict[st
 
 def _windowed_layers(fields: Mapping[str, Any], model_type: str, layers: int) -> int | None:
     """As `layer_types` say, or as transformers 5.23 fills them in; Qwen's configs name a window that is off unless they say otherwise."""
-    if model_type in {"mistral", "mixtral", "phi3"}:
+    if model_type in {"mistral", "mixtral", "phi3", "starcoder2"}:
         return layers
     if model_type in {"qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "smollm3"} and not fields.get(
         "use_sliding_window"
@@ -226,7 +292,7 @@ def _windowed_layers(fields: Mapping[str, Any], model_type: str, layers: int) ->
         return layers - layers // 2
     if model_type == "gemma3_text":
         return layers - layers // (_count(fields, "sliding_window_pattern") or GEMMA3_PATTERN)
-    if model_type in {"qwen2", "qwen2_moe", "qwen3"}:
+    if model_type in {"qwen2", "qwen2_moe", "qwen3", "dots1"}:
         first = _count(fields, "max_window_layers")
         return max(0, layers - (QWEN_WINDOWLESS if first is None else first))
     if model_type == "smollm3":
@@ -241,16 +307,14 @@ def _count(fields: Mapping[str, Any], name: str) -> int | None:
     return value if isinstance(value, int) and value >= 0 else None
 
 
-def _expert_layers(fields: Mapping[str, Any], family: Family, layers: int) -> int:
-    """Layers with experts: all of Mixtral's, and by the rule of Qwen-MoE's configs elsewhere."""
-    if family.expert_width != "moe_intermediate_size":
-        return layers if family.expert_width else 0
-    every, named = fields.get("decoder_sparse_step"), fields.get("mlp_only_layers")
-    every = every if isinstance(every, int) and every > 0 else 1
-    dense = {each for each in named if isinstance(each, int)} if isinstance(named, list) else set()
-    first = fields.get("first_k_dense_replace")
-    if isinstance(first, int) and 0 < first < layers:
-        dense |= set(range(first))
-    return layers // every - sum(
-        0 <= layer < layers and (layer + 1) % every == 0 for layer in dense
+def _dense_layers(fields: Mapping[str, Any], family: Family, layers: int) -> tuple[int, ...]:
+    """Layers of a mixture without experts: none of Mixtral's, and by the rules of Qwen's and DeepSeek's configs elsewhere."""
+    if family.expert_width != "moe_intermediate_size" and family in FAMILIES.values():
+        return ()
+    step = _count(fields, "decoder_sparse_step") or _count(fields, "interleave_moe_layer_step")
+    every, named = step or 1, fields.get("mlp_only_layers")
+    named = named if isinstance(named, list) else []
+    first = max(_count(fields, name) or 0 for name in DENSE_FIRST)
+    return tuple(
+        each for each in range(layers) if (each + 1) % every or each < first or each in named
     )

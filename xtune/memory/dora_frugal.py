@@ -24,7 +24,7 @@ class FrugalDoraLayer(FrugalLayer):
         super().__init__(shape, work)
         self.dora = DoraLinears(work)
         self.input = work.held_bytes
-        self.w = work.state_bytes if work.adapts("o_proj") else work.held_bytes
+        self.w = work.state_bytes if work.adapts(self._attention[-1].name) else work.held_bytes
         *self._projections, self._out = self.shape.attention_linears
 
     # queries, keys and values, which are there for all tokens
@@ -36,7 +36,7 @@ class FrugalDoraLayer(FrugalLayer):
 
     def _gives(self, index: int) -> int:
         """Bytes of a number of queries (0), keys (1) and values (2)."""
-        return self.dora.gives(self._projections[0 if self.shape.fused else index])
+        return self.dora.gives(self._projections[0 if self.shape.fused_qkv else index])
 
     @cached_property
     def _queries(self) -> int:
@@ -58,6 +58,21 @@ class FrugalDoraLayer(FrugalLayer):
     @property
     def _whole(self) -> int:
         return self._queries + self._keys + self._values
+
+    def peaks(self) -> tuple[int, ...]:
+        """And the output projection in the forward pass, where what attention gives is written over the queries, in their type.
+
+        Nothing is kept then: no unit matrix and no float32 input of a norm.
+        """
+        peaks, out, c = super().peaks(), self._out, self.c
+        if not self.dora.adapts(out) or self._queries <= self._attended:
+            return peaks
+        held, wide = self.work.held_bytes, self._queries // self.q
+        unit = (4 + c) * out.inputs**2 + c * out.weights
+        normalised = held * self.h if self.shape.norms_before else 0
+        kept = normalised + self._queries + c * (self.q + self.k + self.h)
+        whole = self.work.positions * (held * self.h + self._whole)
+        return (*peaks, whole + self.tile * kept + max(unit, 4 * wide * out.weights))
 
     # behind attention
 
@@ -82,14 +97,15 @@ class FrugalDoraLayer(FrugalLayer):
         read = dora.copies(out, reads) or (self.c * self.q if is_read else 0)
         before = read + self._low_rank((out, *self._feed_forward)) + self.after + dora.keeps(out)
         matrices = self.matrices(out, *self._feed_forward)
+        normed = self.shape.query_key_norm != "none"
         moments = (
             *self._of_block(before),
             self._back_to_attention(before),
             *self._of_output(before),
             *dora.forward(
                 out,
-                # of the projections, which are left out, there are turned queries and keys
-                self._normalised + self._attended + self.c * (self.q + self.k),
+                # of the projections, which are left out, there are turned queries and keys, and what their norms keep
+                self._normalised + self._attended + (self.c + 4 * normed) * (self.q + self.k),
                 reads=reads,
             ),
         )
@@ -109,8 +125,8 @@ class FrugalDoraLayer(FrugalLayer):
         kept = before + self.second_half + self._around_tile
         moments = [
             # a forward pass has no gradient yet
-            *block.again(before + self.block_input, reads=self.w),
-            *block.back(kept + self._scaled_gradient, reads=self.w, counted=self._counted),
+            *block.again(before + self.block_input, reads=self.between),
+            *block.back(kept + self._scaled_gradient, reads=self.between, counted=self._counted),
         ]
         if self.shape.norms_after:  # the norm behind the block goes back beside all of it
             norm = 20 * self.h + self.after  # five float32 copies of its input
@@ -121,7 +137,8 @@ class FrugalDoraLayer(FrugalLayer):
         """The norm before the block goes back."""
         each = before + self._around_tile + self._kept_by_int8
         return Moment(
-            per_token=each + (4 + self.copies_beside(self.w)) * self.h, adapted=self._block_adapters
+            per_token=each + (self.norm.keeps(self.between) + self.copies_beside(self.w)) * self.h,
+            adapted=self._block_adapters,
         )
 
     @property
@@ -129,7 +146,7 @@ class FrugalDoraLayer(FrugalLayer):
         """What LLM.int8() has read of the feed-forward block: of float32 states each layer a copy of its own."""
         if not self.aside:
             return 0
-        readers = len(self._feed_forward) - 1 if self.w > self.c else 1
+        readers = len(self._feed_forward) - 1 if self.between > self.c else 1
         return self.c * (self.width + readers * self.h)
 
     def _of_output(self, before: int) -> tuple[Moment, ...]:
@@ -154,9 +171,9 @@ class FrugalDoraLayer(FrugalLayer):
         normed = self.shape.query_key_norm != "none"
         inputs = self.first_half + self._low_rank(tuple(self._projections)) + held
         inputs += 4 * (self.q + self.k) if normed else 0
-        if self.shape.fused:  # values are a view of what the projection gave
+        if self.shape.fused_qkv:  # values are a view of what the projection gave
             inputs += self._gives(2) * (self.q + self.k)
-        inputs += 4 * self.h if self.input == ADAPTER_BYTES else 0
+        inputs += self.norm.keeps_itself(self.input) * self.h
         keeps = dora.keeps(*self._projections)
         moments = [Moment(per_token=inputs + keeps + self._keys + 4 * self._queries)]
         if (
@@ -167,7 +184,7 @@ class FrugalDoraLayer(FrugalLayer):
         done = 0
         for index in reversed(range(len(self._projections))):
             each = self._projections[index]
-            if not self.shape.fused:
+            if not self.shape.fused_qkv:
                 waiting -= (self._queries, self._keys, 0)[index]
             else:
                 waiting = 0
@@ -181,7 +198,7 @@ class FrugalDoraLayer(FrugalLayer):
                 moments.append(Moment(per_token=norm, adapted=done))
             keeps -= dora.keeps(each)
             done += dora.entries(each)
-        norm = (4 + self._back + self.input) * self.h + held
+        norm = (self.norm.keeps(self.input) + self._back + self.input) * self.h + held
         moments.append(Moment(per_token=norm, adapted=self._trained_before))
         matrices = self.matrices(*self._projections)
         every = (*moments, *self._projecting_again())
@@ -192,8 +209,7 @@ class FrugalDoraLayer(FrugalLayer):
         """There when a part begins, as both run the layer's first norm: its float32 input (4 h) and what it gave (w h); else nothing."""
         if not self.shape.norms_before:
             return 0
-        held = self.work.held_bytes
-        return (4 if held < 4 else 0) * self.h + held * self.h
+        return (self.norm.copies(self.input) + self.input) * self.h
 
     def _projecting_again(self) -> tuple[Moment, ...]:
         """When they are computed again, one after another: their matrices outweigh a tile of few tokens."""

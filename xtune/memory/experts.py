@@ -5,13 +5,13 @@ each expert that it visits (s of them, together m wide). Kept are gate and up, t
 which the router's gradient needs; beside experts that are trained or adapted also each visit's input (h s) and the product of activation
 and up (m). gpt-oss clamps gate and up and multiplies the gate by its sigmoid: the two clamped and the sigmoid are kept too (6 m).
 
-What a visit gave is multiplied by its route, in float32 where routes are. Beside the experts there may be a shared one, a dense
-block (width z) that every token visits: before them, and its output is multiplied by a gate (Qwen2-MoE).
+What a visit gave is multiplied by its route, in float32 where routes are. Beside the experts there may be a shared one
+(`xtune.memory.shared_expert`).
 """
 
-from xtune.memory.linear import Linear
 from xtune.memory.moments import Moment
 from xtune.memory.shape import ModelShape
+from xtune.memory.shared_expert import SharedExpert
 from xtune.memory.workload import ADAPTER_BYTES, Workload
 
 
@@ -30,85 +30,114 @@ class ExpertBlock:
         self.e = work.weight_bytes
         self.h, self.s = shape.hidden, shape.experts_per_token
         self.m = self.s * shape.expert_intermediate
-        self.learns = work.is_full or shape.adapts_experts(work.targets)
+        found = shape.expert_targets(work.targets)
+        self.gates, self.downs = work.is_full or found.gate_and_up, work.is_full or found.down
+        """Whether gate and up, and down, are trained or adapted."""
+
+        self.routes = work.is_full or found.router
         self.acts = 6 if shape.has_sinks else 3
+        self.shared = SharedExpert(shape, work)
 
     @property
     def reads(self) -> int:
         """Copies of the normalised input that experts, router and shared expert keep."""
-        shared = self.shared_reads(self.shape.shared_linears[:-1])
-        own = int(self.learns)
+        own, shared = int(self.routes), self.shared.reads
         copies = self.work.casts_inputs or self.c < self.work.state_bytes
-        return own + shared if copies else min(1, own + shared)
+        # of a float32 copy autocast makes one in the compute type
+        return own + shared if copies or self.shape.reads_routes_in_float32 else max(own, shared)
 
-    def shared_reads(self, linears: tuple[Linear, ...]) -> int:
-        """Copies of one input that layers of the shared expert keep."""
-        work = self.work
-        if work.is_full:
-            return len(linears) if self.c < work.state_bytes else min(1, len(linears))
-        adapted = sum(self.shape.adapts(each, work.targets) for each in linears)
-        kept = len(linears) if work.quantization == "int8" else 0
-        if work.casts_inputs or self.c < work.state_bytes:
-            return adapted + kept
-        return min(1, adapted + kept)
+    @property
+    def route_bytes(self) -> int:
+        """Of a number of what visits gave times their routes."""
+        autocast = not self.work.is_full or self.work.weight_bytes > self.c
+        narrow = self.shape.narrows_routes and autocast
+        return ADAPTER_BYTES if self.shape.has_wide_routes and not narrow else self.e
 
     @property
     def routed(self) -> int:
         """Kept by experts and router, whose float32 scores and what is made of them take 12 for each expert."""
-        visits = self.e * self.h * self.s * (1 + self.learns)
-        return self.e * self.m * (self.acts + self.learns) + visits + 12 * self.shape.experts
+        visits = self.e * self.h * self.s * (1 + self.gates)
+        return self.e * self.m * (self.acts + self.downs) + visits + 12 * self.shape.experts
 
     @property
-    def shared(self) -> int:
-        """Kept by the shared expert: as by a dense block, and its output, which its gate multiplies."""
-        if not self.shape.shared_linears:
-            return 0
-        c, width = self.c, self.shape.shared_intermediate
-        down = self.shape.shared_linears[-1:]
-        return 3 * c * width + c * width * self.shared_reads(down) + c * self.h
+    def ungraded(self) -> int:
+        """Of that what is not kept where what is read has no gradient.
 
-    def moments(self, kept: int, experts: int, factors: int) -> tuple[Moment, ...]:
+        Without one of the router either what visits gave and the scores are wanted for nothing; with an adapter on down alone only the
+        product is.
+        """
+        if self.routes:
+            return 0
+        scores = 12 * self.shape.experts + self.e * self.h * self.s
+        return scores + (0 if self.gates else self.acts * self.e * self.m)
+
+    @property
+    def matrices(self) -> int:
+        """Entries of the third part of the experts, as of down: gate and up are the other two."""
+        return self.shape.experts * self.h * self.shape.expert_intermediate
+
+    @property
+    def adapted_gates(self) -> int:
+        """Bytes of gate and up with what an adapter adds, where they have one."""
+        return 0 if self.work.is_full else 2 * self.e * self.matrices * self.gates
+
+    @property
+    def adapted_downs(self) -> int:
+        """The same of down."""
+        return 0 if self.work.is_full else self.e * self.matrices * self.downs
+
+    @property
+    def ungraded_matrices(self) -> int:
+        """Bytes of these that are wanted for the gradient of what visits read alone."""
+        return self.adapted_gates if self.gates else self.adapted_downs
+
+    @property
+    def adapted(self) -> int:
+        """The same of all three."""
+        return self.adapted_gates + self.adapted_downs
+
+    def moments(self, kept: int, factors: int) -> tuple[Moment, ...]:
         """Of the way back.
 
         Laid out again there are copies of what visits gave, of their gradients and of these in their order, and of float32 ones those in
-        the experts' type; then the gradients of what was expanded come, first of down's third, then of the two thirds of gate and up.
+        the experts' type; then the gradients of what was expanded come, first of down, then of gate and up.
         Between them there are gate, up, activation, the gradient of their product and those of activation and up (3 m more than is kept
         of them).
 
         Args:
             kept: Bytes a token that are there before the block.
-            experts: Bytes of the experts with what an adapter adds.
             factors: Bytes of copies of the adapter's factors.
         """
-        e, h, m, s, learns = self.e, self.h, self.m, self.s, int(self.learns)
-        routes = ADAPTER_BYTES if self.shape.has_wide_routes else e
-        cast = e if e < routes else 0
-        matrices = self.shape.experts * h * self.shape.expert_intermediate
-        more = self.shared + (2 * self.c * h if self.shared else 0)
-        before = kept + 12 * self.shape.experts + more
-        acts = self.acts + learns
+        e, h, m, s = self.e, self.h, self.m, self.s
+        routes = self.route_bytes
+        # transformers' checkpointing has let go of what visits gave when their gradients are cast
+        asked = self.work.gradient_checkpointing and not (self.work.frugal or self.work.is_shelved)
+        cast = e if e < routes and not asked else 0
+        before = kept + 12 * self.shape.experts + self.shared.beside_experts
+        read, acts = e * h * s * self.gates, e * m * (self.acts + self.downs)
+        gates, downs = self.adapted_gates, self.adapted_downs
         return (
             *self._clamped(kept),
             Moment(
-                per_token=before + ((1 + learns) * e + 3 * routes + cast) * h * s + acts * e * m,
-                fixed=experts + factors,
+                per_token=before + read + (e + 3 * routes + cast) * h * s + acts,
+                fixed=gates + downs + factors,
             ),
             Moment(
-                per_token=before + (1 + learns) * e * h * s + (acts + 1) * e * m,
-                fixed=experts * 4 // 3 + factors,
-                graded=matrices,
+                per_token=before + read + e * h * s + acts + e * m,
+                fixed=gates + 2 * downs + factors,
+                graded=self.matrices,
             ),
             Moment(
-                per_token=before + learns * e * h * s + (self.acts + 3) * e * m,
-                fixed=experts * 2 // 3 + factors,
-                graded=matrices,
+                per_token=before + read + (self.acts + 3) * e * m,
+                fixed=gates + factors,
+                graded=self.matrices,
             ),
             Moment(
-                per_token=before + (1 + learns) * e * h * s + 4 * e * m,
-                fixed=experts * 4 // 3 + factors,
-                graded=3 * matrices,
+                per_token=before + read + e * h * s + 4 * e * m,
+                fixed=2 * gates + factors,
+                graded=3 * self.matrices,
             ),
-            *self._of_shared(kept),
+            *self.shared.moments(kept + (self.routed if self.shared.comes_last else 0)),
         )
 
     def _clamped(self, kept: int) -> tuple[Moment, ...]:
@@ -121,15 +150,3 @@ class ExpertBlock:
             return ()
         visits = self.h * self.s + 10 * self.m
         return (Moment(per_token=kept + 12 * self.shape.experts + self.e * visits),)
-
-    def _of_shared(self, kept: int) -> tuple[Moment, ...]:
-        """Of the shared expert, once the others are done: as of a dense block (6 c z), or its last matrix expanded (5 c z)."""
-        if not self.shape.shared_linears:
-            return ()
-        width, down = self.shape.shared_intermediate, self.shape.shared_linears[-1]
-        each = kept + self.c * self.h
-        expanded = self.c * down.weights if self.work.quantization else 0
-        return (
-            Moment(per_token=each + 6 * self.c * width),
-            Moment(per_token=each + 5 * self.c * width, fixed=expanded),
-        )

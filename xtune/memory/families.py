@@ -1,10 +1,12 @@
 """What each model type does that its config.json leaves unsaid; no config is read here."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 Norms: TypeAlias = Literal["none", "head", "full"]
+Shared: TypeAlias = Literal["none", "gated", "before", "after"]
+NormKind: TypeAlias = Literal["rms", "layer"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,8 +16,17 @@ class Family:
     tied: bool = False
     """Whether head and embedding are one matrix when the config is silent."""
 
+    partial_rotary: bool = False
+    """Whether a part of each head is rotated and put together with the rest, which lays queries and keys out head by head."""
+
     norms: int = 2
     """Norms over the hidden size in each layer."""
+
+    norm: NormKind = "rms"
+    """What norms over the hidden size are: root mean squares with a weight, or torch's LayerNorm with weight and bias."""
+
+    parallel: bool = False
+    """Whether attention and feed-forward block read the same states, so that their outputs are added up together."""
 
     query_key_norm: Norms = "none"
     """Norms on queries and keys: over one head, or over all heads together."""
@@ -29,11 +40,29 @@ class Family:
     mlp_bias: bool | None = False
     """Bias on the feed-forward block's linear layers; None: the config's `mlp_bias`."""
 
-    fused: bool = False
-    """Query, key and value are one linear layer, and gate and up another."""
+    head_bias: bool = False
+    """Whether the head has a bias."""
+
+    gated: bool = True
+    """Whether the feed-forward block has a gate, whose activation is multiplied; without one its first layer's output is activated."""
+
+    fused_qkv: bool = False
+    """Query, key and value are one linear layer."""
+
+    fused_gate_up: bool = False
+    """Gate and up are one linear layer."""
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What its modules are called, by Llama's names, where that is something else."""
 
     expert_width: str = ""
     """The field with the width of one expert, where layers are mixtures of experts."""
+
+    shared: Shared = "none"
+    """Whether there is an expert that every token visits, computed before the others, and gated, or after them."""
+
+    shared_width: str = ""
+    """The field with its width, or with how many of the others' width it is."""
 
     defaults: Mapping[str, Any] | None = None
     """Fields that published configs leave out, with the values of transformers 5.23's config class."""
@@ -60,6 +89,8 @@ FAMILIES: Mapping[str, Family] = {
         query_bias=True,
         output_bias=False,
         expert_width="moe_intermediate_size",
+        shared="gated",
+        shared_width="shared_expert_intermediate_size",
         defaults={
             "num_experts": 60,
             "num_experts_per_tok": 4,
@@ -67,6 +98,68 @@ FAMILIES: Mapping[str, Family] = {
             "shared_expert_intermediate_size": 5632,
             "num_key_value_heads": 16,
         },
+    ),
+    "glm4_moe": Family(
+        partial_rotary=True,
+        output_bias=False,
+        expert_width="moe_intermediate_size",
+        shared="after",
+        shared_width="n_shared_experts",
+        defaults={
+            "n_routed_experts": 128,
+            "n_shared_experts": 1,
+            "num_experts_per_tok": 8,
+            "moe_intermediate_size": 1408,
+            "first_k_dense_replace": 1,
+            "num_key_value_heads": 8,
+        },
+    ),
+    "deepseek_v2": Family(
+        mlp_bias=None,
+        expert_width="moe_intermediate_size",
+        shared="after",
+        shared_width="n_shared_experts",
+        defaults={
+            "n_routed_experts": 64,
+            "n_shared_experts": 2,
+            "moe_intermediate_size": 1407,
+            "q_lora_rank": 1536,
+            "kv_lora_rank": 512,
+            "qk_rope_head_dim": 64,
+            "qk_nope_head_dim": 128,
+            "v_head_dim": 128,
+        },
+    ),
+    "deepseek_v3": Family(
+        expert_width="moe_intermediate_size",
+        shared="after",
+        shared_width="n_shared_experts",
+        defaults={
+            "n_routed_experts": 256,
+            "n_shared_experts": 1,
+            "num_experts_per_tok": 8,
+            "moe_intermediate_size": 2048,
+            "first_k_dense_replace": 3,
+            "q_lora_rank": 1536,
+            "kv_lora_rank": 512,
+            "qk_rope_head_dim": 64,
+            "qk_nope_head_dim": 128,
+            "v_head_dim": 128,
+        },
+    ),
+    "hunyuan_v1_moe": Family(
+        query_key_norm="head",
+        expert_width="intermediate_size",
+        shared="before",
+        shared_width="intermediate_size",
+        defaults={"num_experts": 1, "moe_topk": 1},
+    ),
+    "dots1": Family(
+        query_key_norm="head",
+        expert_width="moe_intermediate_size",
+        shared="after",
+        shared_width="n_shared_experts",
+        defaults={"moe_intermediate_size": 1408, "sliding_window": 4096, "max_window_layers": 62},
     ),
     "olmoe": Family(
         query_key_norm="full",
@@ -116,9 +209,66 @@ FAMILIES: Mapping[str, Family] = {
             "sliding_window": 4096,
         },
     ),
-    "phi3": Family(query_bias=False, output_bias=False, fused=True),
+    "phi": Family(
+        norm="layer",
+        norms=1,
+        parallel=True,
+        partial_rotary=True,
+        gated=False,
+        query_bias=True,
+        output_bias=True,
+        mlp_bias=True,
+        head_bias=True,
+        names={"o_proj": "dense", "up_proj": "fc1", "down_proj": "fc2", "norm": "final_layernorm"},
+        defaults={"hidden_act": "gelu_new"},
+    ),
+    "phi3": Family(
+        query_bias=False,
+        output_bias=False,
+        fused_qkv=True,
+        fused_gate_up=True,
+        partial_rotary=True,
+    ),
+    "glm": Family(
+        output_bias=False,
+        fused_gate_up=True,
+        partial_rotary=True,
+        defaults={"num_key_value_heads": 2, "head_dim": 128},
+    ),
+    "glm4": Family(
+        norms=4,
+        output_bias=False,
+        fused_gate_up=True,
+        partial_rotary=True,
+        names={
+            "post_attention_layernorm": "post_self_attn_layernorm",
+            "pre_feedforward_layernorm": "post_attention_layernorm",
+            "post_feedforward_layernorm": "post_mlp_layernorm",
+        },
+        defaults={"num_key_value_heads": 2, "head_dim": 128},
+    ),
+    "starcoder2": Family(
+        tied=True,
+        norm="layer",
+        gated=False,
+        mlp_bias=None,
+        names={"up_proj": "c_fc", "down_proj": "c_proj"},
+        defaults={"use_bias": True, "num_key_value_heads": 2},
+    ),
 }
 """Model types whose counts the tests compare with transformers, parameter by parameter."""
+
+
+def own_name(model_type: str, name: str) -> str:
+    """What a model type calls the module that Llama calls `name`."""
+    family = FAMILIES.get(model_type)
+    return name if family is None else family.names.get(name, name)
+
+
+WRITERS = frozenset(
+    family.names.get(name, name) for family in FAMILIES.values() for name in ("o_proj", "down_proj")
+)
+"""Linear layers whose outputs are added to the hidden states, by all their names."""
 
 
 FUSED_ACTIVATIONS = frozenset(
@@ -142,3 +292,15 @@ EXPERT_COUNTS = (
     "moe_num_experts",
 )
 """What configs call the number of a layer's experts."""
+
+EXPERTS_PER_TOKEN = ("num_experts_per_tok", "moe_topk", "moe_k", "moe_top_k", "num_experts_per_token", "top_k")  # fmt: skip
+"""What they call the number of those that a token visits."""
+
+SHARED_COUNTS = ("n_shared_experts", "moe_num_shared_experts", "num_shared_experts", "num_shared_expert")  # fmt: skip
+"""What they call the number of those that every token visits besides."""
+
+DENSE_FIRST = ("first_k_dense_replace", "moe_layer_start_index", "num_dense_layers")
+"""What they call the number of layers before the first with experts."""
+
+MOST_VISITED = 8
+"""Experts that a token is taken to visit where no field says how many."""

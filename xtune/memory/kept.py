@@ -9,6 +9,7 @@ token unless they say otherwise. They follow transformers' layers, PEFT's adapte
 from functools import cached_property
 
 from xtune.memory.dora import DoraBlock, DoraLinears
+from xtune.memory.latent_attention import READERS, LatentAttention
 from xtune.memory.layer_parts import LayerParts
 from xtune.memory.linear import Linear
 from xtune.memory.moments import Moment
@@ -47,13 +48,6 @@ class KeptLayer(LayerParts):
     # what the halves of a layer keep
 
     @cached_property
-    def _before_scale(self) -> int:
-        """Bytes of the normalised input that a trained norm keeps to get its weight's gradient: c, or float32 where it is scaled there."""
-        if not self.work.is_full:
-            return 0
-        return 4 if self.shape.float32_norms else self.w
-
-    @cached_property
     def first_half(self) -> int:
         """Kept by the norm before attention and the readers of what it gives.
 
@@ -61,18 +55,18 @@ class KeptLayer(LayerParts):
         Readers keep what they read (c h each). Without a norm the layer's own input is read.
         """
         h, c = self.h, self.c
-        reads = self._read(self._attention[:-1], self.input)
-        masks = self._masks(*self._attention[:-1])
+        reads = self._read(self._readers, self.input)
+        masks = self._masks(*self._readers)
         if not self.shape.norms_before:
             own = self._copies_of(self.input) or self.work.dropout
             return masks + h * c * (reads if own else 0)
-        norm = h * (4 if self.input < 4 else 0) + h * self._before_scale
-        return norm + h * c * reads + masks
+        norm = h * (self.norm.copies(self.input) + self.norm.trained_copy)
+        return norm + h * c * reads + masks + self.shape.recurrent_kept
 
     @property
     def _reads_copies(self) -> bool:
-        """Whether each linear layer behind attention reads a copy of its own."""
-        return self._copies_of(self.w)
+        """Whether each linear layer that reads what a norm behind attention gave reads a copy of its own."""
+        return self._copies_of(self.between)
 
     def _copies_of(self, reads: int) -> bool:
         """The same of linear layers that read numbers of so many bytes."""
@@ -81,12 +75,14 @@ class KeptLayer(LayerParts):
     @property
     def read_states(self) -> int:
         """Hidden states that are there while the feed-forward block runs, and that nothing keeps: between the halves, and normalised."""
-        state, normalised = self.w * self.h, self.w * self.h
+        normalised = self.between * self.h
         if not (self._reads_copies or self.work.dropout):
             normalised = 0
         if not self.shape.norms_before:
             return normalised
-        return (state if self.w < 4 else 0) + normalised
+        if self.shares_norm:  # what attention gave
+            return self.attention_gives * self.h + normalised
+        return (self.w * self.h if self.norm.copies(self.w) else 0) + normalised
 
     @property
     def own_input(self) -> int:
@@ -95,8 +91,8 @@ class KeptLayer(LayerParts):
         Where layers are computed again it is the checkpoint.
         """
         if self.shape.norms_before:
-            return 4 * self.h if self.w == 4 else 0
-        reads = not self._reads_copies and self._read(self._attention[:-1])
+            return self.norm.keeps_itself(self.w) * self.h
+        reads = not self._reads_copies and self._read(self._readers)
         return self.c * self.h if reads else 0
 
     @property
@@ -110,42 +106,73 @@ class KeptLayer(LayerParts):
         """
         if self.work.is_full:
             return Moment(per_token=0)
-        norm = 4 * self.h if self.shape.norms_before else 0
+        norm = self.norm.keeps(self.input) * self.h if self.shape.norms_before else 0
         shares = self.work.weight_bytes <= self.c < self.w
-        copies = max(0, self._read(self._attention[:-1], self.input) - 1) if shares else 0
+        copies = max(0, self._read(self._readers, self.input) - 1) if shares else 0
         each = norm + copies * self.c * self.h + self._ungraded_attention + self._ungraded_block
+        each += 0 if shares else self._ungraded_copies
         attends = any(self._is_adapted(each) for each in self._attention[:-1])
-        return Moment(per_token=each, fixed=0 if attends else self._scores + self._mask)
+        fixed = 0 if attends else self._scores + self._mask
+        if not any(self._is_adapted(each) for each in self._attention):
+            fixed += self.block.ungraded_matrices
+        return Moment(per_token=each, fixed=fixed)
+
+    @property
+    def _ungraded_copies(self) -> int:
+        """Those that LLM.int8() has made of what the first norm gave, whose gradient nobody wants."""
+        if self.work.quantization != "int8" or not self._copies_of(self.input):
+            return 0
+        readers = self._readers
+        readers += self._feed_forward[:-1] if self.shares_norm else ()
+        return self.c * self.h * len(readers)
 
     @property
     def _ungraded_attention(self) -> int:
         *projections, output = self._attention
-        if any(self._is_adapted(each) for each in projections):
+        if self.latent is not None or any(self._is_adapted(each) for each in projections):
             return 0
         read = self.c * self.q if self._is_adapted(output) and not self.output_copy else 0
         return self.heads - self._doubled((output,)) - read
 
     @property
     def _ungraded_block(self) -> int:
-        if self.sparse or any(self._is_adapted(each) for each in self._attention):
+        attends = any(self._is_adapted(each) for each in self._attention)
+        if attends and not self.shares_norm:
             return 0
+        if self.sparse:
+            block = self.block
+            return self.after + self.second_half - self.c * self.h * block.reads + block.ungraded
+        norm = 0
+        if not self.shares_norm:
+            norm = self.after + self.second_half - self.c * self.h * self._reads_of_block
         gate, up = self._feed_forward[0], self._feed_forward[-2]
+        if self.ungated is not None:
+            return norm + (0 if self._is_adapted(up) else self.ungated.activation)
         gives = self.work.given_bytes
         of_gate, of_up = (gives if self._is_adapted(each) else self.c for each in (gate, up))
-        kept = self.after + self.second_half - self.c * self.h * self._read(self._feed_forward[:-1])
         if not self._is_adapted(gate):
-            kept += (of_gate + of_up) * self.width
-        return kept + (0 if self._is_adapted(up) else of_gate * self.width)
+            norm += (of_gate + of_up) * self.width
+        return norm + (0 if self._is_adapted(up) else of_gate * self.width)
 
     @cached_property
     def second_half(self) -> int:
         """The same of the feed-forward block; without a norm before it the state between the halves is kept (c h)."""
         h, c = self.h, self.c
-        reads = self.block.reads if self.sparse else self._read(self._feed_forward[:-1])
+        reads = self.block.reads if self.sparse else self._reads_of_block
         more = self._masks(*self._feed_forward[:-1]) + self._written_out
         if not self.shape.norms_before:
             return h * c * max(1, reads) + more
-        return h * (4 + self._before_scale) + h * c * reads + more
+        norm = 0 if self.shares_norm else self.norm.keeps(self.between) + self.norm.trained_copy
+        return h * norm + h * c * reads + more
+
+    @property
+    def _reads_of_block(self) -> int:
+        """Copies of normalised states that the feed-forward block keeps, or one; those that attention's projections keep are theirs."""
+        readers, normalised = self._feed_forward[:-1], self.between
+        if self.shares_norm and not (self._copies_of(normalised) or self.work.dropout):
+            every = self._read((*self._readers, *readers), normalised)
+            return every - self._read(self._readers, normalised)
+        return self._read(readers, normalised)
 
     @property
     def _written_out(self) -> int:
@@ -154,12 +181,13 @@ class KeptLayer(LayerParts):
         The largest, gelu_new, keeps its input, half of it, the tanh and one more; autocast on CUDA has the power, and with it all but
         the half, in float32 (4 m each). Going back there are three gradients more (4 m each), where others have one (c m).
         """
-        return 8 * self.c * self.width if self.shape.composed_activation else 0
+        put_together = self.shape.composed_activation and self.ungated is None
+        return 8 * self.c * self.width if put_together else 0
 
     @cached_property
     def after(self) -> int:
         """Kept by a norm behind attention or the feed-forward block: its input in float32."""
-        return self.h * (4 + self._before_scale) if self.shape.norms_after else 0
+        return self.h * (4 + self.norm.trained_copy) if self.shape.norms_after else 0
 
     @cached_property
     def heads(self) -> int:
@@ -167,15 +195,18 @@ class KeptLayer(LayerParts):
 
         Where the kernel gets a mask transformers repeats keys and values for every query head (2 c q in place of 2 c k). Norms on
         queries and keys keep their input in float32, and what they scale where they are trained. Values that are a view of a fused
-        projection, and neither repeated nor cast, keep its queries and keys alive (c q + c k), and what attention gave is laid out
-        once more (c q) for an output projection that keeps what it reads, unless it keeps a copy. Eager attention itself does not keep what it gave.
+        projection, and neither repeated nor cast, keep its queries and keys alive (c q + c k). Where heads are rotated in part what attention
+        gave is laid out as queries are, and once more (c q) for an output projection that keeps what it reads, unless it keeps a copy.
+        Eager attention itself does not keep what it gave.
         """
         c, q, k = self.c, self.q, self.k
+        if self.latent is not None:
+            return self._of_latent
         kept = 2 * c * q + (2 * c * q if self.repeats_keys else 2 * c * k)
         kept += self._norms_of_heads
         if self.output_copy:
             kept -= c * q if self.work.attention == "eager" else 0
-        elif self.shape.fused and self._read(self._attention[-1:]):
+        elif self.shape.partial_rotary and self._read(self._attention[-1:]):
             kept += c * q
         if self._keeps_views:
             kept += c * (q + k)
@@ -183,6 +214,24 @@ class KeptLayer(LayerParts):
         if not self.output_copy:  # by an adapter that would read what attention keeps
             dropped += c * dropped
         return kept + dropped + self._doubled(self._attention)
+
+    @cached_property
+    def latent(self) -> LatentAttention | None:
+        """Attention, if it is latent."""
+        if self.shape.latent is None:
+            return None
+        readers = [each for each in self._attention if each.name in READERS]
+        read = sum(self.c * each.inputs * self._read((each,)) for each in readers)
+        read += self._masks(*readers)
+        return LatentAttention(self.shape, self.work, self.shape.latent, read)
+
+    @property
+    def _of_latent(self) -> int:
+        """Kept by latent attention; of what it gave what an adapter drops some of is a copy."""
+        assert self.latent is not None
+        dropped = self._masks(self._attention[-1])
+        dropped += 0 if self.output_copy else self.c * dropped
+        return self.latent.latents + self.latent.heads + dropped + self._doubled(self._attention)
 
     def _doubled(self, linears: tuple[Linear, ...]) -> int:
         """With DoRA what base and adapter gave of each, once more (2 c)."""
@@ -213,13 +262,13 @@ class KeptLayer(LayerParts):
     def _keeps_views(self) -> bool:
         """Whether values are a view of a fused projection."""
         widened = self.widens_heads and self.c < ADAPTER_BYTES
-        return self.shape.fused and not self.repeats_keys and not widened
+        return self.shape.fused_qkv and not self.repeats_keys and not widened
 
     @cached_property
     def output_copy(self) -> int:
         """A copy of what attention gave that the output projection keeps for itself."""
         reads = self._read(self._attention[-1:])
-        return self.c * self.q * reads if self.work.casts_inputs else 0
+        return self.c * self.a * reads if self.work.casts_inputs else 0
 
     @cached_property
     def low_rank(self) -> int:
@@ -269,11 +318,19 @@ class KeptLayer(LayerParts):
         """
         c, m = self.c, self.width
         if self.sparse:
-            return self.block.routed + self.block.shared
+            return self.block.routed + self.block.shared.kept
         if self.dora_block:
             return DoraBlock(self.shape, self.work).kept
         last = self._feed_forward[-1]
+        if self.ungated is not None:
+            return self.ungated.activation + self.product_read + self._masks(last)
         return 3 * c * m + c * m * self._read((last,)) + self._masks(last)
+
+    @property
+    def product_read(self) -> int:
+        """Of a block without a gate what its last layer keeps of what it read."""
+        assert self.ungated is not None
+        return self.c * self.width * self._read(self._feed_forward[-1:], self.ungated.product)
 
     def matrices(self, *linears: Linear) -> int:
         """Bytes of matrices that DoRA multiplies what it has dropped some of by once more, and keeps for the way back."""
@@ -285,7 +342,14 @@ class KeptLayer(LayerParts):
         """What is there of the hidden states when a feed-forward block begins: those between the halves, the norm's float32 copy, and normalised ones."""
         if not self.shape.norms_before:
             return self.w * self.h
-        return (4 if self.w < 4 else 0) * self.h + 2 * self.w * self.h
+        if self.shares_norm:
+            return (self.attention_gives + self.between) * self.h
+        return (self.norm.copies(self.between) + self.w + self.between) * self.h
+
+    @property
+    def attention_gives(self) -> int:
+        """Bytes of a number that the output projection gives."""
+        return self.work.given_bytes if self._is_adapted(self._attention[-1]) else self.c
 
     def expanded(self, *linears: Linear) -> int:
         """The largest of some quantised matrices in the compute type: they are expanded one at a time."""
@@ -337,10 +401,12 @@ class KeptLayer(LayerParts):
     def mask(self) -> int:
         """Masks that exist all the while: of a byte for each pair, or of a number in the compute type for eager attention.
 
-        Layers without a window have one of their own, unless they need none.
+        Layers without a window have one of their own, unless they need none. Most models make it whether there are such layers or not;
+        when layers are computed again it is gone.
         """
         shape, packing = self.shape, self.work.packing
-        masks = 1 if shape.sliding_window is None or shape.all_windowed else 2
+        again = self.work.gradient_checkpointing and shape.all_windowed
+        masks = 1 if shape.sliding_window is None or shape.makes_one_mask or again else 2
         if self.work.attention == "eager":
             return self.pairs * self.c * masks
         # without packs one for all rows

@@ -1,5 +1,7 @@
 """The moments of a decoder layer's backward pass in which most exists. Closed formulas; letters as in `kept`."""
 
+from dataclasses import replace
+
 from xtune.memory.kept import KeptLayer
 from xtune.memory.moments import Moment
 from xtune.memory.workload import ADAPTER_BYTES
@@ -17,7 +19,7 @@ class Layer(KeptLayer):
             return ()
         kept = before + self.second_half + self.after + self.feed_forward
         fixed = self.experts + self.factors
-        gone = self._before_scale * self.h if self.shape.norms_before else 0
+        gone = self.norm.trained_copy * self.h if self.shape.norms_before else 0
         return (Moment(per_token=kept + (20 + self.w) * self.h - gone, fixed=fixed),)
 
     def feed_forward_moments(self, before: int) -> tuple[Moment, ...]:
@@ -32,9 +34,11 @@ class Layer(KeptLayer):
         kept = before + self.second_half + self.w * h
         scaled = self._scaled_gradient
         if self.sparse:
-            return self.block.moments(kept, self.experts, self.factors)
+            return self.block.moments(kept, self.factors)
         down = self._feed_forward[-1]
         kept += (c * m if self.aside else 0) + self._masks(down)
+        if self.ungated is not None:
+            return self.ungated_moments(kept, before)
         two = Moment(per_token=kept + 6 * c * m, graded=down.weights, adapted=self.adapter_of(down))
         one = Moment(per_token=kept + scaled + 5 * c * m, fixed=self.expanded(down))
         # where gate and up are one layer, its matrix is the larger one: beside the gradients of what it gave (2 c m)
@@ -54,10 +58,39 @@ class Layer(KeptLayer):
             moments = (*moments, Moment(per_token=again + 5 * c * m + 3 * c * h))
         return moments
 
+    def ungated_moments(self, kept: int, before: int) -> tuple[Moment, ...]:
+        """The same without a gate: the way back, and that the last layer reads, when it is run again.
+
+        Args:
+            kept: Bytes a token that are there on the way back.
+            before: Those kept before the block.
+        """
+        block, down = self.ungated, self._feed_forward[-1]
+        assert block is not None
+        back = block.back(self.product_read, self.adapter_of(down))
+        gives = 3 if self._is_adapted(down) else 1  # its base and, twice, its adapter
+        states = self.read_states + gives * self.c * self.h
+        again = before + self.second_half + states
+        reading = Moment(per_token=again + block.reading + self._copied_by_last)
+        return (*(replace(each, per_token=kept + each.per_token) for each in back), reading)
+
+    @property
+    def _copied_by_last(self) -> int:
+        """Of what an activation gave what the last layer's adapter copies as it reads it: in float32 beside an unquantised base, for autocast, and what it drops some of."""
+        assert self.ungated is not None
+        wide, down = self.ungated.product, self._feed_forward[-1]
+        if not self._is_adapted(down) or self.work.is_full:
+            return self.product_read
+        widened = 4 if self.work.casts_inputs and wide < 4 else 0
+        cast = self.c if max(wide, widened) > self.c else 0
+        dropped = max(wide, widened) if self.work.dropout else 0
+        return (widened + cast + dropped) * self.width + self._masks(down)
+
     def _between(self, before: int) -> Moment:
         """The norm before the block goes back: its float32 input, copies of it and the gradient (w h)."""
         copies = self.copies_beside(self.w)
-        each = before + self._scaled_gradient + (4 + copies + self.w) * self.h + self.aside
+        norm = self.norm.keeps(self.between) + copies + self.w
+        each = before + self._scaled_gradient + norm * self.h + self.aside
         return Moment(per_token=each, graded=self._block_entries, adapted=self._block_adapters)
 
     @property
@@ -72,12 +105,17 @@ class Layer(KeptLayer):
         Five: where that is float32, and nobody else's, four, as the norm's is added over it. Tiles, and layers that are computed
         again by us, are given it from outside.
         """
+        if self.norm.is_layer:
+            readers = sum(1 + self._is_adapted(each) for each in self._feed_forward[:-1])
+            return self.norm.layer_back(states, readers)
         given = self.work.frugal or self.work.is_shelved
         return 16 if states == ADAPTER_BYTES and not given else 20
 
     @property
     def _back(self) -> int:
         """float32 copies of a norm's input on its way back: five, or four where hidden states are float32 and nothing is cast."""
+        if self.norm.is_layer:
+            return self.norm.layer_back(self.w, len(self._attention))
         return 20 if self.w < 4 else 16
 
     def inside(self, query: int, key: int, heads: int) -> int:
@@ -113,7 +151,12 @@ class Layer(KeptLayer):
 
     @property
     def rotary(self) -> int:
-        """Cosines and sines of every position, in the type of what the embedding gave or in float32; Gemma 3 has two sets."""
-        sets = 2 if self.shape.model_type.startswith("gemma3") else 1
-        wide = 4 if self.shape.float32_rotary else self.work.weight_bytes
-        return sets * 2 * wide * self.shape.head_dim
+        """Cosines and sines of every position, in the type of what the embedding gave or in float32; Gemma 3 has a set for each kind of layer."""
+        shape = self.shape
+        if shape.latent is not None:  # of DeepSeek-V2 complex numbers
+            each = 2 if shape.model_type == "deepseek_v2" else self.work.weight_bytes
+            return 2 * each * shape.latent.rotated
+        kinds = 1 if shape.all_windowed or shape.windowed_layers == 0 else 2
+        sets = kinds if shape.model_type.startswith("gemma3") else 1
+        wide = 4 if shape.float32_rotary else self.work.weight_bytes
+        return sets * 2 * wide * shape.head_dim

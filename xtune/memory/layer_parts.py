@@ -3,8 +3,11 @@
 from functools import cached_property
 
 from xtune.memory.experts import ExpertBlock
+from xtune.memory.latent_attention import READERS
 from xtune.memory.linear import Linear
+from xtune.memory.norms import Norm
 from xtune.memory.shape import ModelShape
+from xtune.memory.ungated import UngatedBlock
 from xtune.memory.workload import ADAPTER_BYTES, Workload
 
 
@@ -21,21 +24,43 @@ class LayerParts:
         # of experts' numbers: autocast leaves products by group in the type of the weights
         self.e = work.weight_bytes
         self.h, self.q, self.k = shape.hidden, shape.query_width, shape.kv_width
+        self.a = shape.attended_width
         self.sparse = shape.expert_layers > 0
         self.block = ExpertBlock(shape, work)
+        self.norm = Norm(shape, work)
 
     # its linear layers and experts
 
     def _is_adapted(self, linear: Linear) -> bool:
-        return self.work.adapts(linear.name)
+        return self.shape.adapts(linear, self.work.targets)
 
     @cached_property
     def _attention(self) -> tuple[Linear, ...]:
         return self.shape.attention_linears
 
     @cached_property
+    def _readers(self) -> tuple[Linear, ...]:
+        """Those of them that read what the layer's first norm gave: all but the output projection and those that read latents."""
+        return tuple(each for each in self._attention[:-1] if each.name not in READERS)
+
+    @cached_property
     def _feed_forward(self) -> tuple[Linear, ...]:
         return () if self.sparse else self.shape.mlp_linears
+
+    @cached_property
+    def ungated(self) -> UngatedBlock | None:
+        """The feed-forward block, if it has no gate."""
+        return None if self.sparse or self.shape.gated else UngatedBlock(self.shape, self.work)
+
+    @property
+    def between(self) -> int:
+        """Bytes of a number of the states that the feed-forward block's norm reads, and gives."""
+        return self.input if self.shape.parallel else self.w
+
+    @property
+    def shares_norm(self) -> bool:
+        """Whether attention and feed-forward block read what one norm gave: a frugal layer's parts each run it for themselves."""
+        return self.shape.parallel and not self.work.frugal
 
     @cached_property
     def width(self) -> int:
@@ -47,11 +72,8 @@ class LayerParts:
 
     @cached_property
     def experts(self) -> int:
-        """One layer's adapted experts with what the adapter adds: three matrices h by m for each, in their own type."""
-        shape = self.shape
-        if self.work.is_full or not self.sparse or not shape.adapts_experts(self.work.targets):
-            return 0
-        return self.e * shape.experts * 3 * self.h * shape.expert_intermediate
+        """One layer's adapted experts with what the adapter adds, in their own type: three matrices h by m for each, or some of them."""
+        return 0 if self.work.is_full or not self.sparse else self.block.adapted
 
     # what of them is trained, in entries
 
@@ -73,7 +95,8 @@ class LayerParts:
     @cached_property
     def expert_adapters(self) -> int:
         """Entries of the adapters of one layer's experts."""
-        return self.shape.expert_lora_parameters(self.work.rank) if self.experts else 0
+        work = self.work
+        return self.shape.expert_lora_parameters(work.rank, work.targets) if self.experts else 0
 
     @cached_property
     def factors(self) -> int:

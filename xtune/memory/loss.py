@@ -1,5 +1,6 @@
 """The end of a model: last norm, head and cross-entropy (`xtune.kernels`), when the loss is computed. Closed formulas."""
 
+from xtune.memory.norms import Norm
 from xtune.memory.saved import saved_modules
 from xtune.memory.shape import ModelShape
 from xtune.memory.workload import (
@@ -15,24 +16,23 @@ from xtune.memory.wrapped_head import wrapped_loss_bytes, wraps_head
 def loss_bytes(shape: ModelShape, work: Workload, casts: int = 0) -> int:
     """Hidden states, logits and what surrounds them, and autocast's copies, which are gone when a trained head's gradient is handed on.
 
-    The last norm keeps its input in float32 (4 h), there are the normalised state (w h), those of it that are trained on (w h), and
-    their gradient (c h). Behind frugal layers there is one hidden state for all, over which its gradient is written, and the
+    The last norm keeps its input in float32 (4 h), or as it is; there are the normalised state (w h), those of it that are trained on
+    (w h), and their gradient (c h). Behind frugal layers there is one hidden state for all, over which its gradient is written, and the
     others for a tile, where float32 states are the norm's input themselves; beside a later tile those of the tile before it that
     are trained on, and their gradient (2 w h).
     """
-    if wraps_head(shape, work):
+    if wraps_head(shape, work) and not shape.whole_logits:
         return wrapped_loss_bytes(shape, work, casts)
     h, w, c = shape.hidden, work.held_bytes, work.compute_bytes
     own = 4 if work.compute_dtype == "float16" else c
-    scaled = 0
-    if work.is_full:
-        scaled = 4 if shape.float32_norms else w
-    elif saved_modules(shape, work.saved).last_norm:  # in float32, with a copy of its input
+    norm = Norm(shape, work)
+    scaled = norm.trained_copy
+    if saved_modules(shape, work.saved).last_norm:  # in float32, with a copy of its input
         scaled = 4
-    each = 4 + scaled + 2 * w + (c if c < w else 0) + own
+    each = norm.keeps(w) + scaled + 2 * w + (c if c < w else 0) + own
     n = work.positions
-    if work.frugal:
-        each -= 4 if w == 4 else 0
+    if work.frugal and not shape.whole_logits:
+        each -= norm.keeps_itself(w)
         tile = min(work.tile_tokens, n)
         later = min(tile, n - tile)
         sizes = [tile * h * each + _head(shape, work, tile, casts)]
@@ -40,9 +40,25 @@ def loss_bytes(shape: ModelShape, work: Workload, casts: int = 0) -> int:
             left = tile * h * 2 * w
             sizes.append(left + later * h * each + _head(shape, work, later, casts))
         return n * h * w + max(sizes)
-    return n * h * each + _head(
-        shape, work, n - work.rows, casts
-    )  # a row's last token has no next one
+    trained = n - work.rows  # a row's last token has no next one
+    if shape.whole_logits:
+        return n * h * each + trained * _whole(shape, work) + casts
+    return n * h * each + _head(shape, work, trained, casts)
+
+
+def _whole(shape: ModelShape, work: Workload) -> int:
+    """Of a token whose logits are computed by the model itself, with those of all others: these, and a copy of those that are trained on (2 c).
+
+    Beside them there are their float32 copy and its softmax (8 V); going back, the softmax, the gradient of what is taken of it, and its
+    own (12 V). A factor or a soft cap may keep as much again (4 V, 8 V).
+    """
+    c = work.compute_bytes
+    most = 12 if c < 4 else 3 * c
+    if shape.caps_logits:
+        most += 8
+    elif shape.scales_logits:
+        most += 4
+    return shape.vocab * most
 
 
 def _head(shape: ModelShape, work: Workload, tokens: int, casts: int) -> int:
@@ -89,9 +105,13 @@ def _sums(shape: ModelShape, work: Workload) -> int:
 
 
 def _handed_on(shape: ModelShape, work: Workload) -> int:
-    """The same when it is given on: the sum and what is made of it in the compute type, and of that in the parameter's."""
+    """The same when it is given on: the sum, what is made of it in the compute type, and a part of it in float32 on the way there."""
+    entries = _trained_entries(shape, work)
+    if not entries:
+        return 0
     tiles = 4 if work.frugal and work.positions > work.tile_tokens else 0
-    return _trained_entries(shape, work) * (tiles + 4 + work.compute_bytes)
+    part = 4 * min(shape.vocab, HEAD_PART_ROWS) * shape.hidden
+    return part + entries * (tiles + 4 + work.compute_bytes)
 
 
 def _sliced(shape: ModelShape, work: Workload, tokens: int, chunk: int) -> int:

@@ -6,14 +6,16 @@ together. What they cannot know: fragmentation and library workspaces, for which
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 
-from xtune.memory.dora_frugal import FrugalDoraLayer
 from xtune.memory.dora_whole import WholeDoraLayer
+from xtune.memory.forward import forward_bytes
 from xtune.memory.frugal import FrugalLayer
+from xtune.memory.learning import embedding_learns, layers_learn
+from xtune.memory.loading import loading_bytes
 from xtune.memory.loss import loss_bytes
 from xtune.memory.resident import (
     adapter_bytes,
+    cast_bytes,
     crossing_bytes,
     embedding_bytes,
     gradient_bytes,
@@ -26,6 +28,7 @@ from xtune.memory.resident import (
 )
 from xtune.memory.saved import saved_modules
 from xtune.memory.shape import ModelShape
+from xtune.memory.stack import Kind, LayerStack
 from xtune.memory.start import start_bytes
 from xtune.memory.stepping import stepping
 from xtune.memory.whole import WholeLayer
@@ -58,9 +61,13 @@ __all__ = [
 ]
 
 
+RESIDENT = ("weights", "embeddings", "head", "adapter", "optimizer")
+"""Items that are there from the first step to the last."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """Computed bytes by item. They do not all exist at one time; `step_bytes` says what does."""
+    """Computed bytes by item. They do not all exist at one time; `moving_bytes` says what does."""
 
     items: Mapping[str, int]
     step_bytes: int
@@ -69,13 +76,17 @@ class Prediction:
     @property
     def resident_bytes(self) -> int:
         """What is there from the first step to the last."""
-        names = ("weights", "embeddings", "head", "adapter", "optimizer", "context")
-        return sum(self.items[name] for name in names)
+        return sum(self.items[name] for name in (*RESIDENT, "context"))
 
     @property
     def peak_bytes(self) -> int:
         """The largest sum of what exists at one time, and the reserve."""
-        return self.resident_bytes + self.step_bytes + self.items["reserve"]
+        return self.resident_bytes + self.moving_bytes + self.items["reserve"]
+
+    @property
+    def moving_bytes(self) -> int:
+        """The largest sum of what comes and goes, in a step or while the base is loaded, when adapter and states are not there yet."""
+        return max(self.step_bytes, self.items["load"])
 
     def to_json(self) -> dict[str, int]:
         """Bytes by item, and the peak."""
@@ -85,9 +96,10 @@ class Prediction:
 def predict(shape: ModelShape, work: Workload) -> Prediction:
     """Compute the bytes of one training step by item.
 
-    A layer that trains attention sinks is never cut (`xtune.kernels.lifted`), so that it is computed as a whole.
+    A layer that trains attention sinks is never cut (`xtune.kernels.lifted`), nor is a recurrent one: they are computed as a whole.
     """
-    if work.frugal and work.is_full and shape.has_sinks:
+    uncut = shape.recurrent_width > 0 or (work.is_full and shape.has_sinks)
+    if work.frugal and uncut:
         work = replace(work, frugal=False)
     step = _Step(shape, work)
     items = {
@@ -104,15 +116,11 @@ def predict(shape: ModelShape, work: Workload) -> Prediction:
         "start": step.start,
         "context": CONTEXT_BYTES[work.device],
     }
+    staying = sum(items[name] for name in RESIDENT)
+    items["load"] = max(0, loading_bytes(shape, work) - staying)
     moving = items["checkpoints"] + max(items["layer"], items["loss"])
     items["reserve"] = max(LEAST_RESERVE_BYTES[work.device], round(RESERVE_FRACTION * moving))
     return Prediction(items=items, step_bytes=step.peak)
-
-
-def _layer(shape: ModelShape, work: Workload) -> FrugalLayer | WholeLayer:
-    if work.frugal:
-        return FrugalDoraLayer(shape, work) if work.dora else FrugalLayer(shape, work)
-    return WholeDoraLayer(shape, work) if work.dora else WholeLayer(shape, work)
 
 
 def _first_layer(shape: ModelShape, work: Workload) -> WholeLayer | None:
@@ -133,16 +141,18 @@ class _Step:
 
     def __init__(self, shape: ModelShape, work: Workload) -> None:
         self.shape, self.work = shape, work
-        self.layer = _layer(shape, work)
+        self.stack = LayerStack(shape, work)
+        self.layer = self.stack.kinds[0].layer
         self.first = _first_layer(shape, work) or self.layer
         trained = trained_parameters(shape, work)
         self.gradient_bytes = work.trained_bytes
         self.gradients = gradient_bytes(shape, work, trained * self.gradient_bytes)
         self.loss = loss_bytes(shape, work)
-        self.casts = _casts(shape, work)
+        self.casts = cast_bytes(shape, work)
         self.crossing = crossing_bytes(work)
         self.stepping = stepping(shape, work)
         self.saved = saved_modules(shape, work.saved)
+        self.goes_back = layers_learn(shape, work)
 
     @property
     def hidden(self) -> int:
@@ -156,48 +166,42 @@ class _Step:
         return work.positions * (self.layer.rotary + 32) + self.layer.mask
 
     @property
-    def _embedding_learns(self) -> bool:
-        """Whether the first layer's input has a gradient."""
-        return self.work.is_full or self.saved.embedding or self.work.new_tokens > 0
+    def _asks(self) -> bool:
+        """Whether transformers asks a frozen embedding for gradients."""
+        return self.work.gradient_checkpointing and not (self.work.frugal or self.work.is_shelved)
 
     @property
-    def _layers_learn(self) -> bool:
-        """Whether a backward pass goes through the layers: not where the head alone is trained, unless transformers asks for it."""
-        return self._embedding_learns or self.layer.adapters > 0 or self.saved.in_layer > 0
+    def _begin(self) -> int:
+        """The first layer that goes back."""
+        learns = embedding_learns(self.shape, self.work)
+        every = learns or self.saved.in_layer > 0 or self._asks
+        return 0 if every else self.stack.first_learner
 
     def _inputs(self, layers: int) -> int:
         """What so many layers keep for their backward passes."""
         work = self.work
-        asked = work.gradient_checkpointing and not (work.frugal or work.is_shelved)
-        if not (self._layers_learn or asked):
+        if not self.goes_back:
             return 0
         if not work.gradient_checkpointing:
-            learns = self._embedding_learns
-            first = 0 if learns else self.layer.ungraded.bytes(work.positions)
-            kept = layers * self._saved_kept + self._kept_by(layers)
-            return kept - min(1, layers) * first
+            kept = layers * self._saved_kept + self.stack.kept_below(layers)
+            if embedding_learns(self.shape, work) or not layers:
+                return kept
+            begin = self._begin
+            if layers <= begin:
+                return 0
+            first = self.stack.kept_below(begin) + self.stack.ungraded(begin).bytes(work.positions)
+            return kept - first
         # the first layer's is what the embedding gave, where it is
         first = self.hidden - self.work.positions * self.shape.hidden * self.work.weight_bytes
         is_among = self.work.checkpoint_place == "device" or layers == self.shape.layers
         waiting = layers * self.hidden - (first if is_among else 0)
         return waiting + self._unscaled
 
-    def _kept_by(self, layers: int) -> int:
-        """What so many layers themselves keep that are not computed again; of those without a window there are as many as there can be."""
-        positions = self.work.positions
-        plain = min(layers, self.shape.windowless_layers)
-        windowed = (layers - plain) * self.layer.saved.bytes(positions)
-        if not plain:
-            return windowed
-        windowless = _layer(replace(self.shape, sliding_window=None), self.work)
-        return windowed + plain * windowless.saved.bytes(positions)
-
     @property
     def _unscaled(self) -> int:
         """Granite multiplies what the embedding gave; where transformers asks a frozen embedding for gradients that is there too."""
         work = self.work
-        asked = work.gradient_checkpointing and not (work.frugal or work.is_shelved or work.is_full)
-        if not asked or not self.shape.model_type.startswith("granite"):
+        if not self._asks or work.is_full or not self.shape.model_type.startswith("granite"):
             return 0
         return work.positions * self.shape.hidden * work.weight_bytes
 
@@ -213,13 +217,11 @@ class _Step:
             layers = 1 if work.frugal else min(layers, 2)
         return self._inputs(layers)
 
-    @cached_property
-    def _layer_peaks(self) -> list[tuple[int, int, int]]:
-        """Bytes of each moment of a layer, entries of its own that have gradients by then, and of these those that just came."""
-        return self._peaks_of(self.layer)
-
     def _peaks_of(self, layer: FrugalLayer | WholeLayer) -> list[tuple[int, int, int]]:
-        """The same of any layer; a frugal layer counts its own."""
+        """Bytes of each moment of a layer, entries of its own that have gradients by then, and of these those that just came.
+
+        A frugal layer counts its own.
+        """
         more, saved = self._saved_at_work, self.saved.in_layer
         if isinstance(layer, FrugalLayer):
             sums = 2 * ADAPTER_BYTES * saved  # so far, and a tile's
@@ -249,7 +251,15 @@ class _Step:
     @property
     def largest_layer(self) -> int:
         """The largest moment of a layer."""
-        return max(size for size, *_ in (*self._layer_peaks, *self._peaks_of(self.first)))
+        if not self.goes_back:
+            return self._forward
+        layers = (self.first, *(kind.layer for kind in self.stack.kinds))
+        return max(size for layer in layers for size, *_ in self._peaks_of(layer))
+
+    @property
+    def _forward(self) -> int:
+        """The largest moment of a forward pass through a layer that never goes back."""
+        return max(forward_bytes(kind.layer) for kind in self.stack.kinds)
 
     @property
     def peak(self) -> int:
@@ -271,11 +281,11 @@ class _Step:
         there = self._inputs(self.shape.layers) if work.checkpoint_place == "device" else 0
         stays = self.gradients if work.accumulation_steps > 1 else 0
         # of layers that are not computed again they are among what these keep
-        kept = 0 if work.gradient_checkpointing else self.shape.layers * self.layer.casts
+        kept = 0 if work.gradient_checkpointing else self.stack.casts
         return there + stays + loss_bytes(self.shape, work, max(0, self.casts - kept))
 
     def _of_last_norm(self) -> int:
-        """Behind whole layers the last norm goes back for all tokens at one time: six float32 copies of its input (24 h).
+        """Behind whole layers the last norm goes back for all tokens at one time.
 
         Before that a fused step steps a head of its own.
         """
@@ -284,27 +294,76 @@ class _Step:
         head = self.gradient_bytes * table if work.is_full else 0
         step = there + head + self.hidden + self.stepping.tables
         step = step if work.fused_step and not self.shape.tied else 0
-        if work.frugal:
+        if (work.frugal and not self.shape.whole_logits) or not self.goes_back:
             return step
         stays = self.gradients if work.accumulation_steps > 1 else head
-        return max(step, there + stays + 24 * self.shape.hidden * work.positions)
+        norm = self.layer.norm.last_back(work.state_bytes)
+        return max(step, there + stays + norm * self.shape.hidden * work.positions)
 
     def _of_layers(self) -> int:
+        if not self.goes_back:
+            earlier = self.gradients if self.work.accumulation_steps > 1 else 0
+            return earlier + self._forward
+        sizes = [size for kind in self.stack.kinds for size in self._of_kind(kind)]
+        sizes += [self.stack.passed(kind) for kind in self.stack.kinds if kind.at[0] < self._begin]
         work, full = self.work, self.work.is_full
-        g, table = self.gradient_bytes, self.shape.vocab * self.shape.hidden
-        first = self._inputs(1) if work.gradient_checkpointing else 0
-        last = self.waiting if work.gradient_checkpointing else self._inputs(self.shape.layers - 1)
-        # a fused step is done with the head's, unless it is the embedding's too, or still on its way to the host
-        leaving = work.fused_step and work.states_place == "host"
-        waits = self.shape.tied or not work.fused_step or leaving
-        head = g * table if (full and waits) or self.saved.head else 0
+        if self.first is not self.layer:
+            given = work.positions * self.shape.hidden * work.weight_bytes  # by the embedding
+            first = given if work.gradient_checkpointing else 0
+            own = self._entries(0, 1)
+            sizes.extend(
+                first
+                + size
+                + self.gradients
+                - (0 if work.accumulation_steps > 1 else self.gradient_bytes * (own - graded))
+                for size, graded, _ in self._peaks_of(self.first)
+            )
+        if work.fused_step and (work.frugal or work.is_shelved):
+            own = self.gradient_bytes * (self.shape.layer_entries if full else self._entries(0, 1))
+            sizes.append(self.waiting + self.hidden + own + self._head_waits + self.stepping.layer)
+        return max(sizes)
+
+    def _entries(self, start: int, end: int) -> int:
+        """Trained entries of some of the layers."""
+        saved = self.saved.in_layer
+        return self.stack.entries_below(end, saved) - self.stack.entries_below(start, saved)
+
+    @property
+    def _head_waits(self) -> int:
+        """The head's gradient, which a fused step is done with, unless it is the embedding's too, or still on its way to the host."""
+        work = self.work
+        waits = self.shape.tied or not work.fused_step or work.states_place == "host"
+        trained = (work.is_full and waits) or self.saved.head
+        return self.gradient_bytes * self.shape.vocab * self.shape.hidden if trained else 0
+
+    def _waiting_at(self, layer: int, *, first: bool = False) -> int:
+        """What waits for the backward pass when so many layers are below one that goes back, with its own input if it is computed again."""
+        work = self.work
+        if not work.gradient_checkpointing:
+            return self._inputs(layer)
+        if work.checkpoint_place != "device":
+            return self._inputs(1) if first else self.waiting
+        return self._inputs(layer + 1)
+
+    def _of_kind(self, kind: Kind) -> list[int]:
+        """The moments of the last of some layers, and of the first of them that goes back."""
+        at = [each for each in kind.at if each >= self._begin]
+        if not at:
+            return []
+        work, full = self.work, self.work.is_full
+        g, table, layers = (
+            self.gradient_bytes,
+            self.shape.vocab * self.shape.hidden,
+            self.shape.layers,
+        )
+        first, last = self._waiting_at(at[0], first=True), self._waiting_at(at[-1])
+        head, leaving = self._head_waits, work.fused_step and work.states_place == "host"
         largest = max((linear.weights for _, linear in self.shape.linears), default=0)
-        trained = self.shape.layer_entries if full else self.layer.adapters + self.saved.in_layer
-        own = g * trained
         untied = not self.shape.tied and (full or self.saved.embedding)
         embedding = g * table if untied else 0
+        above, below = g * self._entries(at[-1] + 1, layers), g * self._entries(0, at[0] + 1)
         sizes = []
-        for size, graded, fresh in self._layer_peaks:
+        for size, graded, fresh in self._peaks_of(kind.layer):
             given = g * graded
             # layers that are computed again by us give all their gradients together; two at a time leave for the host
             unused = given if work.is_shelved else g * fresh
@@ -317,21 +376,9 @@ class _Step:
                 tied = head if self.shape.tied else 0  # waits until the embedding's comes beside it
                 sizes.append(last + size + self.gradients + tied + unused)
             else:
-                sizes.append(last + size + head + given)
-                sizes.append(first + size + self.gradients - embedding - own + given)
-        if self.first is not self.layer:
-            given = work.positions * self.shape.hidden * work.weight_bytes  # by the embedding
-            first = given if work.gradient_checkpointing else 0
-            sizes.extend(
-                first
-                + size
-                + self.gradients
-                - (0 if work.accumulation_steps > 1 else own - g * graded)
-                for size, graded, _ in self._peaks_of(self.first)
-            )
-        if work.fused_step and (work.frugal or work.is_shelved):
-            sizes.append(last + self.hidden + own + head + self.stepping.layer)
-        return max(sizes)
+                sizes.append(last + size + head + above + given)
+                sizes.append(first + size + self.gradients - embedding - below + given)
+        return sizes
 
     def _of_embedding(self) -> int:
         """The embedding's gradient, as its hidden states' has come; of one matrix the head's waits beside it, and their sum is a third.
@@ -353,24 +400,3 @@ class _Step:
             return self.hidden + max(given, table + self.stepping.tables)
         beside = beside or (table if self.work.accumulation_steps > 1 else 0)
         return self.gradients + max(self.hidden + beside, step)
-
-
-def _casts(shape: ModelShape, work: Workload) -> int:
-    """Autocast's copies of trained float32 matrices, kept until the forward pass ends; an embedding is none of them."""
-    held = work.weight_dtype if work.is_full else "float32"
-    if held != "float32" or work.compute_dtype == "float32":
-        return 0
-    trained = trained_parameters(shape, work)
-    saved = saved_modules(shape, work.saved)
-    if saved.embedding and not shape.tied:
-        trained -= shape.embedding_parameters
-    if not work.is_full and shape.adapts_experts(
-        work.targets
-    ):  # experts' adapters are cast by PEFT
-        trained -= shape.expert_layers * shape.expert_lora_parameters(work.rank)
-    if work.is_full:
-        trained -= shape.small_parameters + (0 if shape.tied else shape.embedding_parameters)
-        trained -= (
-            3 * shape.expert_layers * shape.experts * shape.hidden * shape.expert_intermediate
-        )
-    return trained * work.compute_bytes

@@ -47,7 +47,7 @@ def resident_weights(shape: ModelShape, work: Workload) -> int:
     """The decoder layers and the last norm; of layers that wait elsewhere, the one in use and the one on its way."""
     if work.base_place == "device":
         return weight_bytes(shape, work)
-    last_norm = shape.hidden * work.weight_bytes
+    last_norm = shape.last_parameters * work.weight_bytes
     return last_norm + min(shape.layers, 2) * layer_weight_bytes(shape, work)
 
 
@@ -62,7 +62,7 @@ def adapter_bytes(shape: ModelShape, work: Workload) -> int:
 
 def layer_weight_bytes(shape: ModelShape, work: Workload) -> int:
     """Bytes of one decoder layer, the largest: one with experts where there are any."""
-    return weight_bytes(shape.one_layer, work) - shape.hidden * work.weight_bytes
+    return weight_bytes(shape.one_layer, work) - shape.last_parameters * work.weight_bytes
 
 
 def embedding_bytes(shape: ModelShape, work: Workload) -> int:
@@ -158,3 +158,23 @@ def gradient_bytes(shape: ModelShape, work: Workload, every: int) -> int:
             layer = layer_weight_bytes(shape, work) // w * (w + sums)
         return max(layer, table) + (table if shape.tied else 0)
     return every * (2 if work.world_size > 1 else 1)
+
+
+def cast_bytes(shape: ModelShape, work: Workload) -> int:
+    """Autocast's copies of trained float32 matrices, kept until the forward pass ends; an embedding is none of them."""
+    held = work.weight_dtype if work.is_full else "float32"
+    if held != "float32" or work.compute_dtype == "float32":
+        return 0
+    trained = trained_parameters(shape, work)
+    saved = saved_modules(shape, work.saved)
+    if saved.embedding and not shape.tied:
+        trained -= shape.embedding_parameters
+    if not work.is_full:  # experts' adapters are cast by PEFT
+        experts = shape.expert_lora_parameters(work.rank, work.targets)
+        trained -= shape.expert_layers * experts
+    if work.is_full:
+        trained -= shape.small_parameters + (0 if shape.tied else shape.embedding_parameters)
+        trained -= (
+            3 * shape.expert_layers * shape.experts * shape.hidden * shape.expert_intermediate
+        )
+    return trained * work.compute_bytes

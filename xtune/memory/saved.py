@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
+from xtune.memory.families import own_name
 from xtune.memory.linear import Linear
 from xtune.memory.shape import ModelShape
 
@@ -64,7 +65,8 @@ def saved_modules(shape: ModelShape, names: tuple[str, ...]) -> Saved:
         embedding = head = embedding or head
     tables = int(embedding) + int(head and not shape.tied)
     entries = tables * shape.embedding_parameters
-    entries += shape.hidden if is_named("model.norm") else 0
+    last = f"model.{own_name(shape.model_type, 'norm')}"
+    entries += shape.norm_entries if is_named(last) else 0
     layers = []
     for number in range(shape.layers):
         parts = _parts(shape).items()
@@ -81,12 +83,18 @@ def saved_modules(shape: ModelShape, names: tuple[str, ...]) -> Saved:
         entries=entries + sum(layer.in_layer for layer in layers),
         head=head,
         embedding=embedding,
-        last_norm=is_named("model.norm"),
+        last_norm=is_named(last),
         in_layer=max((layer.in_layer for layer in layers), default=0),
         read=max((layer.read for layer in layers), default=0),
         normalised=max((layer.normalised for layer in layers), default=0),
         matrices=max((layer.matrices for layer in layers), key=len, default=()),
     )
+
+
+def module_names(shape: ModelShape) -> list[str]:
+    """Full names of the modules of all decoder layers that have parameters."""
+    parts = _parts(shape)
+    return [f"model.layers.{layer}.{name}" for layer in range(shape.layers) for name in parts]
 
 
 def _parts(shape: ModelShape) -> dict[str, _Part]:
@@ -98,15 +106,20 @@ def _parts(shape: ModelShape) -> dict[str, _Part]:
         name: _Part(each.parameters, read=each.inputs, linear=each)
         for name, each in linears.items()
     }
-    norms = ["post_attention_layernorm"]
-    norms += ["input_layernorm"] if shape.norms_before else ["post_feedforward_layernorm"]
+    norms = ["input_layernorm"] if shape.norms_before else ["post_feedforward_layernorm"]
+    norms += ["post_attention_layernorm"] if shape.norms > 1 else []
     if shape.norms > len(norms):
         norms += ["pre_feedforward_layernorm", "post_feedforward_layernorm"]
-    parts |= {name: _Part(shape.hidden, normalised=shape.hidden) for name in norms}
+    parts |= {name: _Part(shape.norm_entries, normalised=shape.hidden) for name in norms}
     if shape.query_key_norm != "none":
         for name, width in (("q_norm", shape.query_width), ("k_norm", shape.kv_width)):
             own = width if shape.query_key_norm == "full" else shape.head_dim
             parts[f"self_attn.{name}"] = _Part(own, normalised=width)
+    if shape.latent is not None:
+        latents = {"q_a_layernorm": shape.latent.queries, "kv_a_layernorm": shape.latent.keys}
+        parts |= {
+            f"self_attn.{name}": _Part(width, normalised=width) for name, width in latents.items()
+        }
     if shape.expert_layers:
         wide = 3 * shape.hidden * shape.expert_intermediate
         parts["mlp.experts"] = _Part(shape.experts * wide, read=shape.hidden)

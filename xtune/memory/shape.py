@@ -6,16 +6,21 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from xtune.memory.config import read_sizes
-from xtune.memory.families import Norms
+from xtune.memory.expert_targets import ExpertTargets, expert_targets, is_translated
+from xtune.memory.families import NormKind, Norms, Shared, own_name
+from xtune.memory.latent import Latent
 from xtune.memory.linear import Linear
+from xtune.memory.traits import Traits
 from xtune.memory.unquantised import unquantised_weights
 
-PLAIN_EXPERTS = frozenset({"qwen2_moe", "granitemoe", "gpt_oss"})
-"""Model types beside whose experts PEFT 0.21 puts no adapters."""
+ALL_WINDOWED = frozenset(
+    {"mistral", "mixtral", "ministral3", "phi3", "phimoe", "qwen3_moe", "starcoder2"}
+)
+"""Model types that have one kind of layer, so that transformers 5.23 makes one mask."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelShape:
+class ModelShape(Traits):
     """A decoder-only transformer by its sizes; a pure value, so it can be written by hand too."""
 
     model_type: str
@@ -30,11 +35,26 @@ class ModelShape:
     """Whether the head is the embedding matrix."""
 
     norms: int = 2
+    norm: NormKind = "rms"
+    parallel: bool = False
+    partial_rotary: bool = False
     query_key_norm: Norms = "none"
     query_bias: bool = False
     output_bias: bool = False
     mlp_bias: bool = False
-    fused: bool = False
+    head_bias: bool = False
+    gated: bool = True
+    fused_qkv: bool = False
+    fused_gate_up: bool = False
+    recurrent_width: int = 0
+    """Width of recurrent layers, of which any layer may be one (`xtune.memory.recurrent`); 0: there are none."""
+
+    recurrent_kept: int = 0
+    """Bytes a token that one of them keeps."""
+
+    latent: Latent | None = None
+    """Sizes of latent attention, if it is that."""
+
     experts: int = 0
     """Experts in a mixture-of-experts layer; 0: every layer is dense."""
 
@@ -43,8 +63,14 @@ class ModelShape:
     shared_intermediate: int = 0
     """Width of a dense block beside the experts, which every token visits."""
 
+    shared: Shared = "none"
+    """Whether it is computed before the experts, and gated, or after them."""
+
     expert_layers: int = 0
     """How many of the layers are mixtures of experts."""
+
+    dense_at: tuple[int, ...] = ()
+    """Which of the layers are none, where others are; empty: the first."""
 
     max_positions: int | None = None
     """Longest context the config promises."""
@@ -82,6 +108,9 @@ class ModelShape:
     eyes_rest: int = 0
     """Its other parameters."""
 
+    whole_logits: bool = False
+    """Whether the logits of all tokens are computed together: of a model whose end is not known (`xtune.memory.plain_heads`)."""
+
     known: bool = True
     """Whether the model type is one whose counts are checked; otherwise they are computed as for a Llama."""
 
@@ -107,9 +136,19 @@ class ModelShape:
         return self.kv_heads * self.head_dim
 
     @property
+    def attended_width(self) -> int:
+        """Width of what attention gives, all heads together."""
+        return self.heads * (self.latent.values if self.latent is not None else self.head_dim)
+
+    @property
     def all_windowed(self) -> bool:
         """Whether every layer is known to have the window."""
         return self.windowed_layers == self.layers
+
+    @property
+    def makes_one_mask(self) -> bool:
+        """Whether a window is every layer's, and there is no mask but its own."""
+        return self.all_windowed and self.model_type in ALL_WINDOWED
 
     @property
     def windowless_layers(self) -> int:
@@ -117,53 +156,50 @@ class ModelShape:
         known = self.sliding_window is not None and self.windowed_layers is not None
         return self.layers - (self.windowed_layers or 0) if known else 0
 
-    @property
-    def float32_norms(self) -> bool:
-        """Whether a norm multiplies by its weight in float32, as Gemma and OLMo 2 do."""
-        return self.model_type.startswith(("gemma", "olmo2"))
-
-    @property
-    def float32_rotary(self) -> bool:
-        """Whether cosines and sines stay in float32, as OLMo 2's do."""
-        return self.model_type == "olmo2"
-
-    @property
-    def has_sinks(self) -> bool:
-        """Whether each head has a score that stands for no value, and experts have biases and clamped gates: gpt-oss."""
-        return self.model_type == "gpt_oss"
-
-    @property
-    def has_wide_routes(self) -> bool:
-        """Whether a router's weights stay in float32; assumed of model types that are not known."""
-        return self.model_type == "mixtral" or not self.known
-
-    def adapts_experts(self, targets: tuple[str, ...]) -> bool:
-        """Whether PEFT 0.21 gives experts and router adapters: by `all-linear`, of model types that it knows for it."""
-        return self.experts > 0 and "all-linear" in targets and self.model_type not in PLAIN_EXPERTS
+    def expert_targets(self, targets: tuple[str, ...]) -> ExpertTargets:
+        """What of the experts of a layer gets adapters."""
+        return expert_targets(self.model_type, targets) if self.expert_layers else ExpertTargets()
 
     def adapts(self, linear: Linear, targets: tuple[str, ...]) -> bool:
         """Whether a linear layer gets an adapter."""
+        if is_translated(self.model_type, linear.name):
+            return False
         return "all-linear" in targets or linear.name in {t.rpartition(".")[2] for t in targets}
 
     @property
-    def norms_before(self) -> bool:
-        """Whether attention and feed-forward block read normalised states."""
-        return self.model_type != "olmo2"
+    def norm_vectors(self) -> int:
+        """Vectors of a norm: its weight, and LayerNorm's bias."""
+        return 2 if self.norm == "layer" else 1
 
     @property
-    def norms_after(self) -> bool:
-        """Whether what they give is normalised; of a type that is not known it may be, as GLM 4's is, and no field says so."""
-        return self.norms > 2 or self.model_type == "olmo2" or not self.known
+    def norm_entries(self) -> int:
+        """Parameters of a norm over the hidden size."""
+        return self.norm_vectors * self.hidden
 
     @property
-    def normalises_last(self) -> bool:
-        """Whether queries and keys are normalised when all three are projected, and not each as it is."""
-        return self.model_type == "gemma3_text"
+    def dense_positions(self) -> tuple[int, ...]:
+        """Which of the layers of a mixture have no experts, counted from the first; none of a model that is no mixture."""
+        if not 0 < self.expert_layers < self.layers:
+            return ()
+        return self.dense_at or tuple(range(self.layers - self.expert_layers))
 
-    @property
-    def may_normalise_heads(self) -> bool:
-        """Whether there are norms on queries and keys, or may be for all that is known of the type."""
-        return self.query_key_norm != "none" or not self.known
+    @cached_property
+    def without_experts(self) -> "ModelShape":
+        """The dense layers of a mixture as a model of their own."""
+        dense = len(self.dense_positions)
+        return replace(
+            self,
+            layers=dense,
+            experts=0,
+            expert_layers=0,
+            dense_at=(),
+            shared_intermediate=0,
+            windowed_layers=dense if self.all_windowed else None,
+            whole_weights=0,
+            most_whole_weights=0,
+            eyes=(),
+            eyes_rest=0,
+        )
 
     @cached_property
     def one_layer(self) -> "ModelShape":
@@ -173,6 +209,7 @@ class ModelShape:
             layers=1,
             windowed_layers=None,
             expert_layers=min(1, self.expert_layers),
+            dense_at=(),
             whole_weights=self.most_whole_weights,
             eyes=(),
             eyes_rest=0,
@@ -182,24 +219,29 @@ class ModelShape:
     def layer_entries(self) -> int:
         """Parameters of one decoder layer, the largest."""
         one = self.one_layer
-        return one.linear_weights + one.expert_parameters + one.small_parameters - self.hidden
+        return (
+            one.linear_weights + one.expert_parameters + one.small_parameters - self.last_parameters
+        )
+
+    def _linear(self, name: str, inputs: int, outputs: int, *, bias: bool) -> Linear:
+        own = own_name(self.model_type, name)
+        return Linear(name=own, inputs=inputs, outputs=outputs, bias=bias)
 
     @cached_property
     def attention_linears(self) -> tuple[Linear, ...]:
-        """The linear layers of one attention block."""
-        output = Linear(
-            name="o_proj", inputs=self.query_width, outputs=self.hidden, bias=self.output_bias
-        )
-        if self.fused:
-            width = self.query_width + 2 * self.kv_width
-            return (
-                Linear(name="qkv_proj", inputs=self.hidden, outputs=width, bias=self.query_bias),
-                output,
-            )
-        widths = {"q_proj": self.query_width, "k_proj": self.kv_width, "v_proj": self.kv_width}
+        """The linear layers of one attention block, the output projection last."""
+        hidden, query, key = self.hidden, self.query_width, self.kv_width
+        output = self._linear("o_proj", self.attended_width, hidden, bias=self.output_bias)
+        if self.latent is not None:
+            return (*self.latent.linears(hidden, self.heads, bias=self.query_bias), output)
+        widths = {"q_proj": query, "k_proj": key, "v_proj": key}
+        if self.fused_qkv:
+            widths = {"qkv_proj": query + 2 * key}
+        if self.recurrent_width:  # what goes into a recurrence and its gate, and what comes out
+            widths |= {"in_proj": 3 * self.recurrent_width, "out_proj": self.recurrent_width}
         return (
             *(
-                Linear(name=name, inputs=self.hidden, outputs=width, bias=self.query_bias)
+                self._linear(name, hidden, width, bias=self.query_bias)
                 for name, width in widths.items()
             ),
             output,
@@ -207,37 +249,31 @@ class ModelShape:
 
     @cached_property
     def mlp_linears(self) -> tuple[Linear, ...]:
-        """The linear layers of one dense feed-forward block."""
-        down = Linear(
-            name="down_proj", inputs=self.intermediate, outputs=self.hidden, bias=self.mlp_bias
-        )
-        if self.fused:
-            width = 2 * self.intermediate
-            return (
-                Linear(name="gate_up_proj", inputs=self.hidden, outputs=width, bias=self.mlp_bias),
-                down,
-            )
+        """The linear layers of one dense feed-forward block: gate and up, or one that is both; without a gate up alone; down last."""
+        hidden, width = self.hidden, self.intermediate
+        widths = {"gate_proj": width, "up_proj": width} if self.gated else {"up_proj": width}
+        if self.fused_gate_up:
+            widths = {"gate_up_proj": 2 * width}
         return (
-            Linear(
-                name="gate_proj", inputs=self.hidden, outputs=self.intermediate, bias=self.mlp_bias
+            *(
+                self._linear(name, hidden, width, bias=self.mlp_bias)
+                for name, width in widths.items()
             ),
-            Linear(
-                name="up_proj", inputs=self.hidden, outputs=self.intermediate, bias=self.mlp_bias
-            ),
-            down,
+            self._linear("down_proj", width, hidden, bias=self.mlp_bias),
         )
 
     @cached_property
     def shared_linears(self) -> tuple[Linear, ...]:
-        """The linear layers of one shared expert (Qwen2-MoE): its gate's first, down last."""
-        width, hidden = self.shared_intermediate, self.hidden
+        """The linear layers of one shared expert: of Qwen2-MoE its gate first, of all down last."""
+        width, hidden, bias = self.shared_intermediate, self.hidden, self.mlp_bias
         if not width:
             return ()
+        gate = Linear(name="shared_expert_gate", inputs=hidden, outputs=1)
         return (
-            Linear(name="shared_expert_gate", inputs=hidden, outputs=1),
-            Linear(name="gate_proj", inputs=hidden, outputs=width),
-            Linear(name="up_proj", inputs=hidden, outputs=width),
-            Linear(name="down_proj", inputs=width, outputs=hidden),
+            *((gate,) if self.shared == "gated" else ()),
+            Linear(name="gate_proj", inputs=hidden, outputs=width, bias=bias),
+            Linear(name="up_proj", inputs=hidden, outputs=width, bias=bias),
+            Linear(name="down_proj", inputs=width, outputs=hidden, bias=bias),
         )
 
     @cached_property
@@ -279,9 +315,14 @@ class ModelShape:
             per_layer += self.experts * (2 * self.expert_intermediate + self.hidden + 1)
         return self.expert_layers * per_layer
 
+    @property
+    def last_parameters(self) -> int:
+        """The last norm, and the head's bias."""
+        return self.norm_entries + (self.vocab if self.head_bias else 0)
+
     @cached_property
     def small_parameters(self) -> int:
-        """Norms and biases."""
+        """Norms and biases, the head's among them."""
         biases = sum(count * (linear.parameters - linear.weights) for count, linear in self.linears)
         query_key = {
             "none": 0,
@@ -289,7 +330,9 @@ class ModelShape:
             "full": self.query_width + self.kv_width,
         }[self.query_key_norm]
         sinks = self.heads if self.has_sinks else 0
-        return biases + self.layers * (self.norms * self.hidden + query_key + sinks) + self.hidden
+        norms = self.norms * self.norm_entries + query_key * self.norm_vectors
+        latents = self.latent.normalised if self.latent is not None else 0
+        return biases + self.layers * (norms + sinks + latents) + self.last_parameters
 
     @property
     def parameters(self) -> int:
@@ -306,12 +349,10 @@ class ModelShape:
         self, targets: tuple[str, ...] = ("all-linear",)
     ) -> tuple[tuple[int, Linear], ...]:
         """Those of `linears` that LoRA's targets name: `all-linear`, names, or name endings."""
-        if "all-linear" in targets:
-            return self.linears
-        ends = {target.rpartition(".")[2] for target in targets}
         head = Linear(name="lm_head", inputs=self.hidden, outputs=self.vocab)
-        candidates = (*self.linears, *(() if self.tied else ((1, head),)))
-        return tuple((count, linear) for count, linear in candidates if linear.name in ends)
+        has_head = not self.tied and "all-linear" not in targets
+        candidates = (*self.linears, *(((1, head),) if has_head else ()))
+        return tuple((count, each) for count, each in candidates if self.adapts(each, targets))
 
     def lora_parameters(
         self, rank: int, targets: tuple[str, ...] = ("all-linear",), *, dora: bool = False
@@ -319,13 +360,14 @@ class ModelShape:
         """Entries of A (rank, inputs) and B (outputs, rank) of every target; DoRA adds a norm per output."""
         return _lora_parameters(self, rank, targets, dora)
 
-    def expert_lora_parameters(self, rank: int) -> int:
-        """What PEFT 0.21 adapts in one layer's experts under `all-linear`, the router not counted.
+    def expert_lora_parameters(self, rank: int, targets: tuple[str, ...] = ("all-linear",)) -> int:
+        """Entries of the adapters of one layer's experts, the router's not counted.
 
-        The fused gate-and-up of each expert with twice the rank, its down with the rank.
+        The fused gate-and-up of each expert has twice the rank, its down the rank.
         """
-        width, hidden = self.expert_intermediate, self.hidden
-        return self.experts * (2 * rank * (hidden + 2 * width) + rank * (width + hidden))
+        width, hidden, found = self.expert_intermediate, self.hidden, self.expert_targets(targets)
+        gate_and_up = 2 * rank * (hidden + 2 * width) if found.gate_and_up else 0
+        return self.experts * (gate_and_up + (rank * (width + hidden) if found.down else 0))
 
 
 @lru_cache(maxsize=64)
@@ -334,7 +376,6 @@ def _lora_parameters(shape: ModelShape, rank: int, targets: tuple[str, ...], dor
         count * (rank * (linear.inputs + linear.outputs) + (linear.outputs if dora else 0))
         for count, linear in shape.target_linears(targets)
     )
-    if not shape.adapts_experts(targets):
-        return low_rank
-    router = rank * (shape.hidden + shape.experts)
-    return low_rank + shape.expert_layers * (shape.expert_lora_parameters(rank) + router)
+    router = shape.expert_targets(targets).router * rank * (shape.hidden + shape.experts)
+    experts = shape.expert_lora_parameters(rank, targets)
+    return low_rank + shape.expert_layers * (experts + router)

@@ -29,7 +29,7 @@ class WholeLayer(Layer):
         with_scores = (
             *self._after_feed_forward(before),
             *self.feed_forward_moments(before),
-            self._between(before),
+            *(() if self.shares_norm else (self._between(before),)),
         )
         held = self.output * self.h if self.work.is_shelved else 0
         # of a layer that is not computed again what is kept of its input is no checkpoint
@@ -59,6 +59,8 @@ class WholeLayer(Layer):
         kept = before + self.second_half + self._around + self._beside
         copies = work.casts_inputs and self._is_adapted(self._feed_forward[-1])
         widths = 4 * c * m + ((4 + c) * m if copies else 0) + self._dropped
+        if self.ungated is not None:
+            widths = self.ungated.reading + self._copied_by_last
         clone = c * h if work.quantization in {"nf4", "fp4"} else 0
         # when an adapter drops some of what it reads what was cloned is gone
         early = 0 if work.dropout else clone
@@ -78,10 +80,11 @@ class WholeLayer(Layer):
         if not self.work.gradient_checkpointing:
             return ()
         block, h = self.block, self.h
-        routes = 4 if self.shape.has_wide_routes else self.e
-        visits = (0 if block.learns else self.e) + 2 * routes
+        routes = block.route_bytes
+        visits = (0 if block.gates else self.e) + 2 * routes
         states = self.read_states + (0 if block.reads else self.w * h)
-        each = before + self.second_half + self._around + states + self.feed_forward
+        each = before + self.second_half + self._around + states + block.routed
+        each += 0 if block.shared.comes_last else block.shared.kept
         return (Moment(per_token=each + visits * h * block.s, fixed=self.experts + self.factors),)
 
     @property
@@ -126,6 +129,11 @@ class WholeLayer(Layer):
 
     # going back
 
+    @property
+    def _given_by_block(self) -> int:
+        """Of what one norm gave to both the gradient that the feed-forward block gave, while attention goes back."""
+        return self.input * self.h if self.shares_norm else 0
+
     def feed_forward_moments(self, before: int) -> tuple[Moment, ...]:
         """Of the block, with so much a token kept before it.
 
@@ -140,11 +148,16 @@ class WholeLayer(Layer):
             largest = max((each.weights for _, each in self.shape.linears), default=0)
             return tuple(
                 replace(each, fresh=min(each.graded, largest))
-                for each in self.block.moments(kept, self.experts, self.factors)
+                for each in self.block.moments(kept, self.factors)
             )
         last = self._feed_forward[-1]
         aside = (c * m if self.aside else 0) + self._masks(last)
         first, down = self._feed_forward[0].weights, last.weights
+        if self.ungated is not None:
+            return tuple(
+                _more(each, per_token=kept + aside)
+                for each in self.ungated.back(self.product_read, self.adapter_of(last))
+            )
         moments = [
             Moment(
                 per_token=kept - self._scaled_gradient + aside + 6 * c * m,
@@ -156,9 +169,9 @@ class WholeLayer(Layer):
         if self.work.is_full and c < self.w:  # a gradient is cast from the compute type
             cast = Moment(per_token=kept + 4 * c * m, fixed=c * down, graded=down, fresh=down)
             moments.append(cast)
-        if self.shape.fused:
+        if self.shape.fused_gate_up:
             moments.append(self._of_matrix(kept + aside + 2 * c * m + c * h, first, done=down))
-            if not self.work.is_full:
+            if self._is_adapted(self._feed_forward[0]) and not self.work.is_full:
                 moments.append(Moment(per_token=kept + 6 * c * m + 2 * self.w * h))
         return tuple(moments)
 
@@ -182,10 +195,13 @@ class WholeLayer(Layer):
         c, q, k, h = self.c, self.q, self.k, self.h
         kept = self.first_half + self._gradient + self.low_rank
         kept += self.aside
+        kept += self._given_by_block
         given = {
             "graded": self._block_entries + self._attention[-1].weights,
             "adapted": self._block_adapters + self.adapter_of(self._attention[-1]),
         }
+        if self.latent is not None:
+            return self._latent_moments(kept, given)
         norms = self._norms_of_heads
         views = c * (q + k) if self._keeps_views else 0
         keys = q if self.repeats_keys else k
@@ -213,3 +229,12 @@ class WholeLayer(Layer):
             moments.append(Moment(per_token=rest + queries + 24 * k, **given))
             moments.append(Moment(per_token=rest + 24 * q, **given))
         return tuple(moments)
+
+    def _latent_moments(self, kept: int, given: dict[str, int]) -> tuple[Moment, ...]:
+        """The same of latent attention; eager, what softmax has and gives back besides."""
+        assert self.latent is not None
+        *before, output = self._attention
+        matrices = self.expanded(output), self.expanded(*before)
+        moments = self.latent.moments(kept + self._doubled(self._attention[:-1]), *matrices)
+        scores = 12 * self.pairs * self.shape.heads if self.work.attention == "eager" else 0
+        return tuple(replace(each, fixed=each.fixed + scores, **given) for each in moments)

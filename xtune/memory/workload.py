@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeAlias
 
+from xtune.memory.families import WRITERS
+
 GIB = 2**30
 MethodName: TypeAlias = Literal["full", "lora", "qlora"]
 
@@ -158,7 +160,7 @@ class Workload:
     @property
     def state_bytes(self) -> int:
         """Bytes of a number of the hidden states: of a weight, or where what is added to them is float32 for the sake of DoRA, 4."""
-        added = self.adapts("o_proj") or self.adapts("down_proj")
+        added = any(self.adapts(name) for name in WRITERS)
         return ADAPTER_BYTES if self.dora and self.quantization and added else self.weight_bytes
 
     def adapts(self, name: str) -> bool:
@@ -195,6 +197,12 @@ class Workload:
     def is_full(self) -> bool:
         """Whether the model's own parameters are trained."""
         return self.method == "full"
+
+    @property
+    def autocasts(self) -> bool:
+        """Whether the forward pass runs under autocast: not where weights, gradients and products are all of one type."""
+        uniform = self.is_full and self.weight_dtype == self.compute_dtype
+        return self.compute_dtype != "float32" and not uniform
 
     @property
     def trained_bytes(self) -> int:

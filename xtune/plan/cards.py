@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
+from unicodedata import normalize
 
 import yaml
 
@@ -83,21 +84,22 @@ def _named(name: str) -> Card | None:
     for card in cards():
         plain, size = _plain(card.name), f"{card.vram_bytes / GIB:g}"
         spellings = {plain, plain.removeprefix("rtx")}
-        if wanted in spellings | {
-            f"{each}{size}{unit}" for each in spellings for unit in ("gb", "gib")
-        }:
+        if wanted in spellings | {f"{each}{size}gb" for each in spellings}:
             return card
     return None
 
 
 def _offers(wanted: str, names: dict[str, str]) -> Iterator[str]:
+    """Cards that are sold in several sizes first: "A100" is two."""
+    yield from (full for plain, full in names.items() if wanted and plain.startswith(wanted))
     yield from (names[each] for each in get_close_matches(wanted, names, n=3, cutoff=0.7))
     yield from (full for plain, full in names.items() if wanted and wanted in plain)
 
 
 def _plain(name: str) -> str:
-    words = re.sub(r"(?i)nvidia|geforce|tesla|gpu|pcie|sxm\d?|-", " ", name)
-    return "".join(words.lower().split())
+    usual = normalize("NFKC", name).lower()
+    words = re.sub(r"nvidia|geforce|tesla|gpu|pcie|sxm\d?|[-_]", " ", usual)
+    return re.sub(r"(?<=\d)g(i?b)?$", "gb", "".join(words.split()))
 
 
 def machine(
@@ -125,18 +127,21 @@ def machine(
     )
 
 
-_UNITS: dict[str, int] = {"": GIB} | {
+_UNITS: dict[str, int] = {"": GIB, "b": 1, "bytes": 1} | {
     f"{letter}{end}": base**power
     for power, letter in enumerate("mgt", start=2)
     for end, base in (("", 1024), ("b", 1000), ("ib", 1024))
 }
 
+LARGEST_BYTES = 2**50
+"""1,024 TiB: no machine has so much; a number of bytes, taken for GiB, is above it."""
+
 
 def read_size(text: str, option: str) -> int:
-    """Bytes of "8GiB", "8GB", "8" (GiB), "512MiB", "1TB".
+    """Bytes of "8GiB", "8GB", "8" (GiB), "512MiB", "1TB", "8589934592B".
 
     Raises:
-        HardwareError: The text is no size.
+        HardwareError: The text is no size, or none that a machine has.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
     if match is None or match[2].lower() not in _UNITS or float(match[1]) <= 0:
@@ -144,4 +149,11 @@ def read_size(text: str, option: str) -> int:
             f"{option} is {text!r}; it must be a size.",
             advice="Write it like 8GiB, 7.2GiB, 24GB or 1TB.",
         )
-    return round(float(match[1]) * _UNITS[match[2].lower()])
+    size = round(float(match[1]) * _UNITS[match[2].lower()])
+    if size > LARGEST_BYTES:
+        unit = "" if match[2] else "; a number without a unit is taken for GiB"
+        raise HardwareError(
+            f"{option} is {text!r}, more than the 1,024 TiB that are allowed{unit}.",
+            advice="Write it like 8GiB, 1TB or 8589934592B.",
+        )
+    return size

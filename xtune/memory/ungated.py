@@ -1,0 +1,90 @@
+"""A feed-forward block without a gate: a layer that widens, an activation, a layer that narrows. Closed formulas; letters as in `kept`.
+
+Of an activation that is one operation its input is kept (c m), and it gives the compute type. gelu_new is put together: x / 2 times
+1 + tanh(...), in which there is x to the third power. It keeps x for the power, half of it, the tanh, and 1 more (4 c m), and gives the compute
+type. CUDA's autocast computes the power, and with it all but the half, in float32: a copy of x, the tanh, and 1 more (4 m each), half of
+x (c m); and gives float32, of which the last layer's readers make copies.
+
+Numbers are bytes a token.
+"""
+
+from xtune.memory.linear import Linear
+from xtune.memory.moments import Moment
+from xtune.memory.shape import ModelShape
+from xtune.memory.workload import ADAPTER_BYTES, Workload
+
+
+class UngatedBlock:
+    """The block of a layer.
+
+    Args:
+        shape: The model.
+        work: What is done with it.
+        gives: Bytes of a number of what its first layer gives; None: those of the compute type.
+    """
+
+    def __init__(self, shape: ModelShape, work: Workload, gives: int | None = None) -> None:
+        self.shape, self.work = shape, work
+        self.c, self.m = gives or work.compute_bytes, shape.intermediate
+        self.first, self.down = shape.mlp_linears
+        self.composed = shape.composed_activation
+        self.widens = self.composed and work.autocasts
+
+    @property
+    def product(self) -> int:
+        """Bytes of a number that the activation gives."""
+        return ADAPTER_BYTES if self.widens else self.c
+
+    @property
+    def activation(self) -> int:
+        """Kept for the activation's gradient."""
+        if not self.composed:
+            return self.c * self.m
+        return (12 + self.c if self.widens else 4 * self.c) * self.m
+
+    @property
+    def reading(self) -> int:
+        """There when the last layer reads what the activation gave: what that keeps, and what it gave."""
+        return self.activation + self.product * self.m
+
+    def back(self, read: int, adapted: int) -> tuple[Moment, ...]:
+        """The way back, besides what is kept before the block.
+
+        The gradient of what the block gave is cast for its products (c h), where it is of another type. First the gradient of what the last layer read, when its matrix is expanded or has its own gradient (c m); then that of base and
+        adapter, and their sum. Through the activation there are its output's gradient and its input's; where it is put together two
+        more for the factors of its product, of which half of x is cast (c m) beside what was multiplied, unless transformers'
+        checkpointing has let go of that. At last the first layer's input (c h) comes of its output's gradient.
+
+        Args:
+            read: What the last layer keeps of what it read.
+            adapted: Entries of the last layer's adapter.
+        """
+        work, c, m, p, down = self.work, self.work.compute_bytes, self.m, self.product, self.down
+        casts = work.is_full and c < work.weight_bytes
+        cast = c * down.outputs if casts else 0
+        given = {"graded": down.weights, "adapted": adapted}
+        held = work.frugal or work.is_shelved or not work.gradient_checkpointing
+        through = (3 if self.composed else 2) * p * m + (c * m if self.widens and held else 0)
+        through += cast
+        moments = [
+            Moment(per_token=self.activation + through, **given),
+            self.of_matrix(self.activation + read + c * m + cast, down),
+        ]
+        if adapted:
+            moments.append(Moment(per_token=self.activation + 3 * p * m, **given))
+        if casts:  # the matrix's gradient is cast from the compute type
+            given |= {"fixed": c * down.weights, "fresh": down.weights}
+            moments.append(Moment(per_token=self.activation + p * m + cast, **given))
+        moments.append(self.of_matrix(c * (m + self.first.inputs), self.first, done=down.weights))
+        return tuple(moments)
+
+    def of_matrix(self, per_token: int, linear: Linear, done: int = 0) -> Moment:
+        """The moment at which a linear layer's matrix is expanded, or its gradient comes; `done` entries have come before."""
+        c, entries = self.work.compute_bytes, linear.weights
+        if self.work.quantization:
+            return Moment(per_token=per_token, fixed=c * entries)
+        if not self.work.is_full:
+            return Moment(per_token=per_token)
+        if c < self.work.weight_bytes:
+            return Moment(per_token=per_token, fixed=c * entries, graded=done)
+        return Moment(per_token=per_token, graded=done + entries, fresh=entries)
