@@ -12,6 +12,13 @@ from xtune.memory import ModelShape, Workload
 
 MIXTURES = ("mixtral", "qwen3_moe", "qwen2_moe", "olmoe", "granitemoe", "gpt_oss")
 
+FIRST_LATER = 500
+"""Seeds from here on are mixtures alone, some of them of later types, in part dense, and adapted where experts have names."""
+
+LATER_MIXTURES = ("deepseek_v3", "deepseek_v2", "glm4_moe", "dots1", "qwen3_moe", "qwen2_moe")
+BLOCK = ("gate_proj", "up_proj", "down_proj")
+LATER_TARGETS = (("all-linear",), BLOCK, ("down_proj",), ("o_proj", "kv_b_proj", *BLOCK))
+
 TARGETS = (
     ("all-linear",),
     ("q_proj", "v_proj"),
@@ -27,6 +34,8 @@ LENGTHS = ((64, 4), (700, 1), (1500, 2), (3000, 1))
 def draw_mixed(seed: int) -> Case:
     """The case that follows from a seed; other than those of `random_cases.draw` and `wide_cases.draw_wide`."""
     dice = random.Random(f"mixed {seed}")
+    if seed >= FIRST_LATER:
+        return _later(dice)
     config = _mixture(dice) if dice.random() < 0.5 else draw_config(dice)
     shape = ModelShape.from_config(config)
     methods = [name for name in METHODS if "dora" not in name]
@@ -40,8 +49,39 @@ def draw_mixed(seed: int) -> Case:
     return Case(config=config, work=each.applied(work), chosen="mixed")
 
 
-def _mixture(dice: random.Random) -> dict[str, Any]:
-    kind = dice.choice(MIXTURES)
+def _later(dice: random.Random) -> Case:
+    config = _mixture(dice, LATER_MIXTURES)
+    layers, heads = config["num_hidden_layers"], config["num_attention_heads"]
+    config["intermediate_size"] *= dice.choice((1, 4))
+    dense = dice.choice((0, 1))
+    config |= {"mlp_only_layers": [dense - 1] if dense else [], "first_k_dense_replace": dense}
+    config |= {"n_routed_experts": 8, "n_shared_experts": dice.choice((1, 2)), "head_dim": 64}
+    config |= {"n_group": 2, "topk_group": 1} if config["model_type"] != "deepseek_v2" else {}
+    if config["model_type"].startswith("deepseek"):
+        config |= {
+            "num_key_value_heads": heads,
+            "q_lora_rank": dice.choice((None, 192, 512)),
+            "kv_lora_rank": dice.choice((128, 512)),
+            "qk_rope_head_dim": dice.choice((32, 64)),
+            "qk_nope_head_dim": dice.choice((64, 128)),
+            "v_head_dim": dice.choice((64, 128)),
+        }
+    if config["model_type"] not in {"qwen3_moe", "glm4_moe", "dots1"}:
+        del config["head_dim"]
+    shape = ModelShape.from_config(config)
+    methods = [name for name in METHODS if "dora" not in name]
+    method = dict(METHODS[dice.choice(methods)])
+    work = _trained(dice, config, shape, method)
+    if not work.is_full:
+        targets = dice.choice(LATER_TARGETS)
+        work = replace(work, targets=targets, saved=(), new_tokens=0)
+    each, work = draw_techniques(dice, shape, work)
+    config["num_hidden_layers"] = layers + dense
+    return Case(config=config, work=each.applied(work), chosen="mixed")
+
+
+def _mixture(dice: random.Random, kinds: tuple[str, ...] = MIXTURES) -> dict[str, Any]:
+    kind = dice.choice(kinds)
     head_dim = dice.choice((64, 128))
     kv_heads = dice.choice((2, 4))
     heads = kv_heads * dice.choice((1, 2, 4))

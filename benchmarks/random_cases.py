@@ -308,6 +308,7 @@ def _seeds(text: str) -> list[int]:
 
 def main() -> None:
     """Print a line for each seed; of those that are further apart than asked what made them so."""
+    from benchmarks.dense_cases import draw_dense
     from benchmarks.mixed_cases import draw_mixed
     from benchmarks.wide_cases import draw_wide
 
@@ -320,8 +321,14 @@ def main() -> None:
     parser.add_argument(
         "--mixed", action="store_true", help="mixtures, heads, tables (`benchmarks.mixed_cases`)"
     )
+    parser.add_argument(
+        "--dense",
+        action="store_true",
+        help="blocks without a gate, LayerNorm (`benchmarks.dense_cases`)",
+    )
     options = parser.parse_args()
-    draw_one = draw_mixed if options.mixed else draw_wide if options.wide else draw
+    switches = {"mixed": draw_mixed, "wide": draw_wide, "dense": draw_dense}
+    draw_one = next((each for name, each in switches.items() if getattr(options, name)), draw)
     for seed in _seeds(options.seeds):
         case = draw_one(seed)
         if options.whole and not is_whole(case):

@@ -22,6 +22,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 
 from benchmarks.ledger import BLOCK, Ledger
+from benchmarks.simulated_attention import attention as attention_on_cuda
 from benchmarks.simulated_model import (
     SimulatedInt8Matrix,
     SimulatedNf4Matrix,
@@ -208,13 +209,17 @@ def _all_trained(work: Workload, documents: Any) -> Iterator[None]:
             -1
         ), columns.repeat(rows)
 
+    def unique(found: torch.Tensor, **_: object) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.arange(tokens - 1), found
+
     patched: list[tuple[Any, str, Callable[..., Any]]] = [
         (loss, "trained_positions", everywhere),
-        (loss, "columns_once", lambda columns: (torch.arange(tokens - 1), columns)),
         (embedding, "used_rows", every_row),
         (attention, "_find_documents", found),
         (replay, "drops_out", lambda _: False),
+        (torch, "unique", unique),
         (functional, "dropout", _dropped),
+        (functional, "scaled_dot_product_attention", attention_on_cuda),
         (masking_utils, "find_packed_sequence_indices", samples),
     ]
     before = [getattr(module, name) for module, name, _ in patched]

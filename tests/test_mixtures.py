@@ -87,6 +87,25 @@ def test_adapters_of_experts_are_those_that_peft_makes(
     assert ModelShape.from_config(config.to_dict()).lora_parameters(3, targets) == expected
 
 
+LATENT: dict[str, Any] = {
+    "num_hidden_layers": 2,
+    "num_key_value_heads": 4,
+    "q_lora_rank": 192,
+    "kv_lora_rank": 128,
+    "qk_rope_head_dim": 64,
+    "qk_nope_head_dim": 128,
+    "v_head_dim": 128,
+    "head_dim": None,
+}
+BESIDE: dict[str, Any] = {
+    "n_routed_experts": 8,
+    "n_shared_experts": 1,
+    "n_group": 2,
+    "topk_group": 1,
+    "first_k_dense_replace": 1,
+}
+TILES: dict[str, Any] = {"frugal": True, "tile_tokens": 512}
+KEPT: dict[str, Any] = {"gradient_checkpointing": False}
 WIDE: dict[str, Any] = {"intermediate_size": 3072}
 
 
@@ -100,9 +119,13 @@ WIDE: dict[str, Any] = {"intermediate_size": 3072}
         ("qwen3_moe", DENSE_FIRST | WIDE, {"targets": ("down_proj",), "gradient_checkpointing": False}),
         ("qwen3_moe", {"decoder_sparse_step": 2, **WIDE}, {"gradient_checkpointing": False}),
         ("qwen3_moe", DENSE_FIRST | WIDE, {"method": "full", "quantization": None, "rank": 0}),
+        ("deepseek_v3", LATENT | BESIDE, {}),
+        ("deepseek_v3", LATENT | BESIDE, TILES),
+        ("deepseek_v2", LATENT | {**BESIDE, "q_lora_rank": None}, KEPT),
+        ("glm4_moe", {**BESIDE, "use_qk_norm": True}, KEPT),
     ],
 )  # fmt: skip
-def test_layers_without_experts_are_within_three_percent_of_the_simulation(
+def test_mixtures_in_part_dense_or_of_latent_attention_are_within_three_percent(
     kind: str, fields: dict[str, Any], work: dict[str, Any]
 ) -> None:
     """Dense layers that are wider than the experts of a token, and adapters that PEFT gives to experts and to no dense layer."""
@@ -112,3 +135,28 @@ def test_layers_without_experts_are_within_three_percent_of_the_simulation(
     computed = predict(ModelShape.from_config(config.to_dict()), wanted)
     allocated = computed.peak_bytes - computed.items["context"] - computed.items["reserve"]
     assert allocated == pytest.approx(simulate(config, wanted).peak, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("kind", "targets"),
+    [("qwen3_next", ("all-linear",)), ("llama4_text", ("q_proj", "v_proj"))],
+    ids=["recurrent layers", "every token in every expert, whole logits"],
+)
+def test_of_mixtures_that_are_not_known_no_less_is_computed(kind: str, targets: Any) -> None:
+    config = make_config(kind, num_hidden_layers=4)
+    shape = ModelShape.from_config(config.to_dict())
+    assert not shape.known
+    work = Workload(
+        method="qlora", quantization="nf4", rank=8, tokens=512, targets=targets, loss_chunk_tokens=64
+    )  # fmt: skip
+    computed = predict(shape, work)
+    allocated = computed.peak_bytes - computed.items["context"] - computed.items["reserve"]
+    assert allocated >= 0.99 * simulate(config, work).peak
+
+
+def test_experts_that_a_token_visits_are_found_under_every_name() -> None:
+    fields = {**SIZES, "model_type": "newcomer", "moe_topk": [6, 6, 6]}
+    del fields["num_experts_per_tok"]
+    assert ModelShape.from_config(fields).experts_per_token == 6
+    del fields["moe_topk"]  # no field says how many: no fewer than there are, up to eight
+    assert ModelShape.from_config(fields).experts_per_token == 4

@@ -88,14 +88,39 @@ class ModelPlans(Shown):
     def advised(self) -> Assessment:
         """The first that fits: everything trained, LoRA, QLoRA, with the base on the device; then QLoRA, LoRA, everything.
 
-        The last method if none fits.
+        Everything not where LoRA would take less than half its time. The last method if none fits.
         """
         every = list(self.plans.values())
-        resident = [each for each in every if not _streams(each)]
+        resident = [each for each in every if not (_streams(each) or self._is_dear(each))]
         for each in (*resident, *reversed(every)):
             if each.fits:
                 return each
         return every[-1]
+
+    def _is_dear(self, full: Assessment) -> bool:
+        """Whether everything is trained at less than half of LoRA's speed; where speeds are not known, with steps in the backward pass."""
+        lora = self.plans.get("lora")
+        if full.plan.recipe.method.type != "full" or lora is None:
+            return False
+        if not lora.fits or _streams(lora):
+            return False
+        if full.tokens_per_s and lora.tokens_per_s:
+            return 2 * full.tokens_per_s < lora.tokens_per_s
+        return bool(full.plan.fused_step.value)
+
+    def _why_lora(self) -> str:
+        lora, full, qlora = (self.plans.get(name) for name in ("lora", "full", "qlora"))
+        speed = 0.0 if lora is None else lora.tokens_per_s or 0.0
+        other = 0.0 if qlora is None else qlora.tokens_per_s or 0.0
+        why = "the base fits unquantised, and nothing of it is rounded to 4 bits"
+        if 0 < other < speed:
+            why = "the base fits unquantised, which is faster than QLoRA and as good as it gets"
+        elif other > speed:
+            why += "; QLoRA leaves more room, and is faster here for it"
+        if full is not None and full.fits and not _streams(full):
+            slower = "at less than half the speed" if speed else "more slowly"
+            why += f"; all weights can be trained too, {slower}"
+        return why
 
     def advice(self) -> str:
         """One sentence on which method to take."""
@@ -105,9 +130,11 @@ class ModelPlans(Shown):
             return f"Nothing fits at {best.plan.recipe.data.max_tokens:,} tokens. {best.advice}"
         why = {
             "full": "all weights can be trained here; LoRA is faster, and enough for most tasks",
-            "lora": "the base fits unquantised, which is faster than QLoRA and as good as it gets",
+            "lora": "the base fits unquantised",
             "qlora": "a 4-bit base fits on the device, an unquantised one does not",
         }[method]
+        if method == "lora":
+            why = self._why_lora()
         if method == "qlora" and "lora" in self.refused:
             why = "the others cannot be had here"
         if _streams(best):

@@ -32,6 +32,8 @@ LARGE_VOCABULARY: dict[str, Any] = {"vocab_size": 64000}
 FRUGAL: dict[str, Any] = {"frugal": True, "tile_tokens": 512}
 KEPT: dict[str, Any] = {"gradient_checkpointing": False}
 SOME: tuple[str, ...] = ("q_proj", "v_proj")
+HEAD: tuple[str, ...] = ("lm_head",)
+"""Alone: nothing goes back through the layers, unless transformers' checkpointing asks for it."""
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,15 @@ SOME: tuple[str, ...] = ("q_proj", "v_proj")
         ("llama", {**LARGE_VOCABULARY, "tie_word_embeddings": True}, {"new_tokens": 3}),
         ("llama", LARGE_VOCABULARY, {"targets": ("q_proj", "lm_head"), **FRUGAL}),
         ("llama", {}, {"saved": ("norm",)}),
+        ("llama", LARGE_VOCABULARY, {"targets": HEAD, **KEPT}),
+        ("llama", {"vocab_size": 500}, {"targets": HEAD, "checkpoint_place": "host"}),
+        (
+            "gemma2",
+            {"vocab_size": 500, "head_dim": 64},
+            {"targets": HEAD, "attention": "eager", **FRUGAL},
+        ),
+        ("phi3", {"vocab_size": 500}, {"targets": HEAD}),
+        ("olmoe", {"vocab_size": 500}, {"targets": HEAD, **KEPT}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

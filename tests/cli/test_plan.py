@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from machines import LLAMA_7B_CONFIG
 
-from xtune.api_plan import Target, plan
+from xtune.api_plan import ModelPlans, Target, plan
 from xtune.errors import XtuneError
 
 FIELDS = {
@@ -55,6 +55,31 @@ def test_a_plan_is_drawn_into_a_file_whose_folder_is_there(tmp_path: Path) -> No
     )
     assert refused.returncode == 2
     assert "There is no folder" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("model", "card", "method"),
+    [
+        # 8 billion weights beside 24 GiB leave gradients no room: each is stepped as it comes, its states paged
+        ("meta-llama/Llama-3.1-8B", "RTX 3090", "lora"),
+        ("Qwen/Qwen3-0.6B", "T4", "full"),
+        ("Qwen/Qwen2.5-32B", "RTX 4090", "qlora"),
+    ],
+)
+def test_the_method_that_is_advised_is_one_that_its_own_table_speaks_for(
+    model: str, card: str, method: str
+) -> None:
+    found = plan(model, on=Target(gpu=card, ram="64GiB"))
+    assert isinstance(found, ModelPlans)
+    advised = found.advised
+    assert advised.plan.recipe.method.type == method
+    assert found.advice().startswith(f"Take {method}: ")
+    speeds = {name: each.tokens_per_s or 0.0 for name, each in found.plans.items()}
+    assert 2 * speeds[method] >= max(
+        each for name, each in speeds.items() if found.plans[name].fits
+    )
+    if "faster than QLoRA" in found.advice():
+        assert speeds["lora"] > speeds["qlora"]
 
 
 def test_one_method_can_be_asked_about() -> None:

@@ -60,7 +60,13 @@ def test_a_weight_file_is_not_a_model(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("{", "not valid JSON"), ("[1]", "must hold an object"), ("\udcff", "not valid JSON")],
+    [
+        ("{", "not valid JSON"),
+        ("[1]", "must hold an object"),
+        ("\udcff", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
+        ('{"hidden_size": ' + "9" * 5000 + "}", "not valid JSON"),
+    ],
 )
 def test_a_damaged_config_is_named(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "config.json").write_bytes(text.encode("utf-8", "surrogateescape"))

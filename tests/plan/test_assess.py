@@ -1,6 +1,7 @@
 """What `xtune plan` answers, held against the plan itself and against hand calculations."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -62,6 +63,21 @@ def test_a_lack_of_host_memory_is_said() -> None:
     assert "of host memory (computed), and 28.80 GiB are there for it" in found.shortage
     assert f"What is short: {found.shortage}." in str(found)
     assert "DOES NOT FIT into host memory; on the device: computed peak" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("card_gib", "advice"),
+    [(16, "a machine with 8 GiB of host memory"), (1, "take a smaller model or a larger device")],
+)
+def test_a_host_too_small_for_the_program_itself_is_told_what_would_do(
+    card_gib: int, advice: str
+) -> None:
+    """Python with torch, transformers, PEFT and CUDA is 2 GiB, and of 1 nine tenths may be filled: no technique helps."""
+    machine = replace(gpu(card_gib), ram_bytes=GIB)
+    found = assess(make_recipe("qlora"), machine, LLAMA_7B)
+    assert not found.fits
+    assert advice in found.advice
+    assert found.longest_tokens == 0
 
 
 def test_another_method_is_offered_before_rows_of_less_than_half() -> None:

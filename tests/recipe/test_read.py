@@ -224,6 +224,11 @@ def test_settings_that_do_not_agree_are_told_together_with_wrong_ones(base, prob
             "it starts from the base's own weights, which are quantised: use `method: lora`.",
         ),
         (
+            "{type: qlora, init: orthogonal}",
+            "`method.init` is orthogonal with qlora (recipes/x.yaml:3); "
+            "PEFT makes such factors in the base's own type, which is quantised: use `gaussian`, or `method: lora`.",
+        ),
+        (
             "{type: lora, rank: 5, init: orthogonal}",
             "`method.rank` is 5 with `init: orthogonal` (recipes/x.yaml:3); it must be even.",
         ),

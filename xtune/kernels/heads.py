@@ -13,7 +13,21 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from xtune.kernels.cross_entropy import LogitTransform
 from xtune.kernels.head_slices import sliced_head
 from xtune.kernels.weights import weights_of
-from xtune.memory.heads import PLAIN_HEADS
+from xtune.memory.plain_heads import PLAIN_HEADS
+
+__all__ = [
+    "PLAIN_HEADS",
+    "Head",
+    "base_model",
+    "compute_device",
+    "decoder_layers",
+    "find_head",
+    "has_hooks",
+    "hidden_states",
+    "left_out",
+    "output_layer",
+    "parameter_count",
+]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,13 +2,16 @@
 
 from dataclasses import replace
 
+from xtune.memory.loading import host_loading_bytes
 from xtune.memory.resident import (
+    adapter_bytes,
     layer_weight_bytes,
     optimizer_bytes,
     trained_parameters,
     weight_bytes,
 )
 from xtune.memory.shape import ModelShape
+from xtune.memory.start import changes_base
 from xtune.memory.workload import Workload
 
 
@@ -17,7 +20,8 @@ def host_items(shape: ModelShape, work: Workload) -> dict[str, int]:
 
     The base as it is held (quantised or not), embedding table and head in the type of the weights, the inputs of all
     layers, and the states of an optimizer that is paged or on the host. A base on disk passes through pinned memory for
-    two layers.
+    two layers. Of factors that begin with the base's own directions a copy is kept, to be taken off again at the end. `loading` is what
+    loading takes beyond all that, before the first step.
     """
     table = shape.embedding_parameters * work.weight_bytes
     shared = shape.tied and work.embeddings_place == "host"
@@ -27,7 +31,9 @@ def host_items(shape: ModelShape, work: Workload) -> dict[str, int]:
         "head": table if work.head_form == "host" and not shared else 0,
         "checkpoints": checkpoint_bytes(shape, work) if work.checkpoint_place == "host" else 0,
         "optimizer": _host_states(shape, work),
+        "start": adapter_bytes(shape, work) if changes_base(work) else 0,
     }
+    items["loading"] = max(0, host_loading_bytes(shape, work) - sum(items.values()))
     return {name: size for name, size in items.items() if size}
 
 

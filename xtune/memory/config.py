@@ -5,11 +5,25 @@ from typing import Any
 
 from xtune.errors import ModelError
 from xtune.memory.eyes import read_eyes
-from xtune.memory.families import EXPERT_COUNTS, FAMILIES, Family, Norms, composed_activation
-from xtune.memory.heads import PLAIN_HEADS
+from xtune.memory.families import (
+    DENSE_FIRST,
+    EXPERT_COUNTS,
+    EXPERTS_PER_TOKEN,
+    FAMILIES,
+    MOST_VISITED,
+    SHARED_COUNTS,
+    Family,
+    Norms,
+    composed_activation,
+)
+from xtune.memory.latent import read_latent
+from xtune.memory.recurrent import read_recurrent
 
 GEMMA3_PATTERN = 6
 """Every so many layers of Gemma 3 one has no window, where its config does not say otherwise (transformers 5.23)."""
+
+LARGEST_SIZE = 10**8
+"""Of any size in a config.json: hundreds of times the largest vocabulary of November 2026, so that what follows from it is a number that can be said."""
 
 QWEN_WINDOWLESS = 28
 """Layers of Qwen that have no window even where it is on, unless their config says otherwise; the same."""
@@ -29,14 +43,16 @@ def read_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
     reader = Fields(model_type, {**(family.defaults or {}), **fields})
     hidden, heads = reader.size("hidden_size"), reader.size("num_attention_heads")
     layers, vocab = reader.size("num_hidden_layers"), reader.size("vocab_size")
+    latent = read_latent(reader.fields)
     sizes: dict[str, Any] = {
         "model_type": model_type,
+        "latent": latent,
+        **_recurrent(reader.fields, hidden, heads * _head_dim(reader, hidden, heads), model_type),
         "known": model_type in FAMILIES,
-        "whole_logits": (config.get("model_type") or model_type) not in PLAIN_HEADS,
         "layers": layers,
         "hidden": hidden,
         "heads": heads,
-        "kv_heads": reader.optional_size("num_key_value_heads") or heads,
+        "kv_heads": heads if latent else reader.optional_size("num_key_value_heads") or heads,
         "head_dim": _head_dim(reader, hidden, heads),
         "vocab": vocab,
         "tied": _tied(config, fields, family),
@@ -92,6 +108,9 @@ class Fields:
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 self.problems.append(f"`{name}` is {value!r}, not a whole number above 0")
                 return 0
+            if value > LARGEST_SIZE:
+                self.problems.append(f"`{name}` is above {LARGEST_SIZE:,}, which no model's is")
+                return 0
             return value
         return 0
 
@@ -146,13 +165,15 @@ def _feed_forward(reader: Fields, family: Family, layers: int) -> dict[str, Any]
     beside = (
         reader.optional_size(family.shared_width) if reader.fields.get(family.shared_width) else 0
     )
-    if family.shared != "gated":
+    if family.shared == "after":
         beside *= width  # it is a number of experts
     return {
-        "intermediate": reader.optional_size("intermediate_size"),
+        "intermediate": max(
+            reader.optional_size(name) for name in ("intermediate_size", "intermediate_size_mlp")
+        ),
         "experts": experts + shared,
         "expert_intermediate": width,
-        "experts_per_token": (reader.optional_size("num_experts_per_tok") or 2) + shared,
+        "experts_per_token": _visited(reader, experts) + shared,
         "shared_intermediate": beside,
         "shared": family.shared if beside else "none",
         "expert_layers": layers - len(dense),
@@ -163,9 +184,25 @@ def _feed_forward(reader: Fields, family: Family, layers: int) -> dict[str, Any]
 def _shared_experts(reader: Fields, width: int) -> int:
     """Experts that every token visits, as so many of the others' width."""
     shared = reader.optional_size("shared_expert_intermediate_size", "shared_intermediate_size")
-    if reader.fields.get("n_shared_experts"):
-        shared = shared or width * reader.optional_size("n_shared_experts")
+    counts = [_listed(reader.fields.get(name)) for name in SHARED_COUNTS]
+    shared = shared or width * max(counts)
+    if "interleave_moe_layer_step" in reader.fields:  # Llama 4 has one without a word
+        shared = max(shared, width)
     return -(-shared // width) if width else 0
+
+
+def _visited(reader: Fields, experts: int) -> int:
+    """Experts that a token visits; of Llama 4 all of them, as transformers 5.23 multiplies every token by each."""
+    if "interleave_moe_layer_step" in reader.fields:
+        return experts
+    said = next((n for n in (_listed(reader.fields.get(x)) for x in EXPERTS_PER_TOKEN) if n), 0)
+    return said or min(MOST_VISITED, experts)
+
+
+def _listed(value: object) -> int:
+    """A whole number, or the largest of a list that has one for each layer; 0 where there is none."""
+    every = value if isinstance(value, list) else [value]
+    return max((n for n in every if isinstance(n, int) and not isinstance(n, bool)), default=0)
 
 
 def _head_dim(reader: Fields, hidden: int, heads: int) -> int:
@@ -173,6 +210,13 @@ def _head_dim(reader: Fields, hidden: int, heads: int) -> int:
     if reader.fields.get("qk_nope_head_dim") and reader.fields.get("qk_rope_head_dim"):
         return sum(reader.optional_size(f"qk_{part}_head_dim") for part in ("nope", "rope"))
     return reader.optional_size("head_dim") or (hidden // heads if heads else 0)
+
+
+def _recurrent(
+    fields: Mapping[str, Any], hidden: int, heads_width: int, model_type: str
+) -> dict[str, int]:
+    """Recurrent layers, of which no type that is known has any."""
+    return {} if model_type in FAMILIES else read_recurrent(fields, hidden, heads_width)
 
 
 def _biases(fields: Mapping[str, Any], family: Family) -> dict[str, bool]:
@@ -263,11 +307,12 @@ def _count(fields: Mapping[str, Any], name: str) -> int | None:
 
 def _dense_layers(fields: Mapping[str, Any], family: Family, layers: int) -> tuple[int, ...]:
     """Layers of a mixture without experts: none of Mixtral's, and by the rules of Qwen's and DeepSeek's configs elsewhere."""
-    if family.expert_width != "moe_intermediate_size":
+    if family.expert_width != "moe_intermediate_size" and family in FAMILIES.values():
         return ()
-    every, named = _count(fields, "decoder_sparse_step") or 1, fields.get("mlp_only_layers")
+    step = _count(fields, "decoder_sparse_step") or _count(fields, "interleave_moe_layer_step")
+    every, named = step or 1, fields.get("mlp_only_layers")
     named = named if isinstance(named, list) else []
-    first = _count(fields, "first_k_dense_replace") or 0
+    first = max(_count(fields, name) or 0 for name in DENSE_FIRST)
     return tuple(
         each for each in range(layers) if (each + 1) % every or each < first or each in named
     )

@@ -21,6 +21,7 @@ its product.
 from xtune.memory.linear import Linear
 from xtune.memory.moments import Moment
 from xtune.memory.shape import ModelShape
+from xtune.memory.ungated import UngatedBlock
 from xtune.memory.workload import ADAPTER_BYTES, Workload
 
 
@@ -142,12 +143,15 @@ class DoraBlock(DoraLinears):
         self.shape, self.m = shape, shape.intermediate
         *self.first, self.down = shape.mlp_linears
         self.gate, self.up = self.gives(self.first[0]), self.gives(self.first[-1])
-        self.product = max(self.gate, self.up)
-        """Bytes of a number of the product of gate and up: of the wider of both."""
+        self.ungated = None if shape.gated else UngatedBlock(shape, work, self.gate)
+        self.product = self.ungated.product if self.ungated else max(self.gate, self.up)
+        """Bytes of a number of the product of gate and up: of the wider of both; without a gate of what the activation gives."""
 
     @property
     def widths(self) -> int:
-        """Bytes a token of gate, its activation and up."""
+        """Bytes a token of gate, its activation and up; without a gate of what the activation keeps."""
+        if self.ungated is not None:
+            return self.ungated.activation
         return (2 * self.gate + self.up) * self.m
 
     @property
@@ -176,7 +180,7 @@ class DoraBlock(DoraLinears):
             moments.extend(self.forward(each, kept, reads=reads))
             kept += self.after(each, reads)
             if each is self.first[0]:  # the activation
-                kept += self.gate * self.m
+                kept += self._activation
         if stops_early and not self.adapts(self.down):
             ends = kept if self.work.quantization else kept + self.product * self.m
             return (*moments, Moment(per_token=ends))
@@ -184,6 +188,13 @@ class DoraBlock(DoraLinears):
         products = 1 if stops_early else 3
         last = self.forward(self.down, kept, reads=self.product, products=products)
         return (*moments, *last)
+
+    @property
+    def _activation(self) -> int:
+        """Bytes a token that the activation keeps beside its input."""
+        if self.ungated is not None:
+            return self.ungated.activation - self.gate * self.m
+        return self.gate * self.m
 
     def back(self, kept: int, *, reads: int, counted: int) -> tuple[Moment, ...]:
         """Of the way back: through the last layer, through the product, then through up and gate, or both in one.
@@ -203,9 +214,13 @@ class DoraBlock(DoraLinears):
         # transformers' checkpointing has let go of what was multiplied by then
         held = work.frugal or work.is_shelved or not work.gradient_checkpointing
         cast = c if held and self.gate != self.up else 0
+        gradients = 3
+        if self.ungated is not None:
+            cast = c if held and self.ungated.widens and self.gate < ADAPTER_BYTES else 0
+            gradients = 3 if self.ungated.composed or self.adapts(self.down) else 2
         moments = [
             self._through_base(self.down, there + aside + self._adapter_gave(), adapted=done),
-            Moment(per_token=there + aside + (3 * self.product + cast) * m, adapted=done),
+            Moment(per_token=there + aside + (gradients * self.product + cast) * m, adapted=done),
         ]
         if self.adapts(self.down):
             through = self.product_copies + self.keeps(self.down) + self.slopes(self.down)
@@ -227,7 +242,7 @@ class DoraBlock(DoraLinears):
     def _first_back(self, kept: int, reads: int, done: int) -> tuple[Moment, ...]:
         m = self.m
         first, last = self.first[0], self.first[-1]
-        if self.shape.fused_gate_up:
+        if len(self.first) == 1:
             given = self.keeps(first)
             if not self.adapts(first):
                 return (self._through_base(first, kept, adapted=done),)

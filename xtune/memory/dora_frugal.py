@@ -59,6 +59,21 @@ class FrugalDoraLayer(FrugalLayer):
     def _whole(self) -> int:
         return self._queries + self._keys + self._values
 
+    def peaks(self) -> tuple[int, ...]:
+        """And the output projection in the forward pass, where what attention gives is written over the queries, in their type.
+
+        Nothing is kept then: no unit matrix and no float32 input of a norm.
+        """
+        peaks, out, c = super().peaks(), self._out, self.c
+        if not self.dora.adapts(out) or self._queries <= self._attended:
+            return peaks
+        held, wide = self.work.held_bytes, self._queries // self.q
+        unit = (4 + c) * out.inputs**2 + c * out.weights
+        normalised = held * self.h if self.shape.norms_before else 0
+        kept = normalised + self._queries + c * (self.q + self.k + self.h)
+        whole = self.work.positions * (held * self.h + self._whole)
+        return (*peaks, whole + self.tile * kept + max(unit, 4 * wide * out.weights))
+
     # behind attention
 
     @property
@@ -82,14 +97,15 @@ class FrugalDoraLayer(FrugalLayer):
         read = dora.copies(out, reads) or (self.c * self.q if is_read else 0)
         before = read + self._low_rank((out, *self._feed_forward)) + self.after + dora.keeps(out)
         matrices = self.matrices(out, *self._feed_forward)
+        normed = self.shape.query_key_norm != "none"
         moments = (
             *self._of_block(before),
             self._back_to_attention(before),
             *self._of_output(before),
             *dora.forward(
                 out,
-                # of the projections, which are left out, there are turned queries and keys
-                self._normalised + self._attended + self.c * (self.q + self.k),
+                # of the projections, which are left out, there are turned queries and keys, and what their norms keep
+                self._normalised + self._attended + (self.c + 4 * normed) * (self.q + self.k),
                 reads=reads,
             ),
         )
@@ -109,8 +125,10 @@ class FrugalDoraLayer(FrugalLayer):
         kept = before + self.second_half + self._around_tile
         moments = [
             # a forward pass has no gradient yet
-            *block.again(before + self.block_input, reads=self.w),
-            *block.back(kept + self._scaled_gradient, reads=self.w, counted=self._counted),
+            *block.again(before + self.block_input, reads=self.block_reads),
+            *block.back(
+                kept + self._scaled_gradient, reads=self.block_reads, counted=self._counted
+            ),
         ]
         if self.shape.norms_after:  # the norm behind the block goes back beside all of it
             norm = 20 * self.h + self.after  # five float32 copies of its input
@@ -121,7 +139,8 @@ class FrugalDoraLayer(FrugalLayer):
         """The norm before the block goes back."""
         each = before + self._around_tile + self._kept_by_int8
         return Moment(
-            per_token=each + (4 + self.copies_beside(self.w)) * self.h, adapted=self._block_adapters
+            per_token=each + (self.norm.keeps(self.between) + self.copies_beside(self.w)) * self.h,
+            adapted=self._block_adapters,
         )
 
     @property
@@ -129,7 +148,7 @@ class FrugalDoraLayer(FrugalLayer):
         """What LLM.int8() has read of the feed-forward block: of float32 states each layer a copy of its own."""
         if not self.aside:
             return 0
-        readers = len(self._feed_forward) - 1 if self.w > self.c else 1
+        readers = len(self._feed_forward) - 1 if self.block_reads > self.c else 1
         return self.c * (self.width + readers * self.h)
 
     def _of_output(self, before: int) -> tuple[Moment, ...]:
@@ -156,7 +175,7 @@ class FrugalDoraLayer(FrugalLayer):
         inputs += 4 * (self.q + self.k) if normed else 0
         if self.shape.fused_qkv:  # values are a view of what the projection gave
             inputs += self._gives(2) * (self.q + self.k)
-        inputs += 4 * self.h if self.input == ADAPTER_BYTES else 0
+        inputs += self.norm.keeps_itself(self.input) * self.h
         keeps = dora.keeps(*self._projections)
         moments = [Moment(per_token=inputs + keeps + self._keys + 4 * self._queries)]
         if (
@@ -173,7 +192,7 @@ class FrugalDoraLayer(FrugalLayer):
                 waiting = 0
             if dora.adapts(each):
                 through = inputs + keeps + waiting + dora.slopes(each)
-                through += self.input * self.h if done else 0  # the gradient of what they read
+                through += self.reads * self.h if done else 0  # the gradient of what they read
                 moments.append(Moment(per_token=through, adapted=done))
             if normed and index < 2:
                 own = (self.q, self.k)[index]
@@ -181,7 +200,7 @@ class FrugalDoraLayer(FrugalLayer):
                 moments.append(Moment(per_token=norm, adapted=done))
             keeps -= dora.keeps(each)
             done += dora.entries(each)
-        norm = (4 + self._back + self.input) * self.h + held
+        norm = (self.norm.keeps(self.input) + self._back + self.input) * self.h + held
         moments.append(Moment(per_token=norm, adapted=self._trained_before))
         matrices = self.matrices(*self._projections)
         every = (*moments, *self._projecting_again())
@@ -192,16 +211,15 @@ class FrugalDoraLayer(FrugalLayer):
         """There when a part begins, as both run the layer's first norm: its float32 input (4 h) and what it gave (w h); else nothing."""
         if not self.shape.norms_before:
             return 0
-        held = self.work.held_bytes
-        return (4 if held < 4 else 0) * self.h + held * self.h
+        return (self.norm.copies(self.input) + self.reads) * self.h
 
     def _projecting_again(self) -> tuple[Moment, ...]:
         """When they are computed again, one after another: their matrices outweigh a tile of few tokens."""
         kept, moments = self._normalised, list[Moment]()
         normed = self.shape.query_key_norm != "none"
         for each in self._projections:
-            moments.extend(self.dora.forward(each, kept, reads=self.input))
-            kept += self.dora.after(each, self.input) + 4 * normed * each.outputs
+            moments.extend(self.dora.forward(each, kept, reads=self.reads))
+            kept += self.dora.after(each, self.reads) + 4 * normed * each.outputs
         # queries are turned: times cosine, their halves changed over, and these times sine
         moments.append(Moment(per_token=kept + 3 * self._queries))
         return tuple(moments)

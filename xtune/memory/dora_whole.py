@@ -33,7 +33,7 @@ class WholeDoraLayer(WholeLayer):
         """What LLM.int8() has read of the feed-forward block: of float32 states each layer a copy of its own."""
         if self.work.quantization != "int8" or self.sparse:
             return 0
-        readers = len(self._feed_forward) - 1 if self.w > self.c else 1
+        readers = len(self._feed_forward) - 1 if self.block_reads > self.c else 1
         return self.c * (self.width + readers * self.h)
 
     def _gives(self, index: int) -> int:
@@ -50,11 +50,11 @@ class WholeDoraLayer(WholeLayer):
         beside = self._around - early + self._beside
         kept = beside
         if self.shape.norms_before:
-            kept += ((4 if self.input < 4 else 0) + self.input) * self.h
+            kept += (self.norm.copies(self.input) + self.reads) * self.h
         normed = self.shape.query_key_norm != "none"
         for each in self._projections:
-            moments.extend(dora.forward(each, kept, reads=self.input))
-            kept += dora.after(each, self.input) + 4 * normed * each.outputs
+            moments.extend(dora.forward(each, kept, reads=self.reads))
+            kept += dora.after(each, self.reads) + 4 * normed * each.outputs
         # queries are turned: times cosine, their halves changed over, and these times sine
         moments.append(Moment(per_token=kept + 3 * self._gives(0) * self.q))
         kept = beside + before - self.after - self.output_copy - dora.keeps(self._out)
@@ -62,24 +62,25 @@ class WholeDoraLayer(WholeLayer):
         if self.dora_block:
             block = DoraBlock(self.shape, self.work)
             kept = before + self.block_input + beside
-            moments.extend(block.again(kept, reads=self.w, stops_early=self._stops_early))
+            again = block.again(kept, reads=self.block_reads, stops_early=self._stops_early)
+            moments.extend(again)
         return tuple(moments)
 
     @property
     def _beside(self) -> int:
         """What there is of the gradient when transformers computes the layer again, besides itself: it has begun to go back by then.
 
-        Before a last norm it is float32 (4 h). Through a last layer with DoRA it has been multiplied (4 h), beside a copy for the base
+        Before a last norm it is float32 (4 h), a copy where the block or the layer gave 16 bits. Through a last layer with DoRA it has been multiplied (4 h), beside a copy for the base
         (c h) and, where the layer gave 16 bits, a float32 one (4 h). Autograd keeps nothing of a quantised layer without an adapter:
         the gradient of the product is there.
         """
         work, h = self.work, self.h
         if self.sparse or not work.gradient_checkpointing or work.is_shelved:
             return 0
-        passed = self._passed_on
+        passed, block = self._passed_on, DoraBlock(self.shape, work)
         if self.shape.norms_after:
-            return passed + (4 * h if self.output < ADAPTER_BYTES else 0)
-        block = DoraBlock(self.shape, work)
+            narrow = min(self.output, block.gives(block.down)) < ADAPTER_BYTES
+            return passed + (4 * h if narrow else 0)
         if not block.adapts(block.down):
             return passed + (block.product * block.m if work.quantization else 0)
         cast = self.c * h if self.c < ADAPTER_BYTES else 0
@@ -108,7 +109,7 @@ class WholeDoraLayer(WholeLayer):
     def _between(self, before: int) -> Moment:
         """The norm before the block goes back."""
         each = before + self.output * self.h + self._passed_on + self.aside
-        each += (4 + self.copies_beside(self.w)) * self.h
+        each += (self.norm.keeps(self.between) + self.copies_beside(self.w)) * self.h
         return Moment(per_token=each, graded=self._block_entries, adapted=self._block_adapters)
 
     def feed_forward_moments(self, before: int) -> tuple[Moment, ...]:
@@ -119,7 +120,7 @@ class WholeDoraLayer(WholeLayer):
         kept = before + self.second_half + self._gradient + self._passed_on
         wide = block.gives(block.down) == self.output == ADAPTER_BYTES
         counted = 4 * self.h if wide and not self.shape.norms_after else 0
-        return block.back(kept, reads=self.w, counted=counted)
+        return block.back(kept, reads=self.block_reads, counted=counted)
 
     def _attention_moments(self) -> tuple[Moment, ...]:
         """Through the output projection; attention itself; and then as a frugal layer's (`FrugalDoraLayer`) its projections.
@@ -128,6 +129,7 @@ class WholeDoraLayer(WholeLayer):
         """
         dora = self.dora
         kept = self.first_half + self._gradient + self.low_rank + self.aside
+        kept += self._given_by_block
         moments = list(super()._attention_moments())
         done = self._block_adapters
         if dora.adapts(self._out):

@@ -110,7 +110,9 @@ class ExpertBlock:
         """
         e, h, m, s = self.e, self.h, self.m, self.s
         routes = self.route_bytes
-        cast = e if e < routes else 0
+        # transformers' checkpointing has let go of what visits gave when their gradients are cast
+        asked = self.work.gradient_checkpointing and not (self.work.frugal or self.work.is_shelved)
+        cast = e if e < routes and not asked else 0
         before = kept + 12 * self.shape.experts + self.shared.beside_experts
         read, acts = e * h * s * self.gates, e * m * (self.acts + self.downs)
         gates, downs = self.adapted_gates, self.adapted_downs

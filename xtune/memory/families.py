@@ -114,6 +114,46 @@ FAMILIES: Mapping[str, Family] = {
             "num_key_value_heads": 8,
         },
     ),
+    "deepseek_v2": Family(
+        mlp_bias=None,
+        expert_width="moe_intermediate_size",
+        shared="after",
+        shared_width="n_shared_experts",
+        defaults={
+            "n_routed_experts": 64,
+            "n_shared_experts": 2,
+            "moe_intermediate_size": 1407,
+            "q_lora_rank": 1536,
+            "kv_lora_rank": 512,
+            "qk_rope_head_dim": 64,
+            "qk_nope_head_dim": 128,
+            "v_head_dim": 128,
+        },
+    ),
+    "deepseek_v3": Family(
+        expert_width="moe_intermediate_size",
+        shared="after",
+        shared_width="n_shared_experts",
+        defaults={
+            "n_routed_experts": 256,
+            "n_shared_experts": 1,
+            "num_experts_per_tok": 8,
+            "moe_intermediate_size": 2048,
+            "first_k_dense_replace": 3,
+            "q_lora_rank": 1536,
+            "kv_lora_rank": 512,
+            "qk_rope_head_dim": 64,
+            "qk_nope_head_dim": 128,
+            "v_head_dim": 128,
+        },
+    ),
+    "hunyuan_v1_moe": Family(
+        query_key_norm="head",
+        expert_width="intermediate_size",
+        shared="before",
+        shared_width="intermediate_size",
+        defaults={"num_experts": 1, "moe_topk": 1},
+    ),
     "dots1": Family(
         query_key_norm="head",
         expert_width="moe_intermediate_size",
@@ -234,3 +274,15 @@ EXPERT_COUNTS = (
     "moe_num_experts",
 )
 """What configs call the number of a layer's experts."""
+
+EXPERTS_PER_TOKEN = ("num_experts_per_tok", "moe_topk", "moe_k", "moe_top_k", "num_experts_per_token", "top_k")  # fmt: skip
+"""What they call the number of those that a token visits."""
+
+SHARED_COUNTS = ("n_shared_experts", "moe_num_shared_experts", "num_shared_experts", "num_shared_expert")  # fmt: skip
+"""What they call the number of those that every token visits besides."""
+
+DENSE_FIRST = ("first_k_dense_replace", "moe_layer_start_index", "num_dense_layers")
+"""What they call the number of layers before the first with experts."""
+
+MOST_VISITED = 8
+"""Experts that a token is taken to visit where no field says how many."""

@@ -60,11 +60,11 @@ class FrugalLayer(Layer):
 
     @cached_property
     def _values(self) -> int:
-        return self.c * self.k
+        return self.c * (self.k if self.latent is None else self.a)
 
     @cached_property
     def _attended(self) -> int:
-        return self.c * self.q
+        return self.c * self.a
 
     def peaks(self) -> tuple[int, ...]:
         """Bytes of the moments, without the layer's input, and with the layer's own gradients so far.
@@ -115,7 +115,7 @@ class FrugalLayer(Layer):
         ]
         own = self._gradient_bytes
         added = 4 * trained if self.cut or own < 4 else 0
-        return max(*sizes, own * trained + added + self.tile * (self.w * self.h + self.c * self.q))
+        return max(*sizes, own * trained + added + self.tile * (self.w * self.h + self.c * self.a))
 
     @property
     def _gradient_bytes(self) -> int:
@@ -136,7 +136,7 @@ class FrugalLayer(Layer):
 
     def _finishing(self) -> tuple[Moment, ...]:
         """Output projection, second norm and feed-forward block of a tile."""
-        before = self.c * self.q + self.low_rank + self.after + self._masks(self._attention[-1])
+        before = self.c * self.a + self.low_rank + self.after + self._masks(self._attention[-1])
         return (
             *self._after_feed_forward(before),
             *self.feed_forward_moments(before),
@@ -148,8 +148,8 @@ class FrugalLayer(Layer):
         """Beside an unquantised base an adapter of the output projection casts what attention gave to float32 and back."""
         if not self.work.casts_inputs:
             return ()
-        again = 6 * self.w * self.h + (4 + 4 * self.c) * self.q
-        again += 5 * self.q if self.work.dropout else 0
+        again = 6 * self.w * self.h + (4 + 4 * self.c) * self.a
+        again += 5 * self.a if self.work.dropout else 0
         return (Moment(per_token=again, adapted=self._block_adapters),)
 
     def _projecting(self) -> tuple[Moment, ...]:
@@ -167,6 +167,8 @@ class FrugalLayer(Layer):
             graded=self._trained_before,
             adapted=self._trained_before,
         )
+        if self.latent is not None:
+            return norm, Moment(per_token=kept + held + self.latent.projecting)
         if self.shape.query_key_norm == "none":
             return (norm,)
         queries = (24 + scaled) * q + self._keys + scaled * k
@@ -218,6 +220,9 @@ class FrugalLayer(Layer):
         c, shape = self.c, self.shape
         heads, width = shape.heads // shape.kv_heads, shape.head_dim
         query = heads * width
+        if self.latent is not None:
+            of_keys = c * (width + self.a // shape.heads)
+            return queries * (c * query + self.latent.inside // shape.heads) + keys * of_keys
         inside = self.inside_of_queries(query, heads) + 4 * heads + self._sinks(heads)
         of_keys = 2 * c * width + self.inside_of_keys(query, width, heads, masked=masked)
         return queries * (c * query + inside) + keys * of_keys

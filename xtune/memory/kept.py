@@ -9,6 +9,7 @@ token unless they say otherwise. They follow transformers' layers, PEFT's adapte
 from functools import cached_property
 
 from xtune.memory.dora import DoraBlock, DoraLinears
+from xtune.memory.latent_attention import READERS, LatentAttention
 from xtune.memory.layer_parts import LayerParts
 from xtune.memory.linear import Linear
 from xtune.memory.moments import Moment
@@ -54,18 +55,18 @@ class KeptLayer(LayerParts):
         Readers keep what they read (c h each). Without a norm the layer's own input is read.
         """
         h, c = self.h, self.c
-        reads = self._read(self._attention[:-1], self.norm.gives(self.input))
-        masks = self._masks(*self._attention[:-1])
+        reads = self._read(self._readers, self.reads)
+        masks = self._masks(*self._readers)
         if not self.shape.norms_before:
             own = self._copies_of(self.input) or self.work.dropout
             return masks + h * c * (reads if own else 0)
         norm = h * (self.norm.copies(self.input) + self.norm.trained_copy)
-        return norm + h * c * reads + masks
+        return norm + h * c * reads + masks + self.shape.recurrent_kept
 
     @property
     def _reads_copies(self) -> bool:
         """Whether each linear layer that reads what a norm behind attention gave reads a copy of its own."""
-        return self._copies_of(self.norm.gives(self.w))
+        return self._copies_of(self.block_reads)
 
     def _copies_of(self, reads: int) -> bool:
         """The same of linear layers that read numbers of so many bytes."""
@@ -74,13 +75,13 @@ class KeptLayer(LayerParts):
     @property
     def read_states(self) -> int:
         """Hidden states that are there while the feed-forward block runs, and that nothing keeps: between the halves, and normalised."""
-        normalised = self.norm.gives(self.w) * self.h
+        normalised = self.block_reads * self.h
         if not (self._reads_copies or self.work.dropout):
             normalised = 0
         if not self.shape.norms_before:
             return normalised
         if self.shares_norm:  # what attention gave
-            return self.c * self.h + normalised
+            return self.attention_gives * self.h + normalised
         return (self.w * self.h if self.norm.copies(self.w) else 0) + normalised
 
     @property
@@ -91,7 +92,7 @@ class KeptLayer(LayerParts):
         """
         if self.shape.norms_before:
             return self.norm.keeps_itself(self.w) * self.h
-        reads = not self._reads_copies and self._read(self._attention[:-1])
+        reads = not self._reads_copies and self._read(self._readers)
         return self.c * self.h if reads else 0
 
     @property
@@ -106,8 +107,8 @@ class KeptLayer(LayerParts):
         if self.work.is_full:
             return Moment(per_token=0)
         norm = 4 * self.h if self.shape.norms_before else 0
-        shares = self.work.weight_bytes <= self.c < self.w
-        copies = max(0, self._read(self._attention[:-1], self.input) - 1) if shares else 0
+        shares = self.work.weight_bytes <= self.c < self.w and not self.norm.widens
+        copies = max(0, self._read(self._readers, self.input) - 1) if shares else 0
         each = norm + copies * self.c * self.h + self._ungraded_attention + self._ungraded_block
         each += self._ungraded_copies
         attends = any(self._is_adapted(each) for each in self._attention[:-1])
@@ -119,41 +120,39 @@ class KeptLayer(LayerParts):
     @property
     def _ungraded_copies(self) -> int:
         """Those that LLM.int8() has made of what the first norm gave, whose gradient nobody wants."""
-        if self.work.quantization != "int8" or not self._copies_of(self.norm.gives(self.input)):
+        if self.work.quantization != "int8" or not self._copies_of(self.reads):
             return 0
-        readers = self._attention[:-1]
+        readers = self._readers
         readers += self._feed_forward[:-1] if self.shares_norm else ()
         return self.c * self.h * len(readers)
 
     @property
     def _ungraded_attention(self) -> int:
         *projections, output = self._attention
-        if any(self._is_adapted(each) for each in projections):
+        if self.latent is not None or any(self._is_adapted(each) for each in projections):
             return 0
         read = self.c * self.q if self._is_adapted(output) and not self.output_copy else 0
         return self.heads - self._doubled((output,)) - read
 
     @property
     def _ungraded_block(self) -> int:
-        if any(self._is_adapted(each) for each in self._attention):
+        attends = any(self._is_adapted(each) for each in self._attention)
+        if attends and not self.shares_norm:
             return 0
         if self.sparse:
-            return (
-                self.after
-                + self.second_half
-                - self.c * self.h * self.block.reads
-                + self.block.ungraded
-            )
-        if self.ungated is not None:
-            graded = self._is_adapted(self._feed_forward[0])
-            return 0 if graded else self.ungated.activation
+            block = self.block
+            return self.after + self.second_half - self.c * self.h * block.reads + block.ungraded
+        norm = 0
+        if not self.shares_norm:
+            norm = self.after + self.second_half - self.c * self.h * self._reads_of_block
         gate, up = self._feed_forward[0], self._feed_forward[-2]
+        if self.ungated is not None:
+            return norm + (0 if self._is_adapted(up) else self.ungated.activation)
         gives = self.work.given_bytes
         of_gate, of_up = (gives if self._is_adapted(each) else self.c for each in (gate, up))
-        kept = self.after + self.second_half - self.c * self.h * self._read(self._feed_forward[:-1])
         if not self._is_adapted(gate):
-            kept += (of_gate + of_up) * self.width
-        return kept + (0 if self._is_adapted(up) else of_gate * self.width)
+            norm += (of_gate + of_up) * self.width
+        return norm + (0 if self._is_adapted(up) else of_gate * self.width)
 
     @cached_property
     def second_half(self) -> int:
@@ -163,16 +162,16 @@ class KeptLayer(LayerParts):
         more = self._masks(*self._feed_forward[:-1]) + self._written_out
         if not self.shape.norms_before:
             return h * c * max(1, reads) + more
-        norm = 0 if self.shares_norm else self.norm.keeps(self.w) + self.norm.trained_copy
+        norm = 0 if self.shares_norm else self.norm.keeps(self.between) + self.norm.trained_copy
         return h * norm + h * c * reads + more
 
     @property
     def _reads_of_block(self) -> int:
         """Copies of normalised states that the feed-forward block keeps, or one; those that attention's projections keep are theirs."""
-        readers, normalised = self._feed_forward[:-1], self.norm.gives(self.w)
+        readers, normalised = self._feed_forward[:-1], self.block_reads
         if self.shares_norm and not (self._copies_of(normalised) or self.work.dropout):
-            every = self._read((*self._attention[:-1], *readers), normalised)
-            return every - self._read(self._attention[:-1], normalised)
+            every = self._read((*self._readers, *readers), normalised)
+            return every - self._read(self._readers, normalised)
         return self._read(readers, normalised)
 
     @property
@@ -201,6 +200,8 @@ class KeptLayer(LayerParts):
         Eager attention itself does not keep what it gave.
         """
         c, q, k = self.c, self.q, self.k
+        if self.latent is not None:
+            return self._of_latent
         kept = 2 * c * q + (2 * c * q if self.repeats_keys else 2 * c * k)
         kept += self._norms_of_heads
         if self.output_copy:
@@ -213,6 +214,24 @@ class KeptLayer(LayerParts):
         if not self.output_copy:  # by an adapter that would read what attention keeps
             dropped += c * dropped
         return kept + dropped + self._doubled(self._attention)
+
+    @cached_property
+    def latent(self) -> LatentAttention | None:
+        """Attention, if it is latent."""
+        if self.shape.latent is None:
+            return None
+        readers = [each for each in self._attention if each.name in READERS]
+        read = sum(self.c * each.inputs * self._read((each,)) for each in readers)
+        read += self._masks(*readers)
+        return LatentAttention(self.shape, self.work, self.shape.latent, read)
+
+    @property
+    def _of_latent(self) -> int:
+        """Kept by latent attention; of what it gave what an adapter drops some of is a copy."""
+        assert self.latent is not None
+        dropped = self._masks(self._attention[-1])
+        dropped += 0 if self.output_copy else self.c * dropped
+        return self.latent.latents + self.latent.heads + dropped + self._doubled(self._attention)
 
     def _doubled(self, linears: tuple[Linear, ...]) -> int:
         """With DoRA what base and adapter gave of each, once more (2 c)."""
@@ -249,7 +268,7 @@ class KeptLayer(LayerParts):
     def output_copy(self) -> int:
         """A copy of what attention gave that the output projection keeps for itself."""
         reads = self._read(self._attention[-1:])
-        return self.c * self.q * reads if self.work.casts_inputs else 0
+        return self.c * self.a * reads if self.work.casts_inputs else 0
 
     @cached_property
     def low_rank(self) -> int:
@@ -323,7 +342,14 @@ class KeptLayer(LayerParts):
         """What is there of the hidden states when a feed-forward block begins: those between the halves, the norm's float32 copy, and normalised ones."""
         if not self.shape.norms_before:
             return self.w * self.h
-        return (self.norm.copies(self.w) + self.w + self.norm.gives(self.w)) * self.h
+        if self.shares_norm:
+            return (self.attention_gives + self.block_reads) * self.h
+        return (self.norm.copies(self.between) + self.w + self.block_reads) * self.h
+
+    @property
+    def attention_gives(self) -> int:
+        """Bytes of a number that the output projection gives."""
+        return self.work.given_bytes if self._is_adapted(self._attention[-1]) else self.c
 
     def expanded(self, *linears: Linear) -> int:
         """The largest of some quantised matrices in the compute type: they are expanded one at a time."""

@@ -68,7 +68,9 @@ class Layer(KeptLayer):
         block, down = self.ungated, self._feed_forward[-1]
         assert block is not None
         back = block.back(self.product_read, self.adapter_of(down))
-        again = before + self.second_half + self.w * self.h + self.read_states + self.c * self.h
+        gives = 3 if self._is_adapted(down) else 1  # its base and, twice, its adapter
+        states = self.read_states + gives * self.c * self.h
+        again = before + self.second_half + states
         reading = Moment(per_token=again + block.reading + self._copied_by_last)
         return (*(replace(each, per_token=kept + each.per_token) for each in back), reading)
 
@@ -87,7 +89,7 @@ class Layer(KeptLayer):
     def _between(self, before: int) -> Moment:
         """The norm before the block goes back: its float32 input, copies of it and the gradient (w h)."""
         copies = self.copies_beside(self.w)
-        norm = self.norm.keeps(self.w) + copies + self.w
+        norm = self.norm.keeps(self.between) + copies + self.w
         each = before + self._scaled_gradient + norm * self.h + self.aside
         return Moment(per_token=each, graded=self._block_entries, adapted=self._block_adapters)
 
@@ -151,6 +153,9 @@ class Layer(KeptLayer):
     def rotary(self) -> int:
         """Cosines and sines of every position, in the type of what the embedding gave or in float32; Gemma 3 has a set for each kind of layer."""
         shape = self.shape
+        if shape.latent is not None:  # of DeepSeek-V2 complex numbers
+            each = 2 if shape.model_type == "deepseek_v2" else self.work.weight_bytes
+            return 2 * each * shape.latent.rotated
         kinds = 1 if shape.all_windowed or shape.windowed_layers == 0 else 2
         sets = kinds if shape.model_type.startswith("gemma3") else 1
         wide = 4 if shape.float32_rotary else self.work.weight_bytes

@@ -3,6 +3,7 @@
 from functools import cached_property
 
 from xtune.memory.experts import ExpertBlock
+from xtune.memory.latent_attention import READERS
 from xtune.memory.linear import Linear
 from xtune.memory.norms import Norm
 from xtune.memory.shape import ModelShape
@@ -23,6 +24,7 @@ class LayerParts:
         # of experts' numbers: autocast leaves products by group in the type of the weights
         self.e = work.weight_bytes
         self.h, self.q, self.k = shape.hidden, shape.query_width, shape.kv_width
+        self.a = shape.attended_width
         self.sparse = shape.expert_layers > 0
         self.block = ExpertBlock(shape, work)
         self.norm = Norm(shape, work)
@@ -37,6 +39,11 @@ class LayerParts:
         return self.shape.attention_linears
 
     @cached_property
+    def _readers(self) -> tuple[Linear, ...]:
+        """Those of them that read what the layer's first norm gave: all but the output projection and those that read latents."""
+        return tuple(each for each in self._attention[:-1] if each.name not in READERS)
+
+    @cached_property
     def _feed_forward(self) -> tuple[Linear, ...]:
         return () if self.sparse else self.shape.mlp_linears
 
@@ -44,6 +51,21 @@ class LayerParts:
     def ungated(self) -> UngatedBlock | None:
         """The feed-forward block, if it has no gate."""
         return None if self.sparse or self.shape.gated else UngatedBlock(self.shape, self.work)
+
+    @property
+    def reads(self) -> int:
+        """Bytes of a number that attention's projections read: of what the norm before them gave."""
+        return self.norm.gives(self.input) if self.shape.norms_before else self.input
+
+    @property
+    def between(self) -> int:
+        """Bytes of a number of the states that the feed-forward block's norm reads."""
+        return self.input if self.shape.parallel else self.w
+
+    @property
+    def block_reads(self) -> int:
+        """Bytes of a number that the feed-forward block reads."""
+        return self.norm.gives(self.between) if self.shape.norms_before else self.w
 
     @property
     def shares_norm(self) -> bool:

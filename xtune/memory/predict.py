@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from xtune.memory.dora_whole import WholeDoraLayer
+from xtune.memory.forward import forward_bytes
 from xtune.memory.frugal import FrugalLayer
+from xtune.memory.learning import embedding_learns, layers_learn
+from xtune.memory.loading import loading_bytes
 from xtune.memory.loss import loss_bytes
 from xtune.memory.resident import (
     adapter_bytes,
@@ -58,9 +61,13 @@ __all__ = [
 ]
 
 
+RESIDENT = ("weights", "embeddings", "head", "adapter", "optimizer")
+"""Items that are there from the first step to the last."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """Computed bytes by item. They do not all exist at one time; `step_bytes` says what does."""
+    """Computed bytes by item. They do not all exist at one time; `moving_bytes` says what does."""
 
     items: Mapping[str, int]
     step_bytes: int
@@ -69,13 +76,17 @@ class Prediction:
     @property
     def resident_bytes(self) -> int:
         """What is there from the first step to the last."""
-        names = ("weights", "embeddings", "head", "adapter", "optimizer", "context")
-        return sum(self.items[name] for name in names)
+        return sum(self.items[name] for name in (*RESIDENT, "context"))
 
     @property
     def peak_bytes(self) -> int:
         """The largest sum of what exists at one time, and the reserve."""
-        return self.resident_bytes + self.step_bytes + self.items["reserve"]
+        return self.resident_bytes + self.moving_bytes + self.items["reserve"]
+
+    @property
+    def moving_bytes(self) -> int:
+        """The largest sum of what comes and goes, in a step or while the base is loaded, when adapter and states are not there yet."""
+        return max(self.step_bytes, self.items["load"])
 
     def to_json(self) -> dict[str, int]:
         """Bytes by item, and the peak."""
@@ -85,9 +96,10 @@ class Prediction:
 def predict(shape: ModelShape, work: Workload) -> Prediction:
     """Compute the bytes of one training step by item.
 
-    A layer that trains attention sinks is never cut (`xtune.kernels.lifted`), so that it is computed as a whole.
+    A layer that trains attention sinks is never cut (`xtune.kernels.lifted`), nor is a recurrent one: they are computed as a whole.
     """
-    if work.frugal and work.is_full and shape.has_sinks:
+    uncut = shape.recurrent_width > 0 or (work.is_full and shape.has_sinks)
+    if work.frugal and uncut:
         work = replace(work, frugal=False)
     step = _Step(shape, work)
     items = {
@@ -104,6 +116,8 @@ def predict(shape: ModelShape, work: Workload) -> Prediction:
         "start": step.start,
         "context": CONTEXT_BYTES[work.device],
     }
+    staying = sum(items[name] for name in RESIDENT)
+    items["load"] = max(0, loading_bytes(shape, work) - staying)
     moving = items["checkpoints"] + max(items["layer"], items["loss"])
     items["reserve"] = max(LEAST_RESERVE_BYTES[work.device], round(RESERVE_FRACTION * moving))
     return Prediction(items=items, step_bytes=step.peak)
@@ -138,6 +152,7 @@ class _Step:
         self.crossing = crossing_bytes(work)
         self.stepping = stepping(shape, work)
         self.saved = saved_modules(shape, work.saved)
+        self.goes_back = layers_learn(shape, work)
 
     @property
     def hidden(self) -> int:
@@ -151,16 +166,6 @@ class _Step:
         return work.positions * (self.layer.rotary + 32) + self.layer.mask
 
     @property
-    def _embedding_learns(self) -> bool:
-        """Whether the first layer's input has a gradient."""
-        return self.work.is_full or self.saved.embedding or self.work.new_tokens > 0
-
-    @property
-    def _layers_learn(self) -> bool:
-        """Whether a backward pass goes through the layers: not where the head alone is trained, unless transformers asks for it."""
-        return self._embedding_learns or self.stack.learns or self.saved.in_layer > 0
-
-    @property
     def _asks(self) -> bool:
         """Whether transformers asks a frozen embedding for gradients."""
         return self.work.gradient_checkpointing and not (self.work.frugal or self.work.is_shelved)
@@ -168,17 +173,18 @@ class _Step:
     @property
     def _begin(self) -> int:
         """The first layer that goes back."""
-        every = self._embedding_learns or self.saved.in_layer > 0 or self._asks
+        learns = embedding_learns(self.shape, self.work)
+        every = learns or self.saved.in_layer > 0 or self._asks
         return 0 if every else self.stack.first_learner
 
     def _inputs(self, layers: int) -> int:
         """What so many layers keep for their backward passes."""
         work = self.work
-        if not (self._layers_learn or self._asks):
+        if not self.goes_back:
             return 0
         if not work.gradient_checkpointing:
             kept = layers * self._saved_kept + self.stack.kept_below(layers)
-            if self._embedding_learns or not layers:
+            if embedding_learns(self.shape, work) or not layers:
                 return kept
             begin = self._begin
             if layers <= begin:
@@ -245,8 +251,15 @@ class _Step:
     @property
     def largest_layer(self) -> int:
         """The largest moment of a layer."""
+        if not self.goes_back:
+            return self._forward
         layers = (self.first, *(kind.layer for kind in self.stack.kinds))
         return max(size for layer in layers for size, *_ in self._peaks_of(layer))
+
+    @property
+    def _forward(self) -> int:
+        """The largest moment of a forward pass through a layer that never goes back."""
+        return max(forward_bytes(kind.layer) for kind in self.stack.kinds)
 
     @property
     def peak(self) -> int:
@@ -281,13 +294,16 @@ class _Step:
         head = self.gradient_bytes * table if work.is_full else 0
         step = there + head + self.hidden + self.stepping.tables
         step = step if work.fused_step and not self.shape.tied else 0
-        if work.frugal and not self.shape.whole_logits:
+        if (work.frugal and self.shape.ends_plainly) or not self.goes_back:
             return step
         stays = self.gradients if work.accumulation_steps > 1 else head
         norm = self.layer.norm.last_back(work.state_bytes)
         return max(step, there + stays + norm * self.shape.hidden * work.positions)
 
     def _of_layers(self) -> int:
+        if not self.goes_back:
+            earlier = self.gradients if self.work.accumulation_steps > 1 else 0
+            return earlier + self._forward
         sizes = [size for kind in self.stack.kinds for size in self._of_kind(kind)]
         sizes += [self.stack.passed(kind) for kind in self.stack.kinds if kind.at[0] < self._begin]
         work, full = self.work, self.work.is_full

@@ -109,6 +109,11 @@ def _parts(shape: ModelShape) -> dict[str, _Part]:
         for name, width in (("q_norm", shape.query_width), ("k_norm", shape.kv_width)):
             own = width if shape.query_key_norm == "full" else shape.head_dim
             parts[f"self_attn.{name}"] = _Part(own, normalised=width)
+    if shape.latent is not None:
+        latents = {"q_a_layernorm": shape.latent.queries, "kv_a_layernorm": shape.latent.keys}
+        parts |= {
+            f"self_attn.{name}": _Part(width, normalised=width) for name, width in latents.items()
+        }
     if shape.expert_layers:
         wide = 3 * shape.hidden * shape.expert_intermediate
         parts["mlp.experts"] = _Part(shape.experts * wide, read=shape.hidden)

@@ -8,7 +8,9 @@ from typing import Any
 from xtune.memory.config import read_sizes
 from xtune.memory.expert_targets import ExpertTargets, expert_targets, is_translated
 from xtune.memory.families import NormKind, Norms, Shared, own_name
+from xtune.memory.latent import Latent
 from xtune.memory.linear import Linear
+from xtune.memory.traits import Traits
 from xtune.memory.unquantised import unquantised_weights
 
 ALL_WINDOWED = frozenset(
@@ -18,7 +20,7 @@ ALL_WINDOWED = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelShape:
+class ModelShape(Traits):
     """A decoder-only transformer by its sizes; a pure value, so it can be written by hand too."""
 
     model_type: str
@@ -44,6 +46,15 @@ class ModelShape:
     gated: bool = True
     fused_qkv: bool = False
     fused_gate_up: bool = False
+    recurrent_width: int = 0
+    """Width of recurrent layers, of which any layer may be one (`xtune.memory.recurrent`); 0: there are none."""
+
+    recurrent_kept: int = 0
+    """Bytes a token that one of them keeps."""
+
+    latent: Latent | None = None
+    """Sizes of latent attention, if it is that."""
+
     experts: int = 0
     """Experts in a mixture-of-experts layer; 0: every layer is dense."""
 
@@ -97,9 +108,6 @@ class ModelShape:
     eyes_rest: int = 0
     """Its other parameters."""
 
-    whole_logits: bool = False
-    """Whether the logits of all tokens are computed together: of a model whose end is not known (`xtune.memory.heads`)."""
-
     known: bool = True
     """Whether the model type is one whose counts are checked; otherwise they are computed as for a Llama."""
 
@@ -125,6 +133,11 @@ class ModelShape:
         return self.kv_heads * self.head_dim
 
     @property
+    def attended_width(self) -> int:
+        """Width of what attention gives, all heads together."""
+        return self.heads * (self.latent.values if self.latent is not None else self.head_dim)
+
+    @property
     def all_windowed(self) -> bool:
         """Whether every layer is known to have the window."""
         return self.windowed_layers == self.layers
@@ -139,37 +152,6 @@ class ModelShape:
         """Layers that are known not to have it."""
         known = self.sliding_window is not None and self.windowed_layers is not None
         return self.layers - (self.windowed_layers or 0) if known else 0
-
-    @property
-    def float32_norms(self) -> bool:
-        """Whether a norm multiplies by its weight in float32, as Gemma and OLMo 2 do."""
-        return self.model_type.startswith(("gemma", "olmo2"))
-
-    @property
-    def float32_rotary(self) -> bool:
-        """Whether cosines and sines stay in float32, as OLMo 2's do."""
-        return self.model_type == "olmo2"
-
-    @property
-    def has_sinks(self) -> bool:
-        """Whether each head has a score that stands for no value, and experts have biases and clamped gates: gpt-oss."""
-        return self.model_type == "gpt_oss"
-
-    @property
-    def has_wide_routes(self) -> bool:
-        """Whether routes stay in float32; assumed of model types that are not known."""
-        types = {"mixtral", "hunyuan_v1_moe"}
-        return self.model_type in types or self.reads_routes_in_float32 or not self.known
-
-    @property
-    def reads_routes_in_float32(self) -> bool:
-        """Whether a router reads a float32 copy, as DeepSeek's does."""
-        return self.shared == "after"
-
-    @property
-    def narrows_routes(self) -> bool:
-        """Whether routes have the type of the router's product, which autocast makes narrow: DeepSeek 3's, which are no softmax."""
-        return self.reads_routes_in_float32 and self.model_type != "deepseek_v2"
 
     def expert_targets(self, targets: tuple[str, ...]) -> ExpertTargets:
         """What of the experts of a layer gets adapters."""
@@ -190,26 +172,6 @@ class ModelShape:
     def norm_entries(self) -> int:
         """Parameters of a norm over the hidden size."""
         return self.norm_vectors * self.hidden
-
-    @property
-    def norms_before(self) -> bool:
-        """Whether attention and feed-forward block read normalised states."""
-        return self.model_type != "olmo2"
-
-    @property
-    def norms_after(self) -> bool:
-        """Whether what they give is normalised; of a type that is not known it may be, as GLM 4's is, and no field says so."""
-        return self.norms > 2 or self.model_type == "olmo2" or not self.known
-
-    @property
-    def normalises_last(self) -> bool:
-        """Whether queries and keys are normalised when all three are projected, and not each as it is."""
-        return self.model_type == "gemma3_text"
-
-    @property
-    def may_normalise_heads(self) -> bool:
-        """Whether there are norms on queries and keys, or may be for all that is known of the type."""
-        return self.query_key_norm != "none" or not self.known
 
     @property
     def dense_positions(self) -> tuple[int, ...]:
@@ -266,15 +228,20 @@ class ModelShape:
     def attention_linears(self) -> tuple[Linear, ...]:
         """The linear layers of one attention block, the output projection last."""
         hidden, query, key = self.hidden, self.query_width, self.kv_width
+        output = self._linear("o_proj", self.attended_width, hidden, bias=self.output_bias)
+        if self.latent is not None:
+            return (*self.latent.linears(hidden, self.heads, bias=self.query_bias), output)
         widths = {"q_proj": query, "k_proj": key, "v_proj": key}
         if self.fused_qkv:
             widths = {"qkv_proj": query + 2 * key}
+        if self.recurrent_width:  # what goes into a recurrence and its gate, and what comes out
+            widths |= {"in_proj": 3 * self.recurrent_width, "out_proj": self.recurrent_width}
         return (
             *(
                 self._linear(name, hidden, width, bias=self.query_bias)
                 for name, width in widths.items()
             ),
-            self._linear("o_proj", query, hidden, bias=self.output_bias),
+            output,
         )
 
     @cached_property
@@ -295,15 +262,15 @@ class ModelShape:
     @cached_property
     def shared_linears(self) -> tuple[Linear, ...]:
         """The linear layers of one shared expert: of Qwen2-MoE its gate first, of all down last."""
-        width, hidden = self.shared_intermediate, self.hidden
+        width, hidden, bias = self.shared_intermediate, self.hidden, self.mlp_bias
         if not width:
             return ()
         gate = Linear(name="shared_expert_gate", inputs=hidden, outputs=1)
         return (
             *((gate,) if self.shared == "gated" else ()),
-            Linear(name="gate_proj", inputs=hidden, outputs=width),
-            Linear(name="up_proj", inputs=hidden, outputs=width),
-            Linear(name="down_proj", inputs=width, outputs=hidden),
+            Linear(name="gate_proj", inputs=hidden, outputs=width, bias=bias),
+            Linear(name="up_proj", inputs=hidden, outputs=width, bias=bias),
+            Linear(name="down_proj", inputs=width, outputs=hidden, bias=bias),
         )
 
     @cached_property
@@ -361,7 +328,8 @@ class ModelShape:
         }[self.query_key_norm]
         sinks = self.heads if self.has_sinks else 0
         norms = self.norms * self.norm_entries + query_key * self.norm_vectors
-        return biases + self.layers * (norms + sinks) + self.last_parameters
+        latents = self.latent.normalised if self.latent is not None else 0
+        return biases + self.layers * (norms + sinks + latents) + self.last_parameters
 
     @property
     def parameters(self) -> int:

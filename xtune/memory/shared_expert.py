@@ -16,13 +16,14 @@ class SharedExpert:
     def __init__(self, shape: ModelShape, work: Workload) -> None:
         self.shape, self.work = shape, work
         self.c, self.h, self.z = work.compute_bytes, shape.hidden, shape.shared_intermediate
-        *self._first, self._last = shape.shared_linears or (None,)
+        self._first = shape.shared_linears[:-1]
+        self._last = shape.shared_linears[-1] if shape.shared_linears else None
         self.comes_last = shape.shared == "after"
 
     @property
     def reads(self) -> int:
         """Copies of the normalised input that its first layers keep."""
-        return self._copies(tuple(each for each in self._first if each is not None))
+        return self._copies(self._first)
 
     def _copies(self, linears: tuple[Linear, ...]) -> int:
         work = self.work

@@ -17,11 +17,21 @@ from xtune.memory.workload import Workload
 
 
 def start_bytes(shape: ModelShape, work: Workload) -> int:
-    """The most of any matrix that gets an adapter."""
-    if work.is_full or work.base_place != "device" or work.quantization is not None:
+    """The most of any matrix that gets an adapter, on the device."""
+    return matrix_start_bytes(shape, work) if work.base_place == "device" else 0
+
+
+def matrix_start_bytes(shape: ModelShape, work: Workload) -> int:
+    """The most of any matrix that gets an adapter, wherever it is taken apart."""
+    if work.is_full or work.quantization is not None:
         return 0
     linears = [each for _, each in shape.target_linears(work.targets)]
     return max((_of_matrix(each, work) for each in linears), default=0)
+
+
+def changes_base(work: Workload) -> bool:
+    """Whether the start takes from the base what it puts into the adapter, and keeps in host memory what that was."""
+    return not work.is_full and work.init.startswith(("pissa", "olora"))
 
 
 def _of_matrix(linear: Linear, work: Workload) -> int:

@@ -129,6 +129,11 @@ class WholeLayer(Layer):
 
     # going back
 
+    @property
+    def _given_by_block(self) -> int:
+        """Of what one norm gave to both the gradient that the feed-forward block gave, while attention goes back."""
+        return self.reads * self.h if self.shares_norm else 0
+
     def feed_forward_moments(self, before: int) -> tuple[Moment, ...]:
         """Of the block, with so much a token kept before it.
 
@@ -166,7 +171,7 @@ class WholeLayer(Layer):
             moments.append(cast)
         if self.shape.fused_gate_up:
             moments.append(self._of_matrix(kept + aside + 2 * c * m + c * h, first, done=down))
-            if not self.work.is_full:
+            if self._is_adapted(self._feed_forward[0]) and not self.work.is_full:
                 moments.append(Moment(per_token=kept + 6 * c * m + 2 * self.w * h))
         return tuple(moments)
 
@@ -190,12 +195,13 @@ class WholeLayer(Layer):
         c, q, k, h = self.c, self.q, self.k, self.h
         kept = self.first_half + self._gradient + self.low_rank
         kept += self.aside
-        if self.shares_norm:  # the gradient that the feed-forward block gave
-            kept += self.norm.gives(self.w) * h
+        kept += self._given_by_block
         given = {
             "graded": self._block_entries + self._attention[-1].weights,
             "adapted": self._block_adapters + self.adapter_of(self._attention[-1]),
         }
+        if self.latent is not None:
+            return self._latent_moments(kept, given)
         norms = self._norms_of_heads
         views = c * (q + k) if self._keeps_views else 0
         keys = q if self.repeats_keys else k
@@ -223,3 +229,12 @@ class WholeLayer(Layer):
             moments.append(Moment(per_token=rest + queries + 24 * k, **given))
             moments.append(Moment(per_token=rest + 24 * q, **given))
         return tuple(moments)
+
+    def _latent_moments(self, kept: int, given: dict[str, int]) -> tuple[Moment, ...]:
+        """The same of latent attention; eager, what softmax has and gives back besides."""
+        assert self.latent is not None
+        *before, output = self._attention
+        matrices = self.expanded(output), self.expanded(*before)
+        moments = self.latent.moments(kept + self._doubled(self._attention[:-1]), *matrices)
+        scores = 12 * self.pairs * self.shape.heads if self.work.attention == "eager" else 0
+        return tuple(replace(each, fixed=each.fixed + scores, **given) for each in moments)

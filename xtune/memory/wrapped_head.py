@@ -18,6 +18,7 @@ left their float32 sum (4 E).
 
 from dataclasses import dataclass
 
+from xtune.memory.learning import layers_learn
 from xtune.memory.norms import Norm
 from xtune.memory.saved import saved_modules
 from xtune.memory.shape import ModelShape
@@ -53,7 +54,8 @@ def wrapped_loss_bytes(shape: ModelShape, work: Workload, casts: int) -> int:
     """Hidden states, logits and what surrounds them when the loss is computed, and autocast's copies as long as they are there.
 
     The last norm keeps its input in float32 (4 h), where it is trained what it scales too (4 h); there are those states that are
-    trained on, and in the forward pass the normalised ones, in the backward pass their slope (w h each).
+    trained on, and in the forward pass the normalised ones, in the backward pass their slope (w h each). Where the head alone is
+    trained the norm keeps nothing, and there is no slope.
     """
     matrix, h, n = _matrix(shape, work), shape.hidden, work.positions
     w = work.held_bytes
@@ -64,7 +66,10 @@ def wrapped_loss_bytes(shape: ModelShape, work: Workload, casts: int) -> int:
         chunk = min(work.loss_chunk_tokens or n, n)
         several = n - work.rows > chunk
         forward = casts + matrix.copy + 8 * shape.vocab * chunk
-        return n * each + max(forward, _backward(shape, work, chunk, matrix, several=several))
+        backward = _backward(shape, work, chunk, matrix, several=several)
+        if not (scaled or layers_learn(shape, work)):
+            return n * h * w + max(n * h * w + forward, backward)
+        return n * each + max(forward, backward)
     tile = min(work.tile_tokens, n)
     sizes = [
         casts + tokens * each + earlier + _in_tile(shape, work, tokens, matrix)

@@ -194,8 +194,35 @@ class _Places:
             tensors: dict[str, Any] = {}
             for file, names in by_file.items():
                 opened = stack.enter_context(safe_open(file, framework="pt", backend="pread"))
-                tensors.update({name: opened.get_slice(name) for name in names})
+                tensors.update({name: _Unread(opened, name) for name in names})
             yield tensors
+
+
+class _Unread:
+    """A tensor in a file, as transformers takes it: like a slice of safetensors', but read without a second copy.
+
+    A slice of a file that is read and not mapped has all its bytes twice for a moment (safetensors 0.8): of a table, gigabytes.
+    """
+
+    def __init__(self, file: Any, name: str) -> None:
+        self._file, self._name = file, name
+        self._slice: Any = file.get_slice(name)
+
+    def __getitem__(self, part: Any) -> torch.Tensor:
+        found: torch.Tensor = (
+            self._file.get_tensor(self._name) if part is Ellipsis else self._slice[part]
+        )
+        return found
+
+    def get_shape(self) -> list[int]:
+        """Its shape."""
+        shape: list[int] = self._slice.get_shape()
+        return shape
+
+    def get_dtype(self) -> str:
+        """Its type in safetensors' words."""
+        dtype: str = self._slice.get_dtype()
+        return dtype
 
 
 def _parts(

@@ -89,7 +89,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or without end
         raise ModelError(
             f"{path} is not valid JSON: {error}.", advice="Fetch the file again."
         ) from None

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from xtune.errors import HardwareError, RecipeError
 from xtune.hardware import Hardware, Launch
 from xtune.memory import GIB, ModelShape
-from xtune.plan.fit import Fit, Limits, host_budget_bytes
+from xtune.plan.fit import Fit, Limits, has_room_for_process, host_budget_bytes
 from xtune.plan.parts import peak_parts
 from xtune.plan.question import ONE_PROCESS, longest_tokens, planned
 from xtune.plan.room import asked_of, kept_checkpoints, on_disk, too_much
@@ -22,8 +22,10 @@ STEP_TOKENS = 64
 SHORTEST_ADVISED_TOKENS = 256
 """Advice goes no lower with `data.max_tokens`."""
 
-HOST_SIZES = (16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048)
+HOST_SIZES = (8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048)
 """GiB of host memory that machines have."""
+
+NO_CHANGE = "No single change of the recipe makes it fit; take a smaller model or a larger device."
 
 
 def require_fit(
@@ -54,7 +56,7 @@ def too_large(smallest: Fit, limits: Limits) -> str:
     if missing == "host":
         room = host_budget_bytes(smallest.work, limits)
         return (
-            f"it needs {smallest.host_bytes / GIB:.2f} GiB of host memory (computed), and "
+            f"it needs {smallest.host_bytes / GIB:.2f} GiB of host memory (computed{_while_loading(smallest)}), and "
             f"{room / GIB:.2f} GiB are there for it, nine tenths of {hardware.ram_bytes / GIB:.2f}"
         )
     largest = sorted(peak_parts(predicted).items(), key=lambda item: -item[1])[:3]
@@ -66,6 +68,11 @@ def too_large(smallest: Fit, limits: Limits) -> str:
     )
 
 
+def _while_loading(found: Fit) -> str:
+    size = found.host_items.get("loading", 0)
+    return f"; {size / GIB:.2f} of it only while the model is loaded" if size >= 2**20 else ""
+
+
 def cheapest_change(
     recipe: Recipe, hardware: Hardware, shape: ModelShape, launch: Launch = ONE_PROCESS
 ) -> str:
@@ -74,6 +81,8 @@ def cheapest_change(
     What takes nothing from the result; rows up to half as long; another method; another method with shorter rows.
     """
     asked = _Asked(recipe=recipe, hardware=hardware, shape=shape, launch=launch)
+    if not has_room_for_process(hardware, launch.world_size):
+        return asked.more_host_memory() or NO_CHANGE
     for change in _changes(recipe, launch):
         if asked.fits_with(change):
             return asked.way_out(change)
@@ -90,10 +99,7 @@ def cheapest_change(
     tokens, method = max(lengths, key=lambda each: each[0])  # the first of equals
     if SHORTEST_ADVISED_TOKENS <= tokens < most:
         return asked.way_out({**method, "data.max_tokens": tokens})
-    return (
-        asked.more_host_memory()
-        or "No single change of the recipe makes it fit; take a smaller model or a larger device."
-    )
+    return asked.more_host_memory() or NO_CHANGE
 
 
 def _word(value: Any) -> str:
@@ -189,12 +195,15 @@ class _Asked:
         """The usual size of host memory that would do, if that is all that is missing; else nothing."""
         if self.hardware.device == "cpu":
             return ""
-        for size in HOST_SIZES:
-            larger = replace(self.hardware, ram_bytes=size * GIB)
-            enough = planned(self.recipe, larger, self.shape, self.launch).fits
-            if enough and larger.ram_bytes > self.hardware.ram_bytes:
-                return f"Cheapest way out: a machine with {size} GiB of host memory."
-        return ""
+        larger = [size for size in HOST_SIZES if size * GIB > self.hardware.ram_bytes]
+        if not larger or not self._fits_in(larger[-1]):
+            return ""
+        size = next(each for each in larger if each == larger[-1] or self._fits_in(each))
+        return f"Cheapest way out: a machine with {size} GiB of host memory."
+
+    def _fits_in(self, host_gib: int) -> bool:
+        machine = replace(self.hardware, ram_bytes=host_gib * GIB)
+        return planned(self.recipe, machine, self.shape, self.launch).fits
 
 
 def _changed(recipe: Recipe, change: Mapping[str, Any]) -> Recipe | None:

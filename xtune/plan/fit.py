@@ -73,6 +73,9 @@ class Fit:
     host_bytes: int
     """Of one process: itself and what waits in host memory; on a CPU the peak and what waits."""
 
+    host_items: Mapping[str, int] = field(default_factory=dict)
+    """What of it waits there, and what loading takes beyond that."""
+
     fits: bool = True
 
     def is_within(self, limits: Limits) -> bool:
@@ -98,6 +101,13 @@ def host_budget_bytes(work: Workload, limits: Limits) -> float:
     if limits.hardware.device == "cpu":
         return limits.budget_bytes
     return HOST_FRACTION * limits.hardware.ram_bytes / work.world_size
+
+
+def has_room_for_process(hardware: Hardware, world_size: int) -> bool:
+    """Whether host memory holds what no technique makes smaller: each process itself."""
+    if hardware.device == "cpu":
+        return True
+    return world_size * PROCESS_BYTES <= HOST_FRACTION * hardware.ram_bytes
 
 
 def budget_bytes(hardware: Hardware, world_size: int) -> int:
@@ -185,6 +195,8 @@ def longest(
     more: what fits at a length fits at every shorter one.
     """
     candidates = _candidates(shape, works, limits)
+    if not has_room_for_process(limits.hardware, candidates[0].world_size):
+        return 0
     ladders = ladder(shape, candidates[0], limits.hardware, _asked(limits))
     best = 0
     tiles = _tiles(limits)
@@ -350,8 +362,9 @@ def computed(shape: ModelShape, work: Workload) -> Fit:
     """A workload with its computed bytes, whether they fit or not."""
     predicted = predict(shape, work)
     own = predicted.peak_bytes if work.device == "cpu" else PROCESS_BYTES
-    host = own + sum(host_items(shape, work).values())
-    return Fit(shape=shape, work=work, predicted=predicted, host_bytes=host)
+    items = host_items(shape, work)
+    host = own + sum(items.values())
+    return Fit(shape=shape, work=work, predicted=predicted, host_bytes=host, host_items=items)
 
 
 def loss_chunk(shape: ModelShape, logit_bytes: int) -> int:

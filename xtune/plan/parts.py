@@ -13,11 +13,11 @@ def peak_parts(predicted: Prediction) -> Mapping[str, int]:
     A layer and the loss are never at work at one time: the larger is. Beside a layer gradients come as checkpoints go, so that
     the smaller of them is counted only as far as the peak has room for it; autocast's copies are there before the loss, and what
     is to come of gradients is not. `other` is what every layer reads: rotary tables, masks, the
-    tokens themselves. `start` is there by itself, where attaching the adapter takes more than any step.
+    tokens themselves. `start` and `load` are there by themselves, where attaching the adapter, or loading the base, takes more than any step.
     """
     items = predicted.items
     parts = {name: items[name] for name in STAYING}
-    left = predicted.step_bytes
+    left = predicted.moving_bytes
     at_work = max(("layer", "loss"), key=lambda name: items[name])
     waiting: tuple[str, ...] = ("checkpoints", "casts", "gradients")
     if at_work == "layer":
@@ -26,11 +26,13 @@ def peak_parts(predicted: Prediction) -> Mapping[str, int]:
     order = (at_work, *waiting)
     if items["start"] == left:  # an adapter's first factors: there is no step yet
         order = ("start",)
+    elif predicted.step_bytes < left:
+        order = ("load",)
     moving = {}
     for name in order:
         moving[name] = min(items[name], left)
         left -= moving[name]
-    for name in ("gradients", "checkpoints", "layer", "loss", "casts", "start"):
+    for name in ("gradients", "checkpoints", "layer", "loss", "casts", "start", "load"):
         parts[name] = moving.get(name, 0)
     return {**parts, "other": left, "context": items["context"], "reserve": items["reserve"]}
 
@@ -46,6 +48,7 @@ MEANINGS: Mapping[str, str] = {
     "loss": "logits of a chunk, and gradients",
     "casts": "16-bit copies of trained matrices",
     "start": "a matrix taken apart for the start",
+    "load": "a matrix as it is read, quantised",
     "optimizer": "its states",
     "other": "rotary tables, masks, token ids",
     "context": "CUDA's own; on a CPU the program's",

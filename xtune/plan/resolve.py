@@ -263,6 +263,17 @@ def _notes(recipe: Recipe, hardware: Hardware, shape: ModelShape) -> Iterator[st
             else "config.json without `model_type`"
         )
         yield f"The {kind} is new to xtune; its memory is computed as for a Llama."
+    if shape.recurrent_width:
+        yield (
+            "The model has recurrent layers, which no formula here follows: what they keep is set high, by a simulation of Qwen3-Next's "
+            "without a package of kernels, and is no promise; try a short run first."
+        )
+    if not shape.ends_plainly:
+        size = 16 * shape.vocab * recipe.data.max_tokens / 2**30
+        yield (
+            f"How a `{shape.model_type}` ends is new to xtune, so its loss is computed from the logits of all tokens at one time: "
+            f"about {size:.1f} GiB a row of {recipe.data.max_tokens:,} tokens."
+        )
     if shape.expert_layers and isinstance(recipe.method, QLoRA):
         size = shape.expert_parameters / 1e9
         yield f"The experts of this mixture, {size:.1f} billion parameters, are held unquantised."

@@ -114,6 +114,11 @@ class QLoRA(LowRank):
             raise ValueError(
                 f"`init` is {self.init} with qlora; it starts from the base's own weights, which are quantised: use `method: lora`"
             )
+        if self.init == "orthogonal":
+            raise ValueError(
+                "`init` is orthogonal with qlora; PEFT makes such factors in the base's own type, which is quantised: use `gaussian`, or "
+                "`method: lora`"
+            )
         return self
 
     @model_validator(mode="after")

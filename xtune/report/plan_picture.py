@@ -30,7 +30,7 @@ GROUPS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         ("adapter", "gradients", "optimizer", "casts"),
     ),
     "kept for the backward pass": ("#f59e0b", ("checkpoints",)),
-    "a layer at work": ("#ea580c", ("layer", "start")),
+    "a layer at work": ("#ea580c", ("layer", "start", "load")),
     "loss": ("#b91c1c", ("loss",)),
     "context, reserve, other": ("#c9d1d9", ("other", "context", "reserve")),
 }

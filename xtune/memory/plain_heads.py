@@ -1,4 +1,4 @@
-"""Which models' logits can be computed a chunk at a time; no torch, as a plan asks too."""
+"""Model types whose loss is computed in chunks: those of which it is known how they end. Loads nothing."""
 
 # fmt: off
 PLAIN_HEADS = frozenset(
