@@ -16,8 +16,8 @@ from xtune.memory.wrapped_head import wrapped_loss_bytes, wraps_head
 def loss_bytes(shape: ModelShape, work: Workload, casts: int = 0) -> int:
     """Hidden states, logits and what surrounds them, and autocast's copies, which are gone when a trained head's gradient is handed on.
 
-    The last norm keeps its input in float32 (4 h), there are the normalised state (w h, or of a LayerNorm 4 h), those of it that are
-    trained on (as much), and their gradient (c h). Behind frugal layers there is one hidden state for all, over which its gradient is written, and the
+    The last norm keeps its input in float32 (4 h), or as it is; there are the normalised state (w h), those of it that are trained on
+    (w h), and their gradient (c h). Behind frugal layers there is one hidden state for all, over which its gradient is written, and the
     others for a tile, where float32 states are the norm's input themselves; beside a later tile those of the tile before it that
     are trained on, and their gradient (2 w h).
     """
@@ -28,10 +28,10 @@ def loss_bytes(shape: ModelShape, work: Workload, casts: int = 0) -> int:
     h, w, c = shape.hidden, work.held_bytes, work.compute_bytes
     own = 4 if work.compute_dtype == "float16" else c
     norm = Norm(shape, work)
-    gives, scaled = norm.gives(w), norm.trained_copy
+    scaled = norm.trained_copy
     if saved_modules(shape, work.saved).last_norm:  # in float32, with a copy of its input
         scaled = 4
-    each = norm.keeps(w) + scaled + 2 * gives + (c if c < gives else 0) + own
+    each = norm.keeps(w) + scaled + 2 * w + (c if c < w else 0) + own
     n = work.positions
     if work.frugal:
         each -= norm.keeps_itself(w)
@@ -39,7 +39,7 @@ def loss_bytes(shape: ModelShape, work: Workload, casts: int = 0) -> int:
         later = min(tile, n - tile)
         sizes = [tile * h * each + _head(shape, work, tile, casts)]
         if later:
-            left = tile * h * 2 * gives
+            left = tile * h * 2 * w
             sizes.append(left + later * h * each + _head(shape, work, later, casts))
         return n * h * w + max(sizes)
     return n * h * each + _head(
