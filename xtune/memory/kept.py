@@ -129,8 +129,14 @@ class KeptLayer(LayerParts):
     @property
     def _ungraded_attention(self) -> int:
         *projections, output = self._attention
-        if self.latent is not None or any(self._is_adapted(each) for each in projections):
+        if self.latent is not None:
             return 0
+        if any(self._is_adapted(each) for each in projections):
+            if self.shape.fused_qkv or not self.shape.may_normalise_heads:
+                return 0
+            # a norm keeps nothing of queries or keys that have no gradient
+            plain = (each for each in projections[:2] if not self._is_adapted(each))
+            return 4 * sum(each.outputs for each in plain)
         read = self.c * self.q if self._is_adapted(output) and not self.output_copy else 0
         return self.heads - self._doubled((output,)) - read
 
@@ -401,10 +407,12 @@ class KeptLayer(LayerParts):
     def mask(self) -> int:
         """Masks that exist all the while: of a byte for each pair, or of a number in the compute type for eager attention.
 
-        Layers without a window have one of their own, unless they need none.
+        Layers without a window have one of their own, unless they need none. Most models make it whether there are such layers or not;
+        when layers are computed again it is gone.
         """
         shape, packing = self.shape, self.work.packing
-        masks = 1 if shape.sliding_window is None or shape.all_windowed else 2
+        again = self.work.gradient_checkpointing and shape.all_windowed
+        masks = 1 if shape.sliding_window is None or shape.makes_one_mask or again else 2
         if self.work.attention == "eager":
             return self.pairs * self.c * masks
         # without packs one for all rows
