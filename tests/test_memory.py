@@ -52,7 +52,7 @@ def make_config(model_type: str, **fields: Any) -> Any:
     if model_type in {"olmoe", "qwen2_moe"}:
         fields = {"num_experts": 4, "num_experts_per_tok": 2, **fields}
     if model_type == "hunyuan_v1_moe":
-        fields = {"num_experts": 4, "moe_topk": 2, **fields}
+        fields = {"num_experts": 4, "moe_topk": 2, "head_dim": 16, **fields}
     if model_type.startswith("deepseek"):
         sizes = {"q_lora_rank": 24, "kv_lora_rank": 16, "qk_rope_head_dim": 8}
         sizes |= {"qk_nope_head_dim": 16, "v_head_dim": 12, "first_k_dense_replace": 1}

@@ -199,9 +199,9 @@ def _shared_experts(reader: Fields, width: int) -> int:
 
 
 def _visited(reader: Fields, experts: int) -> int:
-    """Experts that a token visits; of Llama 4 all of them, as transformers 5.23 multiplies every token by each."""
+    """Experts that a token visits; of Llama 4 all, as transformers 5.23 multiplies every token by each, and a quarter more for what that keeps."""
     if "interleave_moe_layer_step" in reader.fields:
-        return experts
+        return experts + -(-experts // 4)
     said = next((n for n in (_listed(reader.fields.get(x)) for x in EXPERTS_PER_TOKEN) if n), 0)
     return said or min(MOST_VISITED, experts)
 
