@@ -34,6 +34,7 @@ from benchmarks.simulated_update import SimulatedUpdate
 from xtune.kernels.heads import base_model
 from xtune.memory import GIB, ModelShape, Workload, predict
 from xtune.models.fused_attention import share_key_heads
+from xtune.models.norms import narrow_layer_norms
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ def simulate(
 
 def _model(config: Any, work: Workload) -> nn.Module:
     model = simulated_model(config, work)
+    narrow_layer_norms(model)
     if work.gradient_checkpointing and not work.frugal and not work.is_shelved:
         untyped: Any = base_model(model)
         untyped.gradient_checkpointing_enable({"use_reentrant": False})
@@ -214,6 +216,7 @@ def _all_trained(work: Workload, documents: Any) -> Iterator[None]:
 
     patched: list[tuple[Any, str, Callable[..., Any]]] = [
         (loss, "trained_positions", everywhere),
+        (loss, "columns_once", lambda columns: (torch.arange(tokens - 1), columns)),
         (embedding, "used_rows", every_row),
         (attention, "_find_documents", found),
         (replay, "drops_out", lambda _: False),
@@ -280,7 +283,7 @@ def cuda_autocast() -> Iterator[None]:
     """A CPU's autocast does what CUDA's does.
 
     PEFT asks whether CUDA's is on before it casts; on a CPU it would cast everything to float32. And CUDA's computes
-    LayerNorm and powers in float32, and gives float32.
+    LayerNorm and powers in float32, and gives float32; `xtune.models.norms` goes round it for LayerNorm.
     """
     patched: list[tuple[Any, str]] = [(functional, "layer_norm"), (torch, "pow")]
     before = [getattr(module, name) for module, name in patched]

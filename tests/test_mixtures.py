@@ -95,7 +95,7 @@ LATENT: dict[str, Any] = {
     "qk_rope_head_dim": 64,
     "qk_nope_head_dim": 128,
     "v_head_dim": 128,
-    "head_dim": None,
+    "head_dim": 64,
 }
 BESIDE: dict[str, Any] = {
     "n_routed_experts": 8,

@@ -6,7 +6,7 @@ import pytest
 from transformers import AutoConfig
 
 from benchmarks.simulation import simulate
-from xtune.memory import Workload
+from xtune.memory import ModelShape, Workload, predict
 
 SIZES: dict[str, Any] = {
     "hidden_size": 384,
@@ -51,3 +51,54 @@ def test_what_repeats_may_be_left_out(
     wanted = Workload(**{"tokens": 450, "loss_chunk_tokens": 64, **work})
     found, whole = (simulate(config, wanted, every_stretch=each) for each in (False, True))
     assert (found.resident, found.peak) == (whole.resident, whole.peak)
+
+
+LONG: dict[str, Any] = {"tokens": 100_000, "loss_chunk_tokens": 1024, "optimizer": "adamw_8bit"}
+WINDOWED: dict[str, Any] = {"head_dim": 64, "sliding_window": 512}
+DEEPER: dict[str, Any] = {**WINDOWED, "num_hidden_layers": 3}
+PACKED: dict[str, Any] = {"packing": True, "tokens": 4000, "weight_dtype": "bfloat16"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "work"),
+    [
+        ("llama", {}, {**QLORA, **LONG, "frugal": True, "checkpoint_place": "host"}),
+        ("qwen3", {"head_dim": 64}, {**FULL, **LONG, "gradient_checkpointing": False}),
+        ("gemma3_text", WINDOWED, {**QLORA, **LONG, "frugal": True, "base_place": "host"}),
+        ("gemma3_text", DEEPER, {**FULL, **PACKED, "gradient_checkpointing": False}),
+        ("gemma3_text", DEEPER, {**FULL, **PACKED}),
+    ],
+    ids=["llama", "qwen3", "gemma3", "gemma3 kept", "gemma3 packed"],
+)  # fmt: skip
+def test_long_rows_are_within_three_percent(
+    kind: str, fields: dict[str, Any], work: dict[str, Any]
+) -> None:
+    """Of Gemma 3 there are layers with a window alone, which read one set of rotary tables; both kinds of masks are made."""
+    config = AutoConfig.for_model(kind, **{**SIZES, **fields})
+    wanted = Workload(**{"loss_chunk_tokens": 64, **work})
+    computed = predict(ModelShape.from_config(config.to_dict()), wanted)
+    allocated = computed.peak_bytes - computed.items["context"] - computed.items["reserve"]
+    assert allocated == pytest.approx(simulate(config, wanted).peak, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        QLORA,
+        {**QLORA, "rows": 3, "tokens": 150},
+        {**FULL, "gradient_checkpointing": False},
+        {**QLORA, "targets": ("q_proj", "lm_head")},
+    ],
+    ids=["QLoRA", "rows", "full", "adapted head"],
+)
+def test_of_a_model_whose_end_is_not_known_all_logits_are_counted(
+    work: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Llama whose type is struck from the table, so that its own forward makes the logits of all tokens together."""
+    monkeypatch.setattr("xtune.kernels.heads.PLAIN_HEADS", frozenset())
+    monkeypatch.setattr("xtune.memory.config.PLAIN_HEADS", frozenset())
+    config = AutoConfig.for_model("llama", **{**SIZES, "vocab_size": 32000})
+    wanted = Workload(**{"tokens": 450, "loss_chunk_tokens": 64, **work})
+    computed = predict(ModelShape.from_config(config.to_dict()), wanted)
+    allocated = computed.peak_bytes - computed.items["context"] - computed.items["reserve"]
+    assert allocated == pytest.approx(simulate(config, wanted).peak, rel=0.03)

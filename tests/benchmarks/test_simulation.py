@@ -264,7 +264,7 @@ def test_formulas_know_every_family_and_method(
 def test_of_types_that_are_not_known_rather_too_much_is_computed(
     model_type: str, again: bool
 ) -> None:
-    """GLM 4 keeps what four norms read, and Nemotron what the operations do that its activation is made of."""
+    """StableLM and Cohere have LayerNorm, and Nemotron keeps what the operations do that its activation is made of."""
     config = AutoConfig.for_model(model_type, **{**MEDIUM, "head_dim": 128})
     shape = ModelShape.from_config(config.to_dict())
     assert not shape.known

@@ -42,6 +42,10 @@ SETUPS: Mapping[str, Cell] = {
     "layers trained in host memory, stepped there": replace(
         CELLS["full, layers in host memory"], train={"optimizer": "adamw"}
     ),
+    "states on the host, stepped in the backward pass": replace(
+        CELLS["full, states host"],
+        memory={**CELLS["full, states host"].memory, "fused_step": True},
+    ),
     "base and inputs on disk": adapter(base="disk", checkpoints="disk"),
     "base on the host, tiles": adapter(base="host", checkpoints="host", frugal_layers=True),
     "states on the host": CELLS["full, states host"],

@@ -20,6 +20,23 @@ KINDS = (
 )  # fmt: skip
 
 
+LATENT = {
+    "num_key_value_heads": 4, "q_lora_rank": 8, "kv_lora_rank": 8, "qk_nope_head_dim": 16, "qk_rope_head_dim": 8, "v_head_dim": 16, "head_dim": 8,
+}  # fmt: skip
+BESIDE = {
+    "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "n_shared_experts": 1, "n_group": 2,
+    "topk_group": 1, "first_k_dense_replace": 1,
+}  # fmt: skip
+MIXTURES = {
+    "deepseek_v2": {**LATENT, **BESIDE},
+    "deepseek_v3": {**LATENT, **BESIDE},
+    "glm4_moe": {**BESIDE, "use_qk_norm": True},
+    "dots1": BESIDE,
+    "hunyuan_v1_moe": {"num_experts": 4, "moe_topk": 2},
+}
+"""Latent attention, whose values are narrower than its queries; dense layers before those with experts; shared experts."""
+
+
 def positions_of(*lengths: int, rows: int = 1) -> torch.Tensor:
     return torch.cat([torch.arange(each) for each in lengths])[None].repeat(rows, 1)
 
@@ -58,6 +75,17 @@ def assert_equal(
 @pytest.mark.parametrize("kind", KINDS)
 def test_packed_rows_through_windows_equal_the_models_own_layers(kind: str) -> None:
     model = make_model(kind, sliding_window=6)
+    model.set_attn_implementation("eager")
+    positions = positions_of(25, 15, rows=2)
+    expected = passed(model, positions)
+    installed = make_frugal(model, FrugalSettings(tile_tokens=16))
+    assert installed.frugal == 2, installed.plain
+    assert_equal(expected, passed(model, positions), 5e-6)
+
+
+@pytest.mark.parametrize("kind", MIXTURES)
+def test_mixtures_and_latent_attention_equal_the_models_own_layers(kind: str) -> None:
+    model = make_model(kind, **MIXTURES[kind])
     model.set_attn_implementation("eager")
     positions = positions_of(25, 15, rows=2)
     expected = passed(model, positions)

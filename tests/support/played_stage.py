@@ -1,6 +1,8 @@
 """Lines of tasks, one for each stream, and the schedules by which they are done. Knows no operation of torch's."""
 
 import contextlib
+import ctypes
+import itertools
 import random
 import sys
 import threading
@@ -51,11 +53,15 @@ class Stage:
         self._done: Positions = {}
         self._rooms: dict[int, _Room] = {}
         self._given_back: list[tuple[torch.Tensor, str]] = []
+        self._asides = itertools.count()
         self.torn: list[str] = []
-        """Room that somebody wrote into after it was given back."""
+        """Room that somebody wrote into after it was given back, and host memory that was given back too early."""
 
         self.sites: set[str] = set()
-        """Where waits are asked for."""
+        """Where waits are asked for: file, line."""
+
+        self._locked: dict[int, int] = {}
+        self._borrowed: list[tuple[int, weakref.ref[torch.Tensor]]] = []
 
         self._ignored = ignored
 
@@ -70,19 +76,20 @@ class Stage:
             self._schedule, self._random = schedule, random.Random(schedule)
 
     def heard(self) -> bool:
-        """Whether a wait counts: all but those that are asked for at the place that is ignored."""
+        """Whether a wait, or what it waits for, counts: all but what is asked for at the place that is ignored."""
         frame: Any = sys._getframe(1)
         while frame is not None and (
             "played_st" in frame.f_code.co_filename or "contextlib" in frame.f_code.co_filename
         ):
             frame = frame.f_back
-        site = f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_code.co_qualname}:{frame.f_lineno}"
+        site = f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}"
         self.sites.add(site)
         return site != self._ignored
 
     def asked(self, stream: str) -> int:
         """How many tasks a stream was given so far."""
-        return self._done.get(stream, 0) + len(self._lines.get(stream, ()))
+        with self.lock:
+            return self._done.get(stream, 0) + len(self._lines.get(stream, ()))
 
     def ask(
         self, stream: str, run: Callable[[], object] | None, waits: Positions | None = None
@@ -111,7 +118,7 @@ class Stage:
                 task = self._lines[stream][0]
                 for other, upto in task.waits.items():
                     self.force(other, upto)
-                if self._lines[stream] and self._lines[stream][0] is task:
+                if next(iter(self._lines.get(stream, ())), None) is task:
                     self._one(stream)
 
     def force_all(self) -> None:
@@ -121,10 +128,12 @@ class Stage:
                 self.force(stream, self.asked(stream))
 
     def _one(self, stream: str) -> None:
-        if not self._lines[stream]:
+        if not self._lines.get(stream):
             return
         task = self._lines[stream].popleft()
         self._done[stream] = self._done.get(stream, 0) + 1
+        if ", aside " in stream:
+            del self._lines[stream]
         if task.run is None:
             return
         self._running = True
@@ -159,8 +168,14 @@ class Stage:
             ]:
                 self._one(ready[0])
 
-    def note(self, tensor: torch.Tensor, stream: str) -> None:
-        """A task of a stream uses a tensor of the device."""
+    def note(self, tensor: torch.Tensor, stream: str, *, is_empty: bool = False) -> None:
+        """A task of a stream uses a tensor of the device.
+
+        Args:
+            tensor: The tensor.
+            stream: The stream.
+            is_empty: Whether it has just been made without numbers: who had the room before, in the same line, may not be done.
+        """
         storage = tensor.untyped_storage()
         address = storage.data_ptr()
         room = self._rooms.get(address)
@@ -169,6 +184,10 @@ class Stage:
             with torch._C._DisableTorchDispatch():
                 memory = torch.ops.pretend.memory_of(tensor).untyped_storage()
             weakref.finalize(storage, self._give_back, address, room, memory).atexit = False
+            if is_empty:
+                with torch._C._DisableTorchDispatch():
+                    whole = torch.empty(0, dtype=torch.uint8).set_(memory)
+                self.ask(stream, lambda: whole.fill_(GARBAGE))
         room.users.add(stream)
 
     def record(self, tensor: torch.Tensor, stream: str) -> None:
@@ -185,9 +204,43 @@ class Stage:
             with torch._C._DisableTorchDispatch():
                 whole = torch.empty(0, dtype=torch.uint8).set_(memory)
             who = f"{len(whole)} bytes of {room.owner}, used by {sorted(room.users - {room.owner})}"
-            waits = {each: self.asked(each) for each in room.recorded}
-            self.ask(room.owner, lambda: whole.fill_(GARBAGE), waits)
+            # an allocator asks whether the recorded streams are done, and lets its own go on meanwhile
+            waits = {each: self.asked(each) for each in (room.owner, *room.recorded)}
+            line = f"{room.owner}, aside {next(self._asides)}" if room.recorded else room.owner
+            self.ask(line, lambda: whole.fill_(GARBAGE), waits)
             self._given_back.append((whole, who))
+
+    def hold(self, address: int, nbytes: int) -> None:
+        """Memory of the host is locked in place; until it is let go its owner answers for it, and no task."""
+        with self.lock:
+            self._locked[address] = nbytes
+
+    def borrow(self, tensor: torch.Tensor) -> torch.Tensor | None:
+        """A tensor in locked memory without what keeps the memory; None: it is elsewhere."""
+        with self.lock:
+            for address, nbytes in self._locked.items():
+                if address <= tensor.data_ptr() < address + nbytes:
+                    break
+            else:
+                return None
+            kind = ctypes.c_char * (address + nbytes - tensor.data_ptr())
+            flat = torch.frombuffer(kind.from_address(tensor.data_ptr()), dtype=torch.uint8)
+            size = flat.numel() // tensor.element_size() * tensor.element_size()
+            borrowed = flat[:size].view(tensor.dtype).as_strided(tensor.shape, tensor.stride())
+            self._borrowed = [each for each in self._borrowed if each[1]() is not None]
+            self._borrowed.append((address, weakref.ref(borrowed)))
+            return borrowed
+
+    def let_go(self, address: int) -> None:
+        """Locked memory goes back to the system, at once; no task may need it any more."""
+        with self.lock, torch._C._DisableTorchDispatch():
+            nbytes = self._locked.pop(address, 0)
+            for where, reference in self._borrowed:
+                borrowed = reference()
+                if where == address and borrowed is not None:
+                    if not self._running:  # what a task lets go cannot wait for others here
+                        self.torn.append(f"{nbytes} bytes of host memory, let go before a copy")
+                    borrowed.set_(borrowed.clone())
 
     def end(self) -> None:
         """Do what is left, and look at what was given back."""

@@ -8,10 +8,12 @@ other numbers, or are told by name. Nothing here knows the clocks of `stream_clo
 What a task works on is settled when it is asked for, as it is on a GPU: addresses, shapes, numbers that are not tensors, and the
 bytes of pageable host memory. Pinned memory is read and written when the task is done, whatever it holds then. Room of the device
 that is given back has another owner at once: it is filled with what makes no number, behind all that its own stream was asked for
-before and what `record_stream` named, and must hold just that at the end.
+before and what `record_stream` named, and must hold just that at the end. Room that is taken without numbers had another owner: it
+is filled likewise, in the line of the stream that took it. Host memory that was locked in place is gone when it is given back.
 """
 
 import contextlib
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -53,13 +55,26 @@ class Event:
 
     def record(self, stream: Any = None) -> None:
         name = (stream or pretend_cuda.current_stream()).name
-        with _stage.lock:
-            self.after = {name: _stage.asked(name)}
+        if _stage.heard():
+            with _stage.lock:
+                self.after = {name: _stage.asked(name)}
 
     def synchronize(self) -> None:
         if _stage.heard():
             for stream, position in self.after.items():
                 _stage.force(stream, position)
+
+
+class _Runtime(pretend_cuda._Runtime):
+    """Stands for `torch.cuda.cudart()`."""
+
+    def cudaHostRegister(self, address: int, size: int, flags: int) -> int:  # noqa: N802 - CUDA's name
+        _stage.hold(address, size)
+        return super().cudaHostRegister(address, size, flags)
+
+    def cudaHostUnregister(self, address: int) -> int:  # noqa: N802 - CUDA's name
+        _stage.let_go(address)
+        return super().cudaHostUnregister(address)
 
 
 def _synchronize(device: Any = None) -> None:
@@ -93,7 +108,7 @@ class Played(TorchDispatchMode):
             result = _now(func, args, kwargs)
             if "empty" in name:
                 for each in _on_device(tree_leaves(result)):
-                    _stage.note(each, stream)
+                    _stage.note(each, stream, is_empty=True)
             return result
         with _stage.lock:
             if _host_waits(name, args, kwargs, given):
@@ -238,7 +253,10 @@ def _kept(tensor: torch.Tensor, written: bool) -> torch.Tensor:
             return torch.empty(tensor.shape, dtype=tensor.dtype)
         own: torch.Tensor = torch.ops.pretend.memory_of(tensor)
         return own
-    return tensor.detach() if written or _is_pinned(tensor) else tensor.detach().clone()
+    if not written and not _is_pinned(tensor):
+        return tensor.detach().clone()
+    borrowed = _stage.borrow(tensor)
+    return tensor.detach() if borrowed is None else borrowed
 
 
 @contextlib.contextmanager
@@ -251,12 +269,14 @@ def played(ignored: str | None = None) -> Iterator[Stage]:
         ignored: A place in the code, one of `Stage.sites`, whose waits do not count.
     """
     global _stage
+    gc.collect()
     _stage = Stage(ignored)
-    names = {"Stream": Stream, "Event": Event, "synchronize": _synchronize}
+    names = {"Stream": Stream, "Event": Event, "synchronize": _synchronize, "cudart": _Runtime}
     names["default_stream"] = lambda device=None: Stream(device, number=0)
     before = {name: getattr(torch.cuda, name) for name in names}
     own_stream, own_mode = pretend_cuda.Stream, pretend_cuda.Noted
-    before_record = torch.Tensor.record_stream
+    before_record, collects = torch.Tensor.record_stream, gc.isenabled()
+    gc.disable()  # locked memory that is collected waits for everything, at no time that the code chose
     try:
         for name, value in names.items():
             setattr(torch.cuda, name, value)
@@ -267,6 +287,8 @@ def played(ignored: str | None = None) -> Iterator[Stage]:
             yield _stage
             _stage.end()
     finally:
+        if collects:
+            gc.enable()
         pretend_cuda.Stream, pretend_cuda.Noted = own_stream, own_mode  # type: ignore[misc]
         for name, value in before.items():
             setattr(torch.cuda, name, value)

@@ -64,7 +64,7 @@ def test_a_folder_without_a_run_or_with_a_damaged_plan_decides_nothing(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "state_bytes"), [("adamw", 8000), ("adamw_8bit", 2250), ("lion_8bit", 1125)]
+    ("optimizer", "state_bytes"), [("adamw", 8000), ("adamw_8bit", 2031), ("lion_8bit", 1015)]
 )
 def test_the_disk_must_hold_checkpoints_and_result_but_not_twice(
     optimizer: str, state_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

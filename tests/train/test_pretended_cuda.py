@@ -53,6 +53,12 @@ def test_streams_that_do_their_work_late_give_the_same_bits() -> None:
     assert "skipped" not in said
 
 
+def test_streams_that_do_not_wait_for_one_another_are_told_of() -> None:
+    """Every wait in the code, each ignored in turn."""
+    waits = "tests/gpu/test_ignored_waits.py::test_a_wait_that_is_ignored_is_missed"
+    assert "skipped" not in pretended(waits)
+
+
 @pytest.mark.slow
 def test_every_test_for_a_gpu_passes_on_a_pretended_one() -> None:
     said = pretended("tests/gpu")

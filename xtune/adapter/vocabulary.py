@@ -13,6 +13,9 @@ from xtune.kernels.heads import output_layer
 
 log = logging.getLogger("xtune")
 
+MEAN_ENTRIES = 2**24
+"""Numbers of a table that are averaged at one time: 64 MiB in float32."""
+
 
 def add_new_tokens(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, names: tuple[str, ...]
@@ -60,4 +63,9 @@ def grow_vocabulary(model: PreTrainedModel, size: int) -> None:
 def _start_at_mean(layer: nn.Module, fresh: list[int], known: int) -> None:
     for name, parameter in layer.named_parameters(recurse=False):
         if fresh and name in {"weight", "bias"}:
-            parameter[fresh] = parameter[:known].float().mean(0).to(parameter.dtype)
+            # some columns at a time: a float32 copy of a whole table is more than a step may take
+            columns = max(1, MEAN_ENTRIES // known)
+            parts = parameter[:known].split(columns, dim=1) if parameter.ndim > 1 else [parameter]
+            means = [part[:known].float().mean(0) for part in parts]
+            mean = torch.cat(means) if parameter.ndim > 1 else means[0]
+            parameter[fresh] = mean.to(parameter.dtype)

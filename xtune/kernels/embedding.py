@@ -61,12 +61,11 @@ class _HostRows:
         self._twin: Any = copy.copy(embedding)
         self._twin.padding_idx = None
         self._staging = pinned((0, table.shape[1]), table.dtype, device)
-        self._copied: torch.cuda.Event | None = None
 
     def __call__(self, input_ids: torch.Tensor) -> torch.Tensor:
         """Token ids (rows, tokens) to embeddings (rows, tokens, hidden)."""
         used, places = used_rows(input_ids)
-        weight = nn.Parameter(self._fetch(used.cpu()), requires_grad=False)  # (used, hidden)
+        weight = nn.Parameter(self._fetch(used), requires_grad=False)  # (used, hidden)
         self._twin._parameters = {"weight": weight}
         try:
             result: torch.Tensor = type(self._twin).forward(self._twin, places)
@@ -74,17 +73,14 @@ class _HostRows:
             self._twin._parameters = {}
         return result
 
-    def _fetch(self, ids: torch.Tensor) -> torch.Tensor:
+    def _fetch(self, used: torch.Tensor) -> torch.Tensor:
         """Rows of the table, on the device; copied while the host goes on."""
-        if self._copied is not None:
-            self._copied.synchronize()  # the last rows are still read from the buffer that is filled now
+        # comes when the device is done with what it was asked, reading the last rows from the buffer that is filled now included
+        ids = used.cpu()
         if len(self._staging) < len(ids):
             self._staging = pinned((len(ids), self.table.shape[1]), self.table.dtype, self.device)
         rows = self._staging[: len(ids)]
         torch.index_select(self.table, 0, ids, out=rows)
         found = torch.empty_like(rows, device=self.device)
         found.copy_(rows, non_blocking=True)
-        if self.device.type == "cuda":
-            self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            self._copied.record()
         return found

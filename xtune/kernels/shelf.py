@@ -93,9 +93,9 @@ class HostShelf(Shelf):
             if self._free[number].numel() >= nbytes:
                 return self._free.pop(number)
         if by_size:
-            if self._stream is not None:
-                self._stream.synchronize()  # it may still be copied from
-            self._free.pop(by_size[0])
+            self._free.pop(
+                by_size[0]
+            )  # copies from it are waited for where locked memory is unlocked
         return (self._allocate or host_memory(device))(nbytes)
 
     def take(self, kept: _Put) -> torch.Tensor:

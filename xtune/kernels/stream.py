@@ -206,9 +206,7 @@ class LayerStream:
         An adapter was made beside them, where they rest: it belongs on the device. Its start may have changed the
         base: what the layers have now is put to rest.
         """
-        self.forget()
-        if self._copies is not None:
-            self._copies.synchronize()  # what rests is replaced, and nothing may be on its way from it
+        self.forget()  # a copy may be on its way; what rests and is replaced waits for that where it is unlocked
         for layer in self._layers:
             if not layer.is_settled:
                 layer.settle(self._rest)

@@ -125,10 +125,10 @@ class FrugalDoraLayer(FrugalLayer):
         kept = before + self.second_half + self._around_tile
         moments = [
             # a forward pass has no gradient yet
-            *block.again(before + self.block_input, reads=self.block_reads),
+            *block.again(before + self.block_input, reads=self.between),
             *block.back(
                 kept,
-                reads=self.block_reads,
+                reads=self.between,
                 counted=self._counted,
                 scaled=self._scaled_gradient,
             ),
@@ -151,7 +151,7 @@ class FrugalDoraLayer(FrugalLayer):
         """What LLM.int8() has read of the feed-forward block: of float32 states each layer a copy of its own."""
         if not self.aside:
             return 0
-        readers = len(self._feed_forward) - 1 if self.block_reads > self.c else 1
+        readers = len(self._feed_forward) - 1 if self.between > self.c else 1
         return self.c * (self.width + readers * self.h)
 
     def _of_output(self, before: int) -> tuple[Moment, ...]:
@@ -195,7 +195,7 @@ class FrugalDoraLayer(FrugalLayer):
                 waiting = 0
             if dora.adapts(each):
                 through = inputs + keeps + waiting + dora.slopes(each)
-                through += self.reads * self.h if done else 0  # the gradient of what they read
+                through += self.input * self.h if done else 0  # the gradient of what they read
                 moments.append(Moment(per_token=through, adapted=done))
             if normed and index < 2:
                 own = (self.q, self.k)[index]
@@ -214,15 +214,15 @@ class FrugalDoraLayer(FrugalLayer):
         """There when a part begins, as both run the layer's first norm: its float32 input (4 h) and what it gave (w h); else nothing."""
         if not self.shape.norms_before:
             return 0
-        return (self.norm.copies(self.input) + self.reads) * self.h
+        return (self.norm.copies(self.input) + self.input) * self.h
 
     def _projecting_again(self) -> tuple[Moment, ...]:
         """When they are computed again, one after another: their matrices outweigh a tile of few tokens."""
         kept, moments = self._normalised, list[Moment]()
         normed = self.shape.query_key_norm != "none"
         for each in self._projections:
-            moments.extend(self.dora.forward(each, kept, reads=self.reads))
-            kept += self.dora.after(each, self.reads) + 4 * normed * each.outputs
+            moments.extend(self.dora.forward(each, kept, reads=self.input))
+            kept += self.dora.after(each, self.input) + 4 * normed * each.outputs
         # queries are turned: times cosine, their halves changed over, and these times sine
         moments.append(Moment(per_token=kept + 3 * self._queries))
         return tuple(moments)

@@ -33,7 +33,7 @@ class WholeDoraLayer(WholeLayer):
         """What LLM.int8() has read of the feed-forward block: of float32 states each layer a copy of its own."""
         if self.work.quantization != "int8" or self.sparse:
             return 0
-        readers = len(self._feed_forward) - 1 if self.block_reads > self.c else 1
+        readers = len(self._feed_forward) - 1 if self.between > self.c else 1
         return self.c * (self.width + readers * self.h)
 
     def _gives(self, index: int) -> int:
@@ -50,11 +50,11 @@ class WholeDoraLayer(WholeLayer):
         beside = self._around - early + self._beside
         kept = beside
         if self.shape.norms_before:
-            kept += (self.norm.copies(self.input) + self.reads) * self.h
+            kept += (self.norm.copies(self.input) + self.input) * self.h
         normed = self.shape.query_key_norm != "none"
         for each in self._projections:
-            moments.extend(dora.forward(each, kept, reads=self.reads))
-            kept += dora.after(each, self.reads) + 4 * normed * each.outputs
+            moments.extend(dora.forward(each, kept, reads=self.input))
+            kept += dora.after(each, self.input) + 4 * normed * each.outputs
         # queries are turned: times cosine, their halves changed over, and these times sine
         moments.append(Moment(per_token=kept + 3 * self._gives(0) * self.q))
         kept = beside + before - self.after - self.output_copy - dora.keeps(self._out)
@@ -62,7 +62,7 @@ class WholeDoraLayer(WholeLayer):
         if self.dora_block:
             block = DoraBlock(self.shape, self.work)
             kept = before + self.block_input + beside
-            again = block.again(kept, reads=self.block_reads, stops_early=self._stops_early)
+            again = block.again(kept, reads=self.between, stops_early=self._stops_early)
             moments.extend(again)
         return tuple(moments)
 
@@ -121,7 +121,7 @@ class WholeDoraLayer(WholeLayer):
         wide = block.gives(block.down) == self.output == ADAPTER_BYTES
         counted = 4 * self.h if wide and not self.shape.norms_after else 0
         scaled = self._scaled_gradient
-        return block.back(kept, reads=self.block_reads, counted=counted, scaled=scaled)
+        return block.back(kept, reads=self.between, counted=counted, scaled=scaled)
 
     def _attention_moments(self) -> tuple[Moment, ...]:
         """Through the output projection; attention itself; and then as a frugal layer's (`FrugalDoraLayer`) its projections.

@@ -229,6 +229,24 @@ FAMILIES: Mapping[str, Family] = {
         fused_gate_up=True,
         partial_rotary=True,
     ),
+    "glm": Family(
+        output_bias=False,
+        fused_gate_up=True,
+        partial_rotary=True,
+        defaults={"num_key_value_heads": 2, "head_dim": 128},
+    ),
+    "glm4": Family(
+        norms=4,
+        output_bias=False,
+        fused_gate_up=True,
+        partial_rotary=True,
+        names={
+            "post_attention_layernorm": "post_self_attn_layernorm",
+            "pre_feedforward_layernorm": "post_attention_layernorm",
+            "post_feedforward_layernorm": "post_mlp_layernorm",
+        },
+        defaults={"num_key_value_heads": 2, "head_dim": 128},
+    ),
     "starcoder2": Family(
         tied=True,
         norm="layer",

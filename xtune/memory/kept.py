@@ -55,7 +55,7 @@ class KeptLayer(LayerParts):
         Readers keep what they read (c h each). Without a norm the layer's own input is read.
         """
         h, c = self.h, self.c
-        reads = self._read(self._readers, self.reads)
+        reads = self._read(self._readers, self.input)
         masks = self._masks(*self._readers)
         if not self.shape.norms_before:
             own = self._copies_of(self.input) or self.work.dropout
@@ -66,7 +66,7 @@ class KeptLayer(LayerParts):
     @property
     def _reads_copies(self) -> bool:
         """Whether each linear layer that reads what a norm behind attention gave reads a copy of its own."""
-        return self._copies_of(self.block_reads)
+        return self._copies_of(self.between)
 
     def _copies_of(self, reads: int) -> bool:
         """The same of linear layers that read numbers of so many bytes."""
@@ -75,7 +75,7 @@ class KeptLayer(LayerParts):
     @property
     def read_states(self) -> int:
         """Hidden states that are there while the feed-forward block runs, and that nothing keeps: between the halves, and normalised."""
-        normalised = self.block_reads * self.h
+        normalised = self.between * self.h
         if not (self._reads_copies or self.work.dropout):
             normalised = 0
         if not self.shape.norms_before:
@@ -106,11 +106,11 @@ class KeptLayer(LayerParts):
         """
         if self.work.is_full:
             return Moment(per_token=0)
-        norm = 4 * self.h if self.shape.norms_before else 0
-        shares = self.work.weight_bytes <= self.c < self.w and not self.norm.widens
+        norm = self.norm.keeps(self.input) * self.h if self.shape.norms_before else 0
+        shares = self.work.weight_bytes <= self.c < self.w
         copies = max(0, self._read(self._readers, self.input) - 1) if shares else 0
         each = norm + copies * self.c * self.h + self._ungraded_attention + self._ungraded_block
-        each += self._ungraded_copies
+        each += 0 if shares else self._ungraded_copies
         attends = any(self._is_adapted(each) for each in self._attention[:-1])
         fixed = 0 if attends else self._scores + self._mask
         if not any(self._is_adapted(each) for each in self._attention):
@@ -120,7 +120,7 @@ class KeptLayer(LayerParts):
     @property
     def _ungraded_copies(self) -> int:
         """Those that LLM.int8() has made of what the first norm gave, whose gradient nobody wants."""
-        if self.work.quantization != "int8" or not self._copies_of(self.reads):
+        if self.work.quantization != "int8" or not self._copies_of(self.input):
             return 0
         readers = self._readers
         readers += self._feed_forward[:-1] if self.shares_norm else ()
@@ -174,7 +174,7 @@ class KeptLayer(LayerParts):
     @property
     def _reads_of_block(self) -> int:
         """Copies of normalised states that the feed-forward block keeps, or one; those that attention's projections keep are theirs."""
-        readers, normalised = self._feed_forward[:-1], self.block_reads
+        readers, normalised = self._feed_forward[:-1], self.between
         if self.shares_norm and not (self._copies_of(normalised) or self.work.dropout):
             every = self._read((*self._readers, *readers), normalised)
             return every - self._read(self._readers, normalised)
@@ -349,8 +349,8 @@ class KeptLayer(LayerParts):
         if not self.shape.norms_before:
             return self.w * self.h
         if self.shares_norm:
-            return (self.attention_gives + self.block_reads) * self.h
-        return (self.norm.copies(self.between) + self.w + self.block_reads) * self.h
+            return (self.attention_gives + self.between) * self.h
+        return (self.norm.copies(self.between) + self.w + self.between) * self.h
 
     @property
     def attention_gives(self) -> int:
@@ -407,10 +407,12 @@ class KeptLayer(LayerParts):
     def mask(self) -> int:
         """Masks that exist all the while: of a byte for each pair, or of a number in the compute type for eager attention.
 
-        Layers without a window have one of their own, unless they need none.
+        Layers without a window have one of their own, unless they need none. Most models make it whether there are such layers or not;
+        when layers are computed again it is gone.
         """
         shape, packing = self.shape, self.work.packing
-        masks = 1 if shape.sliding_window is None or shape.all_windowed else 2
+        again = self.work.gradient_checkpointing and shape.all_windowed
+        masks = 1 if shape.sliding_window is None or shape.makes_one_mask or again else 2
         if self.work.attention == "eager":
             return self.pairs * self.c * masks
         # without packs one for all rows

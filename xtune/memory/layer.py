@@ -107,7 +107,7 @@ class Layer(KeptLayer):
         """
         if self.norm.is_layer:
             readers = sum(1 + self._is_adapted(each) for each in self._feed_forward[:-1])
-            return self.norm.back(states, readers)
+            return self.norm.layer_back(states, readers)
         given = self.work.frugal or self.work.is_shelved
         return 16 if states == ADAPTER_BYTES and not given else 20
 
@@ -115,7 +115,7 @@ class Layer(KeptLayer):
     def _back(self) -> int:
         """float32 copies of a norm's input on its way back: five, or four where hidden states are float32 and nothing is cast."""
         if self.norm.is_layer:
-            return self.norm.back(self.w, len(self._attention))
+            return self.norm.layer_back(self.w, len(self._attention))
         return 20 if self.w < 4 else 16
 
     def inside(self, query: int, key: int, heads: int) -> int:

@@ -53,19 +53,9 @@ class LayerParts:
         return None if self.sparse or self.shape.gated else UngatedBlock(self.shape, self.work)
 
     @property
-    def reads(self) -> int:
-        """Bytes of a number that attention's projections read: of what the norm before them gave."""
-        return self.norm.gives(self.input) if self.shape.norms_before else self.input
-
-    @property
     def between(self) -> int:
-        """Bytes of a number of the states that the feed-forward block's norm reads."""
+        """Bytes of a number of the states that the feed-forward block's norm reads, and gives."""
         return self.input if self.shape.parallel else self.w
-
-    @property
-    def block_reads(self) -> int:
-        """Bytes of a number that the feed-forward block reads."""
-        return self.norm.gives(self.between) if self.shape.norms_before else self.w
 
     @property
     def shares_norm(self) -> bool:

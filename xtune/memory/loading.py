@@ -81,8 +81,8 @@ def _table(shape: ModelShape, work: Workload) -> int:
 
 
 def _stored(shape: ModelShape) -> int:
-    """s: bytes of a number in the files, as the config says; 4 where it does not."""
-    return DTYPE_BYTES.get(shape.stored_dtype or "float32", 4)
+    """s: bytes of a number in the files, as the config says; 2 where it does not: published ones are in 16 bits."""
+    return DTYPE_BYTES[shape.stored_dtype or "bfloat16"]
 
 
 def _largest(shape: ModelShape) -> int:

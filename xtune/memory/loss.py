@@ -16,47 +16,49 @@ from xtune.memory.wrapped_head import wrapped_loss_bytes, wraps_head
 def loss_bytes(shape: ModelShape, work: Workload, casts: int = 0) -> int:
     """Hidden states, logits and what surrounds them, and autocast's copies, which are gone when a trained head's gradient is handed on.
 
-    The last norm keeps its input in float32 (4 h), there are the normalised state (w h, or of a LayerNorm 4 h), those of it that are
-    trained on (as much), and their gradient (c h). Behind frugal layers there is one hidden state for all, over which its gradient is written, and the
+    The last norm keeps its input in float32 (4 h), or as it is; there are the normalised state (w h), those of it that are trained on
+    (w h), and their gradient (c h). Behind frugal layers there is one hidden state for all, over which its gradient is written, and the
     others for a tile, where float32 states are the norm's input themselves; beside a later tile those of the tile before it that
     are trained on, and their gradient (2 w h).
     """
-    if not shape.ends_plainly:
-        return casts + _whole_loss(shape, work)
-    if wraps_head(shape, work):
+    if wraps_head(shape, work) and not shape.whole_logits:
         return wrapped_loss_bytes(shape, work, casts)
     h, w, c = shape.hidden, work.held_bytes, work.compute_bytes
     own = 4 if work.compute_dtype == "float16" else c
     norm = Norm(shape, work)
-    gives, scaled = norm.gives(w), norm.trained_copy
+    scaled = norm.trained_copy
     if saved_modules(shape, work.saved).last_norm:  # in float32, with a copy of its input
         scaled = 4
-    each = norm.keeps(w) + scaled + 2 * gives + (c if c < gives else 0) + own
+    each = norm.keeps(w) + scaled + 2 * w + (c if c < w else 0) + own
     n = work.positions
-    if work.frugal:
+    if work.frugal and not shape.whole_logits:
         each -= norm.keeps_itself(w)
         tile = min(work.tile_tokens, n)
         later = min(tile, n - tile)
         sizes = [tile * h * each + _head(shape, work, tile, casts)]
         if later:
-            left = tile * h * 2 * gives
+            left = tile * h * 2 * w
             sizes.append(left + later * h * each + _head(shape, work, later, casts))
         return n * h * w + max(sizes)
-    return n * h * each + _head(
-        shape, work, n - work.rows, casts
-    )  # a row's last token has no next one
+    trained = n - work.rows  # a row's last token has no next one
+    if shape.whole_logits:
+        return n * h * each + trained * _whole(shape, work) + casts
+    return n * h * each + _head(shape, work, trained, casts)
 
 
-def _whole_loss(shape: ModelShape, work: Workload) -> int:
-    """Through the model's own forward, which gives the logits of every token.
+def _whole(shape: ModelShape, work: Workload) -> int:
+    """Of a token whose logits are computed by the model itself, with those of all others: these, and a copy of those that are trained on (2 c).
 
-    Going back there are the logits (c), those of them that are trained on (c), their float32 copy, its logarithm, and of that the
-    gradient (4 each, and 2 c of the copies); beside a trained head the gradient of its weights. Hidden states as in `loss_bytes`.
+    Beside them there are their float32 copy and its softmax (8 V); going back, the softmax, the gradient of what is taken of it, and its
+    own (12 V). A factor or a soft cap may keep as much again (4 V, 8 V).
     """
-    n, c, w = work.positions, work.compute_bytes, work.held_bytes
-    logits = (2 * c + 12) * shape.vocab * n
-    trained = work.trained_bytes * _trained_entries(shape, work)
-    return logits + trained + n * shape.hidden * (8 + 3 * w + c)
+    c = work.compute_bytes
+    most = 12 if c < 4 else 3 * c
+    if shape.caps_logits:
+        most += 8
+    elif shape.scales_logits:
+        most += 4
+    return shape.vocab * most
 
 
 def _head(shape: ModelShape, work: Workload, tokens: int, casts: int) -> int:

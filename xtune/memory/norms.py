@@ -1,20 +1,19 @@
 """What norms over the hidden size keep, and have on their way back: bytes a number of the states that they read. Closed formulas.
 
 A root mean square computes in float32, in its own code: it keeps a float32 copy of its input, or the input itself where that is
-float32, and gives the type of its input. Where it is trained it keeps what its weight is multiplied by too. On its way back there are
-five float32 copies of its input.
+float32. Where it is trained it keeps what its weight is multiplied by too. On its way back there are five float32 copies of its input.
 
-torch's LayerNorm keeps its input and two numbers a token. CUDA's autocast computes it in float32: of a 16-bit input it keeps a float32
-copy, and it gives float32 whatever it reads, so that each of its readers copies that for itself. On its way back there are its
-output's gradient and its input's; before that the output's is summed of what its readers gave, the sum beside two parts.
+torch's LayerNorm keeps its input itself and two numbers a token. CUDA's autocast would compute it in float32, and give float32;
+`xtune.models.norms` sees to it that it gives the type of its input. On its way back there are its output's gradient and its input's;
+before that the output's is summed of what its readers gave, the sum beside two parts.
 """
 
 from xtune.memory.shape import ModelShape
-from xtune.memory.workload import ADAPTER_BYTES, Workload
+from xtune.memory.workload import Workload
 
 
 class Norm:
-    """The norms of a model under a workload.
+    """The norms of a model under a workload; what they give has the type of what they read.
 
     Args:
         shape: The model.
@@ -23,23 +22,15 @@ class Norm:
 
     def __init__(self, shape: ModelShape, work: Workload) -> None:
         self.is_layer = shape.norm == "layer"
-        self.widens = self.is_layer and work.autocasts
-        """Whether it gives float32 whatever it reads."""
-
-        self.in_float32 = self.widens or not self.is_layer
         self.work, self.float32_scale = work, shape.float32_norms
-
-    def gives(self, states: int) -> int:
-        """Of a number that it gives, having read one of so many."""
-        return ADAPTER_BYTES if self.widens else states
 
     def copies(self, states: int) -> int:
         """Of a copy of its input that it keeps."""
-        return 4 if self.in_float32 and states < 4 else 0
+        return 4 if states < 4 and not self.is_layer else 0
 
     def keeps(self, states: int) -> int:
         """Of its input as it keeps it: a copy, or itself."""
-        return 4 if self.in_float32 else states
+        return states if self.is_layer else 4
 
     def keeps_itself(self, states: int) -> int:
         """Of its input where it keeps that and no copy."""
@@ -54,16 +45,14 @@ class Norm:
 
     def last_back(self, states: int) -> int:
         """Of the last norm of a model as it goes back, with its input and the gradient of that: six float32 copies, or two of LayerNorm's."""
-        if not self.is_layer:
-            return 24
-        return self.keeps(states) + self.back(states, 1) + states
+        return 4 * states if self.is_layer else 24
 
-    def back(self, states: int, readers: int) -> int:
-        """Of what there is on its way back, besides its input and the gradient of what goes past it.
+    @staticmethod
+    def layer_back(states: int, readers: int) -> int:
+        """Of what there is on a LayerNorm's way back, besides its input and the gradient of what goes past it.
 
         Args:
             states: Bytes of a number of its input.
             readers: Layers that read it, an adapter and its base each for itself.
         """
-        given = self.gives(states)
-        return given * (3 if readers > 1 else 2)
+        return states * (3 if readers > 1 else 2)

@@ -30,11 +30,8 @@ def read_recurrent(fields: Mapping[str, Any], hidden: int, heads_width: int) -> 
     if heads := _size(fields, "linear_num_value_heads"):
         widest = max(_size(fields, f"linear_{part}_head_dim") for part in ("key", "value"))
         return _kept(heads * max(LEAST_WIDTH, widest), DELTA_RULE_BYTES)
-    kinds = {
-        str(kind)
-        for name in ("layer_types", "layers_block_type")
-        for kind in (fields.get(name) if isinstance(fields.get(name), list) else ())
-    }
+    lists = [fields.get(name) for name in ("layer_types", "layers_block_type")]
+    kinds = {str(kind) for each in lists if isinstance(each, list) for kind in each}
     if any(fields.get(mark) for mark in MARKS) or kinds & (KINDS - {"linear_attention"}):
         inner = (_size(fields, "mamba_expand") or _size(fields, "expand") or 2) * hidden
         return _kept(max(inner, heads_width), DELTA_RULE_BYTES)

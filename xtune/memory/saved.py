@@ -91,6 +91,12 @@ def saved_modules(shape: ModelShape, names: tuple[str, ...]) -> Saved:
     )
 
 
+def module_names(shape: ModelShape) -> list[str]:
+    """Full names of the modules of all decoder layers that have parameters."""
+    parts = _parts(shape)
+    return [f"model.layers.{layer}.{name}" for layer in range(shape.layers) for name in parts]
+
+
 def _parts(shape: ModelShape) -> dict[str, _Part]:
     """The modules of one decoder layer by name; of a model some of whose layers have experts, both kinds of block."""
     linears = {f"self_attn.{each.name}": each for each in shape.attention_linears}

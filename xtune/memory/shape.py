@@ -13,6 +13,11 @@ from xtune.memory.linear import Linear
 from xtune.memory.traits import Traits
 from xtune.memory.unquantised import unquantised_weights
 
+ALL_WINDOWED = frozenset(
+    {"mistral", "mixtral", "ministral3", "phi3", "phimoe", "qwen3_moe", "starcoder2"}
+)
+"""Model types that have one kind of layer, so that transformers 5.23 makes one mask."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelShape(Traits):
@@ -103,6 +108,9 @@ class ModelShape(Traits):
     eyes_rest: int = 0
     """Its other parameters."""
 
+    whole_logits: bool = False
+    """Whether the logits of all tokens are computed together: of a model whose end is not known (`xtune.memory.plain_heads`)."""
+
     known: bool = True
     """Whether the model type is one whose counts are checked; otherwise they are computed as for a Llama."""
 
@@ -136,6 +144,11 @@ class ModelShape(Traits):
     def all_windowed(self) -> bool:
         """Whether every layer is known to have the window."""
         return self.windowed_layers == self.layers
+
+    @property
+    def makes_one_mask(self) -> bool:
+        """Whether a window is every layer's, and there is no mask but its own."""
+        return self.all_windowed and self.model_type in ALL_WINDOWED
 
     @property
     def windowless_layers(self) -> int:

@@ -132,7 +132,7 @@ class WholeLayer(Layer):
     @property
     def _given_by_block(self) -> int:
         """Of what one norm gave to both the gradient that the feed-forward block gave, while attention goes back."""
-        return self.reads * self.h if self.shares_norm else 0
+        return self.input * self.h if self.shares_norm else 0
 
     def feed_forward_moments(self, before: int) -> tuple[Moment, ...]:
         """Of the block, with so much a token kept before it.

@@ -61,7 +61,7 @@ def wrapped_loss_bytes(shape: ModelShape, work: Workload, casts: int) -> int:
     w = work.held_bytes
     scaled = ADAPTER_BYTES if saved_modules(shape, work.saved).last_norm else 0
     norm = Norm(shape, work)
-    each = h * (norm.keeps(w) + scaled + 2 * norm.gives(w))
+    each = h * (norm.keeps(w) + scaled + 2 * w)
     if not work.frugal:
         chunk = min(work.loss_chunk_tokens or n, n)
         several = n - work.rows > chunk

@@ -1,6 +1,6 @@
 """What `xtune plan` answers about a recipe and a machine: whether it fits, how long, how fast, and what would help."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,9 @@ from xtune.recipe import Recipe
 from xtune.shown import Shown
 
 LONGEST_TOKENS = 2**22
+
+LEAST_SAID_GIB = 0.05
+"""What loading takes of host memory is said from here on: less is rounded to nothing."""
 
 _ELSEWHERE = {"host": "into host memory", "disk": "on the disk"}
 
@@ -51,6 +54,9 @@ class Assessment(Shown):
     tokens_per_s: float | None
     """None: the card is not in the table."""
 
+    host_items: Mapping[str, int] = field(default_factory=dict)
+    """What of `host_bytes` waits in host memory, and what loading takes beyond that."""
+
     is_disk_known: bool = False
     """Whether it was looked at what is free on disk."""
 
@@ -71,6 +77,7 @@ class Assessment(Shown):
             "longest_tokens": self.longest_tokens,
             "max_positions": self.max_positions,
             "host_bytes": self.host_bytes,
+            "host_items": dict(self.host_items),
             "ram_bytes": self.hardware.ram_bytes,
             "disk_bytes": self.disk_bytes,
             "tokens_per_s": self.tokens_per_s,
@@ -94,11 +101,16 @@ class Assessment(Shown):
             yield self.advice
         yield ""
         yield f"longest sequence  {self.longest_tokens:,} tokens fit (computed){self.beyond()}"
-        yield f"host memory       {self.host_bytes / GIB:.1f} of {self.hardware.ram_bytes / GIB:.1f} GiB (computed)"
+        yield f"host memory       {self.host_bytes / GIB:.1f} of {self.hardware.ram_bytes / GIB:.1f} GiB (computed){self._loading()}"
         yield f"disk              {self.disk_bytes / GIB:.1f} GiB (computed) for {self._on_disk()}"
         yield from self._speed()
         yield ""
         yield from self.plan.lines()
+
+    def _loading(self) -> str:
+        """What of the host's memory only loading takes, as a clause."""
+        size = self.host_items.get("loading", 0) / GIB
+        return f", {size:.1f} of it to load the model" if size >= LEAST_SAID_GIB else ""
 
     def _on_disk(self) -> str:
         """What the plan puts on disk, and whether somebody looked that there is room."""
@@ -159,6 +171,7 @@ def assess(
         ),
         max_positions=shape.max_positions,
         host_bytes=found.host_bytes,
+        host_items=found.host_items,
         disk_bytes=sum(found.on_disk(limits).values()),
         tokens_per_s=_speed(hardware, shape, found.work),
         is_disk_known=hardware.disks is not None,

@@ -10,6 +10,7 @@ from xtune.hardware import Hardware, Launch
 from xtune.memory import ModelShape, Workload
 from xtune.plan.checks import check_machine, check_model, end_problems, fused_problem
 from xtune.plan.fit import Fit, Limits, budget_bytes, fit, longest
+from xtune.plan.names import name_problems
 from xtune.plan.precision import Precision, decide_attention, decide_precision, has_flash
 from xtune.plan.room import kept_checkpoints
 from xtune.plan.techniques import can_be_fused, has_frozen_tables
@@ -53,6 +54,7 @@ def ask(
     formats = decide_precision(recipe, hardware, problems)
     attention = decide_attention(recipe, hardware, shape, formats.compute.value, problems)
     problems += [*check_machine(recipe, hardware, launch), *check_model(recipe, shape)]
+    problems += name_problems(recipe, shape)
     if problems:
         raise RecipeError(problems)
     packing = _packing(recipe)

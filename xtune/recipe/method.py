@@ -74,6 +74,18 @@ class LowRank(Spec):
     """Modules trained in full beside the adapters and saved with them, `lm_head` say; found by the end of a name: `norm` is every norm."""
 
     @model_validator(mode="after")
+    def _something_is_adapted(self) -> Self:
+        if not self.targets:
+            raise ValueError("`targets` is empty; name linear layers, or `all-linear`")
+        if "all-linear" in self.targets and len(self.targets) > 1:
+            others = ", ".join(each for each in self.targets if each != "all-linear")
+            raise ValueError(
+                f"`targets` names all-linear, and {others} beside it; all-linear is every linear layer but the head, and stands alone: "
+                "name the layers one by one instead"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _start_fits(self) -> Self:
         if self.init == "orthogonal" and self.rank % 2:
             raise ValueError(f"`rank` is {self.rank} with `init: orthogonal`; it must be even")

@@ -142,7 +142,10 @@ class CheckpointStore:
         path = self.path(step)
         verify(path)
         # weights_only: a checkpoint from elsewhere cannot run code
-        optimizer = torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True)
+        # mapped: a run that goes on needs no more memory than one that starts
+        optimizer = torch.load(
+            path / "optimizer.pt", map_location="cpu", weights_only=True, mmap=True
+        )
         state = TrainingState(**json.loads((path / "state.json").read_text(encoding="utf-8")))
         return Checkpoint(
             path=path,

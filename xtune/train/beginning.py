@@ -16,8 +16,8 @@ from xtune.plan import Plan
 from xtune.plan.room import kept_checkpoints
 from xtune.shown import size_text
 
-EIGHT_BIT_STATE_BYTES = {"adamw": 2.25, "lion": 1.125}
-"""Bytes of optimizer state for a parameter: one a moment, an eighth more for scales and for what stays in 32 bits."""
+EIGHT_BIT_STATE_BYTES = {"adamw": 2 + 2 * 4 / 256, "lion": 1 + 4 / 256}
+"""Bytes of optimizer state for a parameter: one a moment, and a float32 scale for 256 of them, as the plan counts."""
 
 
 def weakest(machines: Sequence[Hardware]) -> Hardware:
@@ -105,15 +105,19 @@ def check_disk(path: Path, model: torch.nn.Module, plan: Plan) -> None:
 def _state_bytes(plan: Plan, trained: list[torch.Tensor]) -> int:
     """Bytes of the optimizer's state in a checkpoint, at most: Adam has two moments in the parameters' types.
 
-    On the host they are float32, and a 16-bit parameter has its float32 numbers beside them.
+    As many as the plan has computed, where they are on the device. On the host they are float32, and of a 16-bit parameter the lower
+    halves of its float32 numbers are beside them.
     """
+    planned = plan.predicted.items["optimizer"] if plan.predicted else 0
+    if planned:
+        return planned
     optimizer, on_host = plan.optimizer.value, plan.optimizer_states.value == "host"
     narrow = [tensor for tensor in trained if on_host and tensor.element_size() < 4]
-    masters = sum(4 * tensor.numel() for tensor in narrow)
+    halves = sum(2 * tensor.numel() for tensor in narrow)
     if optimizer.endswith("_8bit"):
         family = "lion" if "lion" in optimizer else "adamw"
         numbers = sum(tensor.numel() for tensor in trained)
-        return masters + int(EIGHT_BIT_STATE_BYTES[family] * numbers)
+        return halves + int(EIGHT_BIT_STATE_BYTES[family] * numbers)
     # bitsandbytes' are float32 always
     width = 4 if on_host or optimizer == "paged_adamw" else 0
-    return masters + sum(2 * t.numel() * max(width, t.element_size()) for t in trained)
+    return halves + sum(2 * t.numel() * max(width, t.element_size()) for t in trained)

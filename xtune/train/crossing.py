@@ -41,11 +41,7 @@ def step_across(optimizer: Optimizer, numbers: Numbers, gradient: torch.Tensor) 
     stepped, group = numbers.stepped, optimizer.param_groups[0]
     state = optimizer.state[stepped]
     if not state:
-        if gradient.device.type == "cuda":
-            # numbers at rest are written to at hand, and their layer's copy from there may not be known to have ended
-            torch.cuda.current_stream(gradient.device).synchronize()
-        with numbers.at_hand():
-            library.init_state(group, stepped, 0, 0)
+        library.init_state(group, stepped, 0, 0)  # of which it wants the shape, and no numbers
     if state["state1"].dtype != torch.uint8:
         return False
     state["step"] += 1

@@ -210,10 +210,9 @@ class _Courier:
                 return
             numbers = _part(buffers.numbers, piece.parameter)
             numbers.copy_(piece.numbers.rounded())
-            with self._carrying(piece.parameter.device, behind=False) as stream:
+            # what these buffers are used for next is a gradient that comes behind this copy in the same stream
+            with self._carrying(piece.parameter.device, behind=False):
                 piece.parameter.copy_(numbers, non_blocking=True)
-            if stream is not None:
-                stream.synchronize()  # before another gradient may be written over
         finally:
             self._free.put(buffers)
 

@@ -15,7 +15,8 @@ from xtune.train.reserve import held_here
 def let_go(error: BaseException) -> None:
     """Free what the frames of an error hold: the activations of the step in which it was raised."""
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.synchronize()  # copies from and to what is freed here may be on their way
+        # xtune's own copies are waited for where their memory is let go; what a model's own code holds is not known
+        torch.cuda.synchronize()
     cause: BaseException | None = error
     while cause is not None:
         traceback.clear_frames(cause.__traceback__)

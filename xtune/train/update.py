@@ -13,6 +13,9 @@ from xtune.plan import Plan
 from xtune.train.optimizer import build_optimizer
 from xtune.train.piecewise import PiecewiseOptimizer
 
+SMALL_STATE = 4096
+"""Numbers of a state that optimizers may leave where it is, whatever the device: counts of steps, say."""
+
 
 class Update:
     """The optimizer of a run, and what is done to the gradients before and after its step."""
@@ -24,6 +27,7 @@ class Update:
         self.is_halfway = False
         """Whether some weights may be those of the next step already: after an error there is no going on with them."""
 
+        self._states_on_host = device.type == "cpu" or plan.optimizer_states.value == "host"
         self._limit = plan.recipe.train.max_grad_norm
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
@@ -67,9 +71,21 @@ class Update:
         return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Restores what `state_dict` returned; the weights are restored already."""
-        self.optimizer.load_state_dict(state_dict["optimizer"])
+        """Restores what `state_dict` returned, mapped from a file or not; the weights are restored already."""
+        most = math.inf if self._states_on_host else SMALL_STATE
+        self.optimizer.load_state_dict(_owned(state_dict["optimizer"], most))
         self.scaler.load_state_dict(state_dict["scaler"])
+
+
+def _owned(state: Any, most: float) -> Any:
+    """A state whose tensors of up to so many numbers are copies: a run's states must not be pages of a file, which may go."""
+    if isinstance(state, torch.Tensor):
+        return state.clone() if state.numel() <= most else state
+    if isinstance(state, Mapping):
+        return {name: _owned(value, most) for name, value in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(_owned(value, most) for value in state)
+    return state
 
 
 class FusedUpdate(Update):

@@ -1,0 +1,104 @@
+"""Whether the names in a recipe's method are those of modules that a model has, told from its config alone. Loads nothing.
+
+It says what `xtune.adapter.targets` says of a loaded model, in the same words. Of model types that are not known, of most mixtures of
+experts and of models that also see it knows too few names, and leaves them to that.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from xtune.errors import Problem
+from xtune.memory import ModelShape
+from xtune.memory.saved import TABLES, module_names
+from xtune.recipe import LowRank, QLoRA, Recipe
+
+PLAIN_MIXTURES = frozenset({"mixtral", "qwen3_moe", "olmoe"})
+"""Mixtures of experts whose linear layers are those of attention, and of layers without experts, and no others."""
+
+
+def name_problems(recipe: Recipe, shape: ModelShape) -> list[Problem]:
+    """Targets, saved modules and starts that this model cannot be given."""
+    method = recipe.method
+    if not isinstance(method, LowRank):
+        return []
+    found = list(_tied_head(method, shape))
+    if not shape.known or shape.eyes or (shape.experts and shape.model_type not in PLAIN_MIXTURES):
+        return found
+    modules = [*TABLES, "model.norm", *module_names(shape)]
+    linear = _linear(shape)
+    return [
+        *found,
+        *_targets(method, shape, linear, tied=bool(found)),
+        *([] if shape.experts else _saved(method, modules, () if shape.whole_weights else linear)),
+        *_starts(method, shape),
+    ]
+
+
+def _linear(shape: ModelShape) -> list[str]:
+    """Full names of the linear layers of all decoder layers."""
+    blocks = {"self_attn": shape.attention_linears}
+    if shape.expert_layers < shape.layers:
+        blocks["mlp"] = shape.mlp_linears
+    return [
+        f"model.layers.{layer}.{block}.{linear.name}"
+        for layer in range(shape.layers)
+        for block, linears in blocks.items()
+        for linear in linears
+    ]
+
+
+def _tied_head(method: LowRank, shape: ModelShape) -> Iterator[Problem]:
+    if shape.tied and "all-linear" not in method.targets and "lm_head" in method.targets:
+        yield Problem(
+            what="`method.targets` names lm_head, which shares its matrix with the embedding of this model",
+            advice="train both with `method.modules_to_save: [lm_head]`, or leave it out.",
+        )
+
+
+def _targets(
+    method: LowRank, shape: ModelShape, linear: list[str], *, tied: bool
+) -> Iterator[Problem]:
+    if "all-linear" in method.targets or tied:
+        return
+    offered = linear
+    if "lm_head" in method.targets and not shape.tied:
+        offered = [*linear, "lm_head"]
+    for target in method.targets:
+        if not _matches(target, offered):
+            yield Problem(
+                what=f"`method.targets` names {target}, which matches no linear layer of this model",
+                advice=f"its linear layers are: {_last_parts(offered)}; or use `all-linear`.",
+            )
+
+
+def _saved(method: LowRank, modules: list[str], linear: Iterable[str]) -> Iterator[Problem]:
+    for wanted in method.modules_to_save:
+        if not _matches(wanted, modules):
+            yield Problem(
+                what=f"`method.modules_to_save` names {wanted}, which matches no module of this model",
+                advice=f"its modules are: {_last_parts(modules)}.",
+            )
+        elif isinstance(method, QLoRA) and _matches(wanted, linear):
+            yield Problem(
+                what=f"`method.modules_to_save` names {wanted}, which is quantised and cannot be trained in full",
+                advice="leave it out, or use `method: lora`.",
+            )
+
+
+def _starts(method: LowRank, shape: ModelShape) -> Iterator[Problem]:
+    if not method.init.startswith(("pissa", "olora", "mica")):
+        return
+    smallest = min(min(each.inputs, each.outputs) for _, each in shape.linears)
+    if method.rank > smallest:
+        yield Problem(
+            what=f"`method.init: {method.init}` starts from the weights' own directions, of which the smallest layer has "
+            f"{smallest}; `method.rank` is {method.rank}",
+            advice=f"set `method.rank` to at most {smallest}.",
+        )
+
+
+def _matches(wanted: str, names: Iterable[str]) -> bool:
+    return any(name == wanted or name.endswith(f".{wanted}") for name in names)
+
+
+def _last_parts(names: Iterable[str]) -> str:
+    return ", ".join(sorted({name.rpartition(".")[2] for name in names}))
