@@ -60,7 +60,6 @@ HEAD: tuple[str, ...] = ("lm_head",)
             {"targets": HEAD, "attention": "eager", **FRUGAL},
         ),
         ("phi3", {"vocab_size": 500}, {"targets": HEAD}),
-        ("olmoe", {"vocab_size": 500}, {"targets": HEAD, **KEPT}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
