@@ -52,7 +52,7 @@ def make_config(model_type: str, **fields: Any) -> Any:
     if model_type in {"olmoe", "qwen2_moe"}:
         fields = {"num_experts": 4, "num_experts_per_tok": 2, **fields}
     if model_type == "hunyuan_v1_moe":
-        fields = {"num_experts": 4, "moe_topk": 2, **fields}
+        fields = {"num_experts": 4, "moe_topk": 2, "head_dim": 16, **fields}
     if model_type.startswith("deepseek"):
         sizes = {"q_lora_rank": 24, "kv_lora_rank": 16, "qk_rope_head_dim": 8}
         sizes |= {"qk_nope_head_dim": 16, "v_head_dim": 12, "first_k_dense_replace": 1}
@@ -159,6 +159,7 @@ def test_missing_and_impossible_fields_are_all_named() -> None:
                 "hidden_size": 0,
                 "num_attention_heads": "many",
                 "num_key_value_heads": 10**400,
+                "num_hidden_layers": 10**7,
             }
         )
     message = str(caught.value)
@@ -166,7 +167,7 @@ def test_missing_and_impossible_fields_are_all_named() -> None:
         "`hidden_size` is 0",
         "`num_attention_heads` is 'many'",
         "`num_key_value_heads` is above 100,000,000",
-        "`num_hidden_layers` is missing",
+        "`num_hidden_layers` is above 10,000",
         "`vocab_size` is missing",
         "`intermediate_size` is missing",
     ):

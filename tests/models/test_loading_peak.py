@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -47,15 +48,16 @@ print(json.dumps(found))
 """
 
 
+KEPT_BY_GLIBC = 96 * MIB
+"""Room of freed blocks under 32 MiB each, the most that glibc gives a mapping of its own (mallopt, M_MMAP_THRESHOLD)."""
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("vocabulary", [300, 60_000])
-def test_a_base_that_is_quantised_takes_no_more_than_is_computed(
-    vocabulary: int, tmp_path: Path
-) -> None:
-    """Matrices of 6 million numbers: what glibc's allocator takes for small ones is its own affair."""
+def test_a_base_that_is_quantised_takes_no_more_than_is_computed(tmp_path: Path) -> None:
+    """Matrices of 16 million numbers, whose scratch the allocator gives back at once."""
     make_model(
-        "llama", hidden_size=768, intermediate_size=8192, num_hidden_layers=1, num_attention_heads=12,
-        num_key_value_heads=4, head_dim=64, vocab_size=vocabulary,
+        "llama", hidden_size=2048, intermediate_size=8192, num_hidden_layers=1, num_attention_heads=8,
+        num_key_value_heads=1, head_dim=64, vocab_size=300,
     ).to(torch.bfloat16).save_pretrained(tmp_path)  # fmt: skip
     forms = ["nf4", "fp4", "int8"]
     done = subprocess.run(
@@ -65,8 +67,8 @@ def test_a_base_that_is_quantised_takes_no_more_than_is_computed(
         check=True,
     )
     for form, (grown, computed) in json.loads(done.stdout.splitlines()[-1]).items():
-        assert grown < 1.15 * computed + 32 * MIB, form
-        assert computed < 1.5 * grown + 32 * MIB, form
+        assert grown < 1.15 * computed + KEPT_BY_GLIBC, form
+        assert computed < 1.5 * grown, form
 
 
 LLAMA_8B = ModelShape.from_config(
@@ -90,7 +92,7 @@ def test_a_gpu_has_one_matrix_in_16_bits_beside_the_quantised_base() -> None:
 
 
 def test_a_head_on_the_host_is_there_twice_while_it_is_pinned() -> None:
-    fields = {"method": "qlora", "tokens": 64, "rank": 1, "quantization": "nf4"}
+    fields: dict[str, Any] = {"method": "qlora", "tokens": 64, "rank": 1, "quantization": "nf4"}
     work = Workload(**fields, embeddings_place="host", head_form="host")
     assert host_loading_bytes(LLAMA_8B, work) == 3 * TABLE
     assert sum(host_items(LLAMA_8B, work).values()) == 3 * TABLE
@@ -99,7 +101,7 @@ def test_a_head_on_the_host_is_there_twice_while_it_is_pinned() -> None:
 def test_a_base_on_disk_that_its_start_changes_is_in_host_memory_until_it_is_put_to_rest_anew() -> (
     None
 ):
-    fields = {"method": "lora", "tokens": 64, "rank": 1, "base_place": "disk"}
+    fields: dict[str, Any] = {"method": "lora", "tokens": 64, "rank": 1, "base_place": "disk"}
     plain, changed = (
         sum(host_items(LLAMA_8B, Workload(**fields, init=init)).values())
         for init in ("default", "pissa_niter_4")

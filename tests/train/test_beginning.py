@@ -7,12 +7,15 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from factories import make_plan
+from factories import make_model, make_plan, make_recipe, make_tokenizer
 from machines import CPU, OLD_CPU
 
+from xtune.adapter.attach import attach
 from xtune.errors import RunError
 from xtune.hardware import Hardware
+from xtune.memory import ModelShape
 from xtune.plan import Choice
+from xtune.plan.resolve import decide
 from xtune.run.folder import RunFolder
 from xtune.train.beginning import check_disk, weakest
 from xtune.train.started import as_started, has_moved, is_forgotten
@@ -113,3 +116,35 @@ def test_of_unlike_devices_the_plan_is_made_for_what_every_one_can() -> None:
         assert found.packages == {"bitsandbytes"}
     assert weakest([CPU, OLD_CPU]).ram_bytes == OLD_CPU.ram_bytes
     assert weakest([CPU]) == CPU
+
+
+@pytest.mark.parametrize(
+    ("method", "optimizer"),
+    [
+        *(("full", name) for name in ("adamw", "adamw_8bit", "adafactor", "muon", "apollo_adamw")),
+        *(("lora", name) for name in ("adamw", "adamw_8bit", "adafactor")),
+    ],
+)
+@pytest.mark.parametrize("states", ["device", "host"])
+def test_room_that_the_plan_found_enough_is_enough_when_the_model_is_loaded(
+    method: str, optimizer: str, states: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model("llama", vocab_size=512)
+    recipe = make_recipe(
+        {
+            "method": {"type": method} if method == "full" else {"type": method, "rank": 4},
+            "train": {"optimizer": optimizer, "keep_checkpoints": 2},
+            "memory": {"optimizer_states": states},
+            "model": {"name": "bundled:demo", "dtype": "float32"},
+        }
+    )
+    shape = ModelShape.from_config(model.config.to_dict())
+    machine = replace(CPU, packages=frozenset({"bitsandbytes", "pytorch_optimizer"}))
+    plan, found, limits = decide(recipe, machine, shape)
+    loaded = attach(model, plan, make_tokenizer())
+    enough = found.on_disk(limits)["run"]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=enough))
+    check_disk(tmp_path, loaded, plan)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=enough // 2))
+    with pytest.raises(RunError, match="free"):
+        check_disk(tmp_path, loaded, plan)

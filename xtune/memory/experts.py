@@ -56,7 +56,9 @@ class ExpertBlock:
     @property
     def routed(self) -> int:
         """Kept by experts and router, whose float32 scores and what is made of them take 12 for each expert."""
-        visits = self.e * self.h * self.s * (1 + self.gates)
+        # of types that are not known what visits read may be kept whoever learns
+        read = self.gates or not self.shape.known
+        visits = self.e * self.h * self.s * (1 + read)
         return self.e * self.m * (self.acts + self.downs) + visits + 12 * self.shape.experts
 
     @property
@@ -114,7 +116,10 @@ class ExpertBlock:
         asked = self.work.gradient_checkpointing and not (self.work.frugal or self.work.is_shelved)
         cast = e if e < routes and not asked else 0
         before = kept + 12 * self.shape.experts + self.shared.beside_experts
-        read, acts = e * h * s * self.gates, e * m * (self.acts + self.downs)
+        read, acts = (
+            e * h * s * (self.gates or not self.shape.known),
+            e * m * (self.acts + self.downs),
+        )
         gates, downs = self.adapted_gates, self.adapted_downs
         return (
             *self._clamped(kept),

@@ -129,8 +129,14 @@ class KeptLayer(LayerParts):
     @property
     def _ungraded_attention(self) -> int:
         *projections, output = self._attention
-        if self.latent is not None or any(self._is_adapted(each) for each in projections):
+        if self.latent is not None:
             return 0
+        if any(self._is_adapted(each) for each in projections):
+            if self.shape.fused_qkv or not self.shape.may_normalise_heads:
+                return 0
+            # a norm keeps nothing of queries or keys that have no gradient
+            plain = (each for each in projections[:2] if not self._is_adapted(each))
+            return 4 * sum(each.outputs for each in plain)
         read = self.c * self.q if self._is_adapted(output) and not self.output_copy else 0
         return self.heads - self._doubled((output,)) - read
 
@@ -162,7 +168,9 @@ class KeptLayer(LayerParts):
         more = self._masks(*self._feed_forward[:-1]) + self._written_out
         if not self.shape.norms_before:
             return h * c * max(1, reads) + more
-        norm = 0 if self.shares_norm else self.norm.keeps(self.between) + self.norm.trained_copy
+        # of a parallel block in tiles the norm's input is the layer's own, which is there whole
+        keeps = self.norm.copies if self.shape.parallel else self.norm.keeps
+        norm = 0 if self.shares_norm else keeps(self.between) + self.norm.trained_copy
         return h * norm + h * c * reads + more
 
     @property

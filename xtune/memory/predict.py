@@ -23,6 +23,7 @@ from xtune.memory.resident import (
     layer_weight_bytes,
     optimizer_bytes,
     resident_weights,
+    stored_state_bytes,
     trained_parameters,
     weight_bytes,
 )
@@ -73,6 +74,9 @@ class Prediction:
     step_bytes: int
     """The largest sum of what comes and goes in a step."""
 
+    stored_state_bytes: int = 0
+    """Of the optimizer's states in a checkpoint."""
+
     @property
     def resident_bytes(self) -> int:
         """What is there from the first step to the last."""
@@ -120,7 +124,8 @@ def predict(shape: ModelShape, work: Workload) -> Prediction:
     items["load"] = max(0, loading_bytes(shape, work) - staying)
     moving = items["checkpoints"] + max(items["layer"], items["loss"])
     items["reserve"] = max(LEAST_RESERVE_BYTES[work.device], round(RESERVE_FRACTION * moving))
-    return Prediction(items=items, step_bytes=step.peak)
+    stored = stored_state_bytes(shape, work)
+    return Prediction(items=items, step_bytes=step.peak, stored_state_bytes=stored)
 
 
 def _first_layer(shape: ModelShape, work: Workload) -> WholeLayer | None:
@@ -294,7 +299,7 @@ class _Step:
         head = self.gradient_bytes * table if work.is_full else 0
         step = there + head + self.hidden + self.stepping.tables
         step = step if work.fused_step and not self.shape.tied else 0
-        if (work.frugal and not self.shape.whole_logits) or not self.goes_back:
+        if (work.frugal and self.shape.ends_plainly) or not self.goes_back:
             return step
         stays = self.gradients if work.accumulation_steps > 1 else head
         norm = self.layer.norm.last_back(work.state_bytes)

@@ -1,7 +1,7 @@
 """What recurrent layers hold, set high rather than low, for no formula follows them. Closed formulas; letters as in `kept`.
 
 Without a package of kernels transformers 5.23 computes the gated delta rule of Qwen3-Next (64 tokens at a time) by torch's operations
-in float32, which keep 104 bytes for each number that its value heads are wide (simulated: 32 heads of 128, 2,048 tokens, bfloat16).
+in float32, which keep 104 to 110 bytes for each number that its value heads are wide (simulated: 32 heads of 128, 512 and 2,048 tokens).
 Heads of fewer than 128 numbers count as such. Lightning attention (MiniMax) keeps less than 24. Of other kinds of recurrence (Mamba)
 nothing is known; they are taken to be as dear as the first.
 """
@@ -9,7 +9,7 @@ nothing is known; they are taken to be as dear as the first.
 from collections.abc import Mapping
 from typing import Any
 
-DELTA_RULE_BYTES, LIGHTNING_BYTES = 104, 24
+DELTA_RULE_BYTES, LIGHTNING_BYTES = 112, 24
 LEAST_WIDTH = 128
 
 KINDS = frozenset({"linear_attention", "mamba", "mamba2", "recurrent", "hybrid"})

@@ -1,5 +1,7 @@
 """What is on the device from the first step of a run to the last: weights, adapter, states; and the gradients. Closed formulas."""
 
+from dataclasses import replace
+
 from xtune.memory.saved import saved_modules
 from xtune.memory.shape import ModelShape
 from xtune.memory.workload import (
@@ -114,6 +116,19 @@ def optimizer_bytes(shape: ModelShape, work: Workload) -> int:
     if name in SUBSPACE_RANKS:
         return own * (_subspace(shape, work, name) + 2 * (trained - shape.linear_weights))
     return 2 * own * trained
+
+
+def stored_state_bytes(shape: ModelShape, work: Workload) -> int:
+    """Bytes of the states in a checkpoint, wherever they are: on the host of float32 numbers, and beside them the lower halves of 16-bit ones."""
+    on_host = work.states_place == "host"
+    held = replace(
+        work,
+        optimizer=work.optimizer.removeprefix("paged_"),
+        states_place="device",
+        weight_dtype="float32" if on_host else work.weight_dtype,
+    )
+    halves = 2 * trained_parameters(shape, work) if on_host and work.trained_bytes == 2 else 0
+    return optimizer_bytes(shape, held) + halves
 
 
 def crossing_bytes(work: Workload) -> int:

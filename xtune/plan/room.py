@@ -1,11 +1,10 @@
 """What a run puts on disk, by item, and whether there is room for it; computed."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from xtune.hardware import Disks
 from xtune.memory import ModelShape, Workload, disk_items
-from xtune.memory.predict import optimizer_bytes, trained_parameters
+from xtune.memory.resident import stored_state_bytes, trained_parameters
 from xtune.recipe.training import Train
 from xtune.shown import size_text
 
@@ -38,16 +37,7 @@ def on_disk(shape: ModelShape, work: Workload, keep_checkpoints: int) -> dict[st
     """
     own = work.trained_bytes
     trained = trained_parameters(shape, work)
-    name = work.optimizer.removeprefix("paged_")
-    on_host = work.states_place == "host"
-    held = replace(
-        work,
-        optimizer=name,
-        states_place="device",
-        weight_dtype="float32" if on_host else work.weight_dtype,
-    )
-    states = optimizer_bytes(shape, held) + (2 * trained if on_host and own == 2 else 0)
-    checkpoint = own * trained + states
+    checkpoint = own * trained + stored_state_bytes(shape, work)
     return {
         "model": STORED_BYTES * shape.parameters,
         **disk_items(shape, work),

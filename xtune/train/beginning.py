@@ -105,12 +105,11 @@ def check_disk(path: Path, model: torch.nn.Module, plan: Plan) -> None:
 def _state_bytes(plan: Plan, trained: list[torch.Tensor]) -> int:
     """Bytes of the optimizer's state in a checkpoint, at most: Adam has two moments in the parameters' types.
 
-    As many as the plan has computed, where they are on the device. On the host they are float32, and of a 16-bit parameter the lower
-    halves of its float32 numbers are beside them.
+    As many as the plan has computed, if it has. On the host they are float32, and of a 16-bit parameter the lower halves of its float32
+    numbers are beside them.
     """
-    planned = plan.predicted.items["optimizer"] if plan.predicted else 0
-    if planned:
-        return planned
+    if plan.predicted is not None:
+        return plan.predicted.stored_state_bytes
     optimizer, on_host = plan.optimizer.value, plan.optimizer_states.value == "host"
     narrow = [tensor for tensor in trained if on_host and tensor.element_size() < 4]
     halves = sum(2 * tensor.numel() for tensor in narrow)
