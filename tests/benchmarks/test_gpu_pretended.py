@@ -14,7 +14,8 @@ from benchmarks import gpu_page
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        pretend_cuda.compiler() is None, reason="g++ and Linux make the pretended device"
+        pretend_cuda.compiler() is None,
+        reason="g++, Linux and a torch without CUDA make the pretended device",
     ),
 ]
 

@@ -240,7 +240,7 @@ class Stage:
                 if where == address and borrowed is not None:
                     if not self._running:  # what a task lets go cannot wait for others here
                         self.torn.append(f"{nbytes} bytes of host memory, let go before a copy")
-                    borrowed.set_(borrowed.clone())
+                    borrowed.data = borrowed.clone()
 
     def end(self) -> None:
         """Do what is left, and look at what was given back."""

@@ -46,8 +46,9 @@ WAITING = (
 
 
 def compiler() -> str | None:
-    """A C++ compiler, which this needs once."""
-    return shutil.which("g++") if sys.platform == "linux" else None
+    """A C++ compiler, which this needs once; None: there is none, or nothing can be pretended beside torch's own CUDA."""
+    usable = sys.platform == "linux" and torch.version.cuda is None
+    return shutil.which("g++") if usable else None
 
 
 def environment(races: Path, *, limit_bytes: int = 0) -> dict[str, str]:
@@ -421,8 +422,16 @@ def _patches(capability: tuple[int, int]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def pretended_cuda(capability: tuple[int, int] = (8, 6)) -> Iterator[torch.device]:
-    """While it lasts there is a CUDA device; every race found in it is in `watch.races`."""
+    """While it lasts there is a CUDA device; every race found in it is in `watch.races`.
+
+    Raises:
+        RuntimeError: This torch was built with CUDA, beside which no device can be pretended.
+    """
     global _library_here, watch
+    if torch.version.cuda is not None:
+        raise RuntimeError(
+            f"a device can be pretended only to a torch that was built without CUDA, and this is {torch.__version__}"
+        )
     import bitsandbytes  # noqa: F401 - before it would look for its library for CUDA
 
     if _library_here is None:

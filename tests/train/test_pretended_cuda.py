@@ -9,7 +9,8 @@ import pretend_cuda
 import pytest
 
 pytestmark = pytest.mark.skipif(
-    pretend_cuda.compiler() is None, reason="g++ and Linux make the pretended device"
+    pretend_cuda.compiler() is None,
+    reason="g++, Linux and a torch without CUDA make the pretended device",
 )
 
 ROOT = Path(__file__).parents[2]
