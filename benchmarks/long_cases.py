@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.random_cases import Case
 from xtune.memory import Workload
+from xtune.memory.workload import MethodName
 
 KINDS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("llama", {}),
@@ -24,6 +25,7 @@ KINDS: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 """Model types in turn, and what is their own."""
 
+METHODS: tuple[MethodName, ...] = ("qlora", "lora", "full")
 LENGTHS = (65_536, 100_000, 131_072, 200_000)
 
 
@@ -53,7 +55,7 @@ def draw_long(seed: int) -> Case:
 
 def _work(dice: random.Random, config: dict[str, Any]) -> Workload:
     """Layers that would need masks, or every score, are cut; the others are cut or whole."""
-    method = dice.choice(("qlora", "lora", "full"))
+    method = dice.choice(METHODS)
     frugal = bool(config.get("sliding_window")) or dice.random() < 0.5
     again = frugal or dice.random() < 0.8
     work = Workload(
