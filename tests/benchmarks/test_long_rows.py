@@ -100,7 +100,7 @@ def test_of_a_model_whose_end_is_not_known_all_logits_are_counted(
 ) -> None:
     """A Llama whose type is struck from the table, so that its own forward makes the logits of all tokens together."""
     monkeypatch.setattr("xtune.kernels.heads.PLAIN_HEADS", frozenset())
-    monkeypatch.setattr("xtune.memory.config.PLAIN_HEADS", frozenset())
+    monkeypatch.setattr("xtune.memory.traits.PLAIN_HEADS", frozenset())
     config = AutoConfig.for_model("llama", **{**SIZES, "vocab_size": 32000})
     wanted = Workload(**{"tokens": 450, "loss_chunk_tokens": 64, **work})
     computed = predict(ModelShape.from_config(config.to_dict()), wanted)
