@@ -1,6 +1,6 @@
 """Random models, methods, lengths and techniques, each with its computed and its simulated bytes; chooses nothing that is shipped.
 
-    python -m benchmarks.random_cases [--seeds 0-40] [--apart 0.03] [--whole] [--wide]
+    python -m benchmarks.random_cases [--seeds 0-40] [--apart 0.03] [--whole] [--wide] [--long]
 
 A case follows from its seed: a family's config.json with odd sizes, full width and two to four layers; a method; a length
 and a batch; and techniques, which the planner chose for a random budget or which were drawn. Computed and simulated bytes are
@@ -309,6 +309,7 @@ def _seeds(text: str) -> list[int]:
 def main() -> None:
     """Print a line for each seed; of those that are further apart than asked what made them so."""
     from benchmarks.dense_cases import draw_dense
+    from benchmarks.long_cases import draw_long
     from benchmarks.mixed_cases import draw_mixed
     from benchmarks.wide_cases import draw_wide
 
@@ -326,8 +327,9 @@ def main() -> None:
         action="store_true",
         help="blocks without a gate, LayerNorm (`benchmarks.dense_cases`)",
     )
+    parser.add_argument("--long", action="store_true", help="long rows (`benchmarks.long_cases`)")
     options = parser.parse_args()
-    switches = {"mixed": draw_mixed, "wide": draw_wide, "dense": draw_dense}
+    switches = {"mixed": draw_mixed, "wide": draw_wide, "dense": draw_dense, "long": draw_long}
     draw_one = next((each for name, each in switches.items() if getattr(options, name)), draw)
     for seed in _seeds(options.seeds):
         case = draw_one(seed)
