@@ -64,12 +64,9 @@ def _start_at_mean(layer: nn.Module, fresh: list[int], known: int) -> None:
     for name, parameter in layer.named_parameters(recurse=False):
         if fresh and name in {"weight", "bias"}:
             # some columns at a time: a float32 copy of a whole table is more than a step may take
+            rows = parameter[:known].view(known, -1)  # (known, hidden), of a bias (known, 1)
             columns = max(1, MEAN_ENTRIES // known)
-            parts = (
-                torch.split(parameter[:known], columns, dim=1)
-                if parameter.ndim > 1
-                else [parameter]
-            )
-            means = [part[:known].float().mean(0) for part in parts]
-            mean = torch.cat(means) if parameter.ndim > 1 else means[0]
+            starts = range(0, rows.shape[1], columns)
+            means = [rows[:, each : each + columns].float().mean(0) for each in starts]
+            mean = torch.cat(means).view(parameter.shape[1:])
             parameter[fresh] = mean.to(parameter.dtype)
