@@ -9,7 +9,7 @@
 Real shapes, random weights, one sequence repeated. Cells run in processes of their own under a hard limit on torch's
 allocator, 8 GiB less 0.8 for context and reserve: running out of memory, a crash or a cell that takes too long is a result,
 and spoils nothing after it. While one process measures, the next imports what it needs. Results are written after every
-cell. What is missing here (bitsandbytes, Liger, Unsloth) leaves its cells out, and is said.
+cell, so that a kill loses only the one that ran; where one failed, gpu.json has its traceback. What is missing here (bitsandbytes, Liger, Unsloth) leaves its cells out, and is said.
 """
 
 import argparse
@@ -18,12 +18,14 @@ import importlib.util
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from datetime import date
 from importlib import metadata
@@ -32,11 +34,16 @@ from typing import Any
 
 from benchmarks.gpu_cells import TABLES, Cell, all_cells
 from benchmarks.gpu_page import line, page, verdict
+from benchmarks.gpu_worker import TRACEBACK
+from xtune.durable import write_text
 
 TIME_LIMIT_S = 455.0
 """The whole benchmark, start and end included, ends within 8 minutes; what is left then is recorded as not run."""
 
 GRACE_S = 5.0
+ASKING_S = 120.0
+"""A driver that has not started by then hangs; on a cold machine the import of torch alone takes half a minute."""
+
 CUBLAS = {"CUBLAS_WORKSPACE_CONFIG": ":4096:2:16:8"}
 """cuBLAS's room for each thread and stream, as it is on cards of 8 GB: 8 MiB. On Hopper it is 32 MiB, one each for the threads of the
 forward and the backward pass, which torch's allocator counts: 48 MiB that no such card has (torch's CUDA semantics, cuBLAS workspaces)."""
@@ -65,15 +72,25 @@ def main(arguments: list[str] | None = None) -> int:
     ]
     report: dict[str, Any] = {"machine": found, "options": vars(options)}
     report["cells"] = results = []
+    out = Path(options.out)
+    try:
+        _write(report, out)
+    except OSError as error:
+        print(f"benchmarks.gpu: {out} cannot be written to: {error.strerror}.", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # workers end too
     left = options.time_limit_s - (time.monotonic() - began)  # finding the device took some of it
-    for cell, result in measure(
-        cells, argparse.Namespace(**{**vars(options), "time_limit_s": left})
-    ):
-        results.append({**_kept(cell), **result})
-        print(line(results[-1]), flush=True)
-        _write(report, Path(options.out))
+    limited = argparse.Namespace(**{**vars(options), "time_limit_s": left})
+    with contextlib.closing(measure(cells, limited)) as measured:
+        for cell, result in measured:
+            results.append({**_kept(cell), **result})
+            try:
+                _write(report, out)
+                print(line(results[-1]), flush=True)
+            except Exception:  # noqa: BLE001 - what cannot be shown must not lose the cells that follow
+                traceback.print_exc()
     print(*verdict(results), sep="\n")
-    print(f"Written: {Path(options.out) / 'gpu.json'}, {Path(options.out) / 'gpu.md'}")
+    print(f"Written: {out / 'gpu.json'}, {out / 'gpu.md'}")
     return 0 if all(each["outcome"] in {"ok", "oom", "not run"} for each in results) else 1
 
 
@@ -114,12 +131,10 @@ def _kept(cell: Cell) -> dict[str, Any]:
 
 
 def _write(report: dict[str, Any], folder: Path) -> None:
+    """The results first: a page can be made of them again (`benchmarks.gpu_page`)."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(report, indent=1) + "\n"
-    aside = folder / ".gpu.json.writing"
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(folder / "gpu.json")
-    (folder / "gpu.md").write_text(page(report), encoding="utf-8")
+    write_text(folder / "gpu.json", json.dumps(report, indent=1) + "\n")
+    write_text(folder / "gpu.md", page(report))
 
 
 class Worker:
@@ -166,9 +181,13 @@ class Worker:
 
     def _crashed(self) -> dict[str, Any]:
         code = self._process.wait()
-        words = self._errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        last = words[-1][:200] if words else "no message"
-        return {"outcome": "failed", "detail": f"exit code {code}: {last}"}
+        text = self._errors.read_text(encoding="utf-8", errors="replace").strip()
+        last = text.splitlines()[-1][:200] if text else "no message"
+        return {
+            "outcome": "failed",
+            "detail": f"exit code {code}: {last}",
+            "traceback": text[-TRACEBACK:],
+        }
 
     def stop(self) -> None:
         """End the process, whatever it does."""
@@ -189,7 +208,7 @@ class Worker:
 
 def measure(
     cells: Sequence[Cell], options: argparse.Namespace
-) -> Iterator[tuple[Cell, dict[str, Any]]]:
+) -> Generator[tuple[Cell, dict[str, Any]], None, None]:
     """Run every cell in order, in a process of its own unless it may share one."""
     deadline = time.monotonic() + options.time_limit_s
     with tempfile.TemporaryDirectory(prefix="xtune-gpu-", ignore_cleanup_errors=True) as name:
@@ -279,7 +298,13 @@ def machine(device: str) -> dict[str, Any] | None:
     }
     if device == "cuda":
         command = [sys.executable, "-c", _ASKING]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=False, timeout=ASKING_S
+            )
+        except subprocess.TimeoutExpired:
+            print(f"The CUDA driver has not answered for {ASKING_S:.0f} s.", file=sys.stderr)
+            return None
         said = done.stdout.strip().splitlines()
         there = json.loads(said[-1]) if done.returncode == 0 and said else {}
         if not there:

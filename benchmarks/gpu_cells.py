@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.goals import GOALS, Goal
 
-TABLES = ("goals", "speed", "rivals", "techniques", "loading")
+TABLES = ("goals", "speed", "techniques", "rivals", "loading")
 RIVALS = ("plain", "liger", "unsloth")
 PACKAGE_OF: Mapping[str, str] = {"liger": "liger_kernel", "unsloth": "unsloth"}
 
@@ -79,8 +79,8 @@ def all_cells(*, full_depth: bool) -> list[Cell]:
     return [
         *_goals(full_depth=full_depth),
         *_speed(),
-        *_rivals(),
         *_techniques(),
+        *_rivals(),
         *_loading(),
     ]
 

@@ -13,6 +13,7 @@ import resource
 import statistics
 import sys
 import time
+import traceback
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ CAP_BYTES = round(7.2 * GIB)
 
 WARMUP_TOKENS = 256
 """Of the first, short step, which makes the optimizer's states and loads the kernels."""
+
+TRACEBACK = 6000
+"""Characters of an error that are kept, from its end: a device may be at hand only once."""
 
 SMALLEST = 256
 """Tokens below which a stack that runs out of memory is not tried again."""
@@ -71,7 +75,9 @@ def _answer(torch: Any, given: dict[str, Any]) -> dict[str, Any]:
         text = (str(error).strip().splitlines() or [""])[0]
         outcome = "oom" if _is_out_of_memory(torch, error) else "failed"
         detail = f"{type(error).__name__}: {text}"[:300]
-        return {"outcome": outcome, "detail": detail, **_peaks(torch, given["device"])}
+        where = traceback.format_exc()[-TRACEBACK:]
+        peaks = _peaks(torch, given["device"])
+        return {"outcome": outcome, "detail": detail, "traceback": where, **peaks}
 
 
 def run(torch: Any, given: dict[str, Any]) -> dict[str, Any]:

@@ -159,6 +159,7 @@ def test_missing_and_impossible_fields_are_all_named() -> None:
                 "hidden_size": 0,
                 "num_attention_heads": "many",
                 "num_key_value_heads": 10**400,
+                "num_hidden_layers": 10**7,
             }
         )
     message = str(caught.value)
@@ -166,7 +167,7 @@ def test_missing_and_impossible_fields_are_all_named() -> None:
         "`hidden_size` is 0",
         "`num_attention_heads` is 'many'",
         "`num_key_value_heads` is above 100,000,000",
-        "`num_hidden_layers` is missing",
+        "`num_hidden_layers` is above 10,000",
         "`vocab_size` is missing",
         "`intermediate_size` is missing",
     ):

@@ -2,14 +2,17 @@
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
+from awaited import wait_for
 
 from benchmarks import gpu, gpu_page, gpu_worker
 from benchmarks.goals import GOALS, judge
@@ -55,6 +58,7 @@ def test_stacks_train_alike_and_a_crash_between_them_loses_nothing() -> None:
     ours, failed, plain, loading = results
     assert [each["outcome"] for each in results] == ["ok", "failed", "ok", "ok"]
     assert failed["detail"] == "KeyError: 'no such model'"
+    assert "in fields" in failed["traceback"]
     for each in (ours, plain):
         assert len(each["losses"]) == 7  # six steps, and the loss behind them
         assert each["losses"][-1] < each["losses"][0]
@@ -62,6 +66,48 @@ def test_stacks_train_alike_and_a_crash_between_them_loses_nothing() -> None:
     assert ours["losses"][0] == pytest.approx(plain["losses"][0], abs=0.01)
     assert ours["choices"]["checkpoints"] == "device"
     assert loading["layers"] == 3
+
+
+def test_a_kill_loses_the_cell_that_runs_and_leaves_no_process(tmp_path: Path) -> None:
+    words = ["--device", "cpu", "--tables", "speed", "--out", str(tmp_path)]
+    run = subprocess.Popen([sys.executable, "-m", "benchmarks.gpu", *words])
+    try:
+        shown = tmp_path / "gpu.md"
+        wait_for(lambda: shown.exists() and "| ok |" in shown.read_text(encoding="utf-8"))
+        workers = psutil.Process(run.pid).children(recursive=True)
+        run.terminate()
+        assert run.wait(timeout=60) == 128 + signal.SIGTERM
+    finally:
+        run.kill()
+        run.wait()
+    assert psutil.wait_procs(workers, timeout=60)[1] == []
+    assert cells_of(tmp_path / "gpu.json")[0]["outcome"] == "ok"
+
+
+def cells_of(results: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(results.read_text(encoding="utf-8"))["cells"]
+    return found
+
+
+def test_a_result_that_cannot_be_shown_is_kept_and_the_next_one_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def shown(report: dict[str, Any]) -> str:
+        if len(report["cells"]) == 1:
+            raise ValueError("nothing to show")
+        return page(report)
+
+    monkeypatch.setattr(gpu, "page", shown)
+    words = ["--device", "cpu", "--tables", "speed", "--time-limit-s", "0", "--out", str(tmp_path)]
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        assert gpu.main(words) == 0
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    assert "nothing to show" in capsys.readouterr().err
+    speeds = [each.name for each in CELLS if each.table == "speed"]
+    assert [each["name"] for each in cells_of(tmp_path / "gpu.json")] == speeds
+    assert "out of time" in (tmp_path / "gpu.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
@@ -319,3 +365,15 @@ def test_results_go_into_the_document_by_one_command_again_and_again(
     assert gpu_page.main([str(tmp_path), "--into", str(document)]) == 2
     assert gpu_page.BEGIN in capsys.readouterr().err
     assert document.read_text(encoding="utf-8") == "no marks"
+
+
+def test_a_folder_that_cannot_be_written_is_told_of_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "taken").write_text("", encoding="utf-8")
+    assert gpu.main(["--device", "cpu", "--out", str(tmp_path / "taken")]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert (
+        captured.err == f"benchmarks.gpu: {tmp_path / 'taken'} cannot be written to: File exists.\n"
+    )

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -90,7 +91,7 @@ def test_a_gpu_has_one_matrix_in_16_bits_beside_the_quantised_base() -> None:
 
 
 def test_a_head_on_the_host_is_there_twice_while_it_is_pinned() -> None:
-    fields = {"method": "qlora", "tokens": 64, "rank": 1, "quantization": "nf4"}
+    fields: dict[str, Any] = {"method": "qlora", "tokens": 64, "rank": 1, "quantization": "nf4"}
     work = Workload(**fields, embeddings_place="host", head_form="host")
     assert host_loading_bytes(LLAMA_8B, work) == 3 * TABLE
     assert sum(host_items(LLAMA_8B, work).values()) == 3 * TABLE
@@ -99,7 +100,7 @@ def test_a_head_on_the_host_is_there_twice_while_it_is_pinned() -> None:
 def test_a_base_on_disk_that_its_start_changes_is_in_host_memory_until_it_is_put_to_rest_anew() -> (
     None
 ):
-    fields = {"method": "lora", "tokens": 64, "rank": 1, "base_place": "disk"}
+    fields: dict[str, Any] = {"method": "lora", "tokens": 64, "rank": 1, "base_place": "disk"}
     plain, changed = (
         sum(host_items(LLAMA_8B, Workload(**fields, init=init)).values())
         for init in ("default", "pissa_niter_4")

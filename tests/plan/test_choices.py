@@ -232,10 +232,19 @@ def test_dora_on_experts_is_refused_with_the_targets_that_would_do() -> None:
     assert "q_proj" in str(caught.value)
 
 
+def test_dropout_on_experts_is_refused_with_the_targets_that_would_do() -> None:
+    """PEFT raises `ValueError` for `lora_dropout` on a parameter; it is said before anything is loaded."""
+    recipe = make_recipe({"type": "lora", "dropout": 0.05})
+    with pytest.raises(RecipeError, match=r"`method.dropout` is 0.05 .* 4 experts") as caught:
+        resolve(recipe, gpu(80), MIXTURE)
+    assert "q_proj" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "method",
     [
         {"type": "lora"},
+        {"type": "lora", "dropout": 0.05, "targets": ["q_proj", "v_proj"]},
         {"type": "lora", "dora": True, "targets": ["q_proj", "k_proj", "v_proj", "o_proj"]},
     ],
 )

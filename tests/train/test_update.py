@@ -10,19 +10,22 @@ import torch
 from accelerate import Accelerator
 from factories import make_model, make_plan, random_batch
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
+from xtune.adapter.state import trainable_state
 from xtune.data.batch import Assembly, Batches
 from xtune.data.layout import EpochLayout
 from xtune.data.store import lengths_of
 from xtune.data.types import Origin, Sequence
 from xtune.errors import DivergedError
-from xtune.run.checkpoint import CheckpointStore
+from xtune.run.checkpoint import CheckpointStore, TrainingState
 from xtune.run.metrics import MetricsLog
 from xtune.run.observer import Observers
 from xtune.train.job import Job
 from xtune.train.loop import Loop
 from xtune.train.streaming import base_streaming
 from xtune.train.techniques import apply_techniques
+from xtune.train.update import Update
 
 
 def train(
@@ -167,3 +170,32 @@ def test_16_bit_layers_are_trained_in_halves_as_with_whole_numbers(tmp_path: Pat
     found = train(tmp_path / "streamed", streamed, 20, max_grad_norm=1.0, **{**host, **STREAMED})
     assert found == seen
     assert same_weights(plain, streamed)
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [{}, {"optimizer": "adamw_8bit"}, {"optimizer_states": "host", "weight_dtype": "bfloat16"}],
+)
+def test_states_of_a_resumed_run_are_its_own_and_no_pages_of_the_checkpoint(
+    tmp_path: Path, choices: dict[str, Any]
+) -> None:
+    """The file is written over in place after the states were read from it: what was still mapped would show it."""
+    model = make_model("llama", vocab_size=512)
+    if choices.get("weight_dtype") == "bfloat16":
+        model.to(torch.bfloat16)
+    plan = make_plan({"method": "full"}, **choices)
+    update = Update(model, plan, torch.device("cpu"))
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 0.5)
+    update.step()
+    store = CheckpointStore(tmp_path, keep=1)
+    path = store.save(trainable_state(model), update.state_dict(), TrainingState(step=1))
+    resumed = Update(model, plan, torch.device("cpu"))
+    resumed.load_state_dict(store.load(1).optimizer)
+    file = path / "optimizer.pt"
+    with file.open("r+b") as stream:
+        stream.write(b"\xff" * file.stat().st_size)
+    expected, found = (tree_leaves(each.state_dict()) for each in (update, resumed))
+    assert len(found) == len(expected) > 20
+    for one, other in zip(expected, found, strict=True):
+        assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other

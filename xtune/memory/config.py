@@ -17,11 +17,13 @@ from xtune.memory.families import (
     composed_activation,
 )
 from xtune.memory.latent import read_latent
-from xtune.memory.plain_heads import PLAIN_HEADS
 from xtune.memory.recurrent import read_recurrent
 
 GEMMA3_PATTERN = 6
 """Every so many layers of Gemma 3 one has no window, where its config does not say otherwise (transformers 5.23)."""
+
+MOST_LAYERS = 10_000
+"""Some eighty times as many as the deepest models have (126: Llama-3.1-405B); layers are looked at one by one."""
 
 LARGEST_SIZE = 10**8
 """Of any size in a config.json: hundreds of times the largest vocabulary of November 2026, so that what follows from it is a number that can be said."""
@@ -44,13 +46,16 @@ def read_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
     reader = Fields(model_type, {**(family.defaults or {}), **fields})
     hidden, heads = reader.size("hidden_size"), reader.size("num_attention_heads")
     layers, vocab = reader.size("num_hidden_layers"), reader.size("vocab_size")
+    reader.check(
+        layers <= MOST_LAYERS, f"`num_hidden_layers` is above {MOST_LAYERS:,}, which no model's is"
+    )
+    layers = min(layers, MOST_LAYERS)
     latent = read_latent(reader.fields)
     sizes: dict[str, Any] = {
         "model_type": model_type,
         "latent": latent,
         **_recurrent(reader.fields, hidden, heads * _head_dim(reader, hidden, heads), model_type),
         "known": model_type in FAMILIES,
-        "whole_logits": (config.get("model_type") or model_type) not in PLAIN_HEADS,
         "layers": layers,
         "hidden": hidden,
         "heads": heads,

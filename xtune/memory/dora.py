@@ -196,7 +196,7 @@ class DoraBlock(DoraLinears):
             return self.ungated.activation - self.gate * self.m
         return self.gate * self.m
 
-    def back(self, kept: int, *, reads: int, counted: int) -> tuple[Moment, ...]:
+    def back(self, kept: int, *, reads: int, counted: int, scaled: int = 0) -> tuple[Moment, ...]:
         """Of the way back: through the last layer, through the product, then through up and gate, or both in one.
 
         Of the product's gradient there are what adapter and base give. Going back through the product there are its gradient and those
@@ -206,6 +206,7 @@ class DoraBlock(DoraLinears):
             kept: Bytes a token that are there besides what the block keeps.
             reads: Bytes of a number of the block's input.
             counted: Those of the gradient of what the block gave that are among `kept`.
+            scaled: Those of that gradient once more, where it is multiplied; gone behind the last layer.
         """
         c, m = self.c, self.m
         there = kept + self.keeps(*self.first) + self.widths
@@ -219,12 +220,14 @@ class DoraBlock(DoraLinears):
             cast = c if held and self.ungated.widens and self.gate < ADAPTER_BYTES else 0
             gradients = 3 if self.ungated.composed or self.adapts(self.down) else 2
         moments = [
-            self._through_base(self.down, there + aside + self._adapter_gave(), adapted=done),
+            self._through_base(
+                self.down, there + scaled + aside + self._adapter_gave(), adapted=done
+            ),
             Moment(per_token=there + aside + (gradients * self.product + cast) * m, adapted=done),
         ]
         if self.adapts(self.down):
             through = self.product_copies + self.keeps(self.down) + self.slopes(self.down)
-            moments.append(Moment(per_token=there + through - counted))
+            moments.append(Moment(per_token=there + scaled + through - counted))
         return (*moments, *self._first_back(kept, reads, done))
 
     def _adapter_gave(self) -> int:

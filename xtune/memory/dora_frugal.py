@@ -126,7 +126,12 @@ class FrugalDoraLayer(FrugalLayer):
         moments = [
             # a forward pass has no gradient yet
             *block.again(before + self.block_input, reads=self.between),
-            *block.back(kept + self._scaled_gradient, reads=self.between, counted=self._counted),
+            *block.back(
+                kept,
+                reads=self.between,
+                counted=self._counted,
+                scaled=self._scaled_gradient,
+            ),
         ]
         if self.shape.norms_after:  # the norm behind the block goes back beside all of it
             norm = 20 * self.h + self.after  # five float32 copies of its input

@@ -117,10 +117,11 @@ class WholeDoraLayer(WholeLayer):
         if self.sparse:
             return super().feed_forward_moments(before)
         block = DoraBlock(self.shape, self.work)
-        kept = before + self.second_half + self._gradient + self._passed_on
+        kept = before + self.second_half + self.output * self.h + self._passed_on
         wide = block.gives(block.down) == self.output == ADAPTER_BYTES
         counted = 4 * self.h if wide and not self.shape.norms_after else 0
-        return block.back(kept, reads=self.between, counted=counted)
+        scaled = self._scaled_gradient
+        return block.back(kept, reads=self.between, counted=counted, scaled=scaled)
 
     def _attention_moments(self) -> tuple[Moment, ...]:
         """Through the output projection; attention itself; and then as a frugal layer's (`FrugalDoraLayer`) its projections.

@@ -55,7 +55,7 @@ def _linear(layer: Layer, linear: Linear, kept: int) -> Moment:
 def _projecting(layer: Layer) -> tuple[Moment, ...]:
     """Projections one after another; then queries are turned: times cosine, their halves changed over, and these times sine; then keys."""
     c, q, k = layer.c, layer.q, layer.k
-    kept, moments = layer.w * layer.h if layer.shape.norms_before else 0, list[Moment]()
+    kept, moments = layer.input * layer.h if layer.shape.norms_before else 0, list[Moment]()
     for each in layer.shape.attention_linears[:-1]:
         moments.append(_linear(layer, each, kept))
         kept += c * each.outputs
@@ -70,7 +70,7 @@ def _projecting(layer: Layer) -> tuple[Moment, ...]:
 def _attending(layer: Layer) -> tuple[Moment, ...]:
     """Queries, keys and values of all tokens, what attention gives, and what the output projection makes of that."""
     c, q, k = layer.c, layer.q, layer.k
-    kept = layer.w * layer.h + c * (q + 2 * k) + (2 * c * q if layer.repeats_keys else 0)
+    kept = layer.input * layer.h + c * (q + 2 * k) + (2 * c * q if layer.repeats_keys else 0)
     kept += c * (q + k) if layer.shape.fused_qkv else 0
     output = _linear(layer, layer.shape.attention_linears[-1], kept + c * q)
     fixed = layer._mask
@@ -84,15 +84,18 @@ def _attending(layer: Layer) -> tuple[Moment, ...]:
 def _feed_forward(layer: Layer) -> tuple[Moment, ...]:
     """State between the halves and normalised one, and the block: gate, activation and up, their product, what the last layer gives."""
     c, h, m = layer.c, layer.h, layer.width
-    kept = (2 if layer.shape.norms_before else 1) * layer.w * h
+    kept = (layer.w + (layer.between if layer.shape.norms_before else 0)) * h
     if layer.sparse:
         return _experts(layer, kept)
     first, last = layer.shape.mlp_linears[0], layer.shape.mlp_linears[-1]
     if layer.shape.fused_gate_up:
         moments = [_linear(layer, first, kept), Moment(per_token=kept + 4 * c * m)]
         return (*moments, _linear(layer, last, kept + 3 * c * m))
-    gate = c * m if layer.shape.gated else 0
-    product = Moment(per_token=kept + gate + 2 * c * m + layer._written_out)
+    acts = 2 * c + (c if layer.shape.gated else 0)
+    if layer.ungated is not None and layer.ungated.composed:
+        # gelu_new has half of its input, and under CUDA's autocast a float32 copy and the power of that
+        acts = 2 * c + 8 if layer.ungated.widens else 4 * c
+    product = Moment(per_token=kept + acts * m + layer._written_out)
     return product, _linear(layer, first, kept + c * m), _linear(layer, last, kept + c * m)
 
 

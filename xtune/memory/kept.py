@@ -129,8 +129,14 @@ class KeptLayer(LayerParts):
     @property
     def _ungraded_attention(self) -> int:
         *projections, output = self._attention
-        if self.latent is not None or any(self._is_adapted(each) for each in projections):
+        if self.latent is not None:
             return 0
+        if any(self._is_adapted(each) for each in projections):
+            if self.shape.fused_qkv or not self.shape.may_normalise_heads:
+                return 0
+            # a norm keeps nothing of queries or keys that have no gradient
+            plain = (each for each in projections[:2] if not self._is_adapted(each))
+            return 4 * sum(each.outputs for each in plain)
         read = self.c * self.q if self._is_adapted(output) and not self.output_copy else 0
         return self.heads - self._doubled((output,)) - read
 

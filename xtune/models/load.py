@@ -19,6 +19,7 @@ from transformers import (
 )
 
 from xtune.errors import MissingPackageError, ModelError
+from xtune.models.activations import narrow_activations
 from xtune.models.architecture import check_architecture
 from xtune.models.fused_attention import prefer_fused
 from xtune.models.load_layers import OnLayer, Reading, hand_on, layer_by_layer
@@ -140,6 +141,7 @@ def load_base(loading: Loading, on_layer: OnLayer | None = None) -> PreTrainedMo
     if stored is not None:
         _compute_in(model, getattr(torch, loading.compute_dtype))
     narrow_layer_norms(model)
+    narrow_activations(model)
     if loading.gradient_checkpointing:
         _enable_gradient_checkpointing(model, name)
     return model

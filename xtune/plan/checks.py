@@ -26,17 +26,27 @@ def check_machine(recipe: Recipe, hardware: Hardware, launch: Launch) -> list[Pr
 def check_model(recipe: Recipe, shape: ModelShape) -> list[Problem]:
     """Everything that the recipe asks for and a model of this shape cannot be given."""
     method = recipe.method
-    if not isinstance(method, LowRank) or not method.dora:
+    if not isinstance(method, LowRank) or not shape.experts:
         return []
-    if not shape.experts or "all-linear" not in method.targets:
-        return []
-    return [
-        Problem(
-            what=f"`method.dora` is true with `method.targets` all-linear on a mixture of {shape.experts} experts",
-            allowed="PEFT 0.21 has no DoRA for experts, which are parameters and no linear layers",
-            advice="set `method.dora` to false, or `method.targets` to [q_proj, k_proj, v_proj, o_proj]",
+    problems = []
+    advice = "or `method.targets` to [q_proj, k_proj, v_proj, o_proj]"
+    if method.dora and "all-linear" in method.targets:
+        problems.append(
+            Problem(
+                what=f"`method.dora` is true with `method.targets` all-linear on a mixture of {shape.experts} experts",
+                allowed="PEFT 0.21 has no DoRA for experts, which are parameters and no linear layers",
+                advice=f"set `method.dora` to false, {advice}",
+            )
         )
-    ]
+    if method.dropout and shape.expert_lora_parameters(method.rank, method.targets):
+        problems.append(
+            Problem(
+                what=f"`method.dropout` is {method.dropout:g} with `method.targets` that reach the {shape.experts} experts of a mixture",
+                allowed="PEFT 0.21 has no dropout for experts, which are parameters and no linear layers",
+                advice=f"set `method.dropout` to 0, {advice}",
+            )
+        )
+    return problems
 
 
 def fused_problem(work: Workload, setting: str) -> Problem:
