@@ -216,7 +216,6 @@ def _all_trained(work: Workload, documents: Any) -> Iterator[None]:
 
     patched: list[tuple[Any, str, Callable[..., Any]]] = [
         (loss, "trained_positions", everywhere),
-        (loss, "columns_once", lambda columns: (torch.arange(tokens - 1), columns)),
         (embedding, "used_rows", every_row),
         (attention, "_find_documents", found),
         (replay, "drops_out", lambda _: False),

@@ -6,7 +6,11 @@ import pytest
 from transformers import AutoConfig
 
 from benchmarks.simulation import simulate
-from xtune.memory import ModelShape, Workload, predict
+from xtune.memory import GIB, ModelShape, Workload, predict
+from xtune.plan.cards import machine
+from xtune.plan.question import longest_tokens
+from xtune.plan.resolve import decide
+from xtune.recipe import Recipe
 
 SIZES: dict[str, Any] = {
     "hidden_size": 384,
@@ -96,9 +100,31 @@ def test_of_a_model_whose_end_is_not_known_all_logits_are_counted(
 ) -> None:
     """A Llama whose type is struck from the table, so that its own forward makes the logits of all tokens together."""
     monkeypatch.setattr("xtune.kernels.heads.PLAIN_HEADS", frozenset())
-    monkeypatch.setattr("xtune.memory.config.PLAIN_HEADS", frozenset())
+    monkeypatch.setattr("xtune.memory.traits.PLAIN_HEADS", frozenset())
     config = AutoConfig.for_model("llama", **{**SIZES, "vocab_size": 32000})
     wanted = Workload(**{"tokens": 450, "loss_chunk_tokens": 64, **work})
     computed = predict(ModelShape.from_config(config.to_dict()), wanted)
     allocated = computed.peak_bytes - computed.items["context"] - computed.items["reserve"]
     assert allocated == pytest.approx(simulate(config, wanted).peak, rel=0.03)
+
+
+def test_at_the_longest_length_that_fits_the_budget_is_met() -> None:
+    """Simulated, with what is set aside, it is no more than 0.5 % above the budget, and no more than 3 % below."""
+    config = AutoConfig.for_model("llama", **SIZES)
+    shape, budget = ModelShape.from_config(config.to_dict()), 2 * GIB
+    card = machine(card=None, vram_bytes=budget, ram_bytes=100 * GIB, cpu_count=8)
+
+    def recipe(tokens: int) -> Recipe:
+        fields = {
+            "model": {"name": "drawn"}, "method": {"type": "lora", "rank": 8},
+            "data": {"train": "rows.jsonl", "max_tokens": tokens},
+            "train": {"learning_rate": 1e-4, "batch_size": 1},
+            "memory": {"checkpoints": "host", "base": "device"},
+        }  # fmt: skip
+        return Recipe.model_validate(fields)
+
+    tokens = longest_tokens(recipe(1024), card, shape, step=64, most=2**22)
+    found = decide(recipe(tokens), card, shape)[1]
+    assert found.fits
+    aside = found.predicted.items["context"] + found.predicted.items["reserve"]
+    assert 0.97 * budget <= simulate(config, found.work).peak + aside <= 1.005 * budget

@@ -65,7 +65,11 @@ def _start_at_mean(layer: nn.Module, fresh: list[int], known: int) -> None:
         if fresh and name in {"weight", "bias"}:
             # some columns at a time: a float32 copy of a whole table is more than a step may take
             columns = max(1, MEAN_ENTRIES // known)
-            parts = parameter[:known].split(columns, dim=1) if parameter.ndim > 1 else [parameter]
+            parts = (
+                torch.split(parameter[:known], columns, dim=1)
+                if parameter.ndim > 1
+                else [parameter]
+            )
             means = [part[:known].float().mean(0) for part in parts]
             mean = torch.cat(means) if parameter.ndim > 1 else means[0]
             parameter[fresh] = mean.to(parameter.dtype)

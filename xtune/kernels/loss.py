@@ -203,16 +203,10 @@ def _whole_loss(
     base = base_model(model)
     options = _options(base, position_ids)
     if "logits_to_keep" in inspect.signature(base.forward).parameters:
-        kept, columns = columns_once(columns)
+        kept, columns = torch.unique(columns, return_inverse=True)
         options["logits_to_keep"] = kept
     logits = base(input_ids=input_ids, **options).logits  # (rows, kept, vocab)
     return token_losses(logits[rows, columns], labels, weights)
-
-
-def columns_once(columns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Every column once, in order, and where among these each of them is."""
-    kept, which = torch.unique(columns, return_inverse=True)
-    return kept, which
 
 
 def _needs_one_row(model: nn.Module, position_ids: torch.Tensor) -> bool:

@@ -17,7 +17,6 @@ from xtune.memory.families import (
     composed_activation,
 )
 from xtune.memory.latent import read_latent
-from xtune.memory.plain_heads import PLAIN_HEADS
 from xtune.memory.recurrent import read_recurrent
 
 GEMMA3_PATTERN = 6
@@ -57,7 +56,6 @@ def read_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
         "latent": latent,
         **_recurrent(reader.fields, hidden, heads * _head_dim(reader, hidden, heads), model_type),
         "known": model_type in FAMILIES,
-        "whole_logits": (config.get("model_type") or model_type) not in PLAIN_HEADS,
         "layers": layers,
         "hidden": hidden,
         "heads": heads,

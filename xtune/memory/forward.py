@@ -55,7 +55,7 @@ def _linear(layer: Layer, linear: Linear, kept: int) -> Moment:
 def _projecting(layer: Layer) -> tuple[Moment, ...]:
     """Projections one after another; then queries are turned: times cosine, their halves changed over, and these times sine; then keys."""
     c, q, k = layer.c, layer.q, layer.k
-    kept, moments = layer.reads * layer.h if layer.shape.norms_before else 0, list[Moment]()
+    kept, moments = layer.input * layer.h if layer.shape.norms_before else 0, list[Moment]()
     for each in layer.shape.attention_linears[:-1]:
         moments.append(_linear(layer, each, kept))
         kept += c * each.outputs
@@ -70,7 +70,7 @@ def _projecting(layer: Layer) -> tuple[Moment, ...]:
 def _attending(layer: Layer) -> tuple[Moment, ...]:
     """Queries, keys and values of all tokens, what attention gives, and what the output projection makes of that."""
     c, q, k = layer.c, layer.q, layer.k
-    kept = layer.reads * layer.h + c * (q + 2 * k) + (2 * c * q if layer.repeats_keys else 0)
+    kept = layer.input * layer.h + c * (q + 2 * k) + (2 * c * q if layer.repeats_keys else 0)
     kept += c * (q + k) if layer.shape.fused_qkv else 0
     output = _linear(layer, layer.shape.attention_linears[-1], kept + c * q)
     fixed = layer._mask

@@ -168,7 +168,9 @@ class KeptLayer(LayerParts):
         more = self._masks(*self._feed_forward[:-1]) + self._written_out
         if not self.shape.norms_before:
             return h * c * max(1, reads) + more
-        norm = 0 if self.shares_norm else self.norm.keeps(self.between) + self.norm.trained_copy
+        # of a parallel block in tiles the norm's input is the layer's own, which is there whole
+        keeps = self.norm.copies if self.shape.parallel else self.norm.keeps
+        norm = 0 if self.shares_norm else keeps(self.between) + self.norm.trained_copy
         return h * norm + h * c * reads + more
 
     @property

@@ -21,7 +21,9 @@ def loss_bytes(shape: ModelShape, work: Workload, casts: int = 0) -> int:
     others for a tile, where float32 states are the norm's input themselves; beside a later tile those of the tile before it that
     are trained on, and their gradient (2 w h).
     """
-    if wraps_head(shape, work) and not shape.whole_logits:
+    if not shape.ends_plainly:
+        return casts + _whole_loss(shape, work)
+    if wraps_head(shape, work):
         return wrapped_loss_bytes(shape, work, casts)
     h, w, c = shape.hidden, work.held_bytes, work.compute_bytes
     own = 4 if work.compute_dtype == "float16" else c
@@ -31,7 +33,7 @@ def loss_bytes(shape: ModelShape, work: Workload, casts: int = 0) -> int:
         scaled = 4
     each = norm.keeps(w) + scaled + 2 * w + (c if c < w else 0) + own
     n = work.positions
-    if work.frugal and not shape.whole_logits:
+    if work.frugal:
         each -= norm.keeps_itself(w)
         tile = min(work.tile_tokens, n)
         later = min(tile, n - tile)
@@ -40,25 +42,24 @@ def loss_bytes(shape: ModelShape, work: Workload, casts: int = 0) -> int:
             left = tile * h * 2 * w
             sizes.append(left + later * h * each + _head(shape, work, later, casts))
         return n * h * w + max(sizes)
-    trained = n - work.rows  # a row's last token has no next one
-    if shape.whole_logits:
-        return n * h * each + trained * _whole(shape, work) + casts
-    return n * h * each + _head(shape, work, trained, casts)
+    return n * h * each + _head(
+        shape, work, n - work.rows, casts
+    )  # a row's last token has no next one
 
 
-def _whole(shape: ModelShape, work: Workload) -> int:
-    """Of a token whose logits are computed by the model itself, with those of all others: these, and a copy of those that are trained on (2 c).
+def _whole_loss(shape: ModelShape, work: Workload) -> int:
+    """Through the model's own forward, which gives the logits of every token but each row's last, as a whole layer's hidden states.
 
-    Beside them there are their float32 copy and its softmax (8 V); going back, the softmax, the gradient of what is taken of it, and its
-    own (12 V). A factor or a soft cap may keep as much again (4 V, 8 V).
+    There are the logits, a copy of those that are trained on (c each), its float32 copy, and of that the logarithm after softmax (4
+    each); going back, the logarithm, the gradient by it and that by the logits (4 each). A factor or a soft cap keeps as much again.
     """
-    c = work.compute_bytes
-    most = 12 if c < 4 else 3 * c
+    n, c, w = work.positions, work.compute_bytes, work.held_bytes
+    each = 2 * c + 8 if c < 4 else 3 * c
     if shape.caps_logits:
-        most += 8
+        each += 8
     elif shape.scales_logits:
-        most += 4
-    return shape.vocab * most
+        each += 4
+    return each * shape.vocab * (n - work.rows) + n * shape.hidden * (8 + 3 * w + c)
 
 
 def _head(shape: ModelShape, work: Workload, tokens: int, casts: int) -> int:

@@ -294,7 +294,7 @@ class _Step:
         head = self.gradient_bytes * table if work.is_full else 0
         step = there + head + self.hidden + self.stepping.tables
         step = step if work.fused_step and not self.shape.tied else 0
-        if (work.frugal and not self.shape.whole_logits) or not self.goes_back:
+        if (work.frugal and self.shape.ends_plainly) or not self.goes_back:
             return step
         stays = self.gradients if work.accumulation_steps > 1 else head
         norm = self.layer.norm.last_back(work.state_bytes)

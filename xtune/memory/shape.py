@@ -108,9 +108,6 @@ class ModelShape(Traits):
     eyes_rest: int = 0
     """Its other parameters."""
 
-    whole_logits: bool = False
-    """Whether the logits of all tokens are computed together: of a model whose end is not known (`xtune.memory.plain_heads`)."""
-
     known: bool = True
     """Whether the model type is one whose counts are checked; otherwise they are computed as for a Llama."""
 

@@ -1,6 +1,7 @@
 """What the code of a model type does that no size tells; counts nothing."""
 
 from xtune.memory.families import Norms, Shared
+from xtune.memory.plain_heads import PLAIN_HEADS
 
 
 class Traits:
@@ -11,6 +12,11 @@ class Traits:
     query_key_norm: Norms
     shared: Shared
     known: bool
+
+    @property
+    def ends_plainly(self) -> bool:
+        """Whether it is known how the model ends, so that its loss is computed in chunks and not from the logits of all tokens."""
+        return self.model_type in PLAIN_HEADS
 
     @property
     def float32_norms(self) -> bool:

@@ -268,7 +268,7 @@ def _notes(recipe: Recipe, hardware: Hardware, shape: ModelShape) -> Iterator[st
             "The model has recurrent layers, which no formula here follows: what they keep is set high, by a simulation of Qwen3-Next's "
             "without a package of kernels, and is no promise; try a short run first."
         )
-    if shape.whole_logits:
+    if not shape.ends_plainly:
         size = 16 * shape.vocab * recipe.data.max_tokens / 2**30
         yield (
             f"How a `{shape.model_type}` ends is new to xtune, so its loss is computed from the logits of all tokens at one time: "
