@@ -435,3 +435,28 @@ def test_a_trained_heads_gradient_is_handed_on_beside_its_sum_and_a_part_of_it()
     work = Workload(method="full", tokens=8, loss_chunk_tokens=8)
     expected = 6 * 100_000 * 2048 + 4 * 2048 * 2048
     assert 0 <= predict(shape, work).items["loss"] - expected < 2**20
+
+
+def test_matrices_of_dora_are_counted_in_a_forward_pass_that_keeps_everything() -> None:
+    """By hand, of 8 tokens: PEFT makes four float32 matrices of the widest layer (base, factors, these scaled, their sum) beside a unit matrix."""
+    width, hidden = 8192, 2048
+    shape = ModelShape.from_config(
+        {
+            "model_type": "llama",
+            "vocab_size": 1000,
+            "hidden_size": hidden,
+            "intermediate_size": width,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 16,
+        }
+    )
+    work = Workload(
+        method="qlora",
+        quantization="nf4",
+        dora=True,
+        rank=4,
+        tokens=8,
+        gradient_checkpointing=False,
+    )
+    made = 16 * width * hidden + 2 * width * width
+    assert made <= predict(shape, work).step_bytes <= 1.2 * made

@@ -40,6 +40,17 @@ class WholeDoraLayer(WholeLayer):
         """Bytes of a number of queries (0), keys (1) and values (2)."""
         return self.dora.gives(self._projections[0 if self.shape.fused_qkv else index])
 
+    @property
+    def passing(self) -> int:
+        """The most that one linear layer takes in a forward pass beside all that the layer keeps: matrices and their products."""
+        readers = [(each, self.input) for each in self._projections] + [(self._out, self.c)]
+        if self.dora_block:
+            block = DoraBlock(self.shape, self.work)
+            readers += [(each, self.between) for each in block.first]
+            readers.append((block.down, block.product))
+        moments = (self.dora.forward(linear, 0, reads=reads) for linear, reads in readers)
+        return max(moment.bytes(self.work.positions) for each in moments for moment in each)
+
     # computed again
 
     def _again(self, before: int) -> tuple[Moment, ...]:

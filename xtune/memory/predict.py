@@ -323,6 +323,10 @@ class _Step:
                 - (0 if work.accumulation_steps > 1 else self.gradient_bytes * (own - graded))
                 for size, graded, _ in self._peaks_of(self.first)
             )
+        if isinstance(self.layer, WholeDoraLayer) and not work.gradient_checkpointing:
+            # the last layer's matrices are made while all layers keep what they need
+            earlier = self.gradients if work.accumulation_steps > 1 else 0
+            sizes.append(self._inputs(self.shape.layers) + earlier + self.layer.passing)
         if work.fused_step and (work.frugal or work.is_shelved):
             own = self.gradient_bytes * (self.shape.layer_entries if full else self._entries(0, 1))
             sizes.append(self.waiting + self.hidden + own + self._head_waits + self.stepping.layer)
