@@ -122,7 +122,6 @@ def judge(goal: Goal, *, simulate: bool = True) -> Outcome:
     shape = ModelShape.from_config(fields)
     card = machine(card=None, vram_bytes=CARD_BYTES, ram_bytes=goal.ram_bytes, cpu_count=8)
     plan, found, _ = decide(goal.recipe(), card, shape)
-    items = found.predicted.items
     simulated = None
     if simulate:
         from benchmarks.simulation import at_depth
@@ -141,7 +140,7 @@ def judge(goal: Goal, *, simulate: bool = True) -> Outcome:
     return Outcome(
         fits=found.fits,
         techniques={name: choices[name].value for name in names},
-        computed=found.predicted.peak_bytes - items["context"] - items["reserve"],
+        computed=found.predicted.tensor_bytes,
         host=found.host_bytes,
         simulated=simulated,
     )

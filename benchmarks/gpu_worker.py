@@ -170,13 +170,11 @@ def _train(torch: Any, task: Any, device: Any, folder: Path) -> dict[str, Any]:
 
 def _predicted(plan: Any) -> dict[str, Any]:
     """What xtune computed, and what it chose."""
-    items = plan.predicted.items
-    left = items["context"] + items["reserve"]
     return {
-        "predicted_allocated_bytes": plan.predicted.peak_bytes - left,
+        "predicted_allocated_bytes": plan.predicted.tensor_bytes,
         "predicted_peak_bytes": plan.predicted.peak_bytes,
         "predicted_whole_bytes": plan.whole.peak_bytes,
-        "predicted_items": dict(items),
+        "predicted_items": dict(plan.predicted.items),
         "choices": {name: choice.value for name, choice in plan.plan.choices().items()},
     }
 

@@ -292,7 +292,7 @@ def compare(case: Case) -> Compared:
     found = simulate(AutoConfig.for_model(**case.config), case.work, samples=case.samples)
     items = predicted.items
     return Compared(
-        computed=predicted.peak_bytes - items["context"] - items["reserve"],
+        computed=predicted.tensor_bytes,
         simulated=found.peak,
         items={**items, "step": predicted.step_bytes, "simulated resident": found.resident},
         peak_at=found.peak_at,

@@ -371,9 +371,7 @@ def main() -> None:
             for label, style in STYLES.items():
                 each = replace(work, **style)
                 computed = predict(shape, each)
-                allocated = (
-                    computed.peak_bytes - computed.items["context"] - computed.items["reserve"]
-                )
+                allocated = computed.tensor_bytes
                 simulated = at_depth(config, each, shape.layers)
                 print(
                     f"{name:14} {tokens:7,} {label:18} simulated {simulated / GIB:7.3f} GiB"

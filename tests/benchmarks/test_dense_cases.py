@@ -61,7 +61,7 @@ def test_computed_and_simulated_bytes_are_within_three_percent(
     config = AutoConfig.for_model(kind, **SIZES)
     wanted = Workload(tokens=1200, loss_chunk_tokens=256, optimizer="adamw_8bit", **work)
     computed = predict(ModelShape.from_config(config.to_dict()), wanted)
-    allocated = computed.peak_bytes - computed.items["context"] - computed.items["reserve"]
+    allocated = computed.tensor_bytes
     assert allocated == pytest.approx(simulate(config, wanted).peak, rel=0.03)
 
 
@@ -89,7 +89,7 @@ def test_adapters_on_some_linear_layers_are_within_three_percent(
     config = AutoConfig.for_model(kind, **SIZES)
     wanted = Workload(tokens=1200, loss_chunk_tokens=256, targets=targets, **NF4, **KEPT)
     computed = predict(ModelShape.from_config(config.to_dict()), wanted)
-    allocated = computed.peak_bytes - computed.items["context"] - computed.items["reserve"]
+    allocated = computed.tensor_bytes
     assert allocated == pytest.approx(simulate(config, wanted).peak, rel=0.03)
 
 
@@ -101,5 +101,5 @@ def test_glm_is_within_three_percent(kind: str, work: dict[str, Any]) -> None:
     config = AutoConfig.for_model(kind, **SIZES, head_dim=64)
     wanted = Workload(tokens=1200, loss_chunk_tokens=256, **work)
     computed = predict(ModelShape.from_config(config.to_dict()), wanted)
-    allocated = computed.peak_bytes - computed.items["context"] - computed.items["reserve"]
+    allocated = computed.tensor_bytes
     assert allocated == pytest.approx(simulate(config, wanted).peak, rel=0.03)

@@ -191,7 +191,7 @@ def test_formulas_are_within_three_percent_of_the_simulation_at_full_width(
     fields = {"optimizer": "adamw_8bit", "loss_chunk_tokens": 512}
     work = qlora(tokens=tokens, **fields, **STYLES[style])
     computed = predict(shape, work)
-    allocated = computed.peak_bytes - computed.items["context"] - computed.items["reserve"]
+    allocated = computed.tensor_bytes
     simulated = at_depth(config, work, shape.layers)
     assert allocated == pytest.approx(simulated, rel=0.03)
 
@@ -247,7 +247,7 @@ def test_formulas_know_every_family_and_method(
     given = {"loss_chunk_tokens": 512, "tile_tokens": 1024, "optimizer": "adamw_8bit"}
     wanted = replace(qlora(tokens=4096, **given), **work)
     computed = predict(ModelShape.from_config(config.to_dict()), wanted)
-    allocated = computed.peak_bytes - computed.items["context"] - computed.items["reserve"]
+    allocated = computed.tensor_bytes
     assert allocated == pytest.approx(simulate(config, wanted).peak, rel=0.03)
 
 
@@ -270,7 +270,7 @@ def test_of_types_that_are_not_known_rather_too_much_is_computed(
     assert not shape.known
     work = qlora(tokens=2048, gradient_checkpointing=again, loss_chunk_tokens=128)
     computed = predict(shape, work)
-    allocated = computed.peak_bytes - computed.items["context"] - computed.items["reserve"]
+    allocated = computed.tensor_bytes
     assert allocated >= 0.99 * simulate(config, work).peak
 
 
@@ -296,7 +296,7 @@ def test_formulas_know_the_matrices_that_dora_makes_beside_few_tokens(
         method=method, quantization=quantization, rank=4, targets=targets, loss_chunk_tokens=64, **FEW
     )  # fmt: skip
     computed = predict(ModelShape.from_config(config.to_dict()), work)
-    allocated = computed.peak_bytes - computed.items["context"] - computed.items["reserve"]
+    allocated = computed.tensor_bytes
     assert allocated == pytest.approx(simulate(config, work).peak, rel=0.03)
 
 
@@ -356,7 +356,7 @@ LONG_AND_SHORT = ((2047, 1),)
 
 def computed_bytes(config: Any, work: Workload) -> int:
     computed = predict(ModelShape.from_config(config.to_dict()), work)
-    return computed.peak_bytes - computed.items["context"] - computed.items["reserve"]
+    return computed.tensor_bytes
 
 
 @pytest.mark.parametrize(
@@ -430,7 +430,7 @@ def test_formulas_know_dora_on_a_part_of_the_linear_layers_and_dropout(
     ends = {"embeddings_place": "host", "head_form": "host"}
     wanted = replace(wanted, targets=targets, rank=4, **{**ends, **work})
     computed = predict(ModelShape.from_config(config.to_dict()), wanted)
-    allocated = computed.peak_bytes - computed.items["context"] - computed.items["reserve"]
+    allocated = computed.tensor_bytes
     assert allocated == pytest.approx(simulate(config, wanted).peak, rel=0.03)
 
 

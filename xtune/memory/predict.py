@@ -88,6 +88,11 @@ class Prediction:
         return self.resident_bytes + self.moving_bytes + self.items["reserve"]
 
     @property
+    def tensor_bytes(self) -> int:
+        """The most that a step's tensors take together, which a simulation of it finds: nothing set aside, and nothing of loading."""
+        return self.resident_bytes - self.items["context"] + self.step_bytes
+
+    @property
     def moving_bytes(self) -> int:
         """The largest sum of what comes and goes, in a step or while the base is loaded, when adapter and states are not there yet."""
         return max(self.step_bytes, self.items["load"])
