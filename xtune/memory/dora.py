@@ -44,8 +44,17 @@ class DoraLinears:
         return self.work.given_bytes if self.adapts(linear) else self.c
 
     def keeps(self, *linears: Linear) -> int:
-        """Bytes a token of what base and adapter gave, kept of each that has DoRA (2 c o)."""
-        return 2 * self.c * sum(each.outputs for each in linears if self.adapts(each))
+        """Bytes a token of what base and adapter gave, kept of each that has DoRA (2 c o).
+
+        What LLM.int8() gives has the type of its input, which autocast does not cast: of float32 states it is float32; attention's is not.
+        """
+        return sum(
+            (self.c + self._base(each)) * each.outputs for each in linears if self.adapts(each)
+        )
+
+    def _base(self, linear: Linear) -> int:
+        wide = self.work.quantization == "int8" and self.work.state_bytes > self.c
+        return ADAPTER_BYTES if wide and linear.name != "o_proj" else self.c
 
     def copies(self, linear: Linear, reads: int) -> int:
         """Bytes a token of what it copies of its input and keeps: for the adapter, and for LLM.int8().
