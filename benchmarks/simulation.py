@@ -33,6 +33,7 @@ from benchmarks.simulated_model import (
 from benchmarks.simulated_update import SimulatedUpdate
 from xtune.kernels.heads import base_model
 from xtune.memory import GIB, ModelShape, Workload, predict
+from xtune.models.activations import narrow_activations
 from xtune.models.fused_attention import share_key_heads
 from xtune.models.norms import narrow_layer_norms
 
@@ -108,6 +109,7 @@ def simulate(
 def _model(config: Any, work: Workload) -> nn.Module:
     model = simulated_model(config, work)
     narrow_layer_norms(model)
+    narrow_activations(model)
     if work.gradient_checkpointing and not work.frugal and not work.is_shelved:
         untyped: Any = base_model(model)
         untyped.gradient_checkpointing_enable({"use_reentrant": False})

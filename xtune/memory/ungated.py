@@ -3,7 +3,7 @@
 Of an activation that is one operation its input is kept (c m), and it gives the compute type. gelu_new is put together: x / 2 times
 1 + tanh(...), in which there is x to the third power. It keeps x for the power, half of it, the tanh, and 1 more (4 c m), and gives the compute
 type. CUDA's autocast computes the power, and with it all but the half, in float32: a copy of x, the tanh, and 1 more (4 m each), half of
-x (c m); and gives float32, of which the last layer's readers make copies.
+x (c m); and gives float32, of which the last layer's readers are counted with copies of their own, though `xtune.models.activations` casts it once for all.
 
 Numbers are bytes a token.
 """
