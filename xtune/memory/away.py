@@ -56,7 +56,7 @@ def checkpoint_bytes(shape: ModelShape, work: Workload) -> int:
     """The inputs of all layers, n h w each, where layers are computed again."""
     if not work.gradient_checkpointing:
         return 0
-    return shape.layers * work.positions * shape.hidden * work.held_bytes
+    return shape.layers * work.positions * shape.hidden * work.weight_bytes
 
 
 def _host_states(shape: ModelShape, work: Workload) -> int:

@@ -39,10 +39,6 @@ class DoraLinears:
         """Whether it has DoRA."""
         return self.work.adapts(linear.name)
 
-    def gives(self, linear: Linear) -> int:
-        """g: bytes of a number that it gives."""
-        return self.work.given_bytes if self.adapts(linear) else self.c
-
     def keeps(self, *linears: Linear) -> int:
         """Bytes a token of what base and adapter gave, kept of each that has DoRA (2 c o)."""
         return 2 * self.c * sum(each.outputs for each in linears if self.adapts(each))
@@ -122,7 +118,7 @@ class DoraLinears:
     def after(self, linear: Linear, reads: int) -> int:
         """Bytes a token that its forward pass leaves: its output, copies of its input, and what base and adapter gave."""
         low_rank = self.c * self.work.rank if self.adapts(linear) else 0
-        given = self.gives(linear) * linear.outputs
+        given = self.c * linear.outputs
         return given + self.copies(linear, reads) + self.keeps(linear) + low_rank
 
     def slopes(self, linear: Linear) -> int:
@@ -142,7 +138,7 @@ class DoraBlock(DoraLinears):
         super().__init__(work)
         self.shape, self.m = shape, shape.intermediate
         *self.first, self.down = shape.mlp_linears
-        self.gate, self.up = self.gives(self.first[0]), self.gives(self.first[-1])
+        self.gate = self.up = self.c
         self.ungated = None if shape.gated else UngatedBlock(shape, work, self.gate)
         self.product = max(self.gate, self.up)
         """Bytes of a number of the product of gate and up: of the wider of both; without a gate of what the activation gives."""

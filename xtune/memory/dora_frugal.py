@@ -7,7 +7,6 @@ last linear layer, the tile's states are float32 until its output is written.
 """
 
 from dataclasses import replace
-from functools import cached_property
 
 from xtune.memory.dora import DoraBlock, DoraLinears
 from xtune.memory.frugal import FrugalLayer
@@ -18,42 +17,12 @@ from xtune.memory.workload import ADAPTER_BYTES, Workload
 
 
 class FrugalDoraLayer(FrugalLayer):
-    """The same letters as in `Layer`; `w` is of the states of a tile behind attention, `input` of those before it."""
+    """The same letters as in `Layer`."""
 
     def __init__(self, shape: ModelShape, work: Workload) -> None:
         super().__init__(shape, work)
         self.dora = DoraLinears(work)
-        self.input = work.held_bytes
-        self.w = work.state_bytes if work.adapts(self._attention[-1].name) else work.held_bytes
         *self._projections, self._out = self.shape.attention_linears
-
-    # queries, keys and values, which are there for all tokens
-
-    def _turned(self, width: int, index: int) -> int:
-        """Bytes a token of queries or keys, from which projection they come."""
-        tables = self.work.held_bytes > self.c and not self.shape.float32_rotary
-        return (ADAPTER_BYTES if tables else self._gives(index)) * width
-
-    def _gives(self, index: int) -> int:
-        """Bytes of a number of queries (0), keys (1) and values (2)."""
-        return self.dora.gives(self._projections[0 if self.shape.fused_qkv else index])
-
-    @cached_property
-    def _queries(self) -> int:
-        return self._turned(self.q, 0)
-
-    @cached_property
-    def _keys(self) -> int:
-        return self._turned(self.k, 1)
-
-    @cached_property
-    def _values(self) -> int:
-        return self._gives(2) * self.k
-
-    @cached_property
-    def _attended(self) -> int:
-        """What attention gave, in the type of the values."""
-        return self._gives(2) * self.q
 
     @property
     def _whole(self) -> int:
@@ -67,7 +36,7 @@ class FrugalDoraLayer(FrugalLayer):
         peaks, out, c = super().peaks(), self._out, self.c
         if not self.dora.adapts(out) or self._queries <= self._attended:
             return peaks
-        held, wide = self.work.held_bytes, self._queries // self.q
+        held, wide = self.work.weight_bytes, self._queries // self.q
         unit = (4 + c) * out.inputs**2 + c * out.weights
         normalised = held * self.h if self.shape.norms_before else 0
         kept = normalised + self._queries + c * (self.q + self.k + self.h)
@@ -78,21 +47,19 @@ class FrugalDoraLayer(FrugalLayer):
 
     @property
     def _around_tile(self) -> int:
-        """Its output, and the gradient of it, which is copied where the states' is of another type; again where it is passed on to narrower ones."""
-        copies = 2 if self.output != self.work.held_bytes else 1
-        passed_on = self.w if self.w < self.output else 0
-        return (copies * self.output + passed_on) * self.h
+        """The gradient of its output."""
+        return self.output * self.h
 
     @property
     def _counted(self) -> int:
         """Bytes a token of the gradient of what the block gave that are there already: nothing is cast, normalised or multiplied on its way."""
-        is_wide = self.dora.gives(self.shape.mlp_linears[-1]) == ADAPTER_BYTES
+        is_wide = self.c == ADAPTER_BYTES
         changed = self.shape.norms_after or self._scaled_gradient
         return 4 * self.h if is_wide and not changed else 0
 
     def _finishing(self) -> tuple[Moment, ...]:
         """Output projection, second norm and feed-forward block of a tile."""
-        dora, out, reads = self.dora, self._out, self._gives(2)
+        dora, out, reads = self.dora, self._out, self.c
         is_read = dora.adapts(out) or self.work.quantization == "int8"
         read = dora.copies(out, reads) or (self.c * self.q if is_read else 0)
         before = read + self._low_rank((out, *self._feed_forward)) + self.after + dora.keeps(out)
@@ -161,7 +128,7 @@ class FrugalDoraLayer(FrugalLayer):
         each = before + self._around_tile + self._kept_by_int8 + self.dora.slopes(self._out)
         return (
             *self._output_projection(),
-            Moment(per_token=each + self.work.held_bytes * self.h, adapted=self._block_adapters),
+            Moment(per_token=each + self.work.weight_bytes * self.h, adapted=self._block_adapters),
         )
 
     # before attention
@@ -177,7 +144,7 @@ class FrugalDoraLayer(FrugalLayer):
         inputs = self.first_half + self._low_rank(tuple(self._projections)) + held
         inputs += 4 * (self.q + self.k) if normed else 0
         if self.shape.fused_qkv:  # values are a view of what the projection gave
-            inputs += self._gives(2) * (self.q + self.k)
+            inputs += self.c * (self.q + self.k)
         inputs += self.norm.keeps_itself(self.input) * self.h
         keeps = dora.keeps(*self._projections)
         moments = [Moment(per_token=inputs + keeps + self._keys + 4 * self._queries)]

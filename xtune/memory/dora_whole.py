@@ -10,21 +10,10 @@ from xtune.memory.workload import ADAPTER_BYTES, Workload
 
 
 class WholeDoraLayer(WholeLayer):
-    """The same letters as in `Layer`; where states are float32 for the sake of DoRA, they are so in every layer but the first.
+    """The same letters as in `Layer`."""
 
-    Args:
-        shape: The model.
-        work: What is done with it.
-        first: Whether the layer reads what the embedding gave, so that its states are float32 behind the first output that has DoRA.
-    """
-
-    def __init__(self, shape: ModelShape, work: Workload, *, first: bool = False) -> None:
+    def __init__(self, shape: ModelShape, work: Workload) -> None:
         super().__init__(shape, work)
-        if first:
-            self.input = work.weight_bytes
-            self.w = (
-                work.state_bytes if work.adapts(self._attention[-1].name) else work.weight_bytes
-            )
         self.dora = DoraLinears(work)
         *self._projections, self._out = self.shape.attention_linears
 
@@ -35,10 +24,6 @@ class WholeDoraLayer(WholeLayer):
             return 0
         readers = len(self._feed_forward) - 1 if self.between > self.c else 1
         return self.c * (self.width + readers * self.h)
-
-    def _gives(self, index: int) -> int:
-        """Bytes of a number of queries (0), keys (1) and values (2)."""
-        return self.dora.gives(self._projections[0 if self.shape.fused_qkv else index])
 
     @property
     def passing(self) -> int:
@@ -63,7 +48,7 @@ class WholeDoraLayer(WholeLayer):
             moments.extend(dora.forward(each, kept, reads=self.input))
             kept += dora.after(each, self.input) + 4 * normed * each.outputs
         # queries are turned: times cosine, their halves changed over, and these times sine
-        moments.append(Moment(per_token=kept + 3 * self._gives(0) * self.q))
+        moments.append(Moment(per_token=kept + 3 * self.c * self.q))
         kept = beside + before - self.after - self.output_copy - dora.keeps(self._out)
         moments.extend(dora.forward(self._out, kept, reads=self.c))
         if self.dora_block:
@@ -86,7 +71,7 @@ class WholeDoraLayer(WholeLayer):
             return 0
         passed, block = self._passed_on, DoraBlock(self.shape, work)
         if self.shape.norms_after:
-            narrow = min(self.output, block.gives(block.down)) < ADAPTER_BYTES
+            narrow = min(self.output, self.c) < ADAPTER_BYTES
             return passed + (4 * h if narrow else 0)
         if not block.adapts(block.down):
             return passed + (block.product * block.m if work.quantization else 0)
@@ -125,7 +110,7 @@ class WholeDoraLayer(WholeLayer):
             return super().feed_forward_moments(before)
         block = DoraBlock(self.shape, self.work)
         kept = before + self.second_half + self.output * self.h + self._passed_on
-        wide = block.gives(block.down) == self.output == ADAPTER_BYTES
+        wide = self.c == self.output == ADAPTER_BYTES
         counted = 4 * self.h if wide and not self.shape.norms_after else 0
         scaled = self._scaled_gradient
         return block.back(kept, reads=self.between, counted=counted, scaled=scaled)
@@ -145,7 +130,7 @@ class WholeDoraLayer(WholeLayer):
             counted = 4 * self.h if self.w == ADAPTER_BYTES and not self.shape.norms_after else 0
             moments.append(Moment(per_token=each - counted, adapted=done))
         done += dora.entries(self._out)
-        query, key, value = (self._gives(index) for index in range(3))
+        query = key = value = self.c
         keeps, norms = dora.keeps(*self._projections), self._norms_of_heads
         both = query * self.q + key * self.k
         turned = kept + keeps + norms + (key + value) * self.k + 4 * query * self.q

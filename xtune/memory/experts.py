@@ -42,7 +42,7 @@ class ExpertBlock:
     def reads(self) -> int:
         """Copies of the normalised input that experts, router and shared expert keep."""
         own, shared = int(self.routes), self.shared.reads
-        copies = self.work.casts_inputs or self.c < self.work.state_bytes
+        copies = self.work.casts_inputs or self.c < self.work.weight_bytes
         # of a float32 copy autocast makes one in the compute type
         return own + shared if copies or self.shape.reads_routes_in_float32 else max(own, shared)
 

@@ -265,12 +265,6 @@ def own_name(model_type: str, name: str) -> str:
     return name if family is None else family.names.get(name, name)
 
 
-WRITERS = frozenset(
-    family.names.get(name, name) for family in FAMILIES.values() for name in ("o_proj", "down_proj")
-)
-"""Linear layers whose outputs are added to the hidden states, by all their names."""
-
-
 FUSED_ACTIVATIONS = frozenset(
     ["gelu", "gelu_pytorch_tanh", "hardswish", "leaky_relu", "linear", "mish", "relu", "relu6", "sigmoid", "silu", "swish", "tanh"]
 )  # fmt: skip

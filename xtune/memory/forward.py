@@ -15,7 +15,7 @@ from xtune.memory.whole import WholeLayer
 def forward_bytes(layer: FrugalLayer | WholeLayer) -> int:
     """The most that exists in the forward pass of a layer without gradients, its input and output among it."""
     n, h = layer.work.positions, layer.h
-    held = layer.work.held_bytes
+    held = layer.work.weight_bytes
     around = held * h * min(2, layer.shape.layers)
     if not isinstance(layer, FrugalLayer):
         moments = (*_norm(layer), *_projecting(layer), *_attending(layer), *_feed_forward(layer))

@@ -46,7 +46,7 @@ class FrugalLayer(Layer):
 
         Where tables are float32 whatever the states are, what they turn is cast back.
         """
-        tables = self.work.held_bytes > self.c and not self.shape.float32_rotary
+        tables = self.work.weight_bytes > self.c and not self.shape.float32_rotary
         return ADAPTER_BYTES if tables else self.c
 
     @cached_property
@@ -72,7 +72,7 @@ class FrugalLayer(Layer):
         First the tiles behind attention go back, while queries, keys, values and what attention gave are whole; then attention,
         a group at a time, beside the sums of the tiles' gradients; then the tiles before it; at last there are the sums.
         """
-        n, held = self.work.positions, self.work.held_bytes
+        n, held = self.work.positions, self.work.weight_bytes
         without = n * (held * self.h + self._queries + self._keys + self._values)
         whole = without + n * self._attended
         behind = 4 * self._trained_behind

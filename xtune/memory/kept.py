@@ -13,7 +13,6 @@ from xtune.memory.latent_attention import READERS, LatentAttention
 from xtune.memory.layer_parts import LayerParts
 from xtune.memory.linear import Linear
 from xtune.memory.moments import Moment
-from xtune.memory.workload import ADAPTER_BYTES
 
 
 class KeptLayer(LayerParts):
@@ -101,16 +100,12 @@ class KeptLayer(LayerParts):
 
         Autograd keeps what is wanted for some gradient. The first norm's input has none (4 h); with no adapter on queries, keys or
         values attention has none, and with none on its output projection either the norm before the feed-forward block; of that the
-        activation and up stand for each other's gradient. Where DoRA makes the other layers' states float32, what
-        the embedding gave is in the type of the weights: what reads it, normalised or not, shares it and copies nothing.
+        activation and up stand for each other's gradient.
         """
         if self.work.is_full:
             return Moment(per_token=0)
         norm = self.norm.keeps(self.input) * self.h if self.shape.norms_before else 0
-        shares = self.work.weight_bytes <= self.c < self.w
-        copies = max(0, self._read(self._readers, self.input) - 1) if shares else 0
-        each = norm + copies * self.c * self.h + self._ungraded_attention + self._ungraded_block
-        each += 0 if shares else self._ungraded_copies
+        each = norm + self._ungraded_attention + self._ungraded_block + self._ungraded_copies
         attends = any(self._is_adapted(each) for each in self._attention[:-1])
         fixed = 0 if attends else self._scores + self._mask
         if not any(self._is_adapted(each) for each in self._attention):
@@ -154,7 +149,7 @@ class KeptLayer(LayerParts):
         gate, up = self._feed_forward[0], self._feed_forward[-2]
         if self.ungated is not None:
             return norm + (0 if self._is_adapted(up) else self.ungated.activation)
-        gives = self.work.given_bytes
+        gives = self.work.compute_bytes
         of_gate, of_up = (gives if self._is_adapted(each) else self.c for each in (gate, up))
         if not self._is_adapted(gate):
             norm += (of_gate + of_up) * self.width
@@ -253,12 +248,6 @@ class KeptLayer(LayerParts):
         return self.work.dora and bool(self._feed_forward)
 
     @property
-    def widens_heads(self) -> bool:
-        """Whether queries, keys or values come in float32 for the sake of DoRA."""
-        widens = self.work.dora and self.work.quantization is not None
-        return widens and any(self._is_adapted(each) for each in self._attention[:-1])
-
-    @property
     def _norms_of_heads(self) -> int:
         """Kept by norms on queries and keys: their input in float32, and in its type what they scale where they are trained."""
         if not self.shape.may_normalise_heads:
@@ -269,8 +258,7 @@ class KeptLayer(LayerParts):
     @property
     def _keeps_views(self) -> bool:
         """Whether values are a view of a fused projection."""
-        widened = self.widens_heads and self.c < ADAPTER_BYTES
-        return self.shape.fused_qkv and not self.repeats_keys and not widened
+        return self.shape.fused_qkv and not self.repeats_keys
 
     @cached_property
     def output_copy(self) -> int:
@@ -357,7 +345,7 @@ class KeptLayer(LayerParts):
     @property
     def attention_gives(self) -> int:
         """Bytes of a number that the output projection gives."""
-        return self.work.given_bytes if self._is_adapted(self._attention[-1]) else self.c
+        return self.work.compute_bytes if self._is_adapted(self._attention[-1]) else self.c
 
     def expanded(self, *linears: Linear) -> int:
         """The largest of some quantised matrices in the compute type: they are expanded one at a time."""

@@ -16,11 +16,11 @@ class LayerParts:
 
     def __init__(self, shape: ModelShape, work: Workload) -> None:
         self.shape, self.work = shape, work
-        self.c, self.w = work.compute_bytes, work.state_bytes
-        self.input = work.state_bytes
+        self.c, self.w = work.compute_bytes, work.weight_bytes
+        self.input = work.weight_bytes
         """Bytes of a number of the states before attention; `w` is of those behind it, `output` of what the layer gives."""
 
-        self.output = work.state_bytes
+        self.output = work.weight_bytes
         # of experts' numbers: autocast leaves products by group in the type of the weights
         self.e = work.weight_bytes
         self.h, self.q, self.k = shape.hidden, shape.query_width, shape.kv_width

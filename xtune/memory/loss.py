@@ -25,7 +25,7 @@ def loss_bytes(shape: ModelShape, work: Workload, casts: int = 0) -> int:
         return casts + _whole_loss(shape, work)
     if wraps_head(shape, work):
         return wrapped_loss_bytes(shape, work, casts)
-    h, w, c = shape.hidden, work.held_bytes, work.compute_bytes
+    h, w, c = shape.hidden, work.weight_bytes, work.compute_bytes
     own = 4 if work.compute_dtype == "float16" else c
     norm = Norm(shape, work)
     scaled = norm.trained_copy
@@ -53,7 +53,7 @@ def _whole_loss(shape: ModelShape, work: Workload) -> int:
     There are the logits, a copy of those that are trained on (c each), its float32 copy, and of that the logarithm after softmax (4
     each); going back, the logarithm, the gradient by it and that by the logits (4 each). A factor or a soft cap keeps as much again.
     """
-    n, c, w = work.positions, work.compute_bytes, work.held_bytes
+    n, c, w = work.positions, work.compute_bytes, work.weight_bytes
     each = 2 * c + 8 if c < 4 else 3 * c
     if shape.caps_logits:
         each += 8

@@ -41,7 +41,7 @@ class Norm:
         """Of what its weight is multiplied by, which it keeps where it is trained."""
         if self.is_layer or not self.work.is_full:
             return 0
-        return 4 if self.float32_scale else self.work.state_bytes
+        return 4 if self.float32_scale else self.work.weight_bytes
 
     def last_back(self, states: int) -> int:
         """Of the last norm of a model as it goes back, with its input and the gradient of that: six float32 copies, or two of LayerNorm's."""

@@ -133,12 +133,6 @@ def predict(shape: ModelShape, work: Workload) -> Prediction:
     return Prediction(items=items, step_bytes=step.peak, stored_state_bytes=stored)
 
 
-def _first_layer(shape: ModelShape, work: Workload) -> WholeLayer | None:
-    """The first layer, where it is another than the rest: beside a quantised base DoRA makes the others' states float32."""
-    differs = work.state_bytes > work.weight_bytes and not work.frugal
-    return WholeDoraLayer(shape, work, first=True) if differs else None
-
-
 class _Step:
     """The moments of a step, and the largest of them.
 
@@ -153,7 +147,6 @@ class _Step:
         self.shape, self.work = shape, work
         self.stack = LayerStack(shape, work)
         self.layer = self.stack.kinds[0].layer
-        self.first = _first_layer(shape, work) or self.layer
         trained = trained_parameters(shape, work)
         self.gradient_bytes = work.trained_bytes
         self.gradients = gradient_bytes(shape, work, trained * self.gradient_bytes)
@@ -167,7 +160,7 @@ class _Step:
     @property
     def hidden(self) -> int:
         """The hidden states between two layers."""
-        return self.work.positions * self.shape.hidden * self.work.held_bytes
+        return self.work.positions * self.shape.hidden * self.work.weight_bytes
 
     @property
     def _shared(self) -> int:
@@ -263,8 +256,7 @@ class _Step:
         """The largest moment of a layer."""
         if not self.goes_back:
             return self._forward
-        layers = (self.first, *(kind.layer for kind in self.stack.kinds))
-        return max(size for layer in layers for size, *_ in self._peaks_of(layer))
+        return max(size for kind in self.stack.kinds for size, *_ in self._peaks_of(kind.layer))
 
     @property
     def _forward(self) -> int:
@@ -307,7 +299,7 @@ class _Step:
         if (work.frugal and self.shape.ends_plainly) or not self.goes_back:
             return step
         stays = self.gradients if work.accumulation_steps > 1 else head
-        norm = self.layer.norm.last_back(work.state_bytes)
+        norm = self.layer.norm.last_back(work.weight_bytes)
         return max(step, there + stays + norm * self.shape.hidden * work.positions)
 
     def _of_layers(self) -> int:
@@ -317,17 +309,6 @@ class _Step:
         sizes = [size for kind in self.stack.kinds for size in self._of_kind(kind)]
         sizes += [self.stack.passed(kind) for kind in self.stack.kinds if kind.at[0] < self._begin]
         work, full = self.work, self.work.is_full
-        if self.first is not self.layer:
-            given = work.positions * self.shape.hidden * work.weight_bytes  # by the embedding
-            first = given if work.gradient_checkpointing else 0
-            own = self._entries(0, 1)
-            sizes.extend(
-                first
-                + size
-                + self.gradients
-                - (0 if work.accumulation_steps > 1 else self.gradient_bytes * (own - graded))
-                for size, graded, _ in self._peaks_of(self.first)
-            )
         if isinstance(self.layer, WholeDoraLayer) and not work.gradient_checkpointing:
             # the last layer's matrices are made while all layers keep what they need
             earlier = self.gradients if work.accumulation_steps > 1 else 0

@@ -28,10 +28,10 @@ class SharedExpert:
     def _copies(self, linears: tuple[Linear, ...]) -> int:
         work = self.work
         if work.is_full:
-            return len(linears) if self.c < work.state_bytes else min(1, len(linears))
+            return len(linears) if self.c < work.weight_bytes else min(1, len(linears))
         adapted = sum(self.shape.adapts(each, work.targets) for each in linears)
         kept = len(linears) if work.quantization == "int8" else 0
-        if work.casts_inputs or self.c < work.state_bytes:
+        if work.casts_inputs or self.c < work.weight_bytes:
             return adapted + kept
         return min(1, adapted + kept)
 

@@ -147,16 +147,6 @@ class Workload:
         """c: bytes of a number in a matrix product."""
         return DTYPE_BYTES[self.compute_dtype]
 
-    @property
-    def given_bytes(self) -> int:
-        """Bytes of a number of what an adapted linear layer gives: DoRA's products are cast back (`xtune.adapter.narrow`)."""
-        return self.compute_bytes
-
-    @property
-    def state_bytes(self) -> int:
-        """Bytes of a number of the hidden states."""
-        return self.weight_bytes
-
     def adapts(self, name: str) -> bool:
         """Whether linear layers of a name have adapters."""
         return "all-linear" in self.targets or name in self.target_names
@@ -170,11 +160,6 @@ class Workload:
     def layer_targets(self) -> tuple[str, ...]:
         """The targets but the head."""
         return tuple(each for each in self.targets if each.rpartition(".")[2] != "lm_head")
-
-    @property
-    def held_bytes(self) -> int:
-        """The same of those that are held for all tokens: frugal layers write them in the type of the embedding's."""
-        return self.weight_bytes if self.frugal else self.state_bytes
 
     @property
     def is_shelved(self) -> bool:

@@ -58,7 +58,7 @@ def wrapped_loss_bytes(shape: ModelShape, work: Workload, casts: int) -> int:
     trained the norm keeps nothing, and there is no slope.
     """
     matrix, h, n = _matrix(shape, work), shape.hidden, work.positions
-    w = work.held_bytes
+    w = work.weight_bytes
     scaled = ADAPTER_BYTES if saved_modules(shape, work.saved).last_norm else 0
     norm = Norm(shape, work)
     each = h * (norm.keeps(w) + scaled + 2 * w)
