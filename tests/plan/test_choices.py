@@ -211,7 +211,7 @@ def test_ends_that_cannot_be_put_aside_are_refused_before_anything_is_loaded(
 def test_an_adapted_head_cannot_be_put_aside() -> None:
     method = {"type": "lora", "targets": ["q_proj", "lm_head"]}
     recipe = make_recipe(method, memory={"head": "nf4"})
-    with pytest.raises(RecipeError, match="`memory.head` is nf4; the recipe trains"):
+    with pytest.raises(RecipeError, match=r"`memory\.head` is nf4; the recipe trains"):
         resolve(recipe, gpu(80), LLAMA_7B)
 
 
