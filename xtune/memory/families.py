@@ -291,12 +291,9 @@ def own_name(model_type: str, name: str) -> str:
     return name if family is None else family.names.get(name, name)
 
 
-def _all_names(*names: str) -> frozenset[str]:
-    return frozenset(own_name(kind, name) for kind in FAMILIES for name in names)
+def _all_names(name: str) -> frozenset[str]:
+    return frozenset(own_name(kind, name) for kind in FAMILIES)
 
-
-WRITERS = _all_names("o_proj", "down_proj")
-"""Linear layers whose outputs are added to the hidden states, by all their names."""
 
 HEADS = _all_names("lm_head")
 """What heads are called."""
