@@ -195,7 +195,6 @@ def test_loss_chunk_keeps_float32_logits_at_256_mib() -> None:
     [
         ({"new_tokens": ["<x>"]}, {"embeddings": "host"}, "`memory.embeddings` is host; the recipe trains"),
         ({"modules_to_save": ["lm_head"]}, {"head": "host"}, "`memory.head` is host; the recipe trains"),
-        ({"targets": ["q_proj", "lm_head"]}, {"head": "nf4"}, "`memory.head` is nf4; the recipe trains"),
         ({}, {"head": "host", "embeddings": "device"}, "are one matrix"),
         ({}, {"head": "device", "embeddings": "host"}, "are one matrix"),
     ],
@@ -207,6 +206,13 @@ def test_ends_that_cannot_be_put_aside_are_refused_before_anything_is_loaded(
     recipe = make_recipe({"type": "lora", **method}, memory=memory)
     with pytest.raises(RecipeError, match=part):
         resolve(recipe, gpu(80), DEMO)
+
+
+def test_an_adapted_head_cannot_be_put_aside() -> None:
+    method = {"type": "lora", "targets": ["q_proj", "lm_head"]}
+    recipe = make_recipe(method, memory={"head": "nf4"})
+    with pytest.raises(RecipeError, match=r"`memory\.head` is nf4; the recipe trains"):
+        resolve(recipe, gpu(80), LLAMA_7B)
 
 
 @pytest.mark.parametrize("memory", [{"head": "host"}, {"embeddings": "host"}])

@@ -55,7 +55,8 @@ def read_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
         "model_type": model_type,
         "latent": latent,
         **_recurrent(reader.fields, hidden, heads * _head_dim(reader, hidden, heads), model_type),
-        "known": model_type in FAMILIES,
+        "known": model_type in FAMILIES and not family.remote,
+        "remote": family.remote,
         "layers": layers,
         "hidden": hidden,
         "heads": heads,
@@ -228,8 +229,8 @@ def _recurrent(
 
 def _biases(fields: Mapping[str, Any], family: Family) -> dict[str, bool]:
     """Which linear layers have biases: as the family says, else as the config does."""
-    # InternLM3 and StarCoder2 have names of their own
-    attention = _first(fields, "attention_bias", "qkv_bias", "use_bias")
+    # InternLM and StarCoder2 have names of their own
+    attention = _first(fields, *family.bias_fields)
     mlp = _first(fields, "mlp_bias", "bias", "use_bias")
     return {
         "query_bias": attention if family.query_bias is None else family.query_bias,

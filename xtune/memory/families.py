@@ -40,6 +40,9 @@ class Family:
     mlp_bias: bool | None = False
     """Bias on the feed-forward block's linear layers; None: the config's `mlp_bias`."""
 
+    bias_fields: tuple[str, ...] = ("attention_bias", "qkv_bias", "use_bias")
+    """The config's fields that may say whether attention has biases; the first that is there does."""
+
     head_bias: bool = False
     """Whether the head has a bias."""
 
@@ -64,8 +67,11 @@ class Family:
     shared_width: str = ""
     """The field with its width, or with how many of the others' width it is."""
 
+    remote: bool = False
+    """Whether its code is none of transformers' and comes with the weights: sizes and names are known, what its layers keep is taken for a Llama's."""
+
     defaults: Mapping[str, Any] | None = None
-    """Fields that published configs leave out, with the values of transformers 5.23's config class."""
+    """Fields that published configs leave out, with the values of its config class (of transformers 5.23's, where it has one)."""
 
 
 FAMILIES: Mapping[str, Family] = {
@@ -184,6 +190,26 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "smollm3": Family(tied=True, mlp_bias=None),
     "internlm3": Family(mlp_bias=None, defaults={"num_key_value_heads": 2, "head_dim": 128}),
+    "internlm": Family(remote=True, bias_fields=("bias",), defaults={"bias": True}),
+    "internlm2": Family(
+        remote=True,
+        bias_fields=("bias",),
+        fused_qkv=True,
+        names={
+            "qkv_proj": "wqkv",
+            "o_proj": "wo",
+            "gate_proj": "w1",
+            "up_proj": "w3",
+            "down_proj": "w2",
+            "self_attn": "attention",
+            "mlp": "feed_forward",
+            "input_layernorm": "attention_norm",
+            "post_attention_layernorm": "ffn_norm",
+            "embed_tokens": "tok_embeddings",
+            "lm_head": "output",
+        },
+        defaults={"bias": True},
+    ),
     "olmo2": Family(query_key_norm="full"),
     "gemma": Family(tied=True, defaults={"head_dim": 256}),
     "gemma2": Family(
@@ -256,13 +282,24 @@ FAMILIES: Mapping[str, Family] = {
         defaults={"use_bias": True, "num_key_value_heads": 2},
     ),
 }
-"""Model types whose counts the tests compare with transformers, parameter by parameter."""
+"""Model types whose counts the tests compare with transformers, parameter by parameter; those that are `remote` with published ones."""
 
 
 def own_name(model_type: str, name: str) -> str:
     """What a model type calls the module that Llama calls `name`."""
     family = FAMILIES.get(model_type)
     return name if family is None else family.names.get(name, name)
+
+
+def _all_names(name: str) -> frozenset[str]:
+    return frozenset(own_name(kind, name) for kind in FAMILIES)
+
+
+HEADS = _all_names("lm_head")
+"""What heads are called."""
+
+EMBEDDINGS = _all_names("embed_tokens")
+"""What embeddings are called."""
 
 
 FUSED_ACTIVATIONS = frozenset(

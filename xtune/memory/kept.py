@@ -279,7 +279,7 @@ class KeptLayer(LayerParts):
         """Whether keys and values are repeated for every query head before attention."""
         # a single one is seen by every head where it is
         grouped = 1 < self.shape.kv_heads < self.shape.heads
-        repeats = self.has_mask or not self.work.flash
+        repeats = self.has_mask or not self.work.flash or self.shape.remote
         return grouped and (
             self.work.attention == "eager" or (self.work.attention == "sdpa" and repeats)
         )

@@ -52,6 +52,7 @@ def _whole_loss(shape: ModelShape, work: Workload) -> int:
 
     There are the logits, a copy of those that are trained on (c each), its float32 copy, and of that the logarithm after softmax (4
     each); going back, the logarithm, the gradient by it and that by the logits (4 each). A factor or a soft cap keeps as much again.
+    Of code of which it is known that a norm and a frozen head are its end, beside logits there is what that norm keeps, and no more.
     """
     n, c, w = work.positions, work.compute_bytes, work.weight_bytes
     each = 2 * c + 8 if c < 4 else 3 * c
@@ -59,7 +60,11 @@ def _whole_loss(shape: ModelShape, work: Workload) -> int:
         each += 8
     elif shape.scales_logits:
         each += 4
-    return each * shape.vocab * (n - work.rows) + n * shape.hidden * (8 + 3 * w + c)
+    logits, states = each * shape.vocab * (n - work.rows), n * shape.hidden * (8 + 3 * w + c)
+    if shape.remote and not (work.is_full or work.saved or wraps_head(shape, work)):
+        norm = Norm(shape, work)
+        return max(logits + n * shape.hidden * (norm.keeps(w) + norm.trained_copy), states)
+    return logits + states
 
 
 def _head(shape: ModelShape, work: Workload, tokens: int, casts: int) -> int:

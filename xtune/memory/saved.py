@@ -7,8 +7,6 @@ from xtune.memory.families import own_name
 from xtune.memory.linear import Linear
 from xtune.memory.shape import ModelShape
 
-TABLES = ("model.embed_tokens", "lm_head")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Saved:
@@ -60,12 +58,12 @@ def saved_modules(shape: ModelShape, names: tuple[str, ...]) -> Saved:
     def is_named(module: str) -> bool:
         return any(module.endswith(name) for name in names)
 
-    embedding, head = (is_named(table) for table in TABLES)
+    embedding, head = (is_named(table) for table in table_names(shape))
     if shape.tied:
         embedding = head = embedding or head
     tables = int(embedding) + int(head and not shape.tied)
     entries = tables * shape.embedding_parameters
-    last = f"model.{own_name(shape.model_type, 'norm')}"
+    last = last_norm_name(shape)
     entries += shape.norm_entries if is_named(last) else 0
     layers = []
     for number in range(shape.layers):
@@ -91,6 +89,23 @@ def saved_modules(shape: ModelShape, names: tuple[str, ...]) -> Saved:
     )
 
 
+def table_names(shape: ModelShape) -> tuple[str, str]:
+    """Full names of embedding and head."""
+    return f"model.{own_name(shape.model_type, 'embed_tokens')}", own_name(
+        shape.model_type, "lm_head"
+    )
+
+
+def last_norm_name(shape: ModelShape) -> str:
+    """Full name of the norm before the head."""
+    return f"model.{own_name(shape.model_type, 'norm')}"
+
+
+def block_names(shape: ModelShape) -> tuple[str, str]:
+    """What a decoder layer calls its attention and its feed-forward block."""
+    return own_name(shape.model_type, "self_attn"), own_name(shape.model_type, "mlp")
+
+
 def module_names(shape: ModelShape) -> list[str]:
     """Full names of the modules of all decoder layers that have parameters."""
     parts = _parts(shape)
@@ -99,9 +114,10 @@ def module_names(shape: ModelShape) -> list[str]:
 
 def _parts(shape: ModelShape) -> dict[str, _Part]:
     """The modules of one decoder layer by name; of a model some of whose layers have experts, both kinds of block."""
-    linears = {f"self_attn.{each.name}": each for each in shape.attention_linears}
+    attention, block = block_names(shape)
+    linears = {f"{attention}.{each.name}": each for each in shape.attention_linears}
     if shape.expert_layers < shape.layers:
-        linears |= {f"mlp.{each.name}": each for each in shape.mlp_linears}
+        linears |= {f"{block}.{each.name}": each for each in shape.mlp_linears}
     parts = {
         name: _Part(each.parameters, read=each.inputs, linear=each)
         for name, each in linears.items()
@@ -110,7 +126,10 @@ def _parts(shape: ModelShape) -> dict[str, _Part]:
     norms += ["post_attention_layernorm"] if shape.norms > 1 else []
     if shape.norms > len(norms):
         norms += ["pre_feedforward_layernorm", "post_feedforward_layernorm"]
-    parts |= {name: _Part(shape.norm_entries, normalised=shape.hidden) for name in norms}
+    parts |= {
+        own_name(shape.model_type, name): _Part(shape.norm_entries, normalised=shape.hidden)
+        for name in norms
+    }
     if shape.query_key_norm != "none":
         for name, width in (("q_norm", shape.query_width), ("k_norm", shape.kv_width)):
             own = width if shape.query_key_norm == "full" else shape.head_dim

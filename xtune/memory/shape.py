@@ -111,6 +111,9 @@ class ModelShape(Traits):
     known: bool = True
     """Whether the model type is one whose counts are checked; otherwise they are computed as for a Llama."""
 
+    remote: bool = False
+    """Whether, though that is not so, sizes and names are known of its own code, which comes with the weights."""
+
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "ModelShape":
         """Read the sizes from a config.json as a dict; a nested `text_config` is looked into.
@@ -346,7 +349,7 @@ class ModelShape(Traits):
         self, targets: tuple[str, ...] = ("all-linear",)
     ) -> tuple[tuple[int, Linear], ...]:
         """Those of `linears` that LoRA's targets name: `all-linear`, names, or name endings."""
-        head = Linear(name="lm_head", inputs=self.hidden, outputs=self.vocab)
+        head = self._linear("lm_head", self.hidden, self.vocab, bias=False)
         has_head = not self.tied and "all-linear" not in targets
         candidates = (*self.linears, *(((1, head),) if has_head else ()))
         return tuple((count, each) for count, each in candidates if self.adapts(each, targets))

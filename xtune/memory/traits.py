@@ -12,6 +12,12 @@ class Traits:
     query_key_norm: Norms
     shared: Shared
     known: bool
+    remote: bool
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether every parameter is known, so that there are no norms but those that are counted."""
+        return self.known or self.remote
 
     @property
     def ends_plainly(self) -> bool:
@@ -57,7 +63,7 @@ class Traits:
     @property
     def norms_after(self) -> bool:
         """Whether what they give is normalised; of a type that is not known it may be, as GLM 4's is, and no field says so."""
-        return self.norms > 2 or self.model_type == "olmo2" or not self.known
+        return self.norms > 2 or self.model_type == "olmo2" or not self.is_counted
 
     @property
     def normalises_last(self) -> bool:
@@ -67,4 +73,4 @@ class Traits:
     @property
     def may_normalise_heads(self) -> bool:
         """Whether there are norms on queries and keys, or may be for all that is known of the type."""
-        return self.query_key_norm != "none" or not self.known
+        return self.query_key_norm != "none" or not self.is_counted

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeAlias
 
+from xtune.memory.families import HEADS
+
 GIB = 2**30
 MethodName: TypeAlias = Literal["full", "lora", "qlora"]
 
@@ -159,7 +161,7 @@ class Workload:
     @cached_property
     def layer_targets(self) -> tuple[str, ...]:
         """The targets but the head."""
-        return tuple(each for each in self.targets if each.rpartition(".")[2] != "lm_head")
+        return tuple(each for each in self.targets if each.rpartition(".")[2] not in HEADS)
 
     @property
     def is_shelved(self) -> bool:

@@ -18,6 +18,7 @@ left their float32 sum (4 E).
 
 from dataclasses import dataclass
 
+from xtune.memory.families import own_name
 from xtune.memory.learning import layers_learn
 from xtune.memory.norms import Norm
 from xtune.memory.saved import saved_modules
@@ -29,7 +30,7 @@ def wraps_head(shape: ModelShape, work: Workload) -> bool:
     """Whether PEFT has put something around the head."""
     if work.is_full:
         return False
-    adapted = not shape.tied and "lm_head" in work.target_names
+    adapted = not shape.tied and own_name(shape.model_type, "lm_head") in work.target_names
     return adapted or work.new_tokens > 0 or saved_modules(shape, work.saved).head
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from xtune.errors import Problem
 from xtune.memory import ModelShape
-from xtune.memory.saved import TABLES, module_names
+from xtune.memory.saved import block_names, last_norm_name, module_names, table_names
 from xtune.recipe import LowRank, QLoRA, Recipe
 
 PLAIN_MIXTURES = frozenset({"mixtral", "qwen3_moe", "olmoe"})
@@ -21,9 +21,10 @@ def name_problems(recipe: Recipe, shape: ModelShape) -> list[Problem]:
     if not isinstance(method, LowRank):
         return []
     found = list(_tied_head(method, shape))
-    if not shape.known or shape.eyes or (shape.experts and shape.model_type not in PLAIN_MIXTURES):
+    mixed = shape.experts and shape.model_type not in PLAIN_MIXTURES
+    if not shape.is_counted or shape.eyes or mixed:
         return found
-    modules = [*TABLES, "model.norm", *module_names(shape)]
+    modules = [*table_names(shape), last_norm_name(shape), *module_names(shape)]
     linear = _linear(shape)
     return [
         *found,
@@ -35,9 +36,10 @@ def name_problems(recipe: Recipe, shape: ModelShape) -> list[Problem]:
 
 def _linear(shape: ModelShape) -> list[str]:
     """Full names of the linear layers of all decoder layers."""
-    blocks = {"self_attn": shape.attention_linears}
+    attention, block = block_names(shape)
+    blocks = {attention: shape.attention_linears}
     if shape.expert_layers < shape.layers:
-        blocks["mlp"] = shape.mlp_linears
+        blocks[block] = shape.mlp_linears
     return [
         f"model.layers.{layer}.{block}.{linear.name}"
         for layer in range(shape.layers)
@@ -47,10 +49,11 @@ def _linear(shape: ModelShape) -> list[str]:
 
 
 def _tied_head(method: LowRank, shape: ModelShape) -> Iterator[Problem]:
-    if shape.tied and "all-linear" not in method.targets and "lm_head" in method.targets:
+    _, head = table_names(shape)
+    if shape.tied and "all-linear" not in method.targets and head in method.targets:
         yield Problem(
-            what="`method.targets` names lm_head, which shares its matrix with the embedding of this model",
-            advice="train both with `method.modules_to_save: [lm_head]`, or leave it out.",
+            what=f"`method.targets` names {head}, which shares its matrix with the embedding of this model",
+            advice=f"train both with `method.modules_to_save: [{head}]`, or leave it out.",
         )
 
 
@@ -59,9 +62,9 @@ def _targets(
 ) -> Iterator[Problem]:
     if "all-linear" in method.targets or tied:
         return
-    offered = linear
-    if "lm_head" in method.targets and not shape.tied:
-        offered = [*linear, "lm_head"]
+    offered, (_, head) = linear, table_names(shape)
+    if head in method.targets and not shape.tied:
+        offered = [*linear, head]
     for target in method.targets:
         if not _matches(target, offered):
             yield Problem(

@@ -256,7 +256,12 @@ def _notes(recipe: Recipe, hardware: Hardware, shape: ModelShape) -> Iterator[st
             "(`max_position_embeddings`): longer rows teach it little unless its config.json scales RoPE (`rope_parameters`, "
             "in older files `rope_scaling`)."
         )
-    if not shape.known:
+    if shape.remote:
+        yield (
+            f"The code of a `{shape.model_type}` comes with its weights, so no test of xtune has run it: its sizes and names are known, what its "
+            "layers keep is computed as for a Llama; try a short run first."
+        )
+    elif not shape.known:
         kind = (
             f"model type `{shape.model_type}`"
             if shape.model_type

@@ -12,6 +12,7 @@ from typing import Any
 
 from xtune.hardware import Hardware
 from xtune.memory import ModelShape, Workload
+from xtune.memory.families import EMBEDDINGS, HEADS
 from xtune.plan.cards import Card, find_card, known_card
 from xtune.plan.speed import seconds
 
@@ -118,10 +119,9 @@ def _options(shape: ModelShape, work: Workload, hardware: Hardware) -> dict[str,
 
 def has_frozen_tables(work: Workload) -> bool:
     """Whether neither embedding nor head is trained."""
-    adapted = any(
-        target.rpartition(".")[2] in {"lm_head", "embed_tokens"} for target in work.targets
-    )
-    saved = any(name.rpartition(".")[2] in {"lm_head", "embed_tokens"} for name in work.saved)
+    tables = HEADS | EMBEDDINGS
+    adapted = any(target.rpartition(".")[2] in tables for target in work.targets)
+    saved = any(name.rpartition(".")[2] in tables for name in work.saved)
     return work.method != "full" and not (saved or work.new_tokens or adapted)
 
 
