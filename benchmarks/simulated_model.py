@@ -16,6 +16,7 @@ from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import dora
 from torch import nn
 
+from xtune.adapter.narrow import narrow_dora
 from xtune.adapter.widen import widen_saved_modules
 from xtune.kernels.head_slices import HeadMatrix
 from xtune.memory import Workload
@@ -196,6 +197,7 @@ def _adapted(model: nn.Module, work: Workload) -> nn.Module:
         adapted = get_peft_model(cast(Any, model), lora, autocast_adapter_dtype=True)
     cast(Any, model).disable_input_require_grads()
     widen_saved_modules(adapted)
+    narrow_dora(adapted)
     for name, parameter in adapted.named_parameters():
         if ".lora_" in name:  # PEFT widens what is not on the meta device
             parameter.data = parameter.data.float()

@@ -1,6 +1,6 @@
 """`xtune.memory` against models that transformers and PEFT build, and autograd's own hooks."""
 
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from machines import LLAMA_7B, LLAMA_8B
@@ -460,28 +460,3 @@ def test_matrices_of_dora_are_counted_in_a_forward_pass_that_keeps_everything() 
     )
     made = 16 * width * hidden + 2 * width * width
     assert made <= predict(shape, work).step_bytes <= 1.2 * made
-
-
-def test_what_int8_layers_give_beside_dora_is_as_wide_as_what_they_read() -> None:
-    """Bitsandbytes' `MatMul8bitLt` casts its result to the type of its input (0.50): two more bytes a number of float32 states, but for attention's output."""
-    width, hidden, tokens = 512, 256, 64
-    shape = ModelShape.from_config(
-        {
-            "model_type": "llama",
-            "vocab_size": 1000,
-            "hidden_size": hidden,
-            "intermediate_size": width,
-            "num_hidden_layers": 9,
-            "num_attention_heads": 4,
-        }
-    )
-
-    def checkpoints(quantization: Literal["nf4", "int8"]) -> int:
-        work = Workload(
-            method="qlora", quantization=quantization, dora=True, rank=4, tokens=tokens,
-            gradient_checkpointing=False,
-        )  # fmt: skip
-        return predict(shape, work).items["checkpoints"]
-
-    more = 9 * tokens * 2 * (3 * hidden + 2 * width + hidden)
-    assert checkpoints("int8") - checkpoints("nf4") >= more

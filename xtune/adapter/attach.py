@@ -11,6 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from xtune.adapter.expanding import keep_weights
+from xtune.adapter.narrow import narrow_dora
 from xtune.adapter.targets import (
     changes_base,
     check_modules_to_save,
@@ -75,6 +76,7 @@ def _attach_low_rank(
     untyped: Any = model
     untyped.disable_input_require_grads()  # PEFT's, for reentrant checkpointing, which is not used
     widen_saved_modules(peft_model)
+    narrow_dora(peft_model)
     _report_experts(peft_model)
     if changes_base(method):
         _initial_factors[peft_model] = {

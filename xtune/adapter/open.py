@@ -11,6 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from xtune.adapter.expanding import keep_weights
+from xtune.adapter.narrow import narrow_dora
 from xtune.adapter.save import stored_dtype
 from xtune.adapter.vocabulary import grow_vocabulary
 from xtune.adapter.widen import widen_saved_modules
@@ -163,6 +164,7 @@ def add_adapter(
                 )
             if widen and widen_saved_modules(model):
                 set_peft_model_state_dict(model, dict(state), adapter_name=name)
+            narrow_dora(model)
     except FileNotFoundError:
         raise ModelError(f"The adapter in {folder} has no {ADAPTER_WEIGHTS}.") from None
     except SafetensorError as error:

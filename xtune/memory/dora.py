@@ -44,17 +44,8 @@ class DoraLinears:
         return self.work.given_bytes if self.adapts(linear) else self.c
 
     def keeps(self, *linears: Linear) -> int:
-        """Bytes a token of what base and adapter gave, kept of each that has DoRA (2 c o).
-
-        What LLM.int8() gives has the type of its input, which autocast does not cast: of float32 states it is float32; attention's is not.
-        """
-        return sum(
-            (self.c + self._base(each)) * each.outputs for each in linears if self.adapts(each)
-        )
-
-    def _base(self, linear: Linear) -> int:
-        wide = self.work.quantization == "int8" and self.work.state_bytes > self.c
-        return ADAPTER_BYTES if wide and linear.name != "o_proj" else self.c
+        """Bytes a token of what base and adapter gave, kept of each that has DoRA (2 c o)."""
+        return 2 * self.c * sum(each.outputs for each in linears if self.adapts(each))
 
     def copies(self, linear: Linear, reads: int) -> int:
         """Bytes a token of what it copies of its input and keeps: for the adapter, and for LLM.int8().
@@ -153,8 +144,10 @@ class DoraBlock(DoraLinears):
         *self.first, self.down = shape.mlp_linears
         self.gate, self.up = self.gives(self.first[0]), self.gives(self.first[-1])
         self.ungated = None if shape.gated else UngatedBlock(shape, work, self.gate)
-        self.product = self.ungated.product if self.ungated else max(self.gate, self.up)
+        self.product = max(self.gate, self.up)
         """Bytes of a number of the product of gate and up: of the wider of both; without a gate of what the activation gives."""
+        self.inside = self.ungated.product if self.ungated else self.product
+        """The same before it is cast to the type that the activation read (`xtune.models.activations`)."""
 
     @property
     def widths(self) -> int:
@@ -219,7 +212,7 @@ class DoraBlock(DoraLinears):
         """
         c, m = self.c, self.m
         there = kept + self.keeps(*self.first) + self.widths
-        aside = c * m if self.work.quantization == "int8" else 0
+        aside = c * m if self.work.quantization == "int8" else 0  # what down has read
         work, done = self.work, self.entries(self.down)
         # transformers' checkpointing has let go of what was multiplied by then
         held = work.frugal or work.is_shelved or not work.gradient_checkpointing
@@ -232,12 +225,12 @@ class DoraBlock(DoraLinears):
             self._through_base(
                 self.down, there + scaled + aside + self._adapter_gave(), adapted=done
             ),
-            Moment(per_token=there + aside + (gradients * self.product + cast) * m, adapted=done),
+            Moment(per_token=there + aside + (gradients * self.inside + cast) * m, adapted=done),
         ]
         if self.adapts(self.down):
             through = self.product_copies + self.keeps(self.down) + self.slopes(self.down)
             moments.append(Moment(per_token=there + scaled + through - counted))
-        return (*moments, *self._first_back(kept, reads, done))
+        return (*moments, *self._first_back(kept + aside, reads, done))
 
     def _adapter_gave(self) -> int:
         """Of the product's gradient what the adapter gave; beside an unquantised base it is float32 first (c + 4 in place of twice c)."""

@@ -42,14 +42,10 @@ class WholeDoraLayer(WholeLayer):
 
     @property
     def passing(self) -> int:
-        """The most that one linear layer takes in a forward pass beside all that the layer keeps: matrices and their products."""
-        readers = [(each, self.input) for each in self._projections] + [(self._out, self.c)]
-        if self.dora_block:
-            block = DoraBlock(self.shape, self.work)
-            readers += [(each, self.between) for each in block.first]
-            readers.append((block.down, block.product))
-        moments = (self.dora.forward(linear, 0, reads=reads) for linear, reads in readers)
-        return max(moment.bytes(self.work.positions) for each in moments for moment in each)
+        """The largest matrices of one linear layer in a forward pass, beside all that the layer keeps."""
+        linears = (*self._projections, self._out, *(self._feed_forward if self.dora_block else ()))
+        moments = (self.dora.forward(each, 0, reads=self.c) for each in linears)
+        return max(moment.fixed for each in moments for moment in each)
 
     # computed again
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeAlias
 
-from xtune.memory.families import WRITERS
-
 GIB = 2**30
 MethodName: TypeAlias = Literal["full", "lora", "qlora"]
 
@@ -151,17 +149,13 @@ class Workload:
 
     @property
     def given_bytes(self) -> int:
-        """Bytes of a number of what an adapted linear layer gives.
-
-        DoRA's magnitudes are float32; beside an unquantised matrix PEFT 0.21 casts their product back, beside a quantised one not.
-        """
-        return ADAPTER_BYTES if self.dora and self.quantization else self.compute_bytes
+        """Bytes of a number of what an adapted linear layer gives: DoRA's products are cast back (`xtune.adapter.narrow`)."""
+        return self.compute_bytes
 
     @property
     def state_bytes(self) -> int:
-        """Bytes of a number of the hidden states: of a weight, or where what is added to them is float32 for the sake of DoRA, 4."""
-        added = any(self.adapts(name) for name in WRITERS)
-        return ADAPTER_BYTES if self.dora and self.quantization and added else self.weight_bytes
+        """Bytes of a number of the hidden states."""
+        return self.weight_bytes
 
     def adapts(self, name: str) -> bool:
         """Whether linear layers of a name have adapters."""
