@@ -24,7 +24,8 @@ def attention(
     *arguments: Any,
     **options: Any,
 ) -> torch.Tensor:
-    """Torch's own where all heads are as wide, (rows, heads, tokens, value width)."""
+    """Torch's own where all heads are as wide, (rows, heads, tokens, value width); of dropout a GPU's kernels keep a seed alone."""
+    options.pop("dropout_p", None)
     if query.shape[-1] == value.shape[-1]:
         return _torch_attention(query, key, value, attn_mask, *arguments, **options)
     if torch.is_autocast_enabled("cpu"):

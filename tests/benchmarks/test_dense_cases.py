@@ -65,6 +65,51 @@ def test_computed_and_simulated_bytes_are_within_three_percent(
     assert allocated == pytest.approx(simulate(config, wanted).peak, rel=0.03)
 
 
+HIDDEN: dict[str, dict[str, float]] = {
+    "phi": {"resid_pdrop": 0.1, "embd_pdrop": 0.1},
+    "starcoder2": {"residual_dropout": 0.1, "embedding_dropout": 0.1},
+    "phi3": {"resid_pdrop": 0.1},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "work"),
+    [
+        ("phi", NF4),
+        ("phi", {**NF4, **FRUGAL}),
+        ("phi", {**FULL, **KEPT}),
+        ("starcoder2", NF4),
+        ("starcoder2", {**LORA, **KEPT}),
+        ("starcoder2", {**FULL, "checkpoint_place": "host"}),
+        ("starcoder2", {**NF4, **FRUGAL}),
+        ("phi3", {**NF4, **KEPT}),
+    ],
+)
+def test_a_models_own_dropouts_are_counted_within_three_percent(
+    kind: str, work: dict[str, Any]
+) -> None:
+    """A byte for each hidden number that may be dropped, of the embedding's where they have a gradient, and what is left of them."""
+    wanted = Workload(tokens=1200, loss_chunk_tokens=256, optimizer="adamw_8bit", **work)
+    config = AutoConfig.for_model(kind, **SIZES, **HIDDEN[kind])
+    computed = predict(ModelShape.from_config(config.to_dict()), wanted).tensor_bytes
+    assert computed == pytest.approx(simulate(config, wanted).peak, rel=0.03)
+    plain = ModelShape.from_config(AutoConfig.for_model(kind, **SIZES).to_dict())
+    assert predict(plain, wanted).tensor_bytes < computed
+
+
+@pytest.mark.parametrize(
+    "work",
+    [{**NF4, **FRUGAL}, {**FULL, **WIDE, "compute_dtype": "float32", "attention": "eager"}],
+    ids=["fused, in tiles", "eager"],
+)
+def test_dropout_of_attention_weights_is_within_three_percent(work: dict[str, Any]) -> None:
+    """Fused kernels keep a seed; eager attention a byte and a number for every pair of tokens."""
+    config = AutoConfig.for_model("llama", **SIZES, attention_dropout=0.1)
+    wanted = Workload(tokens=1200, loss_chunk_tokens=256, optimizer="adamw_8bit", **work)
+    computed = predict(ModelShape.from_config(config.to_dict()), wanted).tensor_bytes
+    assert computed == pytest.approx(simulate(config, wanted).peak, rel=0.03)
+
+
 @pytest.mark.parametrize("seed", [16, 20])
 def test_drawn_cases_are_within_three_percent(seed: int) -> None:
     """`python -m benchmarks.random_cases --dense` prints more."""

@@ -12,6 +12,8 @@ from xtune.kernels.frugal import FrugalSettings
 from xtune.kernels.heads import decoder_layers
 from xtune.kernels.install import make_frugal
 from xtune.kernels.loss import LossModule
+from xtune.kernels.shelf import DeviceShelf
+from xtune.kernels.shelved import make_shelved
 
 KINDS = (
     "cohere", "cohere2", "exaone4", "gemma", "gemma2", "gemma3_text", "glm", "glm4", "gpt2", "gpt_neox", "granite",
@@ -197,6 +199,48 @@ def test_dropout_is_drawn_again_for_the_backward_pass() -> None:
     first = model.get_base_model().base_model(input_ids=torch.arange(20)[None])[0]
     second = model.get_base_model().base_model(input_ids=torch.arange(20)[None])[0]
     assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("cut", [True, False], ids=["in tiles", "as a whole"])
+@pytest.mark.parametrize(
+    ("kind", "shares"),
+    [
+        ("starcoder2", {"residual_dropout": 0.3}),  # numbers, and no modules
+        ("bloom", {"hidden_dropout": 0.3, "attention_dropout": 0.0}),
+        ("phi", {"resid_pdrop": 0.3, "embd_pdrop": 0.2}),
+        ("gpt_neox", {"hidden_dropout": 0.3, "attention_dropout": 0.2}),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_a_models_own_dropouts_are_drawn_again(
+    kind: str, shares: dict[str, float], cut: bool
+) -> None:
+    """With one seed the step is a function: its slope along a direction equals a difference quotient."""
+    model = make_model(kind, **shares).double().train()
+    if cut:
+        make_frugal(model, FrugalSettings(tile_tokens=8))
+    else:
+        make_shelved(model, DeviceShelf())
+    trained = list(model.base_model.parameters())
+    generator = torch.Generator().manual_seed(2)
+    along = [torch.randn(each.shape, generator=generator, dtype=each.dtype) for each in trained]
+
+    def loss(seed: int = 7) -> torch.Tensor:
+        torch.manual_seed(seed)
+        return model.base_model(torch.arange(1, 21)[None], use_cache=False)[0][..., :5].sum()
+
+    gradients = torch.autograd.grad(loss(), trained, allow_unused=True)
+    slope = sum(
+        float((g * a).sum()) for g, a in zip(gradients, along, strict=True) if g is not None
+    )
+    values, step = [], 1e-5
+    with torch.no_grad():
+        for sign in (1, -2):
+            for parameter, direction in zip(trained, along, strict=True):
+                parameter += sign * step * direction
+            values.append(float(loss()))
+        assert loss(8) != loss(7)
+    assert (values[0] - values[1]) / (2 * step) == pytest.approx(slope, rel=1e-3)
 
 
 def test_a_gradient_that_is_an_expansion_is_not_written_over() -> None:

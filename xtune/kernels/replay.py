@@ -89,15 +89,23 @@ def _set_device_state(kind: str, state: torch.Tensor | None) -> None:
 
 
 def drops_out(layer: nn.Module) -> bool:
-    """Whether dropout works in a layer, so that it needs random numbers."""
+    """Whether something random works in a layer, so that it needs random numbers: dropout, or noise before a router."""
     return any(_drops_out(module) for module in layer.modules() if module.training)
+
+
+_SHARES = ("drop", "jitter")
+"""In the names of the numbers that modules hand on themselves: `residual_dropout`, `hidden_dropout`, `attn_dropout_p`, `jitter_noise` ..."""
 
 
 def _drops_out(module: nn.Module) -> bool:
     if isinstance(module, nn.Dropout):
         return module.p > 0
-    probability = getattr(module, "attention_dropout", None)  # Bloom's is a module of its own
-    return isinstance(probability, int | float) and probability > 0
+    numbers = (name for name, each in vars(module).items() if _above_zero(each))
+    return any(word in name for name in numbers for word in _SHARES)
+
+
+def _above_zero(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 
 def argument_names(forward: Callable[..., Any]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from xtune.errors import ModelError
+from xtune.memory.dropouts import read_dropouts
 from xtune.memory.eyes import read_eyes
 from xtune.memory.families import (
     DENSE_FIRST,
@@ -75,6 +76,7 @@ def read_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
         "fused_gate_up": family.fused_gate_up,
         "max_positions": _max_positions(fields),
         "stored_dtype": _dtype(config, fields),
+        "dropouts": read_dropouts(reader.fields),
         **_windows(reader.fields, model_type, layers),
         "caps_scores": bool(reader.fields.get("attn_logit_softcapping")),
         "caps_logits": bool(reader.fields.get("final_logit_softcapping")),

@@ -4,7 +4,7 @@ from functools import cached_property
 
 from xtune.memory.blocks import Block, capped_blocks, keys_before, window_block, window_blocks
 from xtune.memory.layer import Layer
-from xtune.memory.moments import Moment
+from xtune.memory.moments import Moment, more
 from xtune.memory.shape import ModelShape
 from xtune.memory.workload import ADAPTER_BYTES, Workload
 
@@ -76,8 +76,10 @@ class FrugalLayer(Layer):
         without = n * (held * self.h + self._queries + self._keys + self._values)
         whole = without + n * self._attended
         behind = 4 * self._trained_behind
+        finishing = tuple(more(each, per_token=self.dropped) for each in self._finishing())
+        finishing += self.with_dropped_gradient(finishing)
         return (
-            whole + self._in_tiles(self._finishing(), self._trained_behind),
+            whole + self._in_tiles(finishing, self._trained_behind),
             whole + behind + self._group(),
             without + behind + self._in_tiles(self._projecting(), self._trained_before),
             n * held * self.h + behind + 4 * self._trained_before + self._given(),
@@ -225,7 +227,8 @@ class FrugalLayer(Layer):
             return queries * (c * query + self.latent.inside // shape.heads) + keys * of_keys
         inside = self.inside_of_queries(query, heads) + 4 * heads + self._sinks(heads)
         of_keys = 2 * c * width + self.inside_of_keys(query, width, heads, masked=masked)
-        return queries * (c * query + inside) + keys * of_keys
+        written = heads * queries * keys * self.written_back
+        return queries * (c * query + inside) + keys * of_keys + written
 
     def _capped(self, queries: int, keys: int) -> int:
         """Of capped scores, at the gradient of their softmax.
@@ -239,7 +242,10 @@ class FrugalLayer(Layer):
         query = heads * shape.head_dim
         copied = queries * c * query if rows > 1 and shape.kv_heads > 1 else 0
         pairs = queries * keys
-        return heads * (12 + c) * pairs + keys * 2 * c * query + copied + -(-pairs // rows)
+        each = 12 + c
+        if shape.dropouts.scores:  # softmax, a byte, the gradients before and behind dropout
+            each = max(each, 5 + 3 * c)
+        return heads * each * pairs + keys * 2 * c * query + copied + -(-pairs // rows)
 
     def _sinks(self, heads: int) -> int:
         """gpt-oss: queries, keys and values with a column for the sink, filled up to 16 numbers, and their gradients."""

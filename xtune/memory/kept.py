@@ -360,6 +360,7 @@ class KeptLayer(LayerParts):
         """What one layer keeps between its forward and its backward pass."""
         kept = self.first_half + self.second_half + 2 * self.after + self.heads
         kept += self.output_copy + self.low_rank + self.feed_forward + self.own_input
+        kept += 2 * self.dropped
         fixed = self._scores + self.experts + self.factors + self._mask + self.casts
         fixed += self.matrices(*self._attention, *self._feed_forward)
         return Moment(per_token=kept, fixed=fixed)
@@ -367,11 +368,18 @@ class KeptLayer(LayerParts):
     @property
     def _scores(self) -> int:
         """What eager attention keeps for every pair and head: after softmax in float32 and, if that is another, in the compute type."""
+        if self.writes_dropped:  # in float32 softmax, what is left of it and what says so; heads too, as many keys as queries
+            return self.pairs * self.shape.heads * 12 + self.work.positions * 12 * self.q
         if self.work.attention != "eager":
             return 0
+        c, dropped = self.c, self.shape.dropouts.scores
         if self.shape.has_sinks:  # after softmax alone, in the compute type
-            return self.pairs * self.shape.heads * self.c
-        each = 4 + (self.c if self.c < 4 else 0) + (self.c if self.shape.caps_scores else 0)
+            each = c
+        else:
+            each = 4 + (c if c < 4 else 0) + (c if self.shape.caps_scores else 0)
+        # of what is dropped a byte says so; what is left is another tensor, unless softmax was cast to be read
+        shares = c < 4 and not self.shape.has_sinks
+        each += (1 + (0 if shares else c)) if dropped else 0
         return self.pairs * self.shape.heads * each
 
     @property

@@ -5,6 +5,7 @@ from functools import cached_property
 from xtune.memory.experts import ExpertBlock
 from xtune.memory.latent_attention import READERS
 from xtune.memory.linear import Linear
+from xtune.memory.moments import Moment, more
 from xtune.memory.norms import Norm
 from xtune.memory.shape import ModelShape
 from xtune.memory.ungated import UngatedBlock
@@ -74,6 +75,38 @@ class LayerParts:
     def experts(self) -> int:
         """One layer's adapted experts with what the adapter adds, in their own type: three matrices h by m for each, or some of them."""
         return 0 if self.work.is_full or not self.sparse else self.block.adapted
+
+    # what the model itself drops out
+
+    @property
+    def dropped(self) -> int:
+        """What says what a block gave is dropped: a byte for each number."""
+        return self.h if self.shape.dropouts.hidden else 0
+
+    @property
+    def dropped_gradient(self) -> int:
+        """The gradient of what was dropped, while it goes back through the block's last layer (c h), where none is cast for that anyway."""
+        if not self.dropped or (self.work.is_full and self.c < self.w):
+            return 0
+        return self.h * (ADAPTER_BYTES if self.work.dora else self.c)
+
+    @property
+    def writes_dropped(self) -> bool:
+        """Whether attention's weights are written out because some are dropped: a CPU's fused kernel knows no dropout."""
+        fused = self.work.attention == "sdpa" and self.work.device == "cpu"
+        return fused and self.shape.dropouts.scores
+
+    @property
+    def written_back(self) -> int:
+        """What they take for every pair and head on the way back: four float32 numbers, and of a group in tiles five, at most."""
+        if not self.writes_dropped:
+            return 0
+        return 20 if self.work.frugal else 16
+
+    def with_dropped_gradient(self, moments: tuple[Moment, ...]) -> tuple[Moment, ...]:
+        """Of a block's moments those at which a matrix is expanded, or its gradient comes, with the gradient of what was dropped."""
+        at_matrices = (each for each in moments if each.fixed or each.fresh)
+        return tuple(more(each, per_token=self.dropped_gradient) for each in at_matrices)
 
     # what of them is trained, in entries
 

@@ -1,6 +1,6 @@
 """A moment of a layer's forward or backward pass; computes no sizes of its own."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,3 +25,8 @@ class Moment:
     def bytes(self, positions: int) -> int:
         """All of it for so many tokens."""
         return positions * self.per_token + self.fixed
+
+
+def more(moment: Moment, *, per_token: int = 0, fixed: int = 0) -> Moment:
+    """The same moment with something else there."""
+    return replace(moment, per_token=moment.per_token + per_token, fixed=moment.fixed + fixed)

@@ -166,7 +166,16 @@ class _Step:
     def _shared(self) -> int:
         """What every layer reads: rotary tables, masks, and a few numbers a token (ids, labels, positions, weights)."""
         work = self.work
-        return work.positions * (self.layer.rotary + 32) + self.layer.mask
+        return work.positions * (self.layer.rotary + 32) + self.layer.mask + self._dropped
+
+    @property
+    def _dropped(self) -> int:
+        """What says what of the embedding's states is dropped, if they have a gradient, and them where transformers asks for it."""
+        work, h = self.work, self.shape.hidden
+        asks = self._asks and not work.is_full
+        if not self.shape.dropouts.embedding or not (asks or embedding_learns(self.shape, work)):
+            return 0
+        return work.positions * (h + (work.weight_bytes * h if asks else 0))
 
     @property
     def _asks(self) -> bool:

@@ -6,6 +6,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from xtune.memory.config import read_sizes
+from xtune.memory.dropouts import NO_DROPOUTS, Dropouts
 from xtune.memory.expert_targets import ExpertTargets, expert_targets, is_translated
 from xtune.memory.families import NormKind, Norms, Shared, own_name
 from xtune.memory.latent import Latent
@@ -107,6 +108,9 @@ class ModelShape(Traits):
 
     eyes_rest: int = 0
     """Its other parameters."""
+
+    dropouts: Dropouts = NO_DROPOUTS
+    """What it drops some of while it is trained."""
 
     known: bool = True
     """Whether the model type is one whose counts are checked; otherwise they are computed as for a Llama."""

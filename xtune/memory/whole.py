@@ -9,12 +9,7 @@ end.
 from dataclasses import replace
 
 from xtune.memory.layer import Layer
-from xtune.memory.moments import Moment
-
-
-def _more(moment: Moment, *, per_token: int = 0, fixed: int = 0) -> Moment:
-    """The same moment with something else there."""
-    return replace(moment, per_token=moment.per_token + per_token, fixed=moment.fixed + fixed)
+from xtune.memory.moments import Moment, more
 
 
 class WholeLayer(Layer):
@@ -26,21 +21,24 @@ class WholeLayer(Layer):
         Autocast's copies of what is float32 are there until they are used.
         """
         before = self.first_half + self.heads + self.output_copy + self.low_rank + self.after
+        before += self.dropped
+        back = self.feed_forward_moments(before)
         with_scores = (
             *self._after_feed_forward(before),
-            *self.feed_forward_moments(before),
+            *back,
+            *self.with_dropped_gradient(back),
             *(() if self.shares_norm else (self._between(before),)),
         )
         held = self.output * self.h if self.work.is_shelved else 0
         # of a layer that is not computed again what is kept of its input is no checkpoint
         held += 0 if self.work.gradient_checkpointing else self.own_input
         every = (
-            *(_more(each, fixed=self._scores) for each in self._again(before)),
-            *(_more(each, per_token=held, fixed=self._scores) for each in with_scores),
-            *(_more(each, per_token=held) for each in self._attention_moments()),
+            *(more(each, fixed=self._scores) for each in self._again(before)),
+            *(more(each, per_token=held, fixed=self._scores) for each in with_scores),
+            *(more(each, per_token=held) for each in self._attention_moments()),
         )
         fixed = self._mask + self.matrices(*self._attention, *self._feed_forward)
-        return tuple(_more(each, fixed=fixed + self._cast(each.graded)) for each in every)
+        return tuple(more(each, fixed=fixed + self._cast(each.graded)) for each in every)
 
     # the layer computed again, up to what its feed-forward block gives
 
@@ -54,13 +52,16 @@ class WholeLayer(Layer):
         work, c, h, m = self.work, self.c, self.h, self.width
         if self.sparse:
             return self._experts_again(before)
-        if work.is_full:
+        if work.is_full and not self.dropped:
             return ()
         kept = before + self.second_half + self._around + self._beside
         copies = work.casts_inputs and self._is_adapted(self._feed_forward[-1])
         widths = 4 * c * m + ((4 + c) * m if copies else 0) + self._dropped
         if self.ungated is not None:
-            widths = self.ungated.reading + self._copied_by_last
+            widths = self.ungated.reading
+            # a full fine-tune keeps the product itself, unless it is cast
+            shares = work.is_full and self.ungated.product == c
+            widths += 0 if shares else self._copied_by_last
         clone = c * h if work.quantization in {"nf4", "fp4"} else 0
         # when an adapter drops some of what it reads what was cloned is gone
         early = 0 if work.dropout else clone
@@ -100,7 +101,7 @@ class WholeLayer(Layer):
             return states
         if self.shape.norms_after:
             return states + (4 * h if w < 4 else 0)
-        return states + c * h
+        return states if self.dropped else states + c * h
 
     @property
     def _dropped(self) -> int:
@@ -120,7 +121,7 @@ class WholeLayer(Layer):
         """Whether nothing behind the last linear layer is wanted, so that it is not computed to its end."""
         work = self.work
         again = work.gradient_checkpointing and not work.is_shelved
-        return again and not self.shape.norms_after
+        return again and not self.shape.norms_after and not self.dropped
 
     @property
     def _gradient(self) -> int:
@@ -155,7 +156,7 @@ class WholeLayer(Layer):
         first, down = self._feed_forward[0].weights, last.weights
         if self.ungated is not None:
             return tuple(
-                _more(each, per_token=kept + aside)
+                more(each, per_token=kept + aside)
                 for each in self.ungated.back(self.product_read, self.adapter_of(last))
             )
         moments = [
@@ -209,16 +210,24 @@ class WholeLayer(Layer):
         parts = self._doubled(self._attention[:-1])
         both = 4 * c * q + 4 * c * keys + norms + views + parts
         moments = [Moment(per_token=kept + both + kernel, **given)]
+        if self.writes_dropped:
+            written = self.pairs * self.shape.heads * self.written_back
+            moments.append(Moment(per_token=kept + both + 24 * q, fixed=written, **given))
         if self.work.attention == "eager":
             each = 12 + (c if self.shape.caps_scores else 0)
             if self.shape.has_sinks:
-                each = 3 * c
+                each = 3 * c + ((c + 1) if self.shape.dropouts.scores else 0)
                 # the gradient of what visits gave, for which the layer is run again
                 kept += self.e * h * self.block.s if self.work.gradient_checkpointing else 0
             scores = self.pairs * self.shape.heads * each
             moments = [
                 Moment(per_token=kept + 3 * c * q + 2 * c * keys + parts, fixed=scores, **given)
             ]
+            if self.shape.dropouts.scores:
+                # softmax, a byte, the gradients before and behind dropout; values and what attention gave wait, with gradients
+                dropped = self.pairs * self.shape.heads * (5 + 2 * c)
+                each = kept + 6 * c * q + 2 * c * keys + parts
+                moments.append(Moment(per_token=each, fixed=dropped, **given))
         if norms:
             gone = 2 * c * h if self.work.casts_inputs else 0  # copies of keys' and values' inputs
             out = (
