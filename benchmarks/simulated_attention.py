@@ -1,9 +1,9 @@
 """Attention whose values are not as wide as its queries, as CUDA's memory-efficient kernel has it, and no numbers; attends nothing.
 
 Flash attention takes heads of one width, so that of latent attention (DeepSeek) a GPU runs the memory-efficient kernel; a CPU would
-write every score out. What the kernel has is read off torch 2.13 (`attention_backward.cu`, `kernel_backward.h`): what it gives lies
-token by token, and so do the gradients that it makes; inside are float32 sums of the queries' gradients, of wide heads also of the
-keys' and the values', and the product of what it gave and its gradient, added up by head.
+write every score out. What the kernel has is taken to be this (torch's `attention_backward.cu` and `kernel_backward.h`, from memory: neither
+read again nor measured): what it gives lies token by token, and so do the gradients that it makes; inside are float32 sums of the queries'
+gradients, of wide heads also of the keys' and the values', and the product of what it gave and its gradient, added up by head.
 """
 
 from typing import Any

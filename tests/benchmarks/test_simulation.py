@@ -67,15 +67,28 @@ def test_the_ledger_counts_what_the_allocator_gives_out(frugal: bool) -> None:
     assert ledger.peak - before == pytest.approx(expected, rel=0.01)
 
 
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize(
+    ("style", "dora"),
+    [*((style, False) for style in STYLES), ("checkpointed", True), ("frugal, host", True)],
+)
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-def test_simulated_steps_take_the_bytes_of_real_ones(style: str, tmp_path: Path) -> None:
+def test_simulated_steps_take_the_bytes_of_real_ones(
+    style: str, dora: bool, tmp_path: Path
+) -> None:
     """Bitsandbytes' NF4 layers and PEFT's adapters, run with numbers, beside their stand-ins without."""
     folder = save_model(tmp_path / "model", "llama", dtype="bfloat16", **SMALL)
-    fields = {"optimizer": "none", "loss_chunk_tokens": 64, "tile_tokens": 256}
+    fields: dict[str, Any] = {
+        "optimizer": "none",
+        "loss_chunk_tokens": 64,
+        "tile_tokens": 256,
+        "dora": dora,
+    }
     work = qlora(tokens=TOKENS, **fields, **STYLES[style])
     plan = make_plan(
-        {"model": {"name": str(folder)}, "method": {"type": "qlora", "rank": 16}},
+        {
+            "model": {"name": str(folder)},
+            "method": {"type": "qlora", "rank": 16, "dora": dora},
+        },
         weight_dtype="bfloat16",
         compute_dtype="bfloat16",
         autocast=True,
