@@ -43,6 +43,7 @@ HEAD: tuple[str, ...] = ("lm_head",)
         ("olmoe", {}, {"targets": SOME}),
         ("granitemoe", {}, KEPT),
         ("qwen2_moe", {}, {"targets": SOME}),
+        ("qwen2_moe", {}, {"tokens": 12_000}),
         ("mixtral", {}, {}),
         ("gpt_oss", {"head_dim": 64, "sliding_window": 128}, {"attention": "eager", **KEPT}),
         ("llama", LARGE_VOCABULARY, {"saved": ("lm_head",)}),

@@ -416,3 +416,9 @@ class KeptLayer(LayerParts):
         # without packs one for all rows
         shared = self.pairs * masks if packing else self.work.tokens**2
         return shared if self.has_mask else 0
+
+    @property
+    def idle_mask(self) -> int:
+        """A mask for layers with a window that is made although there are none: three of them while it is, and one until the forward pass ends."""
+        makes = self.shape.makes_idle_mask and self.work.attention == "sdpa"
+        return self.work.tokens**2 if makes and not self.work.frugal else 0

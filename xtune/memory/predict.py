@@ -166,7 +166,9 @@ class _Step:
     def _shared(self) -> int:
         """What every layer reads: rotary tables, masks, and a few numbers a token (ids, labels, positions, weights)."""
         work = self.work
-        return work.positions * (self.layer.rotary + 32) + self.layer.mask + self._dropped
+        # one made in vain is gone behind the forward pass; beside what layers keep it may be the last straw
+        idle = 0 if work.gradient_checkpointing else self.layer.idle_mask
+        return work.positions * (self.layer.rotary + 32) + self.layer.mask + idle + self._dropped
 
     @property
     def _dropped(self) -> int:
@@ -276,7 +278,11 @@ class _Step:
     def peak(self) -> int:
         """The largest sum of what comes and goes."""
         step = self._shared + max(
-            self._of_loss(), self._of_last_norm(), self._of_layers(), self._of_embedding()
+            self._of_loss(),
+            self._of_last_norm(),
+            self._of_layers(),
+            self._of_embedding(),
+            3 * self.layer.idle_mask,
         )
         return max(step, self.start)
 

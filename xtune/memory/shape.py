@@ -155,6 +155,11 @@ class ModelShape(Traits):
         return self.all_windowed and self.model_type in ALL_WINDOWED
 
     @property
+    def makes_idle_mask(self) -> bool:
+        """Whether transformers 5.23 makes a mask for a window that no layer has: of Qwen2-MoE it does."""
+        return self.model_type == "qwen2_moe" and self.sliding_window is None
+
+    @property
     def windowless_layers(self) -> int:
         """Layers that are known not to have it."""
         known = self.sliding_window is not None and self.windowed_layers is not None
