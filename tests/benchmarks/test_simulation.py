@@ -267,7 +267,6 @@ def test_formulas_know_every_family_and_method(
 @pytest.mark.parametrize(
     ("model_type", "again"),
     [
-        ("glm4", False),
         ("stablelm", False),
         ("cohere", False),
         ("nemotron", False),

@@ -45,7 +45,7 @@ low_rank = {
     "rank": counts,
     "alpha": maybe(positive),
     "dropout": shares,
-    "targets": lists,
+    "targets": some,
     "init": st.sampled_from(["default", "pissa", "pissa_niter_16", "olora", "gaussian"]),
     "rslora": st.booleans(),
     "dora": st.booleans(),
