@@ -74,26 +74,24 @@ def assert_equal(
         assert (found[1][name] - gradient).norm() <= tolerance * gradient.norm() + floor, name
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_packed_rows_through_windows_equal_the_models_own_layers(kind: str) -> None:
-    model = make_model(kind, sliding_window=6)
+def assert_tiles_equal_eager(model: torch.nn.Module) -> None:
+    """Packed rows in tiles, beside the model's own layers with eager attention."""
     model.set_attn_implementation("eager")
     positions = positions_of(25, 15, rows=2)
     expected = passed(model, positions)
     installed = make_frugal(model, FrugalSettings(tile_tokens=16))
     assert installed.frugal == 2, installed.plain
     assert_equal(expected, passed(model, positions), 5e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_packed_rows_through_windows_equal_the_models_own_layers(kind: str) -> None:
+    assert_tiles_equal_eager(make_model(kind, sliding_window=6))
 
 
 @pytest.mark.parametrize("kind", MIXTURES)
 def test_mixtures_and_latent_attention_equal_the_models_own_layers(kind: str) -> None:
-    model = make_model(kind, **MIXTURES[kind])
-    model.set_attn_implementation("eager")
-    positions = positions_of(25, 15, rows=2)
-    expected = passed(model, positions)
-    installed = make_frugal(model, FrugalSettings(tile_tokens=16))
-    assert installed.frugal == 2, installed.plain
-    assert_equal(expected, passed(model, positions), 5e-6)
+    assert_tiles_equal_eager(make_model(kind, **MIXTURES[kind]))
 
 
 @settings(max_examples=25, deadline=None)

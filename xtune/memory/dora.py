@@ -138,24 +138,21 @@ class DoraBlock(DoraLinears):
         super().__init__(work)
         self.shape, self.m = shape, shape.intermediate
         *self.first, self.down = shape.mlp_linears
-        self.gate = self.up = self.c
-        self.ungated = None if shape.gated else UngatedBlock(shape, work, self.gate)
-        self.product = max(self.gate, self.up)
-        """Bytes of a number of the product of gate and up: of the wider of both; without a gate of what the activation gives."""
-        self.inside = self.ungated.product if self.ungated else self.product
-        """The same before it is cast to the type that the activation read (`xtune.models.activations`)."""
+        self.ungated = None if shape.gated else UngatedBlock(shape, work)
+        self.inside = self.ungated.product if self.ungated else self.c
+        """Bytes of a number of the product of gate and up; without a gate of what the activation gives before it is cast (`xtune.models.activations`)."""
 
     @property
     def widths(self) -> int:
         """Bytes a token of gate, its activation and up; without a gate of what the activation keeps."""
         if self.ungated is not None:
             return self.ungated.activation
-        return (2 * self.gate + self.up) * self.m
+        return 3 * self.c * self.m
 
     @property
     def product_copies(self) -> int:
         """Bytes a token of the product, or of copies of it, that the last layer keeps."""
-        copies = self.copies(self.down, self.product)
+        copies = self.copies(self.down, self.c)
         is_read = self.adapts(self.down) or self.work.quantization == "int8"
         return copies or (self.c * self.m if is_read else 0)
 
@@ -180,19 +177,19 @@ class DoraBlock(DoraLinears):
             if each is self.first[0]:  # the activation
                 kept += self._activation
         if stops_early and not self.adapts(self.down):
-            ends = kept if self.work.quantization else kept + self.product * self.m
+            ends = kept if self.work.quantization else kept + self.c * self.m
             return (*moments, Moment(per_token=ends))
-        kept += self.product * self.m
+        kept += self.c * self.m
         products = 1 if stops_early else 3
-        last = self.forward(self.down, kept, reads=self.product, products=products)
+        last = self.forward(self.down, kept, reads=self.c, products=products)
         return (*moments, *last)
 
     @property
     def _activation(self) -> int:
         """Bytes a token that the activation keeps beside its input."""
         if self.ungated is not None:
-            return self.ungated.activation - self.gate * self.m
-        return self.gate * self.m
+            return self.ungated.activation - self.c * self.m
+        return self.c * self.m
 
     def back(self, kept: int, *, reads: int, counted: int, scaled: int = 0) -> tuple[Moment, ...]:
         """Of the way back: through the last layer, through the product, then through up and gate, or both in one.
@@ -212,10 +209,9 @@ class DoraBlock(DoraLinears):
         work, done = self.work, self.entries(self.down)
         # transformers' checkpointing has let go of what was multiplied by then
         held = work.frugal or work.is_shelved or not work.gradient_checkpointing
-        cast = c if held and self.gate != self.up else 0
-        gradients = 3
+        cast, gradients = 0, 3
         if self.ungated is not None:
-            cast = c if held and self.ungated.widens and self.gate < ADAPTER_BYTES else 0
+            cast = c if held and self.ungated.widens and c < ADAPTER_BYTES else 0
             gradients = 3 if self.ungated.composed or self.adapts(self.down) else 2
         moments = [
             self._through_base(
@@ -232,7 +228,7 @@ class DoraBlock(DoraLinears):
         """Of the product's gradient what the adapter gave; beside an unquantised base it is float32 first (c + 4 in place of twice c)."""
         if not self.adapts(self.down):
             return 0
-        return (4 if self.work.casts_inputs else self.product) * self.m
+        return (4 if self.work.casts_inputs else self.c) * self.m
 
     def _through_base(self, linear: Linear, kept: int, *, adapted: int) -> Moment:
         """When the gradient goes through a linear layer's matrix: before it (c o), behind it (c i), and the matrix if it is quantised."""
@@ -248,7 +244,7 @@ class DoraBlock(DoraLinears):
             if not self.adapts(first):
                 return (self._through_base(first, kept, adapted=done),)
             return (Moment(per_token=kept + given + self.slopes(first), adapted=done),)
-        beside = 2 * self.gate * m  # gate, and the gradient of its activation
+        beside = 2 * self.c * m  # gate, and the gradient of its activation
         moments = []
         if self.adapts(last):
             each = kept + self.keeps(first, last) + beside + self.slopes(last)

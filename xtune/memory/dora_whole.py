@@ -69,19 +69,14 @@ class WholeDoraLayer(WholeLayer):
         work, h = self.work, self.h
         if self.sparse or not work.gradient_checkpointing or work.is_shelved:
             return 0
-        passed, block = self._passed_on, DoraBlock(self.shape, work)
+        block = DoraBlock(self.shape, work)
         if self.shape.norms_after:
             narrow = min(self.output, self.c) < ADAPTER_BYTES
-            return passed + (4 * h if narrow else 0)
+            return 4 * h if narrow else 0
         if not block.adapts(block.down):
-            return passed + (block.product * block.m if work.quantization else 0)
+            return block.c * block.m if work.quantization else 0
         cast = self.c * h if self.c < ADAPTER_BYTES else 0
-        return passed + 4 * h + cast + (4 * h if work.casts_inputs else 0)
-
-    @property
-    def _passed_on(self) -> int:
-        """A copy of the gradient in the type of narrower states between the halves, to which it goes past the block (w h)."""
-        return self.w * self.h if self.w < self.output else 0
+        return 4 * h + cast + (4 * h if work.casts_inputs else 0)
 
     # going back
 
@@ -94,13 +89,13 @@ class WholeDoraLayer(WholeLayer):
         """A norm behind the block goes back while the block still has everything: five float32 copies of its input (20 h)."""
         if not self.shape.norms_after:
             return ()
-        kept = before + self.second_half + self.after + self.feed_forward + self._passed_on
+        kept = before + self.second_half + self.after + self.feed_forward
         each = kept + (20 + self.output) * self.h
         return (Moment(per_token=each, fixed=self.experts + self.factors),)
 
     def _between(self, before: int) -> Moment:
         """The norm before the block goes back."""
-        each = before + self.output * self.h + self._passed_on + self.aside
+        each = before + self.output * self.h + self.aside
         each += (self.norm.keeps(self.between) + self.copies_beside(self.w)) * self.h
         return Moment(per_token=each, graded=self._block_entries, adapted=self._block_adapters)
 
@@ -109,7 +104,7 @@ class WholeDoraLayer(WholeLayer):
         if self.sparse:
             return super().feed_forward_moments(before)
         block = DoraBlock(self.shape, self.work)
-        kept = before + self.second_half + self.output * self.h + self._passed_on
+        kept = before + self.second_half + self.output * self.h
         wide = self.c == self.output == ADAPTER_BYTES
         counted = 4 * self.h if wide and not self.shape.norms_after else 0
         scaled = self._scaled_gradient

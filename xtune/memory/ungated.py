@@ -20,12 +20,11 @@ class UngatedBlock:
     Args:
         shape: The model.
         work: What is done with it.
-        gives: Bytes of a number of what its first layer gives; None: those of the compute type.
     """
 
-    def __init__(self, shape: ModelShape, work: Workload, gives: int | None = None) -> None:
+    def __init__(self, shape: ModelShape, work: Workload) -> None:
         self.shape, self.work = shape, work
-        self.c, self.m = gives or work.compute_bytes, shape.intermediate
+        self.c, self.m = work.compute_bytes, shape.intermediate
         self.first, self.down = shape.mlp_linears
         self.composed = shape.composed_activation
         self.widens = self.composed and work.autocasts
