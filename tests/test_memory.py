@@ -178,7 +178,7 @@ def test_missing_and_impossible_fields_are_all_named() -> None:
 
 @pytest.mark.parametrize("config", [{}, {"model_type": "bert"}, {"text_config": {}}])
 def test_config_of_something_else_is_refused(config: dict[str, Any]) -> None:
-    with pytest.raises(ModelError, match="does not describe a decoder-only language model"):
+    with pytest.raises(ModelError, match="does not give the sizes of a causal language model"):
         ModelShape.from_config(config)
 
 

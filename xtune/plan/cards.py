@@ -54,9 +54,7 @@ def cards() -> tuple[Card, ...]:
 SIZE_TOLERANCE = 0.08
 """By how much the memory that a card is sold with may differ from what is in the table: error correction takes a sixteenth."""
 
-OTHERS = (
-    "known are NVIDIA's: GeForce GTX 10 to RTX 50, Titan, Quadro RTX, RTX A, Ada and PRO, and data centres' from the P40 to the B300"
-)
+OTHERS = "known are NVIDIA's: GeForce GTX 10 to RTX 50, Titan, Quadro RTX, RTX A, Ada and PRO, and data centres' from the P40 to the B300"
 
 
 def find_card(name: str, vram_bytes: int | None = None) -> Card:
@@ -123,7 +121,9 @@ _UNSAID = re.compile(r"nvidia|geforce|tesla|gpu|generation|blackwell|workstation
 
 _LAPTOPS = re.compile(r"with max q design|mobile|notebook|laptop")
 
-_SIZE = re.compile(r"(?:(?<= )|(?<=ti)|(?<=super)|(?<=laptop)|(?<=\d{4}))([1-9]\d{0,2}) ?g(?:i?b)?(?![^ ])")
+_SIZE = re.compile(
+    r"(?:(?<= )|(?<=ti)|(?<=super)|(?<=laptop)|(?<=\d{4}))([1-9]\d{0,2}) ?g(?:i?b)?(?![^ ])"
+)
 """A size behind a name, "12 GB", "3060Ti8G", and not the end of one, "A10G"."""
 
 _BARE_SIZE = re.compile(r"(?<=[\dirps]) ([1-9]\d{0,2})(?= *$)")
