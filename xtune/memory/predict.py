@@ -20,6 +20,7 @@ from xtune.memory.resident import (
     embedding_bytes,
     gradient_bytes,
     head_bytes,
+    largest_matrix,
     layer_weight_bytes,
     resident_weights,
     trained_parameters,
@@ -367,7 +368,6 @@ class _Step:
         )
         first, last = self._waiting_at(at[0], first=True), self._waiting_at(at[-1])
         head, leaving = self._head_waits, work.fused_step and work.states_place == "host"
-        largest = max((linear.weights for _, linear in self.shape.linears), default=0)
         untied = not self.shape.tied and (full or self.saved.embedding)
         embedding = g * table if untied else 0
         above, below = g * self._entries(at[-1] + 1, layers), g * self._entries(0, at[0] + 1)
@@ -377,7 +377,7 @@ class _Step:
             # layers that are computed again by us give all their gradients together; two at a time leave for the host
             unused = given if work.is_shelved else g * fresh
             if leaving:
-                unused = max(unused, min(given, 2 * g * largest))
+                unused = max(unused, min(given, 2 * g * largest_matrix(self.shape)))
             if work.fused_step:
                 step = self.stepping.layer if fresh and not work.is_shelved else 0
                 sizes.append(last + size + head + unused + self.crossing + step)

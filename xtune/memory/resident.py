@@ -87,6 +87,13 @@ def crossing_bytes(work: Workload) -> int:
     return STEP_STRETCH * (4 + 4 + 1 + 1) if crosses and work.device != "cpu" else 0
 
 
+def largest_matrix(shape: ModelShape) -> int:
+    """Entries of the largest parameter of the decoder layers: of a mixture gate and up of all experts are one."""
+    experts = 2 * shape.experts * shape.hidden * shape.expert_intermediate
+    linears = (each.weights for _, each in shape.linears)
+    return max(*linears, experts if shape.expert_layers else 0)
+
+
 def gradient_bytes(shape: ModelShape, work: Workload, every: int) -> int:
     """Gradients of everything trained; of a step fused into the backward pass, those that exist at one time.
 
@@ -98,7 +105,7 @@ def gradient_bytes(shape: ModelShape, work: Workload, every: int) -> int:
     """
     if work.fused_step:
         w, table = work.weight_bytes, shape.vocab * shape.hidden * work.weight_bytes
-        layer = max(linear.weights for _, linear in shape.linears) * w
+        layer = largest_matrix(shape) * w
         if work.frugal or work.base_place != "device" or work.checkpoint_place != "device":
             sums = 4 if work.frugal and w < 4 else 0
             layer = layer_weight_bytes(shape, work) // w * (w + sums)

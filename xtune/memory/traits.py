@@ -26,8 +26,8 @@ class Traits:
 
     @property
     def float32_norms(self) -> bool:
-        """Whether a norm multiplies by its weight in float32, as Gemma and OLMo 2 do."""
-        return self.model_type.startswith(("gemma", "olmo2"))
+        """Whether a norm multiplies by its weight in float32, as Gemma, OLMo 2 and gpt-oss do."""
+        return self.model_type.startswith(("gemma", "olmo2", "gpt_oss"))
 
     @property
     def float32_rotary(self) -> bool:
