@@ -21,9 +21,7 @@ from xtune.memory.resident import (
     gradient_bytes,
     head_bytes,
     layer_weight_bytes,
-    optimizer_bytes,
     resident_weights,
-    stored_state_bytes,
     trained_parameters,
     weight_bytes,
 )
@@ -31,6 +29,7 @@ from xtune.memory.saved import saved_modules
 from xtune.memory.shape import ModelShape
 from xtune.memory.stack import Kind, LayerStack
 from xtune.memory.start import start_bytes
+from xtune.memory.states import optimizer_bytes, stored_state_bytes
 from xtune.memory.stepping import stepping
 from xtune.memory.whole import WholeLayer
 from xtune.memory.workload import (
