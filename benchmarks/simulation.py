@@ -299,14 +299,14 @@ def cuda_autocast() -> Iterator[None]:
             setattr(module, name, operation)
 
 
-def _widened(operation: Callable[..., torch.Tensor], *arguments: Any) -> torch.Tensor:
+def _widened(operation: Callable[..., torch.Tensor], *arguments: Any, **named: Any) -> torch.Tensor:
     """An operation, of float32 copies of tensors of 16 bits while autocast is on."""
     if torch.is_autocast_enabled("cpu"):
         arguments = tuple(
             each.float() if isinstance(each, torch.Tensor) and each.is_floating_point() else each
             for each in arguments
         )
-    return operation(*arguments)
+    return operation(*arguments, **named)
 
 
 def _unclaimed(*_: object) -> None:

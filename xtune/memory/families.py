@@ -67,6 +67,27 @@ class Family:
     shared_width: str = ""
     """The field with its width, or with how many of the others' width it is."""
 
+    norms_before: bool = True
+    """Whether attention and feed-forward block read normalised states."""
+
+    normalises_last: bool = False
+    """Whether queries and keys are normalised when all three are projected, and not each as it is."""
+
+    float32_norms: bool = False
+    """Whether a norm multiplies by its weight in float32."""
+
+    float32_rotary: bool = False
+    """Whether cosines and sines stay in float32."""
+
+    wide_routes: bool = False
+    """Whether routes of experts stay in float32."""
+
+    routes_in_float32: bool = False
+    """Whether a router reads a float32 copy of the states."""
+
+    narrow_routes: bool = False
+    """Whether routes have the type of the router's product, which autocast makes narrow: those that are no softmax."""
+
     remote: bool = False
     """Whether its code is none of transformers' and comes with the weights: sizes and names are known, what its layers keep is taken for a Llama's."""
 
@@ -85,6 +106,7 @@ FAMILIES: Mapping[str, Family] = {
         query_bias=False,
         output_bias=False,
         expert_width="intermediate_size",
+        wide_routes=True,
         defaults={"num_key_value_heads": 8},
     ),
     "granite": Family(mlp_bias=None),
@@ -110,6 +132,8 @@ FAMILIES: Mapping[str, Family] = {
         output_bias=False,
         expert_width="moe_intermediate_size",
         shared="after",
+        routes_in_float32=True,
+        narrow_routes=True,
         shared_width="n_shared_experts",
         defaults={
             "n_routed_experts": 128,
@@ -124,6 +148,7 @@ FAMILIES: Mapping[str, Family] = {
         mlp_bias=None,
         expert_width="moe_intermediate_size",
         shared="after",
+        routes_in_float32=True,
         shared_width="n_shared_experts",
         defaults={
             "n_routed_experts": 64,
@@ -139,6 +164,8 @@ FAMILIES: Mapping[str, Family] = {
     "deepseek_v3": Family(
         expert_width="moe_intermediate_size",
         shared="after",
+        routes_in_float32=True,
+        narrow_routes=True,
         shared_width="n_shared_experts",
         defaults={
             "n_routed_experts": 256,
@@ -157,6 +184,7 @@ FAMILIES: Mapping[str, Family] = {
         query_key_norm="head",
         expert_width="intermediate_size",
         shared="before",
+        wide_routes=True,
         shared_width="intermediate_size",
         defaults={"num_experts": 1, "moe_topk": 1},
     ),
@@ -164,6 +192,8 @@ FAMILIES: Mapping[str, Family] = {
         query_key_norm="head",
         expert_width="moe_intermediate_size",
         shared="after",
+        routes_in_float32=True,
+        narrow_routes=True,
         shared_width="n_shared_experts",
         defaults={"moe_intermediate_size": 1408, "sliding_window": 4096, "max_window_layers": 62},
     ),
@@ -180,6 +210,7 @@ FAMILIES: Mapping[str, Family] = {
         query_bias=True,
         output_bias=True,
         expert_width="intermediate_size",
+        float32_norms=True,
         defaults={
             "num_local_experts": 128,
             "num_experts_per_tok": 4,
@@ -210,10 +241,13 @@ FAMILIES: Mapping[str, Family] = {
         },
         defaults={"bias": True},
     ),
-    "olmo2": Family(query_key_norm="full"),
-    "gemma": Family(tied=True, defaults={"head_dim": 256}),
+    "olmo2": Family(
+        query_key_norm="full", norms_before=False, float32_norms=True, float32_rotary=True
+    ),
+    "gemma": Family(tied=True, float32_norms=True, defaults={"head_dim": 256}),
     "gemma2": Family(
         tied=True,
+        float32_norms=True,
         norms=4,
         defaults={
             "head_dim": 256,
@@ -225,6 +259,8 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "gemma3_text": Family(
         tied=True,
+        float32_norms=True,
+        normalises_last=True,
         norms=4,
         query_key_norm="head",
         defaults={
@@ -283,6 +319,10 @@ FAMILIES: Mapping[str, Family] = {
     ),
 }
 """Model types whose counts the tests compare with transformers, parameter by parameter; those that are `remote` with published ones."""
+
+
+UNKNOWN = Family(float32_norms=True, wide_routes=True)
+"""What is taken for a model type that is not known: of two ways the one that takes more."""
 
 
 def own_name(model_type: str, name: str) -> str:

@@ -1,6 +1,6 @@
 """What the code of a model type does that no size tells; counts nothing."""
 
-from xtune.memory.families import Norms, Shared
+from xtune.memory.families import FAMILIES, UNKNOWN, Family, Norms
 from xtune.memory.plain_heads import PLAIN_HEADS
 
 
@@ -10,7 +10,6 @@ class Traits:
     model_type: str
     norms: int
     query_key_norm: Norms
-    shared: Shared
     known: bool
     remote: bool
 
@@ -25,14 +24,9 @@ class Traits:
         return self.model_type in PLAIN_HEADS
 
     @property
-    def float32_norms(self) -> bool:
-        """Whether a norm multiplies by its weight in float32, as Gemma and OLMo 2 do."""
-        return self.model_type.startswith(("gemma", "olmo2"))
-
-    @property
-    def float32_rotary(self) -> bool:
-        """Whether cosines and sines stay in float32, as OLMo 2's do."""
-        return self.model_type == "olmo2"
+    def family(self) -> Family:
+        """What is known of its type."""
+        return FAMILIES.get(self.model_type, UNKNOWN)
 
     @property
     def has_sinks(self) -> bool:
@@ -40,35 +34,44 @@ class Traits:
         return self.model_type == "gpt_oss"
 
     @property
-    def has_wide_routes(self) -> bool:
-        """Whether routes stay in float32; assumed of model types that are not known."""
-        types = {"mixtral", "hunyuan_v1_moe"}
-        return self.model_type in types or self.reads_routes_in_float32 or not self.known
-
-    @property
-    def reads_routes_in_float32(self) -> bool:
-        """Whether a router reads a float32 copy, as DeepSeek's does."""
-        return self.shared == "after"
-
-    @property
-    def narrows_routes(self) -> bool:
-        """Whether routes have the type of the router's product, which autocast makes narrow: DeepSeek 3's, which are no softmax."""
-        return self.reads_routes_in_float32 and self.model_type != "deepseek_v2"
-
-    @property
     def norms_before(self) -> bool:
         """Whether attention and feed-forward block read normalised states."""
-        return self.model_type != "olmo2"
-
-    @property
-    def norms_after(self) -> bool:
-        """Whether what they give is normalised; of a type that is not known it may be, as GLM 4's is, and no field says so."""
-        return self.norms > 2 or self.model_type == "olmo2" or not self.is_counted
+        return self.family.norms_before
 
     @property
     def normalises_last(self) -> bool:
         """Whether queries and keys are normalised when all three are projected, and not each as it is."""
-        return self.model_type == "gemma3_text"
+        return self.family.normalises_last
+
+    @property
+    def float32_norms(self) -> bool:
+        """Whether a norm multiplies by its weight in float32."""
+        return self.family.float32_norms
+
+    @property
+    def float32_rotary(self) -> bool:
+        """Whether cosines and sines stay in float32."""
+        return self.family.float32_rotary
+
+    @property
+    def reads_routes_in_float32(self) -> bool:
+        """Whether a router reads a float32 copy of the states."""
+        return self.family.routes_in_float32
+
+    @property
+    def narrows_routes(self) -> bool:
+        """Whether routes have the type of the router's product, which autocast makes narrow."""
+        return self.family.narrow_routes
+
+    @property
+    def has_wide_routes(self) -> bool:
+        """Whether routes stay in float32."""
+        return self.family.wide_routes or self.family.routes_in_float32
+
+    @property
+    def norms_after(self) -> bool:
+        """Whether what attention and feed-forward block give is normalised; of a type that is not known it may be, as GLM 4's is, and no field says so."""
+        return self.norms > 2 or not self.family.norms_before or not self.is_counted
 
     @property
     def may_normalise_heads(self) -> bool:
