@@ -61,7 +61,7 @@ def with_usual_names(model_type: str, fields: Mapping[str, Any]) -> Mapping[str,
             usual |= {} if found is None else {name: found}
     hidden = usual.get("hidden_size", fields.get("hidden_size"))
     wide = usual.get("intermediate_size", fields.get("intermediate_size"))
-    if model_type in FOURFOLD and wide is None and _is_whole(hidden):
+    if model_type in FOURFOLD and wide is None and isinstance(hidden, int):
         usual["intermediate_size"] = 4 * hidden
     shares = model_type in {"falcon", "gpt_bigcode"} and fields.get("multi_query", True)
     if shares and not fields.get("new_decoder_architecture"):
