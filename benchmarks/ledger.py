@@ -1,5 +1,6 @@
 """Follows every storage that operations make, from its birth to its end; makes no models and takes no steps."""
 
+import sys
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -45,6 +46,40 @@ SCRATCH: Mapping[str, Callable[[tuple[Any, ...]], int]] = {
 }
 
 
+def _summed_up(func: Any, args: tuple[Any, ...]) -> torch.Tensor | None:
+    """The gradient that autograd adds another one to, in place, where several of one tensor come together.
+
+    Without a dispatch mode torch writes the sum over one of the two whose memory nothing else has (`accumulate` in torch's
+    input_buffer.cpp). Beside a mode like this one it never does: such a sum would be one storage too many here.
+    """
+    if func is not torch.ops.aten.add.Tensor or not _by_autograd():
+        return None
+    return next((each for each in args if _is_alone(each)), None)
+
+
+def _by_autograd() -> bool:
+    """Whether autograd itself asks for an operation, and no function of ours within a backward pass."""
+    frame = sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_name != "__torch_dispatch__":
+        frame = frame.f_back
+    # torch puts its own wrappers around a mode's function
+    while frame.f_back is not None and frame.f_code.co_name in {
+        "__torch_dispatch__",
+        "_fn",
+        "inner",
+    }:
+        frame = frame.f_back
+    return frame.f_code.co_name == "_engine_run_backward"
+
+
+def _is_alone(tensor: torch.Tensor) -> bool:
+    """Whether a tensor's storage is this tensor's alone, as far as can be seen here: twice is from being looked at."""
+    storage = tensor.untyped_storage()
+    whole = tensor.numel() * tensor.element_size() == storage.nbytes()
+    shared = torch._C._storage_Use_Count(storage._cdata) > 2 or tensor._use_count() > 4
+    return whole and not shared
+
+
 class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the bytes of all living storages while operations run."""
 
@@ -82,6 +117,14 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.made_by[name] += size
         weakref.finalize(storage, self._leave, key).atexit = False
 
+    def _pass_on(self, before: torch.Tensor, after: torch.Tensor) -> None:
+        """What one storage was counted as is the other's."""
+        size, name = self._living[before.untyped_storage()._cdata]
+        self._living[before.untyped_storage()._cdata] = (0, name)
+        key = after.untyped_storage()._cdata
+        self._living[key] = (size, name)
+        weakref.finalize(after.untyped_storage(), self._leave, key).atexit = False
+
     def _leave(self, key: int) -> None:
         size, name = self._living.pop(key)
         self.bytes -= size
@@ -95,8 +138,11 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Run an operation and see what it leaves."""
+        written = _summed_up(func, args)
         result = func(*args, **(kwargs or {}))
         name = func._schema.name
+        if written is not None:
+            self._pass_on(written, result)
 
         def see(tensor: torch.Tensor) -> torch.Tensor:
             shape = "x".join(map(str, tensor.shape))

@@ -124,17 +124,17 @@ def _take_step(optimizer: Any) -> None:
 
 
 def _states(parameter: torch.Tensor, work: Workload) -> list[torch.Tensor]:
-    """Adam's in the type of the parameter, or as bytes with a float32 for every 256 where there are 4,096 of them or more."""
+    """Adam's in the type of the parameter, or as bytes with a float32 for every 256 where there are 4,096 of them or more.
+
+    Of bitsandbytes' paged ones what stays on the device: the scales, and all of less than 100,000 numbers.
+    """
     name, count = work.optimizer, parameter.numel()
+    pages = name.startswith("paged") and count >= 100_000
     if name == "adamw":
         return [torch.empty_like(parameter), torch.empty_like(parameter)]
-    if name != "adamw_8bit":  # paged, or none
+    if name == "paged_adamw" or count < 4096:
+        return [] if pages else [torch.empty(count), torch.empty(count)]
+    if name not in {"adamw_8bit", "paged_adamw_8bit"}:
         return []
-    if count < 4096:
-        return [torch.empty(count), torch.empty(count)]
-    scales = -(-count // 256)
-    return [
-        tensor
-        for _ in range(2)
-        for tensor in (torch.empty(count, dtype=torch.uint8), torch.empty(scales))
-    ]
+    numbers = [] if pages else [torch.empty(count, dtype=torch.uint8) for _ in range(2)]
+    return [*numbers, *(torch.empty(-(-count // 256)) for _ in range(2))]

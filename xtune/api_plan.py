@@ -66,9 +66,10 @@ class Target:
         disks = Disks.of_size(read_size(self.disk, "--disk")) if self.disk is not None else None
         if self.vram is None and self.gpu is None:
             return replace(detect(), ram_bytes=ram, disks=disks)
+        vram_bytes = read_size(self.vram, "--vram") if self.vram is not None else None
         found = machine(
-            card=find_card(self.gpu) if self.gpu is not None else None,
-            vram_bytes=read_size(self.vram, "--vram") if self.vram is not None else None,
+            card=find_card(self.gpu, vram_bytes) if self.gpu is not None else None,
+            vram_bytes=vram_bytes,
             ram_bytes=ram,
             cpu_count=os.cpu_count() or 1,
         )

@@ -34,6 +34,15 @@ def test_lora_trains_two_factors_for_every_linear_layer_but_the_head() -> None:
     assert not any("lm_head" in name or "embed" in name for name in names)
 
 
+def test_routers_that_give_more_than_a_product_get_no_adapter() -> None:
+    """PEFT 0.21 wraps them as it does any linear layer, and then finds a tuple."""
+    model = attached({"type": "lora"}, "phimoe", num_local_experts=4, num_experts_per_tok=2)
+    names = trained(model)
+    assert len(names) == 2 * 4 * 2  # q, k, v, o
+    assert not any("router" in name for name in names)
+    causal_loss(model, random_batch(), chunk_tokens=16).backward()
+
+
 def test_targets_may_be_names_or_endings() -> None:
     names = trained(attached({"type": "lora", "targets": ["q_proj", "mlp.down_proj"]}))
     layers = {name.split(".lora_")[0].rpartition(".")[2] for name in names}

@@ -73,3 +73,40 @@ def test_computed_and_simulated_bytes_are_within_three_percent(
     computed = predict(ModelShape.from_config(config.to_dict()), wanted)
     allocated = computed.tensor_bytes
     assert allocated == pytest.approx(simulate(config, wanted).peak, rel=0.03)
+
+
+MANY_EXPERTS: dict[str, Any] = {"num_experts": 32, "num_local_experts": 32, "vocab_size": 1000}
+"""Beside which nothing else counts."""
+
+SINKS: dict[str, Any] = {"head_dim": 64, "sliding_window": 128}
+ONE_KEY: dict[str, Any] = {"head_dim": 64, "num_key_value_heads": 1, "vocab_size": 1000}
+EAGER: dict[str, Any] = {"attention": "eager"}
+FLOAT32: dict[str, Any] = {"weight_dtype": "float32"}
+FUSED: dict[str, Any] = {"fused_step": True}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "work"),
+    [
+        ("granitemoe", MANY_EXPERTS, {"tokens": 64, "optimizer": "paged_adamw_8bit", **KEPT}),
+        ("granitemoe", MANY_EXPERTS, {"tokens": 64, **FUSED, **KEPT}),
+        ("qwen2_moe", MANY_EXPERTS, {"tokens": 64, **FUSED, **FLOAT32}),
+        ("gpt_oss", {**MANY_EXPERTS, **SINKS}, {"tokens": 64, **FUSED, **EAGER}),
+        ("gpt_oss", SINKS, {"tokens": 2400, **FUSED, **EAGER}),
+        ("gpt_oss", SINKS, {"tokens": 2400, **FUSED, **EAGER, **FLOAT32}),
+        ("gpt_oss", SINKS, {"tokens": 2400, **EAGER, **FLOAT32, **KEPT}),
+        ("gemma2", SINKS, {"tokens": 1200, **EAGER, **FLOAT32}),
+        ("gemma3_text", ONE_KEY, {"tokens": 1200, "packing": True, **FLOAT32, **KEPT}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_full_fine_tunes_are_within_one_percent_below(
+    kind: str, fields: dict[str, Any], work: dict[str, Any]
+) -> None:
+    """Fused steps have the gradients of all experts of a layer at one time; masks, and gpt-oss's scores, are as wide as weights."""
+    config = AutoConfig.for_model(kind, **{**SIZES, **fields})
+    given: dict[str, Any] = {"method": "full", "optimizer": "adamw_8bit", "loss_chunk_tokens": 256}
+    wanted = Workload(**{**given, **work})
+    allocated = predict(ModelShape.from_config(config.to_dict()), wanted).tensor_bytes
+    simulated = simulate(config, wanted).peak
+    assert 0.99 * simulated <= allocated <= 1.03 * simulated

@@ -44,16 +44,22 @@ def qlora(**fields: Any) -> Workload:
 
 
 @pytest.mark.parametrize("frugal", [False, True])
-def test_the_ledger_counts_what_the_allocator_gives_out(frugal: bool) -> None:
-    model = make_model("llama", **SMALL).train()
+@pytest.mark.parametrize(
+    ("fields", "tokens"), [({}, TOKENS), ({"tie_word_embeddings": True, "vocab_size": 32768}, 64)]
+)
+def test_the_ledger_counts_what_the_allocator_gives_out(
+    frugal: bool, fields: dict[str, Any], tokens: int
+) -> None:
+    """Of a large matrix that is embedding and head two gradients are there, and their sum is no third."""
+    model = make_model("llama", **{**SMALL, **fields}).train()
     if frugal:
         make_frugal(model, FrugalSettings(tile_tokens=256))
     module = LossModule(model, 64, 256 if frugal else 0)
-    ids = torch.randint(0, 2000, (1, TOKENS))
+    ids = torch.randint(0, 2000, (1, tokens))
 
     def step() -> None:
-        positions = torch.arange(TOKENS)[None]
-        module(ids, ids, torch.ones(1, TOKENS), positions).backward()
+        positions = torch.arange(tokens)[None]
+        module(ids, ids, torch.ones(1, tokens), positions).backward()
         model.zero_grad()
 
     step()
@@ -241,6 +247,14 @@ EXPERTS = {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 
             {"method": "full", "quantization": None, "weight_dtype": "float32"},
         ),
         ("llama", {}, {"method": "full", "quantization": None, "weight_dtype": "float32"}),
+        *(
+            (
+                "llama",
+                {"tie_word_embeddings": True, "vocab_size": 151936},
+                {"method": "full", "quantization": None, "tokens": 512, **fields},
+            )
+            for fields in ({}, {"accumulation_steps": 2}, {"fused_step": True})
+        ),
     ],
     ids=[
         "soft caps in blocks",
@@ -251,6 +265,9 @@ EXPERTS = {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 
         "DoRA in tiles",
         "experts in float32",
         "full in float32",
+        "one matrix",
+        "one matrix, accumulated",
+        "one matrix, fused",
     ],
 )
 def test_formulas_know_every_family_and_method(

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from factories import make_model, random_batch, save_model
+from factories import make_model, make_plan, random_batch, save_model
+from safetensors.torch import load_file, save_file
 from same_bits import METHODS, digests, load, trained
 
 from xtune.adapter.state import load_trainable_state, trainable_state
@@ -19,7 +20,8 @@ from xtune.kernels.shelved import make_shelved
 from xtune.kernels.stream import LayerStream, StreamedLayer, shelve_layer, stream_layers
 from xtune.kernels.stream_pack import ALIGNMENT
 from xtune.kernels.stream_rest import DiskRest, HostRest, Rest, host_memory
-from xtune.kernels.weights import weights_of
+from xtune.kernels.weights import align_weights, weights_of
+from xtune.models.load import load_model
 
 CPU = torch.device("cpu")
 
@@ -69,6 +71,40 @@ def test_the_demo_models_bits_are_those_of_the_resident_run(tmp_path: Path) -> N
     stream_layers(streamed, CPU, rest_in("disk", tmp_path))
     make_shelved(streamed, DeviceShelf())
     assert digests(streamed, 20, 1) == digests(resident, 20, 1)
+
+
+def test_products_with_one_token_in_float32_round_alike_wherever_the_weights_were(
+    tmp_path: Path,
+) -> None:
+    """A processor's product of a matrix and one vector rounds by where the matrix begins; in a mapped file that is anywhere."""
+    folder = save_model(tmp_path / "float32", "qwen3")
+    file = folder / "model.safetensors"
+    weights = load_file(file)
+    for filler in ("", "8 bytes."):  # the header may end at any multiple of 8
+        save_file(weights, file, metadata={"format": "pt", "filler": filler})
+        if (8 + int.from_bytes(file.read_bytes()[:8], "little")) % 16:
+            break
+    plan = make_plan({"model": {"name": str(folder)}, "method": METHODS["lora"]})
+    resident = load_model(plan)
+    assert any(each.data_ptr() % 16 for each in resident.parameters())
+    rest = rest_in("host", tmp_path)
+
+    def shelve(index: int, layer: torch.nn.Module) -> None:
+        del index
+        shelve_layer(layer.requires_grad_(False), rest)
+
+    streamed = load_model(plan, on_layer=shelve).requires_grad_(False)
+    stream_layers(streamed, CPU, rest)
+    logits = []
+    for model in (resident, streamed):
+        align_weights(model)
+        with torch.no_grad():
+            one_by_one = [
+                model(input_ids=torch.tensor([[token]]), use_cache=False).logits
+                for token in range(8)
+            ]
+        logits.append(torch.cat(one_by_one))
+    assert torch.equal(*logits)
 
 
 @pytest.mark.slow

@@ -124,9 +124,16 @@ def test_a_kill_while_writing_leaves_nothing_that_passes_for_a_layer(tmp_path: P
     layers = list(tmp_path.glob("*.layer"))
     assert len(layers) >= 3
     assert all(digest_of(path) == path.stem for path in layers)
-    for leftover in tmp_path.glob(
-        ".writing-*"
-    ):  # whoever writes next, an hour later, takes them away
-        os.utime(leftover, (0, 0))
+
+
+def test_what_a_killed_run_was_writing_goes_also_where_nothing_is_left_to_write(
+    tmp_path: Path,
+) -> None:
     DiskRest(tmp_path).keep(PackedLayer(layer()))
-    assert not list(tmp_path.glob(".writing-*"))
+    (tmp_path / ".writing-killed").write_bytes(b"half a layer")
+    (tmp_path / ".writing-alive").write_bytes(b"half a layer")
+    os.utime(tmp_path / ".writing-killed", (0, 0))
+    rest = DiskRest(tmp_path)  # an hour later; the other file was begun a moment ago
+    rest.keep(PackedLayer(layer()))
+    assert rest.written_bytes == 0
+    assert [each.name for each in tmp_path.glob(".writing-*")] == [".writing-alive"]

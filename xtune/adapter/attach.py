@@ -13,11 +13,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from xtune.adapter.expanding import keep_weights
 from xtune.adapter.narrow import narrow_dora
 from xtune.adapter.targets import (
+    ALL_LINEAR,
     changes_base,
     check_modules_to_save,
     check_start,
     choose_targets,
     is_tied,
+    router_names,
     saves_embeddings,
 )
 from xtune.adapter.vocabulary import add_new_tokens
@@ -77,7 +79,7 @@ def _attach_low_rank(
     untyped.disable_input_require_grads()  # PEFT's, for reentrant checkpointing, which is not used
     widen_saved_modules(peft_model)
     narrow_dora(peft_model)
-    _report_experts(peft_model)
+    _report_experts(peft_model, method)
     if changes_base(method):
         _initial_factors[peft_model] = {
             name: parameter.detach().cpu().clone()
@@ -101,6 +103,7 @@ def _lora_config(
         lora_alpha=plan.alpha.value,
         lora_dropout=method.dropout,
         target_modules=targets,
+        exclude_modules=router_names(model) or None,
         use_rslora=method.rslora,
         use_dora=method.dora,
         init_lora_weights=True if method.init == "default" else method.init,
@@ -111,12 +114,13 @@ def _lora_config(
     return config
 
 
-def _report_experts(model: nn.Module) -> None:
+def _report_experts(model: nn.Module, method: LowRank) -> None:
     """Warn of experts, parameters of three dimensions, beside which there is no adapter."""
     names = [name for name, each in model.named_parameters() if each.requires_grad]
     experts = sum(each.numel() for each in model.parameters() if each.ndim == 3)
     if experts and not any(".experts." in name for name in names):
         log.warning(
-            "Adapters do not reach the experts: %d parameters stay as they are. `method.targets: [all-linear]` reaches them.",
+            "Adapters do not reach the experts: %d parameters stay as they are.%s",
             experts,
+            "" if ALL_LINEAR in method.targets else " `method.targets: [all-linear]` may.",
         )

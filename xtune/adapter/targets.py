@@ -21,13 +21,24 @@ def is_tied(model: PreTrainedModel) -> bool:
 
 
 def linear_layers(model: PreTrainedModel) -> dict[str, nn.Module]:
-    """The layers that can get an adapter, by full name; the output head is not among them."""
+    """The layers that can get an adapter, by full name; output head and routers are not among them."""
     head = output_layer(model)
     return {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear | Conv1D) and module is not head
+        if isinstance(module, nn.Linear | Conv1D) and module is not head and not _routes(module)
     }
+
+
+def router_names(model: PreTrainedModel) -> list[str]:
+    """Last names of linear layers that give more than their product (Llama 4, Phi-3.5-MoE), beside which PEFT 0.21 can put no adapter."""
+    routers = {name.rpartition(".")[2] for name, module in model.named_modules() if _routes(module)}
+    return sorted(routers)
+
+
+def _routes(module: nn.Module) -> bool:
+    """Whether a model's own code makes a router of a linear layer; Falcon's, its own too, are linear layers."""
+    return isinstance(module, nn.Linear) and "router" in type(module).__name__.lower()
 
 
 def choose_targets(model: PreTrainedModel, method: LowRank) -> str | list[str]:

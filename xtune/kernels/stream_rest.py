@@ -200,13 +200,14 @@ class DiskRest(Rest):
     """Files in a folder, one a layer, named by a digest of their bytes: whoever streams the same base uses them.
 
     A file is written aside and renamed when it is whole and durable, so that a kill leaves nothing that could be
-    mistaken for a layer. A layer that is there already is compared byte by byte with the one in memory, which is then
-    let go. Where room is short, layers used longest ago make way.
+    mistaken for a layer; what it leaves the next run takes away. A layer that is there already is compared byte by byte with
+    the one in memory, which is then let go. Where room is short, layers used longest ago make way.
     """
 
     needs_staging = True
 
     def __init__(self, folder: Path) -> None:
+        _remove_leftovers(folder)
         self.folder = folder
         self._mine: set[Path] = set()
         self.written_bytes = 0
@@ -244,7 +245,6 @@ class DiskRest(Rest):
             ) from error
 
     def _make_room(self, nbytes: int) -> None:
-        _remove_leftovers(self.folder)
         while shutil.disk_usage(self.folder).free < nbytes:
             others = [each for each in self.folder.glob("*.layer") if each not in self._mine]
             if not others:

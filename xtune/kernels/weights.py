@@ -63,3 +63,20 @@ def names_elsewhere(model: nn.Module) -> list[str]:
     """Names of a model's parameters that are not always on the device."""
     moving = {id(each) for layer in model.modules() for each in weights_of(layer).moving()}
     return [name for name, each in model.named_parameters() if id(each) in moving]
+
+
+ALIGNED = 64
+"""Bytes: where torch's own memory begins at multiples of (c10's gAlignment), and what MKL asks for to give the same bits again."""
+
+
+def align_weights(model: nn.Module) -> None:
+    """Copy float32 weights that a processor multiplies with to where torch itself would have put them.
+
+    Their products round by where a matrix begins. transformers maps a file into memory, in which tensors begin at any
+    multiple of eight bytes; streamed layers and copies in host memory have memory of torch's.
+    """
+    moving = {id(each) for layer in model.modules() for each in weights_of(layer).moving()}
+    for each in model.parameters():
+        here = each.device.type == "cpu" and each.dtype == torch.float32 and id(each) not in moving
+        if here and each.data_ptr() % ALIGNED:
+            each.data = each.data.clone()

@@ -5,13 +5,14 @@ from dataclasses import replace
 from xtune.memory.loading import host_loading_bytes
 from xtune.memory.resident import (
     adapter_bytes,
+    largest_matrix,
     layer_weight_bytes,
-    optimizer_bytes,
     trained_parameters,
     weight_bytes,
 )
 from xtune.memory.shape import ModelShape
 from xtune.memory.start import changes_base
+from xtune.memory.states import paged_bytes, state_bytes
 from xtune.memory.workload import Workload
 
 
@@ -67,18 +68,13 @@ def _host_states(shape: ModelShape, work: Workload) -> int:
     float32 parameter in a CPU's memory, or of a layer that rests on the host, is stepped where it is; a 16-bit parameter of
     such a layer lacks two bytes of its number, which are beside it (`xtune.train.numbers`).
     """
-    paged = work.optimizer.startswith("paged") and work.device != "cpu"
-    if not paged and work.states_place == "device":
-        return 0
-    name = work.optimizer.removeprefix("paged_")
-    here = replace(work, optimizer=name, states_place="device")
     if work.states_place == "device":
-        return optimizer_bytes(shape, here)
+        return paged_bytes(shape, work)
     own = work.trained_bytes
-    states = optimizer_bytes(shape, replace(here, weight_dtype="float32"))
-    largest = [linear.weights for _, linear in shape.linears] + [shape.vocab * shape.hidden]
-    crosses = name.endswith("8bit") and work.device != "cpu"
-    buffers = 4 * own * max(largest) if work.is_full and not crosses else 0
+    states = state_bytes(shape, replace(work, weight_dtype="float32"))
+    largest = max(largest_matrix(shape), shape.vocab * shape.hidden)
+    crosses = work.optimizer.endswith("8bit") and work.device != "cpu"
+    buffers = 4 * own * largest if work.is_full and not crosses else 0
     layers = 0
     if work.is_full and work.base_place == "host":
         layers = (

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from xtune.errors import ModelError
+from xtune.memory.config_fields import TIED, ill_typed, no_objects, shortened, with_usual_names
 from xtune.memory.dropouts import read_dropouts
 from xtune.memory.eyes import read_eyes
 from xtune.memory.families import (
@@ -43,8 +44,12 @@ def read_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
         ModelError: Fields are missing or make no sense; all of them are named.
     """
     model_type, fields = _fields(config)
-    family = FAMILIES.get(model_type) or _unknown_family(fields)
+    if model_type not in FAMILIES:
+        fields = with_usual_names(model_type, fields)
+    family = FAMILIES.get(model_type) or _unknown_family(model_type, fields)
     reader = Fields(model_type, {**(family.defaults or {}), **fields})
+    reader.problems += ill_typed(reader.fields, strictly=model_type in FAMILIES)
+    reader.problems += no_objects(config)
     hidden, heads = reader.size("hidden_size"), reader.size("num_attention_heads")
     layers, vocab = reader.size("num_hidden_layers"), reader.size("vocab_size")
     reader.check(
@@ -118,7 +123,7 @@ class Fields:
             if value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                self.problems.append(f"`{name}` is {value!r}, not a whole number above 0")
+                self.problems.append(f"`{name}` is {shortened(value)}, not a whole number above 0")
                 return 0
             if value > LARGEST_SIZE:
                 self.problems.append(f"`{name}` is above {LARGEST_SIZE:,}, which no model's is")
@@ -140,9 +145,9 @@ class Fields:
         if self.problems:
             name = f" of type `{self.model_type}`" if self.model_type else ""
             raise ModelError(
-                f"The config.json{name} does not describe a decoder-only language model: "
+                f"The config.json{name} does not give the sizes of a causal language model: "
                 f"{'; '.join(dict.fromkeys(self.problems))}.",
-                advice="xtune trains causal language models (Llama, Qwen, Mistral, Gemma, Phi-3 ...).",
+                advice="If it is one (Llama, Qwen, Mistral, Gemma, Phi ...), fetch the file again.",
             )
 
 
@@ -158,12 +163,12 @@ def _fields(config: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     ), text
 
 
-def _unknown_family(fields: Mapping[str, Any]) -> Family:
+def _unknown_family(model_type: str, fields: Mapping[str, Any]) -> Family:
     """What to take for a model type that is not in the table: a Llama, with experts if the config has any."""
     has_experts = any(fields.get(name) for name in EXPERT_COUNTS)
     names = ("moe_intermediate_size", "intermediate_size")
     width = next((name for name in names if fields.get(name)), names[-1])
-    return Family(mlp_bias=None, expert_width=width if has_experts else "")
+    return Family(tied=model_type in TIED, mlp_bias=None, expert_width=width if has_experts else "")
 
 
 def _feed_forward(reader: Fields, family: Family, layers: int) -> dict[str, Any]:

@@ -113,8 +113,7 @@ class ExpertBlock:
         e, h, m, s = self.e, self.h, self.m, self.s
         routes = self.route_bytes
         # transformers' checkpointing has let go of what visits gave when their gradients are cast
-        asked = self.work.gradient_checkpointing and not (self.work.frugal or self.work.is_shelved)
-        cast = e if e < routes and not asked else 0
+        cast = e if e < routes and not self._asked else 0
         before = kept + 12 * self.shape.experts + self.shared.beside_experts
         read, acts = (
             e * h * s * (self.gates or not self.shape.known),
@@ -131,6 +130,7 @@ class ExpertBlock:
                 per_token=before + read + e * h * s + acts + e * m,
                 fixed=gates + 2 * downs + factors,
                 graded=self.matrices,
+                fresh=self.matrices,
             ),
             Moment(
                 per_token=before + read + (self.acts + 3) * e * m,
@@ -141,17 +141,25 @@ class ExpertBlock:
                 per_token=before + read + e * h * s + 4 * e * m,
                 fixed=2 * gates + factors,
                 graded=3 * self.matrices,
+                fresh=2 * self.matrices,
             ),
             *self.shared.moments(kept + (self.routed if self.shared.comes_last else 0)),
         )
+
+    @property
+    def _asked(self) -> bool:
+        """Whether transformers' checkpointing runs the block again: when its last operation, which orders visits, asks for its indices."""
+        work = self.work
+        return work.gradient_checkpointing and not (work.frugal or work.is_shelved)
 
     def _clamped(self, kept: int) -> tuple[Moment, ...]:
         """Of gpt-oss's forward pass, at its product of activation and up.
 
         Beside each visit's input (h s) there are the biases of gate and up laid out (2 m), both (2 m), clamped (2 m), the sigmoid, the
-        activation, up and one, and the product (4 m).
+        activation, up and one, and the product (4 m). Where the block is run again because it was asked for, the gradient of the
+        sum over visits has been laid out for each of them by then (h s).
         """
         if not self.shape.has_sinks:
             return ()
-        visits = self.h * self.s + 10 * self.m
+        visits = self.h * self.s * (1 + self._asked) + 10 * self.m
         return (Moment(per_token=kept + 12 * self.shape.experts + self.e * visits),)

@@ -227,6 +227,7 @@ FAMILIES: Mapping[str, Family] = {
         query_bias=True,
         output_bias=True,
         expert_width="intermediate_size",
+        float32_norms=True,
         defaults={
             "num_local_experts": 128,
             "num_experts_per_tok": 4,

@@ -10,12 +10,12 @@ from functools import cached_property
 
 from xtune.memory.dora import DoraBlock, DoraLinears
 from xtune.memory.latent_attention import READERS, LatentAttention
-from xtune.memory.layer_parts import LayerParts
 from xtune.memory.linear import Linear
 from xtune.memory.moments import Moment
+from xtune.memory.scores import AttendingParts
 
 
-class KeptLayer(LayerParts):
+class KeptLayer(AttendingParts):
     """What the widest layer of a model keeps under a workload."""
 
     # what linear layers read
@@ -209,7 +209,7 @@ class KeptLayer(LayerParts):
         if self.latent is not None:
             return self._of_latent
         kept = 2 * c * q + (2 * c * q if self.repeats_keys else 2 * c * k)
-        kept += self._norms_of_heads
+        kept += self._norms_of_heads + (c * (q - k) if self.repeats_in_cast else 0)
         if self.output_copy:
             kept -= c * q if self.work.attention == "eager" else 0
         elif self.shape.partial_rotary and self._read(self._attention[-1:]):
@@ -277,35 +277,12 @@ class KeptLayer(LayerParts):
         linears = (*self._attention, *self._feed_forward)
         return self.c * self.work.rank * sum(self._is_adapted(each) for each in linears)
 
-    @cached_property
-    def repeats_keys(self) -> bool:
-        """Whether keys and values are repeated for every query head before attention."""
-        # a single one is seen by every head where it is
-        grouped = 1 < self.shape.kv_heads < self.shape.heads
-        repeats = self.has_mask or not self.work.flash or self.shape.remote
-        return grouped and (
-            self.work.attention == "eager" or (self.work.attention == "sdpa" and repeats)
-        )
-
-    @property
-    def has_mask(self) -> bool:
-        """Whether sdpa is given a mask: for packs, and for windows no longer than a sequence."""
-        if self.work.attention != "sdpa":
-            return False
-        window = self.shape.sliding_window
-        return self.work.packing or (window is not None and window <= self.work.tokens)
-
     @property
     def aside(self) -> int:
         """What LLM.int8() has read of the feed-forward block and keeps until the layer is done: c m and c h; experts are not its own."""
         if self.work.quantization != "int8" or self.sparse:
             return 0
         return self.c * (self.width + self.h)
-
-    @property
-    def pairs(self) -> int:
-        """Pairs of tokens, all rows together."""
-        return self.work.rows * self.work.tokens**2
 
     # the feed-forward block
 
@@ -367,61 +344,3 @@ class KeptLayer(LayerParts):
         fixed = self._scores + self.experts + self.factors + self._mask + self.casts
         fixed += self.matrices(*self._attention, *self._feed_forward)
         return Moment(per_token=kept, fixed=fixed)
-
-    @property
-    def _scores(self) -> int:
-        """What eager attention keeps for every pair and head: after softmax in float32 and, if that is another, in the compute type."""
-        if self.writes_dropped:  # in float32 softmax, what is left of it and what says so; heads too, as many keys as queries
-            return self.pairs * self.shape.heads * 12 + self.work.positions * 12 * self.q
-        if self.work.attention != "eager":
-            return 0
-        c, dropped = self.c, self.shape.dropouts.scores
-        if self.shape.has_sinks:  # after softmax alone, in the compute type
-            each = c
-        else:
-            each = 4 + (c if c < 4 else 0) + (c if self.shape.caps_scores else 0)
-        # of what is dropped a byte says so; what is left is another tensor, unless softmax was cast to be read
-        shares = c < 4 and not self.shape.has_sinks
-        each += (1 + (0 if shares else c)) if dropped else 0
-        return self.pairs * self.shape.heads * each
-
-    @property
-    def casts(self) -> int:
-        """Autocast's copies of what one layer trains, which products keep for their backward passes."""
-        return self._cast(0)
-
-    def _cast(self, graded: int) -> int:
-        work = self.work
-        if work.compute_dtype == "float32":
-            return 0
-        if not work.is_full:
-            return self.c * (self.adapters - self.uncast)
-        unused = self.shape.layer_entries - max(graded, self.uncast)
-        return self.c * unused if self.w == 4 else 0
-
-    @cached_property
-    def _mask(self) -> int:
-        """A mask's copy in the compute type, made for the kernel and kept for its backward pass."""
-        return self.pairs * self.c if self.has_mask else 0
-
-    @property
-    def mask(self) -> int:
-        """Masks that exist all the while: of a byte for each pair, or of a number in the compute type for eager attention.
-
-        Layers without a window have one of their own, unless they need none. Most models make it whether there are such layers or not;
-        when layers are computed again it is gone.
-        """
-        shape, packing = self.shape, self.work.packing
-        again = self.work.gradient_checkpointing and shape.all_windowed
-        masks = 1 if shape.sliding_window is None or shape.makes_one_mask or again else 2
-        if self.work.attention == "eager":
-            return self.pairs * self.c * masks
-        # without packs one for all rows
-        shared = self.pairs * masks if packing else self.work.tokens**2
-        return shared if self.has_mask else 0
-
-    @property
-    def idle_mask(self) -> int:
-        """A mask for layers with a window that is made although there are none: three of them while it is, and one until the forward pass ends."""
-        makes = self.shape.makes_idle_mask and self.work.attention == "sdpa"
-        return self.work.tokens**2 if makes and not self.work.frugal else 0

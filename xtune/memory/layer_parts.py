@@ -154,3 +154,17 @@ class LayerParts:
             shared = sum(each.weights for each in self.shape.shared_linears)
             return 3 * self.shape.experts * self.h * self.shape.expert_intermediate + shared
         return sum(each.weights for each in self._feed_forward)
+
+    @property
+    def casts(self) -> int:
+        """Autocast's copies of what one layer trains, which products keep for their backward passes."""
+        return self._cast(0)
+
+    def _cast(self, graded: int) -> int:
+        work = self.work
+        if work.compute_dtype == "float32":
+            return 0
+        if not work.is_full:
+            return self.c * (self.adapters - self.uncast)
+        unused = self.shape.layer_entries - max(graded, self.uncast)
+        return self.c * unused if self.w == 4 else 0

@@ -20,10 +20,9 @@ from xtune.memory.resident import (
     embedding_bytes,
     gradient_bytes,
     head_bytes,
+    largest_matrix,
     layer_weight_bytes,
-    optimizer_bytes,
     resident_weights,
-    stored_state_bytes,
     trained_parameters,
     weight_bytes,
 )
@@ -31,6 +30,7 @@ from xtune.memory.saved import saved_modules
 from xtune.memory.shape import ModelShape
 from xtune.memory.stack import Kind, LayerStack
 from xtune.memory.start import start_bytes
+from xtune.memory.states import optimizer_bytes, stored_state_bytes
 from xtune.memory.stepping import stepping
 from xtune.memory.whole import WholeLayer
 from xtune.memory.workload import (
@@ -368,7 +368,6 @@ class _Step:
         )
         first, last = self._waiting_at(at[0], first=True), self._waiting_at(at[-1])
         head, leaving = self._head_waits, work.fused_step and work.states_place == "host"
-        largest = max((linear.weights for _, linear in self.shape.linears), default=0)
         untied = not self.shape.tied and (full or self.saved.embedding)
         embedding = g * table if untied else 0
         above, below = g * self._entries(at[-1] + 1, layers), g * self._entries(0, at[0] + 1)
@@ -378,7 +377,7 @@ class _Step:
             # layers that are computed again by us give all their gradients together; two at a time leave for the host
             unused = given if work.is_shelved else g * fresh
             if leaving:
-                unused = max(unused, min(given, 2 * g * largest))
+                unused = max(unused, min(given, 2 * g * largest_matrix(self.shape)))
             if work.fused_step:
                 step = self.stepping.layer if fresh and not work.is_shelved else 0
                 sizes.append(last + size + head + unused + self.crossing + step)
@@ -391,7 +390,7 @@ class _Step:
         return sizes
 
     def _of_embedding(self) -> int:
-        """The embedding's gradient, as its hidden states' has come; of one matrix the head's waits beside it, and their sum is a third.
+        """The embedding's gradient, as its hidden states' has come; of one matrix the head's waits beside it, and takes the sum.
 
         And the step, with what crosses to the device or is made there for it.
         """
@@ -399,14 +398,14 @@ class _Step:
         table = self.gradient_bytes * self.shape.vocab * self.shape.hidden
         if not self.work.is_full:
             earlier = table if self.work.accumulation_steps > 1 else 0
-            sums = earlier + (2 * table if self.shape.tied else 0)
+            sums = earlier + (table if self.shape.tied else 0)
             given = sums + self.hidden if self.saved.embedding else 0
             if self.work.new_tokens:  # the gradient of a copy of the whole table
                 given = self.hidden + self.work.weight_bytes * self.shape.embedding_parameters
             return self.gradients + max(given, step)
-        beside = 2 * table if self.shape.tied else 0
+        earlier = table if self.work.accumulation_steps > 1 else 0
+        beside = earlier + (table if self.shape.tied else 0)
         if self.work.fused_step:
             given = max(self.gradients, table + beside) + self.crossing
             return self.hidden + max(given, table + self.stepping.tables)
-        beside = beside or (table if self.work.accumulation_steps > 1 else 0)
         return self.gradients + max(self.hidden + beside, step)

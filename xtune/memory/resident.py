@@ -1,16 +1,12 @@
-"""What is on the device from the first step of a run to the last: weights, adapter, states; and the gradients. Closed formulas."""
-
-from dataclasses import replace
+"""What is on the device from the first step of a run to the last: weights and adapter; and the gradients. Closed formulas."""
 
 from xtune.memory.saved import saved_modules
 from xtune.memory.shape import ModelShape
 from xtune.memory.workload import (
     ADAPTER_BYTES,
     NESTED_BLOCK,
-    OPTIMIZER_BLOCK,
     QUANTIZATION_BLOCK,
     STEP_STRETCH,
-    SUBSPACE_RANKS,
     Workload,
 )
 
@@ -85,75 +81,17 @@ def head_bytes(shape: ModelShape, work: Workload) -> int:
     return shape.head_parameters * work.weight_bytes
 
 
-def optimizer_bytes(shape: ModelShape, work: Workload) -> int:
-    """Bytes of the optimizer's states on the device.
-
-    Adam keeps two numbers for each trained parameter: in the parameter's own dtype (torch), or as one byte
-    with a float32 for every 256 (bitsandbytes). Lion keeps one. Adafactor keeps a row and a column of float32
-    for each matrix. Muon keeps one number for each matrix entry and is Adam for the rest. GaLore and APOLLO keep of a
-    matrix with sides a and b, a the longer, 2 r a numbers and a projection of r b, and are Adam for the rest. Paged states
-    may leave the device and are counted as host memory.
-    """
-    trained = trained_parameters(shape, work)
-    own = work.trained_bytes
-    if work.states_place == "host":
-        return 0
-    if work.optimizer.startswith("paged") and work.device != "cpu":
-        return 0
-    name = work.optimizer.removeprefix("paged_")
-    if name in {"adamw_8bit", "lion_8bit"}:
-        moments = 2 if name == "adamw_8bit" else 1
-        return moments * (trained + 4 * (trained // OPTIMIZER_BLOCK))
-    if name == "adafactor":
-        return 4 * _rows_and_columns(shape, work)
-    if name == "muon":
-        # experts are parameters of three dimensions; of a router and of an adapter's factors there are two
-        matrices = shape.linear_weights + shape.expert_layers * shape.experts * shape.hidden
-        if not work.is_full:
-            # an adapter of the head counts as the head, whose states are Adam's
-            matrices = shape.lora_parameters(work.rank, work.layer_targets)
-        return own * (matrices + 2 * (trained - matrices))
-    if name in SUBSPACE_RANKS:
-        return own * (_subspace(shape, work, name) + 2 * (trained - shape.linear_weights))
-    return 2 * own * trained
-
-
-def stored_state_bytes(shape: ModelShape, work: Workload) -> int:
-    """Bytes of the states in a checkpoint, wherever they are: on the host of float32 numbers, and beside them the lower halves of 16-bit ones."""
-    on_host = work.states_place == "host"
-    held = replace(
-        work,
-        optimizer=work.optimizer.removeprefix("paged_"),
-        states_place="device",
-        weight_dtype="float32" if on_host else work.weight_dtype,
-    )
-    halves = 2 * trained_parameters(shape, work) if on_host and work.trained_bytes == 2 else 0
-    return optimizer_bytes(shape, held) + halves
-
-
 def crossing_bytes(work: Workload) -> int:
     """What is on the device while states on the host are stepped: those of 8 bits cross a stretch at a time, beside float32 numbers and gradients."""
     crosses = work.states_place == "host" and work.optimizer.endswith("8bit")
     return STEP_STRETCH * (4 + 4 + 1 + 1) if crosses and work.device != "cpu" else 0
 
 
-def _subspace(shape: ModelShape, work: Workload, name: str) -> int:
-    rank = work.subspace_rank or SUBSPACE_RANKS[name]
-    sides = [
-        (n, min(one.inputs, one.outputs), max(one.inputs, one.outputs)) for n, one in shape.linears
-    ]
-    return sum(count * min(rank, short) * (2 * long + short) for count, short, long in sides)
-
-
-def _rows_and_columns(shape: ModelShape, work: Workload) -> int:
-    if work.method != "full":  # each factor (r, a) has r rows and a columns
-        return sum(
-            count * (2 * work.rank + linear.inputs + linear.outputs)
-            for count, linear in shape.target_linears(work.targets)
-        )
-    matrices = sum(count * (linear.inputs + linear.outputs) for count, linear in shape.linears)
-    tables = (1 if shape.tied else 2) * (shape.vocab + shape.hidden)
-    return matrices + tables + shape.small_parameters
+def largest_matrix(shape: ModelShape) -> int:
+    """Entries of the largest parameter of the decoder layers: of a mixture gate and up of all experts are one."""
+    experts = 2 * shape.experts * shape.hidden * shape.expert_intermediate
+    linears = (each.weights for _, each in shape.linears)
+    return max(*linears, experts if shape.expert_layers else 0)
 
 
 def gradient_bytes(shape: ModelShape, work: Workload, every: int) -> int:
@@ -167,7 +105,7 @@ def gradient_bytes(shape: ModelShape, work: Workload, every: int) -> int:
     """
     if work.fused_step:
         w, table = work.weight_bytes, shape.vocab * shape.hidden * work.weight_bytes
-        layer = max(linear.weights for _, linear in shape.linears) * w
+        layer = largest_matrix(shape) * w
         if work.frugal or work.base_place != "device" or work.checkpoint_place != "device":
             sums = 4 if work.frugal and w < 4 else 0
             layer = layer_weight_bytes(shape, work) // w * (w + sums)

@@ -363,11 +363,15 @@ class ModelShape(Traits):
     def target_linears(
         self, targets: tuple[str, ...] = ("all-linear",)
     ) -> tuple[tuple[int, Linear], ...]:
-        """Those of `linears` that LoRA's targets name: `all-linear`, names, or name endings."""
+        """Those of `linears` that LoRA's targets name: `all-linear`, names, or name endings; of single layers no more than are named."""
         head = self._linear("lm_head", self.hidden, self.vocab, bias=False)
         has_head = not self.tied and "all-linear" not in targets
         candidates = (*self.linears, *(((1, head),) if has_head else ()))
-        return tuple((count, each) for count, each in candidates if self.adapts(each, targets))
+        return tuple(
+            (min(count, _layers_named(each.name, targets, count)), each)
+            for count, each in candidates
+            if self.adapts(each, targets)
+        )
 
     def lora_parameters(
         self, rank: int, targets: tuple[str, ...] = ("all-linear",), *, dora: bool = False
@@ -383,6 +387,18 @@ class ModelShape(Traits):
         width, hidden, found = self.expert_intermediate, self.hidden, self.expert_targets(targets)
         gate_and_up = 2 * rank * (hidden + 2 * width) if found.gate_and_up else 0
         return self.experts * (gate_and_up + (rank * (width + hidden) if found.down else 0))
+
+
+def _layers_named(linear: str, targets: tuple[str, ...], every: int) -> int:
+    """In how many layers targets name a linear layer: `layers.31.mlp.down_proj` and `31.mlp.down_proj` do in one, `down_proj` in every."""
+    layers = set()
+    for *outer, last in (target.split(".") for target in targets):
+        numbers = [part for part in outer if part.isdigit()]
+        if last in {linear, "all-linear"}:
+            if not numbers:
+                return every
+            layers.add(numbers[-1])
+    return len(layers)
 
 
 @lru_cache(maxsize=64)

@@ -146,11 +146,7 @@ class WholeLayer(Layer):
         c, h, m = self.c, self.h, self.width
         kept = before + self.second_half + self._gradient
         if self.sparse:
-            largest = max((each.weights for _, each in self.shape.linears), default=0)
-            return tuple(
-                replace(each, fresh=min(each.graded, largest))
-                for each in self.block.moments(kept, self.factors)
-            )
+            return self.block.moments(kept, self.factors)
         last = self._feed_forward[-1]
         aside = (c * m if self.aside else 0) + self._masks(last)
         first, down = self._feed_forward[0].weights, last.weights
@@ -216,13 +212,18 @@ class WholeLayer(Layer):
         if self.work.attention == "eager":
             each = 12 + (c if self.shape.caps_scores else 0)
             if self.shape.has_sinks:
-                each = 3 * c + ((c + 1) if self.shape.dropouts.scores else 0)
+                each = 3 * self.sink_scores + ((c + 1) if self.shape.dropouts.scores else 0)
                 # the gradient of what visits gave, for which the layer is run again
                 kept += self.e * h * self.block.s if self.work.gradient_checkpointing else 0
             scores = self.pairs * self.shape.heads * each
             moments = [
                 Moment(per_token=kept + 3 * c * q + 2 * c * keys + parts, fixed=scores, **given)
             ]
+            if self.shape.has_sinks and c < self.sink_scores:
+                # three in the forward pass too, beside a copy for their product with the values; queries and keys as rotation gave them
+                wide = kept + 3 * c * q + 2 * c * keys + self.sink_scores * (q + k)
+                copy = c * self.pairs * self.shape.heads
+                moments.append(Moment(per_token=wide, fixed=scores + copy))
             if self.shape.dropouts.scores:
                 # softmax, a byte, the gradients before and behind dropout; values and what attention gave wait, with gradients
                 dropped = self.pairs * self.shape.heads * (5 + 2 * c)

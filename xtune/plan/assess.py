@@ -200,5 +200,5 @@ def at_lengths(answer: Assessment, lengths: Iterable[int]) -> list[AtLength]:
 
 
 def _speed(hardware: Hardware, shape: ModelShape, work: Workload) -> float | None:
-    card = known_card(hardware.name) if hardware.device == "cuda" else None
+    card = known_card(hardware.name, hardware.vram_bytes) if hardware.device == "cuda" else None
     return tokens_per_second(shape, work, card) if card else None

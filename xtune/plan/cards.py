@@ -51,55 +51,101 @@ def cards() -> tuple[Card, ...]:
     )
 
 
-def find_card(name: str) -> Card:
+SIZE_TOLERANCE = 0.08
+"""By how much the memory that a card is sold with may differ from what is in the table: error correction takes a sixteenth."""
+
+OTHERS = "known are NVIDIA's: GeForce GTX 10 to RTX 50, Titan, Quadro RTX, RTX A, Ada and PRO, and data centres' from the P40 to the B300"
+
+
+def find_card(name: str, vram_bytes: int | None = None) -> Card:
     """The card that a person means: "RTX 3060", "4060", "rtx3060 12GB", "NVIDIA GeForce RTX 4060 Laptop GPU".
 
+    Args:
+        name: What it is called.
+        vram_bytes: Its memory, which tells apart those that are sold in several sizes; None: not said.
+
     Raises:
-        HardwareError: None in the table is called so; near names are offered.
+        HardwareError: None in the table is called so, or several are; near names are offered.
     """
-    found = _named(name)
-    if found is not None:
-        return found
-    wanted = _plain(name)
-    names = {_plain(card.name): card.name for card in cards()}
-    near = list(dict.fromkeys(_offers(wanted, names)))
-    offers = (
-        f"did you mean {' or '.join(near[:3])}?"
-        if near
-        else f"known are {', '.join(names.values())}"
-    )
+    called, size = _called(name), _parts(name)[1]
+    found = [card for card in called if size is None or _has(card, size)]
+    usual = [card for card in found if _parts(card.name)[1] is None]  # of several sizes
+    if found and vram_bytes is not None:
+        return _nearest(found, vram_bytes)
+    if len(found) == 1 or usual:
+        return (usual or found)[0]
+    near = [card.name for card in called] or list(dict.fromkeys(_offers(_plain(name))))[:3]
+    offers = f"did you mean {' or '.join(near)}?" if near else OTHERS
+    if called and not found:
+        offers += " With --vram it is planned with other memory."
     raise HardwareError(
         f"No card called {name!r} is known.",
         advice=f"Use --vram instead, or a known name: {offers}",
     )
 
 
-def known_card(name: str) -> Card | None:
-    """The card that a driver calls so, or None: for a laptop's that is not in the table its namesake, which may have more memory."""
-    return _named(name) or _named(re.sub(r"(?i)laptop", "", name))
+def known_card(name: str, vram_bytes: int = 0) -> Card | None:
+    """The card that a driver calls so, of several sizes the nearest, or None; for a laptop's that is not in the table its namesake."""
+    called = _called(name) or _called(re.sub(r"(?i)laptop", "", name))
+    return _nearest(called, vram_bytes) if called else None
 
 
-def _named(name: str) -> Card | None:
-    wanted = _plain(name)
-    for card in cards():
-        plain, size = _plain(card.name), f"{card.vram_bytes / GIB:g}"
-        spellings = {plain, plain.removeprefix("rtx")}
-        if wanted in spellings | {f"{each}{size}gb" for each in spellings}:
-            return card
-    return None
+def _nearest(found: list[Card], vram_bytes: int) -> Card:
+    return min(found, key=lambda card: abs(card.vram_bytes - vram_bytes))
 
 
-def _offers(wanted: str, names: dict[str, str]) -> Iterator[str]:
-    """Cards that are sold in several sizes first: "A100" is two."""
+def _has(card: Card, gib: int) -> bool:
+    return abs(card.vram_bytes / GIB - gib) <= SIZE_TOLERANCE * gib
+
+
+def _called(name: str) -> list[Card]:
+    """Cards of this name in every size; its connector told apart where that makes another card."""
+    for each in (name, re.sub(r"(?i)pcie|sxm\d?", " ", name)):
+        wanted = _parts(each)[0]
+        found = [card for card in cards() if _parts(card.name)[0] == wanted]
+        if found:
+            return found
+    return []
+
+
+def _offers(wanted: str) -> Iterator[str]:
+    """Cards that begin so first, then those that look so."""
+    names = {_plain(card.name): card.name for card in cards()}
     yield from (full for plain, full in names.items() if wanted and plain.startswith(wanted))
     yield from (names[each] for each in get_close_matches(wanted, names, n=3, cutoff=0.7))
     yield from (full for plain, full in names.items() if wanted and wanted in plain)
 
 
+_UNSAID = re.compile(r"nvidia|geforce|tesla|gpu|generation|blackwell|workstation|edition|hbm\d?e?")
+"""Words in drivers' names by which no two cards differ."""
+
+_LAPTOPS = re.compile(r"with max q design|mobile|notebook|laptop")
+
+_SIZE = re.compile(
+    r"(?:(?<= )|(?<=ti)|(?<=super)|(?<=laptop)|(?<=\d{4}))([1-9]\d{0,2}) ?g(?:i?b)?(?![^ ])"
+)
+"""A size behind a name, "12 GB", "3060Ti8G", and not the end of one, "A10G"."""
+
+_BARE_SIZE = re.compile(r"(?<=[\dirps]) ([1-9]\d{0,2})(?= *$)")
+"""The same without a unit: "A100 80", "4060 Ti 16"."""
+
+
 def _plain(name: str) -> str:
-    usual = normalize("NFKC", name).lower()
-    words = re.sub(r"nvidia|geforce|tesla|gpu|pcie|sxm\d?|[-_]", " ", usual)
-    return re.sub(r"(?<=\d)g(i?b)?$", "gb", "".join(words.split()))
+    core, size = _parts(name)
+    return core if size is None else f"{core}{size}gb"
+
+
+@cache
+def _parts(name: str) -> tuple[str, int | None]:
+    """A name in small letters and figures alone, without its series and a laptop's word last; and the GiB that it says."""
+    text = re.sub(r"[^a-z0-9]+", " ", normalize("NFKC", name).lower())
+    text = _UNSAID.sub(" ", text)
+    found = _SIZE.search(text) or _BARE_SIZE.search(text)
+    if found is not None:
+        text = text[: found.start()] + text[found.end() :]
+    rest = "".join(_LAPTOPS.sub(" ", text).split()).removeprefix("rtx").removeprefix("gtx")
+    core = f"{rest}laptop" if _LAPTOPS.search(text) else rest
+    return core, None if found is None else int(found[1])
 
 
 def machine(

@@ -26,6 +26,14 @@ def check_machine(recipe: Recipe, hardware: Hardware, launch: Launch) -> list[Pr
 def check_model(recipe: Recipe, shape: ModelShape) -> list[Problem]:
     """Everything that the recipe asks for and a model of this shape cannot be given."""
     method = recipe.method
+    if shape.model_type == "falcon" and isinstance(method, QLoRA):
+        return [
+            Problem(
+                what="`method` is qlora, and the model is a `falcon`",
+                allowed="its linear layers are of its own making, which transformers 5.23 does not quantise",
+                advice="set `method: lora`",
+            )
+        ]
     if not isinstance(method, LowRank) or not shape.experts:
         return []
     problems = []

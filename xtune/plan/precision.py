@@ -18,6 +18,14 @@ WITHOUT_SDPA: Mapping[str, str] = {
 }
 """Why model types do not run on sdpa (transformers 5.23, `_supports_sdpa = False`)."""
 
+ONLY_EAGER = frozenset(
+    {
+        "bloom", "codegen", "gpt_neo", "gpt_neox_japanese", "gptj", "granite_swa", "granitemoe_swa", "mimo_v2_flash", "mpt", "openai-gpt",
+        "vaultgemma", "xglm",
+    }
+)  # fmt: skip
+"""Other types whose classes do not say that they support it."""
+
 FLASH_ATTENTION_HEAD_DIM = 256
 """Largest head that flash attention 2 handles (its README)."""
 
@@ -141,9 +149,16 @@ def decide_attention(
         return Choice(asked, "asked for in the recipe")
     if "flash_attn" in hardware.packages and _flash_problem(hardware, shape, compute) is None:
         return Choice("flash_attention_2", "flash_attn is installed and this GPU runs it")
-    if shape.model_type in WITHOUT_SDPA:
-        return Choice("eager", WITHOUT_SDPA[shape.model_type])
+    if without := _without_sdpa(shape):
+        return Choice("eager", without)
     return Choice("sdpa", "torch's own fused attention; runs everywhere")
+
+
+def _without_sdpa(shape: ModelShape) -> str | None:
+    """Why a model does not run on sdpa; None: it does."""
+    if shape.model_type in ONLY_EAGER:
+        return f"transformers 5.23 has no sdpa for a `{shape.model_type}`"
+    return WITHOUT_SDPA.get(shape.model_type)
 
 
 def has_flash(hardware: Hardware, shape: ModelShape, compute: str) -> bool:
@@ -159,12 +174,9 @@ def _attention_problem(
     asked: str, hardware: Hardware, shape: ModelShape, compute: str
 ) -> Problem | None:
     what = f"`model.attention` is {asked}"
-    if asked == "sdpa" and shape.model_type in WITHOUT_SDPA:
-        return Problem(
-            what=what,
-            allowed=WITHOUT_SDPA[shape.model_type],
-            advice="set it to auto",
-        )
+    without = _without_sdpa(shape)
+    if asked == "sdpa" and without is not None:
+        return Problem(what=what, allowed=without, advice="set it to auto")
     if asked == "flex_attention" and hardware.device != "cuda":
         return Problem(
             what=f"{what} on {hardware.device}",

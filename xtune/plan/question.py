@@ -8,6 +8,7 @@ from typing import Any
 from xtune.errors import Problem, RecipeError
 from xtune.hardware import Hardware, Launch
 from xtune.memory import ModelShape, Workload
+from xtune.memory.families import HEADS
 from xtune.plan.checks import check_machine, check_model, end_problems, fused_problem
 from xtune.plan.fit import Fit, Limits, budget_bytes, fit, longest
 from xtune.plan.names import name_problems
@@ -59,7 +60,7 @@ def ask(
         raise RecipeError(problems)
     packing = _packing(recipe)
     work = replace(
-        _method_workload(recipe),
+        _method_workload(recipe, shape),
         tokens=recipe.data.max_tokens,
         weight_dtype=formats.weight.value,
         compute_dtype=formats.compute.value,
@@ -115,7 +116,7 @@ def longest_tokens(
     return longest(shape, asked.works, asked.limits, step=step, most=most)
 
 
-def _method_workload(recipe: Recipe) -> Workload:
+def _method_workload(recipe: Recipe, shape: ModelShape) -> Workload:
     method = recipe.method
     work = Workload(method=method.type, tokens=recipe.data.max_tokens)
     if not isinstance(method, LowRank):
@@ -123,7 +124,7 @@ def _method_workload(recipe: Recipe) -> Workload:
     work = replace(
         work,
         rank=method.rank,
-        targets=method.targets,
+        targets=_targets(method, shape),
         dora=method.dora,
         dropout=method.dropout > 0,
         init=method.init,
@@ -134,6 +135,15 @@ def _method_workload(recipe: Recipe) -> Workload:
         double = method.double_quantization is not False and method.quantization != "int8"
         work = replace(work, quantization=method.quantization, double_quantization=double)
     return work
+
+
+def _targets(method: LowRank, shape: ModelShape) -> tuple[str, ...]:
+    """What adapters are counted beside: of a type whose names are not known every linear layer, where a target is none of Llama's."""
+    known = {each.name for _, each in shape.linears} | HEADS
+    names = {target.rpartition(".")[2] for target in method.targets}
+    if shape.is_counted or shape.experts or names <= known:
+        return method.targets
+    return ("all-linear",)
 
 
 def _limits(recipe: Recipe, hardware: Hardware, launch: Launch) -> Limits:

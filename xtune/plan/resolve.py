@@ -274,7 +274,7 @@ def _notes(recipe: Recipe, hardware: Hardware, shape: ModelShape) -> Iterator[st
             "without a package of kernels, and is no promise; try a short run first."
         )
     if not shape.ends_plainly:
-        size = 16 * shape.vocab * recipe.data.max_tokens / 2**30
+        size = 12 * shape.vocab * recipe.data.max_tokens / GIB  # as `xtune.memory.loss` counts
         yield (
             f"How a `{shape.model_type}` ends is new to xtune, so its loss is computed from the logits of all tokens at one time: "
             f"about {size:.1f} GiB a row of {recipe.data.max_tokens:,} tokens."

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from xtune.hardware import Disks
 from xtune.memory import ModelShape, Workload, disk_items
-from xtune.memory.resident import stored_state_bytes, trained_parameters
+from xtune.memory.resident import trained_parameters
+from xtune.memory.states import stored_state_bytes
 from xtune.recipe.training import Train
 from xtune.shown import size_text
 

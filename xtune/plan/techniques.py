@@ -170,4 +170,4 @@ def step_seconds(shape: ModelShape, work: Workload, hardware: Hardware) -> float
 
 
 def _card(hardware: Hardware) -> Card:
-    return known_card(hardware.name) or find_card(USUAL_CARD)
+    return known_card(hardware.name, hardware.vram_bytes) or find_card(USUAL_CARD)

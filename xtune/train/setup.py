@@ -11,6 +11,7 @@ from xtune.adapter.attach import attach
 from xtune.adapter.types import said_types
 from xtune.data.batch import Assembly, EvaluationBatches
 from xtune.kernels.heads import parameter_count
+from xtune.kernels.weights import align_weights
 from xtune.models.load import load_model
 from xtune.models.tokenizer import pad_token_id
 from xtune.run.checkpoint import Checkpoint, CheckpointStore
@@ -46,6 +47,8 @@ def make_job(session: Session) -> Job:
     seed_everything(recipe.run.seed)
     streaming = base_streaming(plan)
     base = load_model(plan, on_layer=None if streaming is None else streaming.shelve)
+    if plan.device.value == "cpu":
+        align_weights(base)
     said = [f"{plan.summary()} Why: {session.path / PLAN}", place_ends(base, plan)]
     if streaming is not None:
         streaming.start(base)
