@@ -283,10 +283,12 @@ def _dropped(
 def cuda_autocast() -> Iterator[None]:
     """A CPU's autocast does what CUDA's does.
 
-    PEFT asks whether CUDA's is on before it casts; on a CPU it would cast everything to float32. And CUDA's computes
-    LayerNorm and powers in float32, and gives float32; `xtune.models.norms` goes round it for LayerNorm.
+    PEFT asks whether CUDA's is on before it casts; on a CPU it would cast everything to float32. And CUDA's computes LayerNorm, powers,
+    squares (which are powers), exponentials and softplus in float32, and gives float32; `xtune.models.norms` goes round it for LayerNorm.
     """
-    patched: list[tuple[Any, str]] = [(functional, "layer_norm"), (torch, "pow")]
+    patched: list[tuple[Any, str]] = [
+        (functional, "layer_norm"), (torch, "pow"), (torch, "square"), (torch, "expm1"), (functional, "softplus"),
+    ]  # fmt: skip
     before = [getattr(module, name) for module, name in patched]
     for (module, name), operation in zip(patched, before, strict=True):
         setattr(module, name, partial(_widened, operation))

@@ -31,6 +31,10 @@ TINY: dict[str, Any] = {
     "eos_token_id": 1,
 }
 
+WITHOUT_HEAD_DIM = {
+    "granitemoe", "gpt_neox", "helium", "olmoe", "phi3", "qwen2", "qwen2_moe", "stablelm",
+}  # fmt: skip
+
 LLAMA_2_7B = ModelShape.from_config(
     {
         "model_type": "llama",
@@ -55,7 +59,11 @@ def make_config(model_type: str, **fields: Any) -> Any:
     if model_type in {"olmoe", "qwen2_moe"}:
         fields = {"num_experts": 4, "num_experts_per_tok": 2, **fields}
     if model_type == "hunyuan_v1_moe":
-        fields = {"num_experts": 4, "moe_topk": 2, "head_dim": 16, **fields}
+        fields = {"num_experts": 4, "moe_topk": 2, **fields}
+    if model_type in {"helium", "hunyuan_v1_dense", "hunyuan_v1_moe", "ministral"}:
+        fields = {"head_dim": 16, **fields}
+    if model_type == "gpt_neox":  # each of its query heads has a key head of its own
+        fields = {"num_key_value_heads": 4, **fields}
     if model_type.startswith("deepseek"):
         sizes = {"q_lora_rank": 24, "kv_lora_rank": 16, "qk_rope_head_dim": 8}
         sizes |= {"qk_nope_head_dim": 16, "v_head_dim": 12, "first_k_dense_replace": 1}
@@ -91,8 +99,8 @@ def meta_model(config: Any) -> Any:
 )
 def test_parameter_count_is_that_of_the_real_model(model_type: str, fields: dict[str, Any]) -> None:
     config = make_config(model_type, **fields)
-    if "head_dim" in fields and model_type in {"qwen2", "phi3", "olmoe", "granitemoe", "qwen2_moe"}:
-        pytest.skip("transformers' config of this family has no head_dim")
+    if "head_dim" in fields and model_type in WITHOUT_HEAD_DIM:
+        pytest.skip("transformers' layers of this family have no heads of a width of their own")
     expected = sum(parameter.numel() for parameter in meta_model(config).parameters())
     assert ModelShape.from_config(config.to_dict()).parameters == expected
     # What a model folder's config.json holds: only what differs from the defaults.

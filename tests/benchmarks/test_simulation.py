@@ -335,16 +335,15 @@ def test_formulas_know_every_family_and_method(
 @pytest.mark.parametrize(
     ("model_type", "again"),
     [
-        ("stablelm", False),
-        ("cohere", False),
-        ("nemotron", False),
-        ("nemotron", True),
+        ("cwm", False),
+        ("persimmon", False),
+        ("persimmon", True),
     ],
 )
 def test_of_types_that_are_not_known_rather_too_much_is_computed(
     model_type: str, again: bool
 ) -> None:
-    """StableLM and Cohere have LayerNorm, and Nemotron keeps what the operations do that its activation is made of."""
+    """CWM is a Llama, Persimmon has LayerNorm and what the operations keep that its activation is made of."""
     config = AutoConfig.for_model(model_type, **{**MEDIUM, "head_dim": 128})
     shape = ModelShape.from_config(config.to_dict())
     assert not shape.known

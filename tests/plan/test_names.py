@@ -67,7 +67,13 @@ def test_a_wrong_name_is_refused_in_the_words_of_the_loaded_model(
     assert problems(model, method) == [refused_when_loaded(model, method)]
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3", "gemma2", "phi3", "olmo2"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "llama", "qwen2", "qwen3", "gemma2", "phi3", "olmo", "olmo2", "olmo3", "exaone4", "cohere", "cohere2", "stablelm",
+        "gpt_neox", "nemotron", "arcee", "apertus", "helium", "ernie4_5", "hunyuan_v1_dense", "seed_oss", "ministral", "ministral3",
+    ],
+)  # fmt: skip
 def test_every_module_of_a_family_is_known_by_name(kind: str) -> None:
     model = make_model(kind, pad_token_id=0)
     method = {"targets": ["nothing"], "modules_to_save": ["nothing"]}

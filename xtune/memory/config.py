@@ -16,19 +16,19 @@ from xtune.memory.families import (
     SHARED_COUNTS,
     Family,
     Norms,
-    composed_activation,
+    read_activation,
 )
 from xtune.memory.latent import read_latent
 from xtune.memory.recurrent import read_recurrent
-
-GEMMA3_PATTERN = 6
-"""Every so many layers of Gemma 3 one has no window, where its config does not say otherwise (transformers 5.23)."""
 
 MOST_LAYERS = 10_000
 """Some eighty times as many as the deepest models have (126: Llama-3.1-405B); layers are looked at one by one."""
 
 LARGEST_SIZE = 10**8
 """Of any size in a config.json: hundreds of times the largest vocabulary of November 2026, so that what follows from it is a number that can be said."""
+
+LOGIT_SCALES = ("logits_scaling", "logit_scale", "lm_head_multiplier")
+"""What configs call the number that logits are multiplied by, or divided."""
 
 QWEN_WINDOWLESS = 28
 """Layers of Qwen that have no window even where it is on, unless their config says otherwise; the same."""
@@ -70,9 +70,11 @@ def read_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
         "head_dim": _head_dim(reader, hidden, heads),
         "vocab": vocab,
         "tied": _tied(config, fields, family),
-        "norms": family.norms,
+        "norms": 1
+        if _parallel(reader.fields, family) and model_type == "stablelm"
+        else family.norms,
         "norm": family.norm,
-        "parallel": family.parallel,
+        "parallel": _parallel(reader.fields, family),
         "partial_rotary": family.partial_rotary,
         "query_key_norm": _query_key_norm(reader.fields, family),
         "head_bias": family.head_bias,
@@ -85,8 +87,8 @@ def read_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
         **_windows(reader.fields, model_type, layers),
         "caps_scores": bool(reader.fields.get("attn_logit_softcapping")),
         "caps_logits": bool(reader.fields.get("final_logit_softcapping")),
-        "composed_activation": composed_activation(reader.fields, known=model_type in FAMILIES),
-        "scales_logits": (reader.fields.get("logits_scaling") or 1.0) != 1.0,
+        **read_activation(reader.fields, known=model_type in FAMILIES),
+        "scales_logits": any((reader.fields.get(name) or 1.0) != 1.0 for name in LOGIT_SCALES),
         **_feed_forward(reader, family, layers),
         **_biases(reader.fields, family),
         **read_eyes(config, hidden),
@@ -238,18 +240,25 @@ def _biases(fields: Mapping[str, Any], family: Family) -> dict[str, bool]:
     """Which linear layers have biases: as the family says, else as the config does."""
     # InternLM and StarCoder2 have names of their own
     attention = _first(fields, *family.bias_fields)
-    mlp = _first(fields, "mlp_bias", "bias", "use_bias")
+    output = _first(fields, "attention_out_bias", *family.bias_fields)
+    mlp = _first(fields, *family.mlp_bias_fields)
     return {
         "query_bias": attention if family.query_bias is None else family.query_bias,
-        "output_bias": attention if family.output_bias is None else family.output_bias,
+        "output_bias": output if family.output_bias is None else family.output_bias,
         "mlp_bias": mlp if family.mlp_bias is None else family.mlp_bias,
     }
 
 
 def _query_key_norm(fields: Mapping[str, Any], family: Family) -> Norms:
-    """Norms on queries and keys: as the family has them; Phi's and GLM 4's over one head, if their configs want them."""
+    """Norms on queries and keys: as the family has them, or those that it may have, if its config wants them."""
     wanted = fields.get("qk_layernorm") or fields.get("use_qk_norm")
-    return "head" if wanted else family.query_key_norm
+    return family.optional_norm if wanted else family.query_key_norm
+
+
+def _parallel(fields: Mapping[str, Any], family: Family) -> bool:
+    """Whether both blocks read the same states: as a config says (GPT-NeoX's, StableLM's), else as the family has it."""
+    said = fields.get("use_parallel_residual")
+    return family.parallel if said is None else bool(said)
 
 
 def _first(fields: Mapping[str, Any], *names: str) -> bool:
@@ -290,7 +299,7 @@ def _windows(fields: Mapping[str, Any], model_type: str, layers: int) -> dict[st
 
 def _windowed_layers(fields: Mapping[str, Any], model_type: str, layers: int) -> int | None:
     """As `layer_types` say, or as transformers 5.23 fills them in; Qwen's configs name a window that is off unless they say otherwise."""
-    if model_type in {"mistral", "mixtral", "phi3", "starcoder2"}:
+    if model_type in {"ministral3", "mistral", "mixtral", "phi3", "starcoder2"}:
         return layers
     if model_type in {"qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "smollm3"} and not fields.get(
         "use_sliding_window"
@@ -301,10 +310,6 @@ def _windowed_layers(fields: Mapping[str, Any], model_type: str, layers: int) ->
     kinds = fields.get("layer_types")
     if isinstance(kinds, list) and kinds:
         return kinds[:layers].count("sliding_attention")
-    if model_type in {"gemma2", "gpt_oss"}:
-        return layers - layers // 2
-    if model_type == "gemma3_text":
-        return layers - layers // (_count(fields, "sliding_window_pattern") or GEMMA3_PATTERN)
     if model_type in {"qwen2", "qwen2_moe", "qwen3", "dots1"}:
         first = _count(fields, "max_window_layers")
         return max(0, layers - (QWEN_WINDOWLESS if first is None else first))
@@ -312,7 +317,10 @@ def _windowed_layers(fields: Mapping[str, Any], model_type: str, layers: int) ->
         rotated = fields.get("no_rope_layers")
         every = _count(fields, "no_rope_layer_interval") or SMOLLM3_INTERVAL
         return rotated[:layers].count(0) if isinstance(rotated, list) else layers // every
-    return 0 if model_type in FAMILIES else None
+    if model_type not in FAMILIES:
+        return None
+    every = _count(fields, "sliding_window_pattern") or FAMILIES[model_type].windowless_every
+    return layers - (layers // every if every else 0)
 
 
 def _count(fields: Mapping[str, Any], name: str) -> int | None:

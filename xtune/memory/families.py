@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 Norms: TypeAlias = Literal["none", "head", "full"]
 Shared: TypeAlias = Literal["none", "gated", "before", "after"]
-NormKind: TypeAlias = Literal["rms", "layer"]
+NormKind: TypeAlias = Literal["rms", "layer", "weightless", "written"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,13 +23,20 @@ class Family:
     """Norms over the hidden size in each layer."""
 
     norm: NormKind = "rms"
-    """What norms over the hidden size are: root mean squares with a weight, or torch's LayerNorm with weight and bias."""
+    """What norms over the hidden size are (`xtune.memory.norms`): root mean squares with a weight; torch's LayerNorm with weight and
+    bias; that of a float32 copy, without either; or one that is written out, with a weight."""
 
     parallel: bool = False
     """Whether attention and feed-forward block read the same states, so that their outputs are added up together."""
 
+    holds_states: bool = False
+    """Whether its code holds on to what attention read and gave while the feed-forward block runs."""
+
     query_key_norm: Norms = "none"
     """Norms on queries and keys: over one head, or over all heads together."""
+
+    optional_norm: Norms = "head"
+    """What these are where its config wants them and the type has none of itself."""
 
     query_bias: bool | None = None
     """Bias on the query, key and value projections; None: the config's `attention_bias`."""
@@ -43,6 +50,9 @@ class Family:
     bias_fields: tuple[str, ...] = ("attention_bias", "qkv_bias", "use_bias")
     """The config's fields that may say whether attention has biases; the first that is there does."""
 
+    mlp_bias_fields: tuple[str, ...] = ("mlp_bias", "bias", "use_bias")
+    """Those that may say whether the feed-forward block has; the same."""
+
     head_bias: bool = False
     """Whether the head has a bias."""
 
@@ -54,6 +64,9 @@ class Family:
 
     fused_gate_up: bool = False
     """Gate and up are one linear layer."""
+
+    windowless_every: int = 1
+    """Every so many layers one has no window, where no `layer_types` say otherwise; 0: all have it."""
 
     names: Mapping[str, str] = field(default_factory=dict)
     """What its modules are called, by Llama's names, where that is something else."""
@@ -78,6 +91,9 @@ class Family:
 
     float32_rotary: bool = False
     """Whether cosines and sines stay in float32."""
+
+    rotary_by_kind: bool = False
+    """Whether there is a set of rotary tables for layers with a window, and one for those without."""
 
     wide_routes: bool = False
     """Whether routes of experts stay in float32."""
@@ -207,6 +223,7 @@ FAMILIES: Mapping[str, Family] = {
         defaults={"num_local_experts": 8, "num_experts_per_tok": 2},
     ),
     "gpt_oss": Family(
+        windowless_every=2,
         query_bias=True,
         output_bias=True,
         expert_width="intermediate_size",
@@ -244,9 +261,131 @@ FAMILIES: Mapping[str, Family] = {
     "olmo2": Family(
         query_key_norm="full", norms_before=False, float32_norms=True, float32_rotary=True
     ),
+    "olmo": Family(norm="weightless", float32_rotary=True),
+    "olmo3": Family(
+        query_key_norm="full",
+        norms_before=False,
+        float32_norms=True,
+        float32_rotary=True,
+        rotary_by_kind=True,
+        windowless_every=4,
+        defaults={"sliding_window": 4096},
+    ),
+    "exaone4": Family(
+        query_key_norm="head",
+        norms_before=False,
+        query_bias=False,
+        output_bias=False,
+        windowless_every=4,
+        defaults={"sliding_window": 4096, "num_key_value_heads": 32},
+    ),
+    "cohere": Family(
+        optional_norm="full",
+        tied=True,
+        norm="written",
+        norms=1,
+        parallel=True,
+        float32_norms=True,
+        defaults={"logit_scale": 0.0625},
+    ),
+    "cohere2": Family(
+        tied=True,
+        norm="written",
+        norms=1,
+        parallel=True,
+        float32_norms=True,
+        windowless_every=4,
+        defaults={"logit_scale": 0.0625, "sliding_window": 4096},
+    ),
+    "stablelm": Family(
+        optional_norm="full",
+        holds_states=True,
+        norm="layer",
+        partial_rotary=True,
+        output_bias=False,
+        bias_fields=("use_qkv_bias",),
+        defaults={"num_key_value_heads": 32},
+    ),
+    "gpt_neox": Family(
+        norm="layer",
+        parallel=True,
+        partial_rotary=True,
+        gated=False,
+        fused_qkv=True,
+        mlp_bias=True,
+        names={
+            "qkv_proj": "query_key_value",
+            "o_proj": "dense",
+            "up_proj": "dense_h_to_4h",
+            "down_proj": "dense_4h_to_h",
+            "self_attn": "attention",
+            "model": "gpt_neox",
+            "embed_tokens": "embed_in",
+            "norm": "final_layer_norm",
+        },
+        defaults={"attention_bias": True, "hidden_act": "gelu"},
+    ),
+    "nemotron": Family(
+        norm="layer",
+        gated=False,
+        partial_rotary=True,
+        mlp_bias=None,
+        defaults={"hidden_act": "relu2", "head_dim": 128},
+    ),
+    "arcee": Family(gated=False, mlp_bias=None, defaults={"hidden_act": "relu2"}),
+    "apertus": Family(
+        gated=False,
+        query_key_norm="head",
+        names={
+            "input_layernorm": "attention_layernorm",
+            "post_attention_layernorm": "feedforward_layernorm",
+        },
+        defaults={"hidden_act": "xielu", "num_key_value_heads": 32},
+    ),
+    "helium": Family(
+        output_bias=False,
+        mlp_bias=None,
+        float32_norms=True,
+        defaults={"num_key_value_heads": 20, "head_dim": 128},
+    ),
+    "ernie4_5": Family(
+        tied=True,
+        mlp_bias=None,
+        bias_fields=("use_bias",),
+        mlp_bias_fields=("use_bias",),
+        float32_rotary=True,
+        defaults={"num_key_value_heads": 2, "head_dim": 128},
+    ),
+    "hunyuan_v1_dense": Family(
+        query_key_norm="head", names={"q_norm": "query_layernorm", "k_norm": "key_layernorm"}
+    ),
+    "seed_oss": Family(
+        mlp_bias=None,
+        defaults={
+            "attention_bias": True,
+            "attention_out_bias": False,
+            "num_key_value_heads": 8,
+            "head_dim": 128,
+            "attention_dropout": 0.1,
+            "residual_dropout": 0.1,
+        },
+    ),
+    "ministral": Family(
+        query_bias=False,
+        output_bias=False,
+        windowless_every=0,
+        defaults={"num_key_value_heads": 8, "sliding_window": 4096},
+    ),
+    "ministral3": Family(
+        query_bias=False,
+        output_bias=False,
+        windowless_every=0,
+        defaults={"num_key_value_heads": 8, "head_dim": 128},
+    ),
     "gemma": Family(tied=True, float32_norms=True, defaults={"head_dim": 256}),
     "gemma2": Family(
         tied=True,
+        windowless_every=2,
         float32_norms=True,
         norms=4,
         defaults={
@@ -259,8 +398,10 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "gemma3_text": Family(
         tied=True,
+        windowless_every=6,
         float32_norms=True,
         normalises_last=True,
+        rotary_by_kind=True,
         norms=4,
         query_key_norm="head",
         defaults={
@@ -348,11 +489,14 @@ FUSED_ACTIVATIONS = frozenset(
 """Activations that are one operation of torch's (`transformers.activations.ACT2CLS`, 5.23)."""
 
 
-def composed_activation(fields: Mapping[str, Any], *, known: bool) -> bool:
-    """Whether the activation is none of those; where no field names it, for a type of which nothing is known."""
-    names = ("hidden_activation", "hidden_act", "activation_function", "hidden_activation_function")
-    named = next((fields[name] for name in names if isinstance(fields.get(name), str)), None)
-    return not known if named is None else named not in FUSED_ACTIVATIONS
+ACTIVATION_FIELDS = ("hidden_activation", "hidden_act", "activation_function", "hidden_activation_function")  # fmt: skip
+
+
+def read_activation(fields: Mapping[str, Any], *, known: bool) -> dict[str, Any]:
+    """The activation's name, and whether it is none of those; where no field names it, for a type of which nothing is known."""
+    named = next((fields[name] for name in ACTIVATION_FIELDS if isinstance(fields.get(name), str)), "")  # fmt: skip
+    composed = named not in FUSED_ACTIVATIONS if named else not known
+    return {"activation": named, "composed_activation": composed}
 
 
 EXPERT_COUNTS = (

@@ -79,8 +79,11 @@ class KeptLayer(AttendingParts):
             normalised = 0
         if not self.shape.norms_before:
             return normalised
-        if self.shares_norm:  # what attention gave
-            return self.attention_gives * self.h + normalised
+        given = self.attention_gives * self.h
+        if self.shape.parallel:  # what attention gave waits
+            return given + normalised
+        if self.shape.family.holds_states:  # and what it read
+            normalised += given + normalised
         return (self.w * self.h if self.norm.copies(self.w) else 0) + normalised
 
     @property

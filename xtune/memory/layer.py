@@ -109,14 +109,14 @@ class Layer(KeptLayer):
             readers = sum(1 + self._is_adapted(each) for each in self._feed_forward[:-1])
             return self.norm.layer_back(states, readers)
         given = self.work.frugal or self.work.is_shelved
-        return 16 if states == ADAPTER_BYTES and not given else 20
+        return self.norm.back_copies - (4 if states == ADAPTER_BYTES and not given else 0)
 
     @property
     def _back(self) -> int:
         """float32 copies of a norm's input on its way back: five, or four where hidden states are float32 and nothing is cast."""
         if self.norm.is_layer:
             return self.norm.layer_back(self.w, len(self._attention))
-        return 20 if self.w < 4 else 16
+        return self.norm.back_copies - (0 if self.w < 4 else 4)
 
     def inside(self, query: int, key: int, heads: int) -> int:
         """What the attention kernel has inside, going back."""
@@ -157,6 +157,6 @@ class Layer(KeptLayer):
             each = 2 if shape.model_type == "deepseek_v2" else self.work.weight_bytes
             return 2 * each * shape.latent.rotated
         kinds = 1 if shape.all_windowed or shape.windowed_layers == 0 else 2
-        sets = kinds if shape.model_type.startswith("gemma3") else 1
+        sets = kinds if shape.family.rotary_by_kind else 1
         wide = 4 if shape.float32_rotary else self.work.weight_bytes
         return sets * 2 * wide * shape.head_dim

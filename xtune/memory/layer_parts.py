@@ -61,7 +61,7 @@ class LayerParts:
     @property
     def shares_norm(self) -> bool:
         """Whether attention and feed-forward block read what one norm gave: a frugal layer's parts each run it for themselves."""
-        return self.shape.parallel and not self.work.frugal
+        return self.shape.parallel and self.shape.norms == 1 and not self.work.frugal
 
     @cached_property
     def width(self) -> int:

@@ -5,7 +5,10 @@ float32. Where it is trained it keeps what its weight is multiplied by too. On i
 
 torch's LayerNorm keeps its input itself and two numbers a token. CUDA's autocast would compute it in float32, and give float32;
 `xtune.models.norms` sees to it that it gives the type of its input. On its way back there are its output's gradient and its input's;
-before that the output's is summed of what its readers gave, the sum beside two parts.
+before that the output's is summed of what its readers gave, the sum beside two parts. OLMo's has no weight, and reads a float32 copy of
+its input, which it keeps.
+
+Cohere writes LayerNorm out in float32: it keeps its input less the mean twice, once for the square and once for the product (8).
 """
 
 from xtune.memory.shape import ModelShape
@@ -22,14 +25,20 @@ class Norm:
 
     def __init__(self, shape: ModelShape, work: Workload) -> None:
         self.is_layer = shape.norm == "layer"
+        self.is_written = shape.norm == "written"
+        self.has_weight = shape.norm != "weightless"
         self.work, self.float32_scale = work, shape.float32_norms
 
     def copies(self, states: int) -> int:
         """Of a copy of its input that it keeps."""
+        if self.is_written:
+            return 8
         return 4 if states < 4 and not self.is_layer else 0
 
     def keeps(self, states: int) -> int:
         """Of its input as it keeps it: a copy, or itself."""
+        if self.is_written:
+            return 8
         return states if self.is_layer else 4
 
     def keeps_itself(self, states: int) -> int:
@@ -39,13 +48,20 @@ class Norm:
     @property
     def trained_copy(self) -> int:
         """Of what its weight is multiplied by, which it keeps where it is trained."""
-        if self.is_layer or not self.work.is_full:
+        if self.is_layer or not self.has_weight or not self.work.is_full:
             return 0
         return 4 if self.float32_scale else self.work.weight_bytes
 
     def last_back(self, states: int) -> int:
         """Of the last norm of a model as it goes back, with its input and the gradient of that: six float32 copies, or two of LayerNorm's."""
+        if not self.has_weight:
+            return 12 + states
         return 4 * states if self.is_layer else 24
+
+    @property
+    def back_copies(self) -> int:
+        """float32 copies of its input on its way back, where it is none of torch's: five, or two where there is no weight to multiply by."""
+        return 20 if self.has_weight else 8
 
     @staticmethod
     def layer_back(states: int, readers: int) -> int:

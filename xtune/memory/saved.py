@@ -68,7 +68,9 @@ def saved_modules(shape: ModelShape, names: tuple[str, ...]) -> Saved:
     layers = []
     for number in range(shape.layers):
         parts = _parts(shape).items()
-        found = [part for name, part in parts if is_named(f"model.layers.{number}.{name}")]
+        found = [
+            part for name, part in parts if is_named(f"{_backbone(shape)}.layers.{number}.{name}")
+        ]
         layers.append(
             Saved(
                 in_layer=sum(part.entries for part in found),
@@ -91,14 +93,18 @@ def saved_modules(shape: ModelShape, names: tuple[str, ...]) -> Saved:
 
 def table_names(shape: ModelShape) -> tuple[str, str]:
     """Full names of embedding and head."""
-    return f"model.{own_name(shape.model_type, 'embed_tokens')}", own_name(
+    return f"{_backbone(shape)}.{own_name(shape.model_type, 'embed_tokens')}", own_name(
         shape.model_type, "lm_head"
     )
 
 
 def last_norm_name(shape: ModelShape) -> str:
     """Full name of the norm before the head."""
-    return f"model.{own_name(shape.model_type, 'norm')}"
+    return f"{_backbone(shape)}.{own_name(shape.model_type, 'norm')}"
+
+
+def _backbone(shape: ModelShape) -> str:
+    return own_name(shape.model_type, "model")
 
 
 def block_names(shape: ModelShape) -> tuple[str, str]:
@@ -108,8 +114,8 @@ def block_names(shape: ModelShape) -> tuple[str, str]:
 
 def module_names(shape: ModelShape) -> list[str]:
     """Full names of the modules of all decoder layers that have parameters."""
-    parts = _parts(shape)
-    return [f"model.layers.{layer}.{name}" for layer in range(shape.layers) for name in parts]
+    parts, backbone = _parts(shape), _backbone(shape)
+    return [f"{backbone}.layers.{layer}.{name}" for layer in range(shape.layers) for name in parts]
 
 
 def _parts(shape: ModelShape) -> dict[str, _Part]:
@@ -129,11 +135,14 @@ def _parts(shape: ModelShape) -> dict[str, _Part]:
     parts |= {
         own_name(shape.model_type, name): _Part(shape.norm_entries, normalised=shape.hidden)
         for name in norms
+        if shape.norm_entries
     }
+    if shape.activation == "xielu":
+        parts[f"{block}.act_fn"] = _Part(2)
     if shape.query_key_norm != "none":
         for name, width in (("q_norm", shape.query_width), ("k_norm", shape.kv_width)):
             own = width if shape.query_key_norm == "full" else shape.head_dim
-            parts[f"self_attn.{name}"] = _Part(own, normalised=width)
+            parts[f"self_attn.{own_name(shape.model_type, name)}"] = _Part(own, normalised=width)
     if shape.latent is not None:
         latents = {"q_a_layernorm": shape.latent.queries, "kv_a_layernorm": shape.latent.keys}
         parts |= {

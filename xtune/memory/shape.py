@@ -94,6 +94,9 @@ class ModelShape(Traits):
     scales_logits: bool = False
     """Whether logits are multiplied by a number, as Granite does."""
 
+    activation: str = ""
+    """What transformers calls it, where the config does."""
+
     composed_activation: bool = False
     """Whether the feed-forward block's activation is put together from other operations, each of which keeps what it needs."""
 
@@ -178,7 +181,7 @@ class ModelShape(Traits):
     @property
     def norm_vectors(self) -> int:
         """Vectors of a norm: its weight, and LayerNorm's bias."""
-        return 2 if self.norm == "layer" else 1
+        return {"layer": 2, "weightless": 0}.get(self.norm, 1)
 
     @property
     def norm_entries(self) -> int:
@@ -339,7 +342,10 @@ class ModelShape(Traits):
             "full": self.query_width + self.kv_width,
         }[self.query_key_norm]
         sinks = self.heads if self.has_sinks else 0
-        norms = self.norms * self.norm_entries + query_key * self.norm_vectors
+        # norms over all heads have no bias
+        query_key *= self.norm_vectors if self.query_key_norm == "head" else 1
+        norms = self.norms * self.norm_entries + query_key
+        norms += 2 if self.activation == "xielu" else 0  # its factors
         latents = self.latent.normalised if self.latent is not None else 0
         return biases + self.layers * (norms + sinks + latents) + self.last_parameters
 

@@ -5,13 +5,56 @@ Of an activation that is one operation its input is kept (c m), and it gives the
 type. CUDA's autocast computes the power, and with it all but the half, in float32: a copy of x, the tanh, and 1 more (4 m each), half of
 x (c m); and gives float32, of which the last layer's readers are counted with copies of their own, though `xtune.models.activations` casts it once for all.
 
+relu2 is a power of relu's result, which is kept once for both; autocast has a float32 copy of it for the power. xielu keeps its input,
+that times a factor, and an exponential, both of which autocast computes in float32, a byte that says which, and, where its factors
+are trained, a difference. What these give is counted as it is cast, once for all.
+
 Numbers are bytes a token.
 """
+
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from xtune.memory.linear import Linear
 from xtune.memory.moments import Moment
 from xtune.memory.shape import ModelShape
 from xtune.memory.workload import ADAPTER_BYTES, Workload
+
+
+class Composed(NamedTuple):
+    """An activation that is put together: what it keeps, and how many of its numbers there are on its way back, besides."""
+
+    kept: int
+    """Numbers in the compute type, without autocast."""
+
+    narrow: int
+    """Numbers that autocast leaves in the compute type."""
+
+    wide: int
+    """Those that it has in float32."""
+
+    back: int
+    """Numbers, of the type that it computes in, on the way back."""
+
+    back_narrow: int = 0
+    """Of these, those that autocast leaves in the compute type."""
+
+    masks: int = 0
+    """Bytes that say which way it took, gone when it has gone back."""
+
+    trained: int = 0
+    """Numbers more where it has parameters that are trained."""
+
+    cast_at_once: bool = True
+    """Whether what it gives is counted as it is cast once for all, and not as every reader's own copy."""
+
+
+GELU_NEW = Composed(kept=4, narrow=1, wide=3, back=3, cast_at_once=False)
+COMPOSED: Mapping[str, Composed] = {
+    "relu2": Composed(kept=1, narrow=1, wide=1, back=4),
+    "xielu": Composed(kept=3, narrow=1, wide=2, back=5, back_narrow=1, masks=1, trained=1),
+}
+"""Of all others GELU_NEW is taken."""
 
 
 class UngatedBlock:
@@ -27,19 +70,33 @@ class UngatedBlock:
         self.c, self.m = work.compute_bytes, shape.intermediate
         self.first, self.down = shape.mlp_linears
         self.composed = shape.composed_activation
+        self.parts = COMPOSED.get(shape.activation, GELU_NEW)
         self.widens = self.composed and work.autocasts
 
     @property
     def product(self) -> int:
         """Bytes of a number that the activation gives."""
-        return ADAPTER_BYTES if self.widens else self.c
+        return ADAPTER_BYTES if self.widens and not self.parts.cast_at_once else self.c
 
     @property
     def activation(self) -> int:
         """Kept for the activation's gradient."""
         if not self.composed:
             return self.c * self.m
-        return (12 + self.c if self.widens else 4 * self.c) * self.m
+        parts = self.parts
+        numbers = parts.narrow if self.widens else parts.kept
+        numbers += parts.trained if self.work.is_full else 0
+        wide = ADAPTER_BYTES * parts.wide if self.widens else 0
+        return (self.c * numbers + wide + parts.masks) * self.m
+
+    @property
+    def back_through(self) -> int:
+        """On the activation's way back, besides what it keeps: gradients, and of one that is put together factors of its product."""
+        if not self.composed:
+            return 2 * self.c * self.m
+        parts = self.parts
+        wide = (parts.back - parts.back_narrow) * (ADAPTER_BYTES if self.widens else self.c)
+        return (wide + parts.back_narrow * self.c - parts.masks) * self.m
 
     @property
     def reading(self) -> int:
@@ -63,8 +120,8 @@ class UngatedBlock:
         cast = c * down.outputs if casts else 0
         given = {"graded": down.weights, "adapted": adapted}
         held = work.frugal or work.is_shelved or not work.gradient_checkpointing
-        through = (3 if self.composed else 2) * p * m + (c * m if self.widens and held else 0)
-        through += cast
+        through = self.back_through + cast
+        through += c * m if p > c and held else 0
         moments = [
             Moment(per_token=self.activation + through, **given),
             self.of_matrix(self.activation + read + c * m + cast, down),

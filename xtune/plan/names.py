@@ -24,7 +24,8 @@ def name_problems(recipe: Recipe, shape: ModelShape) -> list[Problem]:
     mixed = shape.experts and shape.model_type not in PLAIN_MIXTURES
     if not shape.is_counted or shape.eyes or mixed:
         return found
-    modules = [*table_names(shape), last_norm_name(shape), *module_names(shape)]
+    modules = [*table_names(shape), *module_names(shape)]
+    modules += [last_norm_name(shape)] if shape.norm_entries else []
     linear = _linear(shape)
     return [
         *found,
