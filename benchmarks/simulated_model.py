@@ -258,10 +258,11 @@ def expanding() -> Iterator[None]:
 
 
 @contextmanager
-def any_experts() -> Iterator[None]:
+def any_experts(*, grouped: bool) -> Iterator[None]:
     """While it lasts experts of any type can be simulated: torch 2.13 has the shapes of products by group for bfloat16 alone.
 
-    transformers' own operator, which it falls back to, has them for every type, and leaves the same numbers behind.
+    transformers' own operator, which it falls back to, has them for every type; of experts that are trained it leaves the same numbers
+    behind. Where a device has no products by group it is what runs.
     """
     from transformers.integrations import moe
 
@@ -269,7 +270,7 @@ def any_experts() -> Iterator[None]:
     real = library._can_use_grouped_mm
 
     def can_use(product: torch.Tensor, weight: torch.Tensor, ends: torch.Tensor) -> bool:
-        return weight.dtype == torch.bfloat16 and bool(real(product, weight, ends))
+        return grouped and weight.dtype == torch.bfloat16 and bool(real(product, weight, ends))
 
     library._can_use_grouped_mm = can_use
     try:

@@ -86,7 +86,7 @@ def simulate(
         for tensor in (*model.parameters(), *model.buffers()):
             ledger.enter(tensor, "model")
         stack.enter_context(expanding())
-        stack.enter_context(any_experts())
+        stack.enter_context(any_experts(grouped=work.grouped))
         stack.enter_context(_all_trained(work, documents))
         if not every_stretch:
             stack.enter_context(_without_repeats())

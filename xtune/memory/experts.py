@@ -2,8 +2,8 @@
 
 transformers 5 holds the experts of a layer as two parameters of three dimensions and multiplies by group: every token is copied for
 each expert that it visits (s of them, together m wide). Kept are gate and up, the activation (3 m) and what each visit gave (h s),
-which the router's gradient needs; beside experts that are trained or adapted also each visit's input (h s) and the product of activation
-and up (m). gpt-oss clamps gate and up and multiplies the gate by its sigmoid: the two clamped and the sigmoid are kept too (6 m).
+which the router's gradient needs; beside experts that are trained or adapted, and of all on a device without products by group, also
+each visit's input (h s) and the product of activation and up (m). gpt-oss clamps gate and up and multiplies the gate by its sigmoid: the two clamped and the sigmoid are kept too (6 m).
 
 What a visit gave is multiplied by its route, in float32 where routes are. Beside the experts there may be a shared one
 (`xtune.memory.shared_expert`).
@@ -57,9 +57,15 @@ class ExpertBlock:
     def routed(self) -> int:
         """Kept by experts and router, whose float32 scores and what is made of them take 12 for each expert."""
         # of types that are not known what visits read may be kept whoever learns
-        read = self.gates or not self.shape.known
+        read = self.reads_visits or not self.shape.known
         visits = self.e * self.h * self.s * (1 + read)
-        return self.e * self.m * (self.acts + self.downs) + visits + 12 * self.shape.experts
+        acts = self.acts + (self.downs or not self.work.grouped)
+        return self.e * self.m * acts + visits + 12 * self.shape.experts
+
+    @property
+    def reads_visits(self) -> bool:
+        """Whether what visits read is kept: for experts that learn, and of all where there are no products by group."""
+        return self.gates or not self.work.grouped
 
     @property
     def ungraded(self) -> int:
@@ -71,7 +77,9 @@ class ExpertBlock:
         if self.routes:
             return 0
         scores = 12 * self.shape.experts + self.e * self.h * self.s
-        return scores + (0 if self.gates else self.acts * self.e * self.m)
+        if self.work.grouped:
+            return scores + (0 if self.gates else self.acts * self.e * self.m)
+        return scores + (0 if self.gates or self.downs else self.routed - scores)
 
     @property
     def matrices(self) -> int:
@@ -104,7 +112,8 @@ class ExpertBlock:
         Laid out again there are copies of what visits gave, of their gradients and of these in their order, and of float32 ones those in
         the experts' type; then the gradients of what was expanded come, first of down, then of gate and up.
         Between them there are gate, up, activation, the gradient of their product and those of activation and up (3 m more than is kept
-        of them).
+        of them); at last the gradient of gate and up in one (2 m), what was kept of them being gone. Without products by group the
+        gradients of frozen experts come too.
 
         Args:
             kept: Bytes a token that are there before the block.
@@ -115,11 +124,11 @@ class ExpertBlock:
         # transformers' checkpointing has let go of what visits gave when their gradients are cast
         cast = e if e < routes and not self._asked else 0
         before = kept + 12 * self.shape.experts + self.shared.beside_experts
-        read, acts = (
-            e * h * s * (self.gates or not self.shape.known),
-            e * m * (self.acts + self.downs),
-        )
+        read = e * h * s * (self.reads_visits or not self.shape.known)
+        acts = e * m * (self.acts + (self.downs or not self.work.grouped))
         gates, downs = self.adapted_gates, self.adapted_downs
+        vain = 0 if self.work.grouped else e * self.matrices
+        vain_gates, vain_down = (0 if self.gates else 2 * vain), (0 if self.downs else vain)
         return (
             *self._clamped(kept),
             Moment(
@@ -128,7 +137,7 @@ class ExpertBlock:
             ),
             Moment(
                 per_token=before + read + e * h * s + acts + e * m,
-                fixed=gates + 2 * downs + factors,
+                fixed=gates + 2 * downs + vain_down + factors,
                 graded=self.matrices,
                 fresh=self.matrices,
             ),
@@ -138,8 +147,8 @@ class ExpertBlock:
                 graded=self.matrices,
             ),
             Moment(
-                per_token=before + read + e * h * s + 4 * e * m,
-                fixed=2 * gates + factors,
+                per_token=before + read + e * h * s + 2 * e * m,
+                fixed=2 * gates + vain_gates + factors,
                 graded=3 * self.matrices,
                 fresh=2 * self.matrices,
             ),

@@ -82,7 +82,7 @@ class WholeLayer(Layer):
             return ()
         block, h = self.block, self.h
         routes = block.route_bytes
-        visits = (0 if block.gates else self.e) + 2 * routes
+        visits = (0 if block.reads_visits else self.e) + 2 * routes
         states = self.read_states + (0 if block.reads else self.w * h)
         each = before + self.second_half + self._around + states + block.routed
         each += 0 if block.shared.comes_last else block.shared.kept

@@ -131,6 +131,9 @@ class Workload:
     flash: bool = True
     """Whether the device's flash attention takes these heads; where it does not, sdpa is given copies of the key heads."""
 
+    grouped: bool = True
+    """Whether the device has matrix products by group, of a mixture's experts; where not transformers' own operator stands in for them."""
+
     device: str = "cuda"
     world_size: int = 1
 

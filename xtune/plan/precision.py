@@ -170,6 +170,12 @@ def has_flash(hardware: Hardware, shape: ModelShape, compute: str) -> bool:
     return capability >= BFLOAT16_CAPABILITY and compute != "float32" and narrow
 
 
+def has_grouped_products(hardware: Hardware) -> bool:
+    """Whether torch multiplies by group there (transformers 5.23, `_can_use_grouped_mm`): on CUDA from compute capability 8.0 on."""
+    capability = hardware.compute_capability or BFLOAT16_CAPABILITY
+    return hardware.device != "cuda" or capability >= BFLOAT16_CAPABILITY
+
+
 def _attention_problem(
     asked: str, hardware: Hardware, shape: ModelShape, compute: str
 ) -> Problem | None:

@@ -12,7 +12,13 @@ from xtune.memory.families import HEADS
 from xtune.plan.checks import check_machine, check_model, end_problems, fused_problem
 from xtune.plan.fit import Fit, Limits, budget_bytes, fit, longest
 from xtune.plan.names import name_problems
-from xtune.plan.precision import Precision, decide_attention, decide_precision, has_flash
+from xtune.plan.precision import (
+    Precision,
+    decide_attention,
+    decide_precision,
+    has_flash,
+    has_grouped_products,
+)
 from xtune.plan.room import kept_checkpoints
 from xtune.plan.techniques import can_be_fused, has_frozen_tables
 from xtune.plan.types import Choice
@@ -67,6 +73,7 @@ def ask(
         packing=packing.value,
         attention=attention.value,
         flash=has_flash(hardware, shape, formats.compute.value),
+        grouped=has_grouped_products(hardware),
         device=hardware.device,
         world_size=launch.world_size,
         subspace_rank=recipe.train.subspace_rank,
