@@ -5,6 +5,7 @@ together. What they cannot know: fragmentation and library workspaces, for which
 """
 
 from dataclasses import replace
+from functools import cached_property
 
 from xtune.memory.dora_whole import WholeDoraLayer
 from xtune.memory.forward import forward_bytes
@@ -144,7 +145,7 @@ class _Step:
         """Whether transformers asks a frozen embedding for gradients."""
         return self.work.gradient_checkpointing and not (self.work.frugal or self.work.is_shelved)
 
-    @property
+    @cached_property
     def _begin(self) -> int:
         """The first layer that goes back."""
         learns = embedding_learns(self.shape, self.work)
@@ -191,6 +192,10 @@ class _Step:
             layers = 1 if work.frugal else min(layers, 2)
         return self._inputs(layers)
 
+    @cached_property
+    def _peaks(self) -> list[list[tuple[int, int, int]]]:
+        return [self._peaks_of(kind.layer) for kind in self.stack.kinds]
+
     def _peaks_of(self, layer: FrugalLayer | WholeLayer) -> list[tuple[int, int, int]]:
         """Bytes of each moment of a layer, entries of its own that have gradients by then, and of these those that just came.
 
@@ -227,7 +232,7 @@ class _Step:
         """The largest moment of a layer."""
         if not self.goes_back:
             return self._forward
-        return max(size for kind in self.stack.kinds for size, *_ in self._peaks_of(kind.layer))
+        return max(size for peaks in self._peaks for size, *_ in peaks)
 
     @property
     def _forward(self) -> int:
@@ -281,7 +286,8 @@ class _Step:
         if not self.goes_back:
             earlier = self.gradients if self.work.accumulation_steps > 1 else 0
             return earlier + self._forward
-        sizes = [size for kind in self.stack.kinds for size in self._of_kind(kind)]
+        kinds = zip(self.stack.kinds, self._peaks, strict=True)
+        sizes = [size for kind, peaks in kinds for size in self._of_kind(kind, peaks)]
         sizes += [self.stack.passed(kind) for kind in self.stack.kinds if kind.at[0] < self._begin]
         work, full = self.work, self.work.is_full
         if isinstance(self.layer, WholeDoraLayer) and not work.gradient_checkpointing:
@@ -326,7 +332,7 @@ class _Step:
             return self._inputs(1) if first else self.waiting
         return self._inputs(layer + 1)
 
-    def _of_kind(self, kind: Kind) -> list[int]:
+    def _of_kind(self, kind: Kind, peaks: list[tuple[int, int, int]]) -> list[int]:
         """The moments of the last of some layers, and of the first of them that goes back."""
         at = [each for each in kind.at if each >= self._begin]
         if not at:
@@ -343,7 +349,7 @@ class _Step:
         embedding = g * table if untied else 0
         above, below = g * self._entries(at[-1] + 1, layers), g * self._entries(0, at[0] + 1)
         sizes = []
-        for size, graded, fresh in self._peaks_of(kind.layer):
+        for size, graded, fresh in peaks:
             given = g * graded
             # layers that are computed again by us give all their gradients together; two at a time leave for the host
             unused = given if work.is_shelved else g * fresh
