@@ -133,7 +133,7 @@ def test_full_fine_tunes_are_within_one_percent_below(
 def test_cards_without_products_by_group_make_gradients_of_frozen_experts(
     kind: str, work: dict[str, Any]
 ) -> None:
-    """transformers' own operator does, and keeps what it reads; up to a quarter of a step."""
+    """By transformers' own operator, which keeps what it reads, too."""
     config = AutoConfig.for_model(kind, **{**SIZES, **MANY_EXPERTS})
     wanted = Workload(**{**OLD_CARD, "loss_chunk_tokens": 256, **work})
     allocated = predict(ModelShape.from_config(config.to_dict()), wanted).tensor_bytes
