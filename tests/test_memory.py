@@ -31,6 +31,38 @@ TINY: dict[str, Any] = {
     "eos_token_id": 1,
 }
 
+LATENT: dict[str, Any] = {
+    "q_lora_rank": 24, "kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 16, "v_head_dim": 12,
+    "first_k_dense_replace": 1, "num_key_value_heads": 4,
+}  # fmt: skip
+BESIDE: dict[str, Any] = {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2}
+NARROW: dict[str, Any] = {"head_dim": 16}
+NEEDED: dict[str, dict[str, Any]] = {
+    "deepseek_v2": {**LATENT, **BESIDE},
+    "deepseek_v3": {**LATENT, **BESIDE},
+    "dots1": BESIDE,
+    "ernie4_5_moe": {"moe_num_experts": 4, "moe_k": 2, "moe_intermediate_size": 48},
+    "glm4_moe": BESIDE,
+    "gpt_neox": {"num_key_value_heads": 4},  # each of its query heads has a key head of its own
+    "gpt_oss": {"num_local_experts": 4},
+    "granitemoe": {"num_local_experts": 4},
+    "granitemoeshared": {"num_local_experts": 4, "shared_intermediate_size": 80},
+    "helium": NARROW,
+    "hunyuan_v1_dense": NARROW,
+    "hunyuan_v1_moe": {"num_experts": 4, "moe_topk": 2, **NARROW},
+    "ministral": NARROW,
+    "mixtral": {"num_local_experts": 4},
+    "olmoe": {"num_experts": 4, "num_experts_per_tok": 2},
+    "qwen2_moe": {
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 48,
+        "shared_expert_intermediate_size": 80,
+    },
+    "qwen3_moe": {"num_experts": 4, "moe_intermediate_size": 48},
+}
+"""What a family's tiny model has besides."""
+
 WITHOUT_HEAD_DIM = {
     "granitemoe", "gpt_neox", "helium", "olmoe", "phi3", "qwen2", "qwen2_moe", "stablelm",
 }  # fmt: skip
@@ -52,29 +84,7 @@ def make_config(model_type: str, **fields: Any) -> Any:
 
     if model_type not in CONFIG_MAPPING:
         pytest.skip(f"this transformers has no {model_type} (5.23 has every family)")
-    if model_type == "qwen3_moe":
-        fields = {"num_experts": 4, "moe_intermediate_size": 48, **fields}
-    if model_type in {"mixtral", "granitemoe", "gpt_oss"}:
-        fields = {"num_local_experts": 4, **fields}
-    if model_type in {"olmoe", "qwen2_moe"}:
-        fields = {"num_experts": 4, "num_experts_per_tok": 2, **fields}
-    if model_type == "hunyuan_v1_moe":
-        fields = {"num_experts": 4, "moe_topk": 2, **fields}
-    if model_type in {"helium", "hunyuan_v1_dense", "hunyuan_v1_moe", "ministral"}:
-        fields = {"head_dim": 16, **fields}
-    if model_type == "gpt_neox":  # each of its query heads has a key head of its own
-        fields = {"num_key_value_heads": 4, **fields}
-    if model_type.startswith("deepseek"):
-        sizes = {"q_lora_rank": 24, "kv_lora_rank": 16, "qk_rope_head_dim": 8}
-        sizes |= {"qk_nope_head_dim": 16, "v_head_dim": 12, "first_k_dense_replace": 1}
-        fields = {**sizes, "num_key_value_heads": 4, **fields}
-    if model_type in {"dots1", "glm4_moe", "deepseek_v2", "deepseek_v3"}:
-        sizes = {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2}
-        fields = {**sizes, **fields}
-    if model_type == "qwen2_moe":
-        sizes = {"moe_intermediate_size": 48, "shared_expert_intermediate_size": 80}
-        fields = {**sizes, **fields}
-    return AutoConfig.for_model(model_type, **{**TINY, **fields})
+    return AutoConfig.for_model(model_type, **{**TINY, **NEEDED.get(model_type, {}), **fields})
 
 
 def meta_model(config: Any) -> Any:
