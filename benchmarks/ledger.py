@@ -49,12 +49,12 @@ SCRATCH: Mapping[str, Callable[[tuple[Any, ...]], int]] = {
 def _summed_up(func: Any, args: tuple[Any, ...]) -> torch.Tensor | None:
     """The gradient that autograd adds another one to, in place, where several of one tensor come together.
 
-    Without a dispatch mode torch writes the sum over one of the two whose memory nothing else has (`accumulate` in torch's
+    Without a dispatch mode torch writes the sum over the one that waits, if nothing else has its memory (`accumulate` in torch's
     input_buffer.cpp). Beside a mode like this one it never does: such a sum would be one storage too many here.
     """
     if func is not torch.ops.aten.add.Tensor or not _by_autograd():
         return None
-    return next((each for each in args if _is_alone(each)), None)
+    return args[0] if _is_alone(args[0]) else None
 
 
 def _by_autograd() -> bool:
@@ -73,11 +73,14 @@ def _by_autograd() -> bool:
 
 
 def _is_alone(tensor: torch.Tensor) -> bool:
-    """Whether a tensor's storage is this tensor's alone, as far as can be seen here: twice is from being looked at."""
+    """Whether autograd alone has a tensor and its storage; what is subtracted are the references that looking at them makes."""
     storage = tensor.untyped_storage()
-    whole = tensor.numel() * tensor.element_size() == storage.nbytes()
-    shared = torch._C._storage_Use_Count(storage._cdata) > 2 or tensor._use_count() > 4
-    return whole and not shared
+    if tensor.numel() * tensor.element_size() != storage.nbytes():
+        return False
+    by_tensors = torch._C._storage_Use_Count(storage._cdata) - 1
+    by_autograd = tensor._use_count() - 3
+    by_python = sys.getrefcount(tensor) - 3
+    return max(by_tensors, by_autograd, by_python) <= 1
 
 
 class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]

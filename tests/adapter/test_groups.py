@@ -63,3 +63,17 @@ def test_muon_takes_the_hidden_matrices_only(matrix: float | None, scale: float)
     assert all("layers" in name and name.endswith("proj.weight") for name in matrices)
     for name, group in found.items():
         assert group["lr_scale"] == pytest.approx(scale if name in matrices else 1.0)
+
+
+def test_biases_of_experts_are_no_matrices_though_they_have_a_row_for_each() -> None:
+    model = make_model("gpt_oss", num_local_experts=2, num_experts_per_tok=1).requires_grad_(True)
+    fields = {"learning_rate": 1e-3, "optimizer": "muon", "weight_decay": 0.1}
+    found = parameter_groups(model, make_plan({"method": "full", "train": fields}))
+    biases = {
+        name: (group["weight_decay"], group["kind"])
+        for group in found
+        for name in group["names"]
+        if name.endswith("bias")
+    }
+    assert biases["model.layers.0.mlp.experts.gate_up_proj_bias"] == (0.0, "rest")
+    assert set(biases.values()) == {(0.0, "rest")}

@@ -1,9 +1,10 @@
 """The simulation against a CPU's allocator and bitsandbytes' own layers; the closed formulas against the simulation."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -71,6 +72,56 @@ def test_the_ledger_counts_what_the_allocator_gives_out(
     with ledger:
         step()
     assert ledger.peak - before == pytest.approx(expected, rel=0.01)
+
+
+class Held(torch.autograd.Function):
+    """Gives a gradient that something else has too."""
+
+    elsewhere: ClassVar[list[torch.Tensor]] = []
+
+    @staticmethod
+    def forward(_: Any, given: torch.Tensor) -> torch.Tensor:
+        """What is given."""
+        return given.clone()
+
+    @staticmethod
+    def backward(_: Any, gradient: torch.Tensor) -> torch.Tensor:
+        """Twice the gradient."""
+        Held.elsewhere[:] = [2 * gradient]
+        return Held.elsewhere[0]
+
+
+@pytest.mark.parametrize(
+    "branches",
+    [
+        lambda given: (given + given.sin()) * 3,
+        lambda given: given * 2 + given * 3 + given * 4,
+        lambda given: given.clone() * 2 + Held.apply(given) * 2,
+        lambda given: Held.apply(given) * 2 + given.clone() * 2,
+        lambda given: (given.view(-1) * 2).sum() + given.t().exp().sum(),
+    ],
+    ids=["residual", "three", "waits elsewhere too", "comes from elsewhere", "views"],
+)
+def test_the_ledger_counts_sums_of_gradients_as_autograd_makes_them(
+    branches: Callable[[torch.Tensor], torch.Tensor],
+) -> None:
+    """In place, where the one that waits is nothing else's."""
+    given = torch.randn(64, 1024, requires_grad=True)
+
+    def backward_peak(run: Callable[[Callable[[], object]], int]) -> int:
+        result = branches(given * 2).sum()
+        given.grad = None
+        Held.elsewhere.clear()
+        return run(result.backward)
+
+    def followed(step: Callable[[], object]) -> int:
+        ledger = Ledger()
+        with ledger:
+            step()
+        return ledger.peak
+
+    expected = backward_peak(profiled_peak)
+    assert backward_peak(followed) == pytest.approx(expected, rel=0.01)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ RIGHT: list[tuple[bool, dict[str, Any]]] = [
     (True, {"targets": ["all-linear"], "modules_to_save": ["embed_tokens", "norm", "q_norm"]}),
     (True, {"modules_to_save": ["lm_head", "up_proj"]}),
     (False, {"init": "pissa", "rank": 32}),
+    (False, {"init": "olora", "rank": 33, "targets": ["q_proj"]}),
 ]
 
 
@@ -100,6 +101,16 @@ def test_of_a_mixture_only_attention_is_linear(kind: str, target: str) -> None:
     model = make_model(kind, **experts, num_experts_per_tok=2, decoder_sparse_step=1)
     method = {"targets": ["q_proj", target]}
     assert problems(model, method) == [refused_when_loaded(model, method)]
+
+
+def test_a_gate_of_one_output_has_one_direction() -> None:
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+    model = make_model("qwen2_moe", **experts, shared_expert_intermediate_size=64)
+    method: dict[str, Any] = {"init": "pissa", "rank": 16}
+    assert problems(model, method) == [refused_when_loaded(model, method)]
+    method["targets"] = ["q_proj"]
+    assert problems(model, method) == []
+    check_when_loaded(model, make_recipe({"type": "lora", **method}).method)
 
 
 def test_what_is_quantised_cannot_be_saved() -> None:

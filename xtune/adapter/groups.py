@@ -27,6 +27,7 @@ def parameter_groups(model: nn.Module, plan: Plan) -> list[dict[str, Any]]:
             continue
         is_matrix = (
             parameter.ndim >= 2
+            and not name.endswith("bias")  # those of experts have a row for each
             and id(parameter) not in embeddings
             and "trainable_tokens" not in name
         )

@@ -110,7 +110,7 @@ def check_start(model: PreTrainedModel, method: LowRank) -> None:
     """
     if not (changes_base(method) or method.init == "mica"):
         return
-    smallest = min(min(parameter.shape) for parameter in _matrices(model))
+    smallest = min((min(each.shape) for each in _matrices(model, method)), default=method.rank)
     if method.rank > smallest:
         raise ModelError(
             f"`method.init: {method.init}` starts from the weights' own directions, of which the smallest layer has "
@@ -134,10 +134,12 @@ def name_of(model: nn.Module, wanted: object) -> str | None:
     return next((name for name, module in model.named_modules() if module is wanted), None)
 
 
-def _matrices(model: PreTrainedModel) -> list[nn.Parameter]:
+def _matrices(model: PreTrainedModel, method: LowRank) -> list[nn.Parameter]:
+    """The matrices beside which there are to be adapters, those of the head and of experts excepted."""
     return [
         parameter
-        for layer in linear_layers(model).values()
+        for name, layer in linear_layers(model).items()
+        if ALL_LINEAR in method.targets or any(ends_with(name, each) for each in method.targets)
         for parameter in layer.parameters(recurse=False)
         if parameter.ndim == 2
     ]

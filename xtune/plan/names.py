@@ -20,18 +20,19 @@ def name_problems(recipe: Recipe, shape: ModelShape) -> list[Problem]:
     method = recipe.method
     if not isinstance(method, LowRank):
         return []
-    found = list(_tied_head(method, shape))
-    mixed = shape.experts and shape.model_type not in PLAIN_MIXTURES
-    if not shape.is_counted or shape.eyes or mixed:
+    head = list(_tied_head(method, shape))
+    if not shape.is_counted or shape.eyes:
+        return head
+    found = [*head, *_starts(method, shape)]
+    if shape.experts and shape.model_type not in PLAIN_MIXTURES:
         return found
     modules = [*table_names(shape), *module_names(shape)]
     modules += [last_norm_name(shape)] if shape.norm_entries else []
     linear = _linear(shape)
     return [
         *found,
-        *_targets(method, shape, linear, tied=bool(found)),
+        *_targets(method, shape, linear, tied=bool(head)),
         *([] if shape.experts else _saved(method, modules, () if shape.whole_weights else linear)),
-        *_starts(method, shape),
     ]
 
 
@@ -91,7 +92,8 @@ def _saved(method: LowRank, modules: list[str], linear: Iterable[str]) -> Iterat
 def _starts(method: LowRank, shape: ModelShape) -> Iterator[Problem]:
     if not method.init.startswith(("pissa", "olora", "mica")):
         return
-    smallest = min(min(each.inputs, each.outputs) for _, each in shape.linears)
+    adapted = [each for _, each in shape.target_linears(tuple(method.targets))]
+    smallest = min((min(each.inputs, each.outputs) for each in adapted), default=method.rank)
     if method.rank > smallest:
         yield Problem(
             what=f"`method.init: {method.init}` starts from the weights' own directions, of which the smallest layer has "
