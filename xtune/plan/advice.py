@@ -1,5 +1,6 @@
 """What to say of a plan that does not fit: how large it is, and the cheapest change with which it would fit."""
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -198,7 +199,7 @@ class _Asked:
         larger = [size for size in HOST_SIZES if size * GIB > self.hardware.ram_bytes]
         if not larger or not self._fits_in(larger[-1]):
             return ""
-        size = next(each for each in larger if each == larger[-1] or self._fits_in(each))
+        size = larger[bisect_left(larger, True, hi=len(larger) - 1, key=self._fits_in)]
         return f"Cheapest way out: a machine with {size} GiB of host memory."
 
     def _fits_in(self, host_gib: int) -> bool:

@@ -1,7 +1,8 @@
 """What a recipe asks of a machine before memory is looked at: formats, limits, and the workloads that it allows, best first."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from math import ceil
 from typing import Any
 
@@ -88,14 +89,46 @@ def ask(
     )
 
 
+@dataclass(frozen=True)
+class _Written:
+    """A recipe as a key: by its text, for a recipe cannot be hashed."""
+
+    text: str
+    recipe: Recipe = field(compare=False)
+
+
 def planned(recipe: Recipe, hardware: Hardware, shape: ModelShape, launch: Launch) -> Fit:
     """What is planned, whether it fits or not.
 
     Raises:
         RecipeError: As in `ask`.
     """
-    asked = ask(recipe, hardware, shape, launch)
-    return fit(shape, asked.works, asked.limits)
+    return searched(recipe, hardware, shape, launch)[1]
+
+
+def searched(
+    recipe: Recipe,
+    hardware: Hardware,
+    shape: ModelShape,
+    launch: Launch = ONE_PROCESS,
+    *,
+    narrower: bool = True,
+) -> tuple[Question, Fit]:
+    """The question and what is planned, whether it fits or not; remembered, for advice on one method is the plan of another.
+
+    Raises:
+        RecipeError: As in `ask`.
+    """
+    written = _Written(recipe.model_dump_json(), recipe)
+    return _searched(written, hardware, shape, launch, narrower)
+
+
+@lru_cache(maxsize=64)
+def _searched(
+    written: _Written, hardware: Hardware, shape: ModelShape, launch: Launch, narrower: bool
+) -> tuple[Question, Fit]:
+    question = ask(written.recipe, hardware, shape, launch, narrower=narrower)
+    return question, fit(shape, question.works, question.limits)
 
 
 def longest_tokens(
@@ -112,8 +145,20 @@ def longest_tokens(
     Raises:
         RecipeError: As in `ask`.
     """
-    asked = ask(recipe, hardware, shape, launch)
-    return longest(shape, asked.works, asked.limits, step=step, most=most)
+    written = _Written(recipe.model_dump_json(), recipe)
+    return _longest(written, hardware, shape, launch, (step, most))
+
+
+@lru_cache(maxsize=64)
+def _longest(
+    written: _Written,
+    hardware: Hardware,
+    shape: ModelShape,
+    launch: Launch,
+    within: tuple[int, int],
+) -> int:
+    asked = ask(written.recipe, hardware, shape, launch)
+    return longest(shape, asked.works, asked.limits, step=within[0], most=within[1])
 
 
 def _method_workload(recipe: Recipe, shape: ModelShape) -> Workload:

@@ -7,9 +7,9 @@ from typing import Any
 from xtune.hardware import Hardware, Launch
 from xtune.memory import GIB, ModelShape, checkpoint_bytes
 from xtune.plan.advice import require_fit
-from xtune.plan.fit import SMALL_TILE_TOKENS, Fit, Limits, fit
+from xtune.plan.fit import SMALL_TILE_TOKENS, Fit, Limits
 from xtune.plan.precision import follow
-from xtune.plan.question import ASKED, ONE_PROCESS, SETTINGS, ask
+from xtune.plan.question import ASKED, ONE_PROCESS, SETTINGS, searched
 from xtune.plan.types import Choice, Plan
 from xtune.recipe import LowRank, QLoRA, Recipe
 
@@ -51,10 +51,9 @@ def decide(
     Raises:
         RecipeError: As in `resolve`.
     """
-    question = ask(recipe, hardware, shape, launch, narrower=narrower)
+    question, found = searched(recipe, hardware, shape, launch, narrower=narrower)
     formats, attention, packing = question.formats, question.attention, question.packing
     limits = question.limits
-    found = fit(shape, question.works, limits)
     if found.work.weight_dtype != formats.weight.value:
         held = Choice(found.work.weight_dtype, "float32 master weights do not fit here")
         formats = follow(recipe, held, formats.compute)
