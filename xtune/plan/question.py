@@ -151,7 +151,11 @@ def longest_tokens(
 
 @lru_cache(maxsize=64)
 def _longest(
-    written: _Written, hardware: Hardware, shape: ModelShape, launch: Launch, within: tuple[int, int]
+    written: _Written,
+    hardware: Hardware,
+    shape: ModelShape,
+    launch: Launch,
+    within: tuple[int, int],
 ) -> int:
     asked = ask(written.recipe, hardware, shape, launch)
     return longest(shape, asked.works, asked.limits, step=within[0], most=within[1])
