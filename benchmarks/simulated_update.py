@@ -14,11 +14,16 @@ from torch import nn
 from xtune.kernels.heads import base_model
 from xtune.kernels.stream import StreamedLayer, streamed_layers
 from xtune.memory import SUBSPACE_RANKS, Workload
+from xtune.memory.resident import crossing_bytes
+from xtune.memory.workload import STEP_STRETCH
 from xtune.recipe.models import Train
 from xtune.train.optimizer import build_one
 
 REAL = {"adafactor", "muon", *SUBSPACE_RANKS}
 """Optimizers whose steps have more than states and gradients."""
+
+LEAST_CROSSING = 4096
+"""Numbers of a parameter from which on bitsandbytes keeps its states in 8 bits, which cross to the device."""
 
 SUBSPACE_STEPS = 200
 """Steps after which a subspace is sought anew: at one of these most exists."""
@@ -33,7 +38,7 @@ class SimulatedUpdate:
         self._states: list[list[torch.Tensor]] = []
         self._steppers: dict[nn.Parameter, Any] = {}
         self._leaving: deque[torch.Tensor] = deque(maxlen=2)
-        """Gradients that are being copied to the host (`xtune.train.piecewise.BUFFERS`)."""
+        """Gradients that are being copied to the host (`xtune.train.piecewise.BUFFERS`): those whose states do not cross."""
 
         if work.states_place != "host":
             if work.optimizer in REAL:
@@ -82,7 +87,15 @@ class SimulatedUpdate:
     def _take(self, gradient: torch.Tensor) -> None:
         if self._work.clipped:
             torch.linalg.vector_norm(gradient)
-        if self._work.states_place == "host":
+        if self._work.states_place != "host":
+            return
+        stretch = crossing_bytes(self._work)
+        if (
+            stretch and gradient.numel() >= LEAST_CROSSING
+        ):  # stepped on the device, a stretch at a time
+            count = min(gradient.numel(), STEP_STRETCH)
+            torch.empty(stretch // STEP_STRETCH * count, dtype=torch.uint8)
+        else:
             self._leaving.append(gradient)
 
 

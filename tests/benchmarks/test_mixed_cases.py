@@ -80,6 +80,12 @@ MANY_EXPERTS: dict[str, Any] = {"num_experts": 32, "num_local_experts": 32, "voc
 
 SINKS: dict[str, Any] = {"head_dim": 64, "sliding_window": 128}
 ONE_KEY: dict[str, Any] = {"head_dim": 64, "num_key_value_heads": 1, "vocab_size": 1000}
+DEEP: dict[str, Any] = {"num_hidden_layers": 6, "vocab_size": 1000}
+HOST: dict[str, Any] = {
+    "base_place": "host",
+    "states_place": "host",
+    "checkpoint_place": "host",
+}
 EAGER: dict[str, Any] = {"attention": "eager"}
 FLOAT32: dict[str, Any] = {"weight_dtype": "float32"}
 FUSED: dict[str, Any] = {"fused_step": True}
@@ -96,6 +102,9 @@ FUSED: dict[str, Any] = {"fused_step": True}
         ("gpt_oss", SINKS, {"tokens": 2400, **FUSED, **EAGER, **FLOAT32}),
         ("gpt_oss", SINKS, {"tokens": 2400, **EAGER, **FLOAT32, **KEPT}),
         ("gemma2", SINKS, {"tokens": 1200, **EAGER, **FLOAT32}),
+        ("granitemoe", MANY_EXPERTS, {"tokens": 64, "optimizer": "adamw", **FUSED, **HOST}),
+        ("granitemoe", MANY_EXPERTS, {"tokens": 64, **FUSED, **HOST}),
+        ("llama", DEEP, {"tokens": 6000, "checkpoint_place": "host"}),
         ("gemma3_text", ONE_KEY, {"tokens": 1200, "packing": True, **FLOAT32, **KEPT}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

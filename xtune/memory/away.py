@@ -5,6 +5,7 @@ from dataclasses import replace
 from xtune.memory.loading import host_loading_bytes
 from xtune.memory.resident import (
     adapter_bytes,
+    crossing_bytes,
     largest_matrix,
     layer_weight_bytes,
     trained_parameters,
@@ -73,8 +74,7 @@ def _host_states(shape: ModelShape, work: Workload) -> int:
     own = work.trained_bytes
     states = state_bytes(shape, replace(work, weight_dtype="float32"))
     largest = max(largest_matrix(shape), shape.vocab * shape.hidden)
-    crosses = work.optimizer.endswith("8bit") and work.device != "cpu"
-    buffers = 4 * own * largest if work.is_full and not crosses else 0
+    buffers = 4 * own * largest if work.is_full and not crossing_bytes(work) else 0
     layers = 0
     if work.is_full and work.base_place == "host":
         layers = (

@@ -95,6 +95,9 @@ class Family:
     rotary_by_kind: bool = False
     """Whether there is a set of rotary tables for layers with a window, and one for those without."""
 
+    experts_last: bool = False
+    """Whether experts are the last parameters of a layer, behind its norms."""
+
     wide_routes: bool = False
     """Whether routes of experts stay in float32."""
 
@@ -220,6 +223,7 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "granitemoe": Family(
         expert_width="intermediate_size",
+        experts_last=True,
         defaults={"num_local_experts": 8, "num_experts_per_tok": 2},
     ),
     "gpt_oss": Family(
@@ -462,7 +466,7 @@ FAMILIES: Mapping[str, Family] = {
 """Model types whose counts the tests compare with transformers, parameter by parameter; those that are `remote` with published ones."""
 
 
-UNKNOWN = Family(float32_norms=True, wide_routes=True)
+UNKNOWN = Family(float32_norms=True, experts_last=True, wide_routes=True)
 """What is taken for a model type that is not known: of two ways the one that takes more."""
 
 

@@ -4,8 +4,7 @@ What stays is in `resident`, a layer's backward pass in `layer` and `frugal`, th
 together. What they cannot know: fragmentation and library workspaces, for which `context` and `reserve` are set aside.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 from xtune.memory.dora_whole import WholeDoraLayer
@@ -14,6 +13,7 @@ from xtune.memory.frugal import FrugalLayer
 from xtune.memory.learning import embedding_learns, layers_learn
 from xtune.memory.loading import loading_bytes
 from xtune.memory.loss import loss_bytes
+from xtune.memory.prediction import RESIDENT, Prediction
 from xtune.memory.resident import (
     adapter_bytes,
     cast_bytes,
@@ -61,46 +61,6 @@ __all__ = [
     "trained_parameters",
     "weight_bytes",
 ]
-
-
-RESIDENT = ("weights", "embeddings", "head", "adapter", "optimizer")
-"""Items that are there from the first step to the last."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """Computed bytes by item. They do not all exist at one time; `moving_bytes` says what does."""
-
-    items: Mapping[str, int]
-    step_bytes: int
-    """The largest sum of what comes and goes in a step."""
-
-    stored_state_bytes: int = 0
-    """Of the optimizer's states in a checkpoint."""
-
-    @property
-    def resident_bytes(self) -> int:
-        """What is there from the first step to the last."""
-        return sum(self.items[name] for name in (*RESIDENT, "context"))
-
-    @property
-    def peak_bytes(self) -> int:
-        """The largest sum of what exists at one time, and the reserve."""
-        return self.resident_bytes + self.moving_bytes + self.items["reserve"]
-
-    @property
-    def tensor_bytes(self) -> int:
-        """The most that a step's tensors take together, which a simulation of it finds: nothing set aside, and nothing of loading."""
-        return self.resident_bytes - self.items["context"] + self.step_bytes
-
-    @property
-    def moving_bytes(self) -> int:
-        """The largest sum of what comes and goes, in a step or while the base is loaded, when adapter and states are not there yet."""
-        return max(self.step_bytes, self.items["load"])
-
-    def to_json(self) -> dict[str, int]:
-        """Bytes by item, and the peak."""
-        return {**self.items, "peak": self.peak_bytes}
 
 
 def predict(shape: ModelShape, work: Workload) -> Prediction:
@@ -339,6 +299,17 @@ class _Step:
             sizes.append(self.waiting + self.hidden + own + self._head_waits + self.stepping.layer)
         return max(sizes)
 
+    @property
+    def _leaves(self) -> bool:
+        """Whether gradients leave for the host: two at a time, while what comes after them is computed."""
+        return self.work.states_place == "host" and not self.crossing
+
+    @property
+    def _trailing(self) -> int:
+        """Entries whose gradients still leave while the layer before gives its own: the last two of a layer, which are norms' or experts'."""
+        last = self.work.is_full and self.layer.sparse and self.shape.family.experts_last
+        return 3 * self.layer.block.matrices if last else 0
+
     def _entries(self, start: int, end: int) -> int:
         """Trained entries of some of the layers."""
         saved = self.saved.in_layer
@@ -348,7 +319,7 @@ class _Step:
     def _head_waits(self) -> int:
         """The head's gradient, which a fused step is done with, unless it is the embedding's too, or still on its way to the host."""
         work = self.work
-        waits = self.shape.tied or not work.fused_step or work.states_place == "host"
+        waits = self.shape.tied or not work.fused_step or self._leaves
         trained = (work.is_full and waits) or self.saved.head
         return self.gradient_bytes * self.shape.vocab * self.shape.hidden if trained else 0
 
@@ -373,7 +344,7 @@ class _Step:
             self.shape.layers,
         )
         first, last = self._waiting_at(at[0], first=True), self._waiting_at(at[-1])
-        head, leaving = self._head_waits, work.fused_step and work.states_place == "host"
+        head, leaving = self._head_waits, work.fused_step and self._leaves
         untied = not self.shape.tied and (full or self.saved.embedding)
         embedding = g * table if untied else 0
         above, below = g * self._entries(at[-1] + 1, layers), g * self._entries(0, at[0] + 1)
@@ -384,6 +355,7 @@ class _Step:
             unused = given if work.is_shelved else g * fresh
             if leaving:
                 unused = max(unused, min(given, 2 * g * largest_matrix(self.shape)))
+                unused += g * self._trailing if work.base_place != "device" else 0
             if work.fused_step:
                 step = self.stepping.layer if fresh and not work.is_shelved else 0
                 sizes.append(last + size + head + unused + self.crossing + step)
@@ -392,7 +364,13 @@ class _Step:
                 sizes.append(last + size + self.gradients + tied + unused)
             else:
                 sizes.append(last + size + head + above + given)
-                sizes.append(first + size + self.gradients - embedding - below + given)
+                left = self.gradients - embedding + given
+                sizes.append(first + size + left - below)
+                if (
+                    len(at) > 1
+                ):  # the second has another input on its way beside it, where those wait elsewhere
+                    second = g * self._entries(0, at[1] + 1)
+                    sizes.append(self._waiting_at(at[1]) + size + left - second)
         return sizes
 
     def _of_embedding(self) -> int:

@@ -84,7 +84,7 @@ def head_bytes(shape: ModelShape, work: Workload) -> int:
 def crossing_bytes(work: Workload) -> int:
     """What is on the device while states on the host are stepped: those of 8 bits cross a stretch at a time, beside float32 numbers and gradients."""
     crosses = work.states_place == "host" and work.optimizer.endswith("8bit")
-    return STEP_STRETCH * (4 + 4 + 1 + 1) if crosses and work.device != "cpu" else 0
+    return STEP_STRETCH * (4 + 4 + 1 + 1) if crosses and work.device == "cuda" else 0
 
 
 def largest_matrix(shape: ModelShape) -> int:
