@@ -13,6 +13,7 @@ import yaml
 from xtune.errors import HardwareError
 from xtune.hardware import BFLOAT16_CAPABILITY, Hardware
 from xtune.memory import GIB
+from xtune.recipe.models import TRACKERS
 
 _TABLE = Path(__file__).with_name("gpus.yaml")
 
@@ -154,7 +155,7 @@ def _parts(name: str) -> tuple[str, int | None]:
 def machine(
     *, card: Card | None, vram_bytes: int | None, ram_bytes: int, cpu_count: int
 ) -> Hardware:
-    """A machine to plan for, with bitsandbytes on it.
+    """A machine to plan for, with every package on it that a recipe may ask for by name but flash attention.
 
     Args:
         card: Its card; None: one of Ampere's generation that nothing else is known of.
@@ -172,7 +173,7 @@ def machine(
         cpu_count=cpu_count,
         compute_capability=capability,
         has_bfloat16=capability >= BFLOAT16_CAPABILITY,
-        packages=frozenset({"bitsandbytes", "pytorch_optimizer"}),
+        packages=frozenset({"bitsandbytes", "pytorch_optimizer", "modelscope", *TRACKERS}),
     )
 
 
