@@ -4,7 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from factories import make_model
 from machines import CPU, DEMO, LLAMA_7B, MAC, OLD_CPU, TURING, gpu, make_recipe, values
+from peft import LoraConfig, get_peft_model
 
 from xtune.errors import RecipeError
 from xtune.hardware import Hardware
@@ -230,20 +232,33 @@ MIXTURE = ModelShape.from_config(
 )  # fmt: skip
 
 
-def test_dora_on_experts_is_refused_with_the_targets_that_would_do() -> None:
-    """PEFT raises `ValueError` for `use_dora` on a parameter; it is said before anything is loaded."""
-    recipe = make_recipe({"type": "lora", "dora": True})
-    with pytest.raises(RecipeError, match="mixture of 4 experts") as caught:
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("dora", True),
+        ("dropout", 0.05),
+        *(("init", each) for each in ("pissa", "pissa_niter_4", "olora", "orthogonal", "mica")),
+    ],
+)
+def test_what_peft_does_not_know_of_experts_is_refused_with_the_targets_that_would_do(
+    field: str, value: object
+) -> None:
+    """PEFT raises `ValueError` or `AttributeError` for each beside a parameter; it is said before anything is loaded."""
+    asked = {"rank": 4, "targets": ["all-linear"], field: value}
+    recipe = make_recipe({"type": "lora", **asked})
+    with pytest.raises(RecipeError, match=rf"`method.{field}` is .* 4 experts") as caught:
         resolve(recipe, gpu(80), MIXTURE)
     assert "q_proj" in str(caught.value)
-
-
-def test_dropout_on_experts_is_refused_with_the_targets_that_would_do() -> None:
-    """PEFT raises `ValueError` for `lora_dropout` on a parameter; it is said before anything is loaded."""
-    recipe = make_recipe({"type": "lora", "dropout": 0.05})
-    with pytest.raises(RecipeError, match=r"`method.dropout` is 0.05 .* 4 experts") as caught:
-        resolve(recipe, gpu(80), MIXTURE)
-    assert "q_proj" in str(caught.value)
+    fields: dict[str, Any] = {
+        "dora": "use_dora",
+        "dropout": "lora_dropout",
+        "init": "init_lora_weights",
+    }
+    given: dict[str, Any] = {fields[field]: value}
+    config = LoraConfig(r=4, target_modules="all-linear", **given)
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+    with pytest.raises((ValueError, AttributeError)):
+        get_peft_model(make_model("qwen3_moe", **experts), config)
 
 
 @pytest.mark.parametrize(
@@ -251,6 +266,8 @@ def test_dropout_on_experts_is_refused_with_the_targets_that_would_do() -> None:
     [
         {"type": "lora"},
         {"type": "lora", "dropout": 0.05, "targets": ["q_proj", "v_proj"]},
+        {"type": "lora", "init": "gaussian"},
+        {"type": "lora", "init": "pissa", "targets": ["q_proj", "v_proj"]},
         {"type": "lora", "dora": True, "targets": ["q_proj", "k_proj", "v_proj", "o_proj"]},
     ],
 )

@@ -94,12 +94,23 @@ def test_a_right_name_is_not_refused(tied: bool, method: dict[str, Any]) -> None
     check_when_loaded(model, make_recipe({"type": "lora", **method}).method)
 
 
-@pytest.mark.parametrize("kind", ["mixtral", "qwen3_moe", "olmoe"])
+@pytest.mark.parametrize("kind", ["mixtral", "qwen3_moe", "olmoe", "granitemoe", "gpt_oss"])
 @pytest.mark.parametrize("target", ["experts", "gate_proj", "w1", "gate"])
 def test_of_a_mixture_only_attention_is_linear(kind: str, target: str) -> None:
     experts = {"num_experts": 4, "num_local_experts": 4, "moe_intermediate_size": 32}
     model = make_model(kind, **experts, num_experts_per_tok=2, decoder_sparse_step=1)
     method = {"targets": ["q_proj", target]}
+    assert problems(model, method) == [refused_when_loaded(model, method)]
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_of_a_shared_expert_all_matrices_are_linear(every: int) -> None:
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+    shared = {"shared_expert_intermediate_size": 64, "decoder_sparse_step": every}
+    model = make_model("qwen2_moe", **experts, **shared)
+    names = ["q_proj", "shared_expert.down_proj", "mlp.shared_expert_gate", "up_proj"]
+    assert problems(model, {"targets": names}) == []
+    method = {"targets": [*names, "experts"]}
     assert problems(model, method) == [refused_when_loaded(model, method)]
 
 

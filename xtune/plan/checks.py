@@ -46,26 +46,39 @@ def check_model(recipe: Recipe, shape: ModelShape) -> list[Problem]:
                 advice="leave it out; `memory.gradient_checkpointing` computes them again as a whole",
             )
         )
-    if not isinstance(method, LowRank) or not shape.experts:
-        return problems
-    advice = "or `method.targets` to [q_proj, k_proj, v_proj, o_proj]"
-    if method.dora and "all-linear" in method.targets:
-        problems.append(
-            Problem(
-                what=f"`method.dora` is true with `method.targets` all-linear on a mixture of {shape.experts} experts",
-                allowed="PEFT 0.21 has no DoRA for experts, which are parameters and no linear layers",
-                advice=f"set `method.dora` to false, {advice}",
-            )
-        )
-    if method.dropout and shape.expert_lora_parameters(method.rank, method.targets):
-        problems.append(
-            Problem(
-                what=f"`method.dropout` is {method.dropout:g} with `method.targets` that reach the {shape.experts} experts of a mixture",
-                allowed="PEFT 0.21 has no dropout for experts, which are parameters and no linear layers",
-                advice=f"set `method.dropout` to 0, {advice}",
-            )
-        )
+    if isinstance(method, LowRank) and shape.experts:
+        problems += _expert_problems(method, shape)
     return problems
+
+
+def _expert_problems(method: LowRank, shape: ModelShape) -> Iterator[Problem]:
+    """What PEFT 0.21 knows of linear layers alone; the experts of a mixture are parameters."""
+    reached = shape.expert_lora_parameters(method.rank, method.targets) > 0
+    reaching = f"with `method.targets` that reach the {shape.experts} experts of a mixture"
+    asked = [
+        (
+            method.dora and (reached or "all-linear" in method.targets),
+            "dora",
+            "true",
+            "DoRA",
+            "false",
+        ),
+        (method.dropout and reached, "dropout", f"{method.dropout:g}", "dropout", "0"),
+        (
+            reached and method.init not in {"default", "gaussian"},
+            "init",
+            method.init,
+            "such start",
+            "default or gaussian",
+        ),
+    ]
+    for wanted, name, value, lacking, instead in asked:
+        if wanted:
+            yield Problem(
+                what=f"`method.{name}` is {value} {reaching}",
+                allowed=f"PEFT 0.21 has no {lacking} for experts, which are parameters and no linear layers",
+                advice=f"set `method.{name}` to {instead}, or `method.targets` to [q_proj, k_proj, v_proj, o_proj]",
+            )
 
 
 def fused_problem(work: Workload, setting: str) -> Problem:

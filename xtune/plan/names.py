@@ -11,8 +11,8 @@ from xtune.memory import ModelShape
 from xtune.memory.saved import block_names, last_norm_name, module_names, table_names
 from xtune.recipe import LowRank, QLoRA, Recipe
 
-PLAIN_MIXTURES = frozenset({"mixtral", "qwen3_moe", "olmoe"})
-"""Mixtures of experts whose linear layers are those of attention, and of layers without experts, and no others."""
+MIXTURES = frozenset({"mixtral", "qwen3_moe", "olmoe", "granitemoe", "gpt_oss", "qwen2_moe"})
+"""Mixtures of experts whose linear layers are those of attention, of layers without experts, and of Qwen2-MoE's shared expert, and no others."""
 
 
 def name_problems(recipe: Recipe, shape: ModelShape) -> list[Problem]:
@@ -24,7 +24,7 @@ def name_problems(recipe: Recipe, shape: ModelShape) -> list[Problem]:
     if not shape.is_counted or shape.eyes:
         return head
     found = [*head, *_starts(method, shape)]
-    if shape.experts and shape.model_type not in PLAIN_MIXTURES:
+    if shape.experts and shape.model_type not in MIXTURES:
         return found
     modules = [*table_names(shape), *module_names(shape)]
     modules += [last_norm_name(shape)] if shape.norm_entries else []
@@ -42,6 +42,9 @@ def _linear(shape: ModelShape) -> list[str]:
     blocks = {attention: shape.attention_linears}
     if shape.expert_layers < shape.layers:
         blocks[block] = shape.mlp_linears
+    if shape.shared == "gated":
+        gate, *shared = shape.shared_linears
+        blocks |= {f"{block}.shared_expert": tuple(shared), block: (*blocks.get(block, ()), gate)}
     return [
         f"model.layers.{layer}.{block}.{linear.name}"
         for layer in range(shape.layers)
