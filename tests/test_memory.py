@@ -63,6 +63,8 @@ OWN_FIELDS: dict[str, dict[str, int]] = {
     "qwen3_moe": {"num_experts": 4, "moe_intermediate_size": 48},
     "mixtral": {"num_local_experts": 4},
     "granitemoe": {"num_local_experts": 4},
+    "granitemoeshared": {"num_local_experts": 4, "shared_intermediate_size": 80},
+    "ernie4_5_moe": {"moe_num_experts": 4, "moe_k": 2, "moe_intermediate_size": 48},
     "gpt_oss": {"num_local_experts": 4},
     "olmoe": EXPERTS,
     "qwen2_moe": {

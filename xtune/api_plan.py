@@ -16,7 +16,7 @@ from xtune.models.source import read_config, read_json_object
 from xtune.models.stored import follow_stored
 from xtune.plan import run_folder
 from xtune.plan.assess import Assessment, assess, step_words
-from xtune.plan.cards import find_card, machine, read_size
+from xtune.plan.cards import find_card, machine, read_size, read_tokens
 from xtune.recipe import Recipe
 from xtune.recipe.models import Model
 from xtune.recipe.read import parse_recipe
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 METHODS = ("full", "lora", "qlora")
 """In the order in which they are advised, if they fit."""
+
+WEIGHTS = (".gguf", ".safetensors", ".bin", ".pt", ".pth")
+"""How files of weights end."""
 
 DEFAULT_TOKENS = 2048
 DEFAULT_RANK = 16
@@ -202,7 +205,7 @@ def plan(
     overrides: Overrides = (),
     *,
     on: Target = Target(),
-    tokens: int | None = None,
+    tokens: int | str | None = None,
 ) -> Assessment | ModelPlans:
     """Plan a recipe, or a model by every method, for a machine.
 
@@ -210,7 +213,7 @@ def plan(
         target: A shipped recipe's name, a YAML file, what `read` returned, a model's folder or id, or a bare config.json.
         overrides: As for `train`. With a model, `method=qlora` asks about one method alone.
         on: The machine.
-        tokens: Length of a sequence; default: the recipe's, and 2,048 for a model, which is asked with one sequence a
+        tokens: Length of a sequence, as a number or like "32k"; default: the recipe's, and 2,048 for a model, which is asked with one sequence a
             step unless `train.batch_size` says otherwise.
 
     Raises:
@@ -226,6 +229,7 @@ def plan(
             advice="Give a recipe's name or file, a model's id or folder, or a config.json.",
         )
     words = list(as_words(overrides))
+    tokens = read_tokens(tokens) if isinstance(tokens, str) else tokens
     if tokens is not None:
         words.append(f"data.max_tokens={tokens}")
     hardware = on.hardware()
@@ -272,13 +276,25 @@ def _is_recipe(target: str) -> bool:
 
 
 def _refuse_bare_name(target: str) -> None:
-    """Refuse what is no recipe's name and very like a well-known model's without its owner.
+    """Refuse a file of weights, and what is no recipe's name and very like a well-known model's without its owner.
 
     Raises:
         ModelError: It is.
     """
-    if target.endswith((".yaml", ".yml")) or Path(target).exists():
+    if target.endswith((".yaml", ".yml")):
         return
+    if target.endswith(WEIGHTS):
+        raise ModelError(
+            f"{target} is a file of weights, which says too little of a model.",
+            advice="Give the folder of its safetensors and config.json, its id, or a bare config.json.",
+        )
+    if Path(target).expanduser().exists():
+        return
+    if target.startswith(("/", "./", "../", "~")):
+        raise ModelError(
+            f"There is no file and no folder {target}.",
+            advice="Give a recipe's name or file, a model's id or folder, or a config.json.",
+        )
     names = {name.rpartition("/")[2].casefold(): name for name in recorded_ids()}
     near = get_close_matches(target.rpartition("/")[2].casefold(), names, n=1, cutoff=0.85)
     if near and all(entry.name != target for entry in list_recipes()):

@@ -16,9 +16,9 @@ from xtune.kernels.shelf import DeviceShelf
 from xtune.kernels.shelved import make_shelved
 
 KINDS = (
-    "cohere", "cohere2", "exaone4", "gemma", "gemma2", "gemma3_text", "glm", "glm4", "gpt2", "gpt_neox", "granite",
-    "granitemoe", "llama", "mistral", "mixtral", "nemotron", "olmo2", "olmo3", "olmoe", "phi", "phi3", "qwen2", "qwen2_moe",
-    "qwen3", "qwen3_moe", "smollm3", "stablelm", "starcoder2",
+    "apertus", "arcee", "cohere", "cohere2", "ernie4_5", "exaone4", "gemma", "gemma2", "gemma3_text", "glm", "glm4", "gpt2", "gpt_neox", "granite",
+    "granitemoe", "helium", "hunyuan_v1_dense", "llama", "ministral", "ministral3", "mistral", "mixtral", "nemotron", "olmo", "olmo2", "olmo3", "olmoe", "phi", "phi3", "qwen2", "qwen2_moe",
+    "qwen3", "qwen3_moe", "seed_oss", "smollm3", "stablelm", "starcoder2",
 )  # fmt: skip
 
 
@@ -35,6 +35,17 @@ MIXTURES = {
     "glm4_moe": {**BESIDE, "use_qk_norm": True},
     "dots1": BESIDE,
     "hunyuan_v1_moe": {"num_experts": 4, "moe_topk": 2},
+    "ernie4_5_moe": {
+        "moe_num_experts": 4,
+        "moe_k": 2,
+        "moe_num_shared_experts": 1,
+        "moe_intermediate_size": 32,
+    },
+    "granitemoeshared": {
+        "num_local_experts": 4,
+        "num_experts_per_tok": 2,
+        "shared_intermediate_size": 32,
+    },
 }
 """Latent attention, whose values are narrower than its queries; dense layers before those with experts; shared experts."""
 
@@ -147,7 +158,7 @@ def test_attention_sinks_take_part_in_every_window_and_group() -> None:
     assert_equal(expected, passed(model, positions), 5e-6)
 
 
-@pytest.mark.parametrize("kind", ["llama", "gemma2"])
+@pytest.mark.parametrize("kind", ["llama", "gemma2", "cohere", "olmo", "ernie4_5"])
 def test_bfloat16_is_as_near_to_float32_as_plain_layers_are(kind: str) -> None:
     positions = positions_of(30, 11)
     exact = passed(make_model(kind), positions)

@@ -11,6 +11,8 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, flash_atten
 from transformers.modeling_flash_attention_utils import _is_packed_sequence
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from xtune.kernels.frugal import FrugalSettings
+from xtune.kernels.install import make_frugal
 from xtune.kernels.loss import LossModule
 from xtune.kernels.packing import isolates_packed_rows
 
@@ -33,6 +35,14 @@ def test_recurrence_convolutions_and_other_masks_leak_and_are_found(
     kind: str, changes: dict[str, object]
 ) -> None:
     assert not isolates_packed_rows(make_model(kind, **{"pad_token_id": 0, **changes}))
+
+
+def test_frugal_layers_isolate_rows_that_gpt_oss_does_not() -> None:
+    model = make_model("gpt_oss", pad_token_id=0, num_local_experts=2, num_experts_per_tok=1)
+    assert not isolates_packed_rows(model)
+    model.requires_grad_(False)
+    assert not make_frugal(model, FrugalSettings(tile_tokens=5)).plain
+    assert isolates_packed_rows(model)
 
 
 def test_the_probe_leaves_mode_and_weights_alone() -> None:

@@ -11,7 +11,7 @@ from xtune.errors import HardwareError
 from xtune.memory import GIB, ModelShape, Workload
 from xtune.plan.advice import STEP_TOKENS
 from xtune.plan.assess import Assessment, assess
-from xtune.plan.cards import Card, cards, find_card, known_card, read_size
+from xtune.plan.cards import Card, cards, find_card, known_card, read_size, read_tokens
 from xtune.plan.resolve import decide
 from xtune.plan.speed import EFFICIENCY, seconds, tokens_per_second
 
@@ -217,6 +217,8 @@ def test_a_card_of_several_sizes_is_answered_with_them() -> None:
 def test_a_card_of_several_sizes_is_told_by_its_memory() -> None:
     """As `--gpu "RTX 5060 Ti" --vram 16GiB` does, and as a driver does, in whose names no sizes are."""
     assert find_card("RTX 5060 Ti", 16 * GIB).name == "RTX 5060 Ti 16GB"
+    assert find_card("RTX 3060", 8 * GIB).name == "RTX 3060 8GB"
+    assert find_card("RTX 3060", 6 * GIB).name == "RTX 3060"
     for card in cards():
         assert find_card(card.name) is card
         assert known_card(f"NVIDIA {card.name}", card.vram_bytes) is card
@@ -257,3 +259,18 @@ def test_bytes_without_a_unit_are_not_taken_for_gib(text: str) -> None:
 def test_what_is_no_size_is_named(text: str) -> None:
     with pytest.raises(HardwareError, match="--vram"):
         read_size(text, "--vram")
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [("4096", 4096), ("4,096", 4096), ("32k", 32768), ("128 K", 131072), ("1M", 2**20)],
+)
+def test_lengths_are_read(text: str, tokens: int) -> None:
+    """As lengths are published: 32k is 32,768."""
+    assert read_tokens(text) == tokens
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "8.5", "many", "", "2000M", "1,00"])
+def test_what_is_no_length_is_named(text: str) -> None:
+    with pytest.raises(HardwareError, match=r"--tokens is .*; it must be a whole number from 1"):
+        read_tokens(text)

@@ -57,6 +57,13 @@ def test_what_bitsandbytes_does_not_replace_is_not_planned_quantised() -> None:
     assert decide(make_recipe("lora"), gpu(8), shape)[1].fits
 
 
+def test_layers_that_cannot_be_cut_are_not_planned_frugal() -> None:
+    """BLOOM's attention is code of its own: the run would compute whole layers, with whole layers' memory."""
+    shape = ModelShape.from_config({"model_type": "bloom", **OLD_TYPES["bloom"], "vocab_size": 500})
+    with pytest.raises(RecipeError, match="Leave it out"):
+        decide(make_recipe("lora", memory__frugal_layers=True), gpu(8), shape)
+
+
 def test_targets_of_a_type_without_known_names_are_counted_as_every_layer() -> None:
     shape = ModelShape.from_config({**OLD_TYPES["gpt2"], "model_type": "gpt2", "vocab_size": 500})
 

@@ -44,6 +44,7 @@ def right(**changes):
         {"method": {"type": "lora", "init": "pissa_niter_4", "targets": "q_proj"}},
         {"data": {"train": ["a", "b"], "evaluate": 0.1, "packing": "auto"}},
         {"run": {"trackers": "wandb"}},
+        {"memory": "auto"},
     ],
 )
 def test_shorthands_fit_the_schema(changes, validator):

@@ -38,7 +38,9 @@ def plan(
             metavar="SIZE",
         ),
     ] = None,
-    tokens: Annotated[int | None, typer.Option(min=1, help="Length of a sequence.")] = None,
+    tokens: Annotated[
+        str | None, typer.Option(help="Length of a sequence: 4096, 32k.", metavar="LENGTH")
+    ] = None,
     plot: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Draw it over lengths of a sequence, as a PNG file."),

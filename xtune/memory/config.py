@@ -27,6 +27,9 @@ MOST_LAYERS = 10_000
 LARGEST_SIZE = 10**8
 """Of any size in a config.json: hundreds of times the largest vocabulary of November 2026, so that what follows from it is a number that can be said."""
 
+EXPERT_STEPS = ("decoder_sparse_step", "interleave_moe_layer_step", "moe_layer_interval")
+"""What they call the number of layers of which one has experts."""
+
 LOGIT_SCALES = ("logits_scaling", "logit_scale", "lm_head_multiplier")
 """What configs call the number that logits are multiplied by, or divided."""
 
@@ -89,6 +92,7 @@ def read_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
         "caps_logits": bool(reader.fields.get("final_logit_softcapping")),
         **read_activation(reader.fields, known=model_type in FAMILIES),
         "scales_logits": any((reader.fields.get(name) or 1.0) != 1.0 for name in LOGIT_SCALES),
+        **_layer_inputs(reader, layers),
         **_feed_forward(reader, family, layers),
         **_biases(reader.fields, family),
         **read_eyes(config, hidden),
@@ -174,7 +178,7 @@ def _unknown_family(model_type: str, fields: Mapping[str, Any]) -> Family:
 def _feed_forward(reader: Fields, family: Family, layers: int) -> dict[str, Any]:
     """The width of a dense block (0 where a mixture model has none), and of a mixture its experts."""
     if not family.expert_width:
-        return {"intermediate": reader.size("intermediate_size")}
+        return {"intermediate": _adjusted(reader.fields, reader.size("intermediate_size"))}
     experts, width = reader.optional_size(*EXPERT_COUNTS), reader.size(family.expert_width)
     reader.check(experts > 0, "`num_experts` is missing")
     dense = _dense_layers(reader.fields, family, layers)
@@ -182,8 +186,7 @@ def _feed_forward(reader: Fields, family: Family, layers: int) -> dict[str, Any]
     beside = (
         reader.optional_size(family.shared_width) if reader.fields.get(family.shared_width) else 0
     )
-    if family.shared == "after":
-        beside *= width  # it is a number of experts
+    beside *= width if family.shared_width in SHARED_COUNTS else 1
     return {
         "intermediate": max(
             reader.optional_size(name) for name in ("intermediate_size", "intermediate_size_mlp")
@@ -198,6 +201,31 @@ def _feed_forward(reader: Fields, family: Family, layers: int) -> dict[str, Any]
     }
 
 
+def _adjusted(fields: Mapping[str, Any], width: int) -> int:
+    """The width of LFM2's block, of which two thirds are taken, times a number, and filled up (transformers 5.23, `Lfm2MLP`); of Gemma 4's widest."""
+    width *= 2 if fields.get("use_double_wide_mlp") else 1
+    if not fields.get("block_auto_adjust_ff_dim"):
+        return width
+    taken, factor = int(2 * width / 3), fields.get("block_ffn_dim_multiplier", 1.0)
+    if not isinstance(factor, int | float):
+        return taken
+    multiple = _count(fields, "block_multiple_of") or 256
+    return -(-int(factor * taken) // multiple) * multiple
+
+
+def _layer_inputs(reader: Fields, layers: int) -> dict[str, int]:
+    """Tables that give every layer an input of its own."""
+    vocab, width = (
+        reader.fields.get(f"{name}_per_layer_input") for name in ("vocab_size", "hidden_size")
+    )
+    if not vocab or not width:
+        return {}
+    vocab, width = (
+        reader.size(f"{name}_per_layer_input") for name in ("vocab_size", "hidden_size")
+    )
+    return {"layer_inputs": layers * width, "layer_input_vocab": vocab}
+
+
 def _shared_experts(reader: Fields, width: int) -> int:
     """Experts that every token visits, as so many of the others' width."""
     shared = reader.optional_size("shared_expert_intermediate_size", "shared_intermediate_size")
@@ -205,6 +233,8 @@ def _shared_experts(reader: Fields, width: int) -> int:
     shared = shared or width * max(counts)
     if "interleave_moe_layer_step" in reader.fields:  # Llama 4 has one without a word
         shared = max(shared, width)
+    if reader.fields.get("enable_moe_block"):  # Gemma 4 has its dense block beside them
+        shared += reader.optional_size("intermediate_size")
     return -(-shared // width) if width else 0
 
 
@@ -226,7 +256,15 @@ def _head_dim(reader: Fields, hidden: int, heads: int) -> int:
     """Width of a head; of latent attention (DeepSeek) that of its queries, as if keys and values were as wide."""
     if reader.fields.get("qk_nope_head_dim") and reader.fields.get("qk_rope_head_dim"):
         return sum(reader.optional_size(f"qk_{part}_head_dim") for part in ("nope", "rope"))
-    return reader.optional_size("head_dim") or (hidden // heads if heads else 0)
+    own = reader.optional_size("head_dim") or (hidden // heads if heads else 0)
+    # Gemma 4's layers without a window have wider heads, which are taken for all of them
+    layers = reader.fields.get("per_layer_config")
+    wider = [
+        _listed(each.get("head_dim"))
+        for each in (layers if isinstance(layers, dict) else {}).values()
+        if isinstance(each, dict)
+    ]
+    return max(own, reader.optional_size("global_head_dim"), *wider)
 
 
 def _recurrent(
@@ -332,7 +370,7 @@ def _dense_layers(fields: Mapping[str, Any], family: Family, layers: int) -> tup
     """Layers of a mixture without experts: none of Mixtral's, and by the rules of Qwen's and DeepSeek's configs elsewhere."""
     if family.expert_width != "moe_intermediate_size" and family in FAMILIES.values():
         return ()
-    step = _count(fields, "decoder_sparse_step") or _count(fields, "interleave_moe_layer_step")
+    step = max(_count(fields, name) or 0 for name in EXPERT_STEPS)
     every, named = step or 1, fields.get("mlp_only_layers")
     named = named if isinstance(named, list) else []
     first = max(_count(fields, name) or 0 for name in DENSE_FIRST)

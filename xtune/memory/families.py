@@ -101,6 +101,12 @@ class Family:
     wide_routes: bool = False
     """Whether routes of experts stay in float32."""
 
+    route_bias: bool = False
+    """Whether every route has a bias, which is not trained."""
+
+    fused_shared: bool = False
+    """Whether gate and up of the shared expert are one linear layer, as Granite calls them."""
+
     routes_in_float32: bool = False
     """Whether a router reads a float32 copy of the states."""
 
@@ -151,6 +157,7 @@ FAMILIES: Mapping[str, Family] = {
         output_bias=False,
         expert_width="moe_intermediate_size",
         shared="after",
+        wide_routes=True,
         routes_in_float32=True,
         narrow_routes=True,
         shared_width="n_shared_experts",
@@ -167,6 +174,7 @@ FAMILIES: Mapping[str, Family] = {
         mlp_bias=None,
         expert_width="moe_intermediate_size",
         shared="after",
+        wide_routes=True,
         routes_in_float32=True,
         shared_width="n_shared_experts",
         defaults={
@@ -183,6 +191,7 @@ FAMILIES: Mapping[str, Family] = {
     "deepseek_v3": Family(
         expert_width="moe_intermediate_size",
         shared="after",
+        wide_routes=True,
         routes_in_float32=True,
         narrow_routes=True,
         shared_width="n_shared_experts",
@@ -211,6 +220,7 @@ FAMILIES: Mapping[str, Family] = {
         query_key_norm="head",
         expert_width="moe_intermediate_size",
         shared="after",
+        wide_routes=True,
         routes_in_float32=True,
         narrow_routes=True,
         shared_width="n_shared_experts",
@@ -225,6 +235,33 @@ FAMILIES: Mapping[str, Family] = {
         expert_width="intermediate_size",
         experts_last=True,
         defaults={"num_local_experts": 8, "num_experts_per_tok": 2},
+    ),
+    "granitemoeshared": Family(
+        expert_width="intermediate_size",
+        shared="after",
+        shared_width="shared_intermediate_size",
+        fused_shared=True,
+        defaults={"num_local_experts": 8, "num_experts_per_tok": 2},
+    ),
+    "ernie4_5_moe": Family(
+        tied=True,
+        mlp_bias=None,
+        bias_fields=("use_bias",),
+        mlp_bias_fields=("use_bias",),
+        float32_rotary=True,
+        expert_width="moe_intermediate_size",
+        shared="before",
+        shared_width="moe_num_shared_experts",
+        routes_in_float32=True,
+        route_bias=True,
+        defaults={
+            "num_key_value_heads": 4,
+            "moe_intermediate_size": 1536,
+            "moe_num_experts": 64,
+            "moe_k": 6,
+            "moe_num_shared_experts": 2,
+            "moe_layer_start_index": 1,
+        },
     ),
     "gpt_oss": Family(
         windowless_every=2,
@@ -512,7 +549,7 @@ EXPERT_COUNTS = (
 )
 """What configs call the number of a layer's experts."""
 
-EXPERTS_PER_TOKEN = ("num_experts_per_tok", "moe_topk", "moe_k", "moe_top_k", "num_experts_per_token", "top_k")  # fmt: skip
+EXPERTS_PER_TOKEN = ("num_experts_per_tok", "moe_topk", "moe_k", "moe_top_k", "num_experts_per_token", "top_k", "top_k_experts")  # fmt: skip
 """What they call the number of those that a token visits."""
 
 SHARED_COUNTS = ("n_shared_experts", "moe_num_shared_experts", "num_shared_experts", "num_shared_expert")  # fmt: skip

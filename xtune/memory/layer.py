@@ -151,7 +151,10 @@ class Layer(KeptLayer):
 
     @property
     def rotary(self) -> int:
-        """Cosines and sines of every position, in the type of what the embedding gave or in float32; Gemma 3 has a set for each kind of layer."""
+        """Cosines and sines of every position, in the type of what the embedding gave or in float32; Gemma 3 has a set for each kind of layer.
+
+        Gemma 3n's and 4's inputs of every layer are there too, and what they were made of.
+        """
         shape = self.shape
         if shape.latent is not None:  # of DeepSeek-V2 complex numbers
             each = 2 if shape.model_type == "deepseek_v2" else self.work.weight_bytes
@@ -159,4 +162,5 @@ class Layer(KeptLayer):
         kinds = 1 if shape.all_windowed or shape.windowed_layers == 0 else 2
         sets = kinds if shape.family.rotary_by_kind else 1
         wide = 4 if shape.float32_rotary else self.work.weight_bytes
-        return sets * 2 * wide * shape.head_dim
+        inputs = shape.layer_inputs * (4 + 2 * self.work.weight_bytes)
+        return sets * 2 * wide * shape.head_dim + inputs

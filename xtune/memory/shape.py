@@ -106,6 +106,12 @@ class ModelShape(Traits):
     most_whole_weights: int = 0
     """Those of one layer, the most."""
 
+    layer_inputs: int = 0
+    """Numbers a token that tables of their own give to the layers, all of them together (Gemma 3n and 4)."""
+
+    layer_input_vocab: int = 0
+    """Rows of these tables."""
+
     eyes: tuple[tuple[int, Linear], ...] = ()
     """Linear layers of the half that reads pictures, each with how often it occurs: loaded, and never computed with."""
 
@@ -280,6 +286,9 @@ class ModelShape(Traits):
         width, hidden, bias = self.shared_intermediate, self.hidden, self.mlp_bias
         if not width:
             return ()
+        if self.family.fused_shared:
+            first = Linear(name="input_linear", inputs=hidden, outputs=2 * width, bias=bias)
+            return first, Linear(name="output_linear", inputs=width, outputs=hidden, bias=bias)
         gate = Linear(name="shared_expert_gate", inputs=hidden, outputs=1)
         return (
             *((gate,) if self.shared == "gated" else ()),
@@ -323,14 +332,16 @@ class ModelShape(Traits):
         per_layer = (
             self.experts * 3 * self.hidden * self.expert_intermediate + self.experts * self.hidden
         )
+        per_layer += self.experts if self.family.route_bias else 0
         if self.has_sinks:  # biases of gate, up, down and router
             per_layer += self.experts * (2 * self.expert_intermediate + self.hidden + 1)
         return self.expert_layers * per_layer
 
     @property
     def last_parameters(self) -> int:
-        """The last norm, and the head's bias."""
-        return self.norm_entries + (self.vocab if self.head_bias else 0)
+        """What is in no layer: the last norm, the head's bias, and tables with an input for each layer, with three projections of that."""
+        tables = self.layer_inputs * (self.layer_input_vocab + 3 * self.hidden)
+        return self.norm_entries + (self.vocab if self.head_bias else 0) + tables
 
     @cached_property
     def small_parameters(self) -> int:

@@ -66,7 +66,7 @@ class Traits:
     @property
     def has_wide_routes(self) -> bool:
         """Whether routes stay in float32."""
-        return self.family.wide_routes or self.family.routes_in_float32
+        return self.family.wide_routes
 
     @property
     def norms_after(self) -> bool:

@@ -85,9 +85,10 @@ class UngatedBlock:
             return self.c * self.m
         parts = self.parts
         numbers = parts.narrow if self.widens else parts.kept
-        numbers += parts.trained if self.work.is_full else 0
+        each = ADAPTER_BYTES if self.widens else self.c
+        trained = each * parts.trained if self.work.is_full else 0
         wide = ADAPTER_BYTES * parts.wide if self.widens else 0
-        return (self.c * numbers + wide + parts.masks) * self.m
+        return (self.c * numbers + trained + wide + parts.masks) * self.m
 
     @property
     def back_through(self) -> int:

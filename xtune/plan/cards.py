@@ -13,6 +13,7 @@ import yaml
 from xtune.errors import HardwareError
 from xtune.hardware import BFLOAT16_CAPABILITY, Hardware
 from xtune.memory import GIB
+from xtune.recipe.models import TRACKERS
 
 _TABLE = Path(__file__).with_name("gpus.yaml")
 
@@ -70,8 +71,11 @@ def find_card(name: str, vram_bytes: int | None = None) -> Card:
     called, size = _called(name), _parts(name)[1]
     found = [card for card in called if size is None or _has(card, size)]
     usual = [card for card in found if _parts(card.name)[1] is None]  # of several sizes
-    if found and vram_bytes is not None:
-        return _nearest(found, vram_bytes)
+    if vram_bytes is not None:
+        exact = [card for card in found if _has(card, vram_bytes / GIB)]
+        found, usual = exact or found, [] if exact else usual
+        if found and not usual:
+            return _nearest(found, vram_bytes)
     if len(found) == 1 or usual:
         return (usual or found)[0]
     near = [card.name for card in called] or list(dict.fromkeys(_offers(_plain(name))))[:3]
@@ -94,7 +98,7 @@ def _nearest(found: list[Card], vram_bytes: int) -> Card:
     return min(found, key=lambda card: abs(card.vram_bytes - vram_bytes))
 
 
-def _has(card: Card, gib: int) -> bool:
+def _has(card: Card, gib: float) -> bool:
     return abs(card.vram_bytes / GIB - gib) <= SIZE_TOLERANCE * gib
 
 
@@ -151,7 +155,7 @@ def _parts(name: str) -> tuple[str, int | None]:
 def machine(
     *, card: Card | None, vram_bytes: int | None, ram_bytes: int, cpu_count: int
 ) -> Hardware:
-    """A machine to plan for, with bitsandbytes on it.
+    """A machine to plan for, with every package on it that a recipe may ask for by name but flash attention.
 
     Args:
         card: Its card; None: one of Ampere's generation that nothing else is known of.
@@ -169,7 +173,7 @@ def machine(
         cpu_count=cpu_count,
         compute_capability=capability,
         has_bfloat16=capability >= BFLOAT16_CAPABILITY,
-        packages=frozenset({"bitsandbytes", "pytorch_optimizer"}),
+        packages=frozenset({"bitsandbytes", "pytorch_optimizer", "modelscope", *TRACKERS}),
     )
 
 
@@ -183,6 +187,27 @@ LARGEST_BYTES = 2**50
 """1,024 TiB: no machine has so much; a number of bytes, taken for GiB, is above it."""
 
 
+LARGEST_TOKENS = 10**9
+"""Hundreds of times the longest contexts of November 2026."""
+
+
+def read_tokens(text: str) -> int:
+    """Tokens of "4096", "4,096", "32k" (32,768, as lengths are published) or "1M".
+
+    Raises:
+        HardwareError: The text is no length, or none that a model has.
+    """
+    match = re.fullmatch(r"\s*(\d{1,3}(?:[,_]\d{3})+|\d+)\s*([kKmM]?)\s*", text)
+    units = {"": 1, "k": 2**10, "m": 2**20}
+    tokens = int(re.sub("[,_]", "", match[1])) * units[match[2].lower()] if match else 0
+    if not 0 < tokens <= LARGEST_TOKENS:
+        raise HardwareError(
+            f"--tokens is {text!r}; it must be a whole number from 1 to {LARGEST_TOKENS:,}.",
+            advice="Write it like 4096, 32k (32,768) or 1M.",
+        )
+    return tokens
+
+
 def read_size(text: str, option: str) -> int:
     """Bytes of "8GiB", "8GB", "8" (GiB), "512MiB", "1TB", "8589934592B".
 
@@ -192,7 +217,7 @@ def read_size(text: str, option: str) -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
     if match is None or match[2].lower() not in _UNITS or float(match[1]) <= 0:
         raise HardwareError(
-            f"{option} is {text!r}; it must be a size.",
+            f"{option} is {text!r}; it must be a size above 0.",
             advice="Write it like 8GiB, 7.2GiB, 24GB or 1TB.",
         )
     size = round(float(match[1]) * _UNITS[match[2].lower()])

@@ -9,6 +9,9 @@ from xtune.recipe import QLoRA, Recipe
 from xtune.recipe.method import LowRank
 from xtune.recipe.models import SUBSPACE_OPTIMIZERS
 
+WITH_OWN_ATTENTION = frozenset({"bloom", "codegen", "gpt_neo", "gptj", "mpt", "xglm"})
+"""Model types whose code has an attention of its own (transformers 5.23), which `xtune.kernels` cannot run in parts."""
+
 BITSANDBYTES_COMMAND = "pip install bitsandbytes"
 
 
@@ -34,9 +37,17 @@ def check_model(recipe: Recipe, shape: ModelShape) -> list[Problem]:
                 advice="set `method: lora`",
             )
         ]
-    if not isinstance(method, LowRank) or not shape.experts:
-        return []
     problems = []
+    if shape.model_type in WITH_OWN_ATTENTION and recipe.memory.frugal_layers is True:
+        problems.append(
+            Problem(
+                what=f"`memory.frugal_layers` is true, and the model is a `{shape.model_type}`",
+                allowed="its layers call no attention that could be taken out of them",
+                advice="leave it out; `memory.gradient_checkpointing` computes them again as a whole",
+            )
+        )
+    if not isinstance(method, LowRank) or not shape.experts:
+        return problems
     advice = "or `method.targets` to [q_proj, k_proj, v_proj, o_proj]"
     if method.dora and "all-linear" in method.targets:
         problems.append(

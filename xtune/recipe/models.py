@@ -125,6 +125,10 @@ class Run(Spec):
     """Besides metrics.jsonl, loss.png and TensorBoard: `wandb`, `swanlab`, `mlflow`."""
 
 
+def _expand_memory(value: object) -> object:
+    return {} if value == "auto" else value
+
+
 class Recipe(Spec):
     """One fine-tune, complete in one file."""
 
@@ -143,8 +147,8 @@ class Recipe(Spec):
     train: Train
     """The training itself."""
 
-    memory: Memory = Memory()
-    """Memory techniques."""
+    memory: Annotated[Memory, BeforeValidator(_expand_memory)] = Memory()
+    """Memory techniques; `auto` leaves all of them to the plan."""
 
     run: Run = Run()
     """The run folder."""

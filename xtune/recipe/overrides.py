@@ -66,7 +66,7 @@ def _write(document: Document, path: Path, value: Any, place: str) -> None:
         child = node.get(str(part))
         if here == ("method",) and isinstance(child, str):
             child = {"type": child}  # `method: lora` is short for `method: {type: lora}`
-        if child is None:
+        if child is None or (here == ("memory",) and child == "auto"):
             child = {}
             document.places[here] = place
         if not isinstance(child, dict):

@@ -33,6 +33,12 @@ def shared_schema() -> Schema:
         "description": method["description"],
         "anyOf": [{"enum": list(METHODS)}, {"oneOf": method["oneOf"]}],
     }
+    memory = schema["properties"]["memory"]
+    schema["properties"]["memory"] = {
+        "description": memory["description"],
+        "default": "auto",
+        "anyOf": [{"enum": ["auto"]}, {"$ref": memory["$ref"]}],
+    }
     _drop_titles(schema)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from xtune.adapter.state import trainable_state
 from xtune.errors import HardwareError, ModelError, RunError
 from xtune.hardware import Disks, Hardware, Launch
+from xtune.kernels.heads import base_model
 from xtune.kernels.packing import isolates_packed_rows
 from xtune.plan import Plan
 from xtune.plan.room import kept_checkpoints
@@ -76,7 +77,7 @@ def check_packing(model: torch.nn.Module, plan: Plan) -> None:
         isolated = isolates_packed_rows(model)
     if not isolated:
         raise ModelError(
-            f"Packed rows would see each other in {type(model).__name__}: it does not tell them apart by their positions.",
+            f"Packed rows would see each other in {type(base_model(model)).__name__}: it does not tell them apart by their positions.",
             advice="Set data.packing to false.",
         )
 

@@ -52,7 +52,6 @@ def make_job(session: Session) -> Job:
     said = [f"{plan.summary()} Why: {session.path / PLAN}", place_ends(base, plan)]
     if streaming is not None:
         streaming.start(base)
-    check_packing(base, plan)
     model = attach(base, plan, ready.tokenizer)
     said.append(said_types(model, plan))
     if streaming is not None:
@@ -61,6 +60,7 @@ def make_job(session: Session) -> Job:
     for sentence in filter(None, said):
         session.observer.on_message(sentence)
     loss_tile_tokens = apply_techniques(model, plan, session.path)
+    check_packing(model, plan)  # frugal layers tell rows apart that the model's own do not
     prepared = ready.prepared
     assembly = Assembly(
         micro_batch_size=plan.micro_batch_size.value,
