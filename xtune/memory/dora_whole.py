@@ -63,7 +63,7 @@ class WholeDoraLayer(WholeLayer):
         """What there is of the gradient when transformers computes the layer again, besides itself: it has begun to go back by then.
 
         Before a last norm it is float32 (4 h), a copy where the block or the layer gave 16 bits. Through a last layer with DoRA it has been multiplied (4 h), beside a copy for the base
-        (c h) and, where the layer gave 16 bits, a float32 one (4 h). Autograd keeps nothing of a quantised layer without an adapter:
+        (c h) and, as the layer gave 16 bits, a float32 one (4 h). Autograd keeps nothing of a quantised layer without an adapter:
         the gradient of the product is there.
         """
         work, h = self.work, self.h
@@ -75,8 +75,7 @@ class WholeDoraLayer(WholeLayer):
             return 4 * h if narrow else 0
         if not block.adapts(block.down):
             return block.c * block.m if work.quantization else 0
-        cast = self.c * h if self.c < ADAPTER_BYTES else 0
-        return 4 * h + cast + (4 * h if work.casts_inputs else 0)
+        return 4 * h + (self.c * h + 4 * h if self.c < ADAPTER_BYTES else 0)
 
     # going back
 
