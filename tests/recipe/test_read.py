@@ -87,7 +87,7 @@ TYPICAL = [
     ),
     (
         ("1e-4", "1e-4\nmemory:"),
-        "`memory` is empty (null) (recipes/x.yaml:10); it must be a section.",
+        "`memory` is empty (null) (recipes/x.yaml:10); it must be `auto` or a section.",
     ),
     (
         ("1e-4", "1e-4\nmemory:\n  frugal_layers: false\n  tile_tokens: 64"),
