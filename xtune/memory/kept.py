@@ -256,7 +256,7 @@ class KeptLayer(AttendingParts):
         if not self.shape.may_normalise_heads:
             return 0
         scaled = (4 if self.shape.float32_norms else self.c) if self.work.is_full else 0
-        return (4 + scaled) * (self.q + self.k)
+        return ((8 if self.norm.is_written else 4) + scaled) * (self.q + self.k)
 
     @property
     def _keeps_views(self) -> bool:
