@@ -24,6 +24,8 @@ class Card:
 
     name: str
     vram_bytes: int
+    """As a driver tells torch: a little less than it is sold with."""
+
     capability: tuple[int, int]
     flops: float
     """Dense products in bfloat16 (float16 before Ampere), operations a second."""
@@ -52,8 +54,8 @@ def cards() -> tuple[Card, ...]:
     )
 
 
-SIZE_TOLERANCE = 0.08
-"""By how much the memory that a card is sold with may differ from what is in the table: error correction takes a sixteenth."""
+SIZE_TOLERANCE = 0.1
+"""By how much the memory that a card is sold with may differ from what is in the table: drivers keep some, and error correction takes a sixteenth."""
 
 OTHERS = "known are NVIDIA's: GeForce GTX 10 to RTX 50, Titan, Quadro RTX, RTX A, Ada and PRO, and data centres' from the P40 to the B300"
 
