@@ -5,19 +5,18 @@ from typing import Any
 
 from xtune.errors import ModelError
 from xtune.memory.config_fields import TIED, ill_typed, no_objects, shortened, with_usual_names
-from xtune.memory.dropouts import read_dropouts
-from xtune.memory.eyes import read_eyes
-from xtune.memory.families import (
+from xtune.memory.config_names import (
     DENSE_FIRST,
     EXPERT_COUNTS,
     EXPERTS_PER_TOKEN,
-    FAMILIES,
     MOST_VISITED,
     SHARED_COUNTS,
-    Family,
-    Norms,
     read_activation,
 )
+from xtune.memory.dropouts import read_dropouts
+from xtune.memory.eyes import read_eyes
+from xtune.memory.families import FAMILIES
+from xtune.memory.family import Family, Norms
 from xtune.memory.latent import read_latent
 from xtune.memory.recurrent import read_recurrent
 

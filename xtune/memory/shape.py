@@ -8,7 +8,8 @@ from typing import Any
 from xtune.memory.config import read_sizes
 from xtune.memory.dropouts import NO_DROPOUTS, Dropouts
 from xtune.memory.expert_targets import ExpertTargets, expert_targets, is_translated
-from xtune.memory.families import NormKind, Norms, Shared, own_name
+from xtune.memory.families import own_name
+from xtune.memory.family import NormKind, Norms, Shared
 from xtune.memory.latent import Latent
 from xtune.memory.linear import Linear
 from xtune.memory.traits import Traits

@@ -1,6 +1,7 @@
 """What the code of a model type does that no size tells; counts nothing."""
 
-from xtune.memory.families import FAMILIES, UNKNOWN, Family, Norms
+from xtune.memory.families import FAMILIES, UNKNOWN
+from xtune.memory.family import Family, Norms
 from xtune.memory.plain_heads import PLAIN_HEADS
 
 
