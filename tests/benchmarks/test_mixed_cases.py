@@ -29,6 +29,20 @@ SIZES: dict[str, Any] = {
     "pad_token_id": 0,
 }
 LARGE_VOCABULARY: dict[str, Any] = {"vocab_size": 64000}
+WIDE_SHARED: dict[str, Any] = {
+    "n_routed_experts": 16,
+    "n_shared_experts": 4,
+    "moe_intermediate_size": 512,
+    "num_experts_per_tok": 1,
+    "first_k_dense_replace": 0,
+    "n_group": 2,
+    "topk_group": 1,
+    "head_dim": 64,
+    "vocab_size": 1000,
+}
+"""An expert that comes last and outweighs those that a token visits."""
+
+LORA: dict[str, Any] = {"method": "lora", "quantization": None}
 FRUGAL: dict[str, Any] = {"frugal": True, "tile_tokens": 512}
 KEPT: dict[str, Any] = {"gradient_checkpointing": False}
 SOME: tuple[str, ...] = ("q_proj", "v_proj")
@@ -45,6 +59,7 @@ HEAD: tuple[str, ...] = ("lm_head",)
         ("qwen2_moe", {}, {"targets": SOME}),
         ("qwen2_moe", {}, {"tokens": 12_000}),
         ("mixtral", {}, {}),
+        ("glm4_moe", WIDE_SHARED, {**LORA, "checkpoint_place": "host"}),
         ("gpt_oss", {"head_dim": 64, "sliding_window": 128}, {"attention": "eager", **KEPT}),
         ("llama", LARGE_VOCABULARY, {"saved": ("lm_head",)}),
         ("llama", LARGE_VOCABULARY, {"saved": ("lm_head",), **FRUGAL}),

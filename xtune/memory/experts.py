@@ -9,7 +9,7 @@ What a visit gave is multiplied by its route, in float32 where routes are. Besid
 (`xtune.memory.shared_expert`).
 """
 
-from xtune.memory.moments import Moment
+from xtune.memory.moments import Moment, more
 from xtune.memory.shape import ModelShape
 from xtune.memory.shared_expert import SharedExpert
 from xtune.memory.workload import ADAPTER_BYTES, Workload
@@ -152,8 +152,15 @@ class ExpertBlock:
                 graded=3 * self.matrices,
                 fresh=2 * self.matrices,
             ),
-            *self.shared.moments(kept + (self.routed if self.shared.comes_last else 0)),
+            *self._of_shared(kept, factors),
         )
+
+    def _of_shared(self, kept: int, factors: int) -> tuple[Moment, ...]:
+        """Of the shared expert's way back; where it comes last everything of the experts is there, their adapted matrices too."""
+        if not self.shared.comes_last:
+            return self.shared.moments(kept)
+        moments = self.shared.moments(kept + self.routed)
+        return tuple(more(each, fixed=self.adapted + factors) for each in moments)
 
     @property
     def _asked(self) -> bool:
