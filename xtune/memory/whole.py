@@ -30,12 +30,14 @@ class WholeLayer(Layer):
             *(() if self.shares_norm else (self._between(before),)),
         )
         held = self.output * self.h if self.work.is_shelved else 0
+        # the gradient that the layer was given stays too, and while attention goes back there is its sum with the block's
+        given = self.w * self.h if self.work.is_shelved and not self.shares_norm else 0
         # of a layer that is not computed again what is kept of its input is no checkpoint
         held += 0 if self.work.gradient_checkpointing else self.own_input
         every = (
             *(more(each, fixed=self._scores) for each in self._again(before)),
             *(more(each, per_token=held, fixed=self._scores) for each in with_scores),
-            *(more(each, per_token=held) for each in self._attention_moments()),
+            *(more(each, per_token=held + given) for each in self._attention_moments()),
         )
         fixed = self._mask + self.matrices(*self._attention, *self._feed_forward)
         return tuple(more(each, fixed=fixed + self._cast(each.graded)) for each in every)
