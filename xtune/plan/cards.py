@@ -57,7 +57,7 @@ def cards() -> tuple[Card, ...]:
 SIZE_TOLERANCE = 0.1
 """By how much the memory that a card is sold with may differ from what is in the table: drivers keep some, and error correction takes a sixteenth."""
 
-OTHERS = "known are NVIDIA's: GeForce GTX 10 to RTX 50, Titan, Quadro RTX, RTX A, Ada and PRO, and data centres' from the P40 to the B300"
+OTHERS = "one of NVIDIA's GeForce GTX 10 to RTX 50, Titan, Quadro RTX, RTX A, Ada and PRO, or data centres' from the P40 to the B300"
 
 
 def find_card(name: str, vram_bytes: int | None = None) -> Card:
@@ -81,7 +81,7 @@ def find_card(name: str, vram_bytes: int | None = None) -> Card:
     if len(found) == 1 or usual:
         return (usual or found)[0]
     near = [card.name for card in called] or list(dict.fromkeys(_offers(_plain(name))))[:3]
-    offers = f"did you mean {' or '.join(near)}?" if near else OTHERS
+    offers = f"did you mean {' or '.join(near)}?" if near else f"{OTHERS}."
     if called and not found:
         offers += " With --vram it is planned with other memory."
     raise HardwareError(
