@@ -25,6 +25,9 @@ REAL = {"adafactor", "muon", *SUBSPACE_RANKS}
 LEAST_CROSSING = 4096
 """Numbers of a parameter from which on bitsandbytes keeps its states in 8 bits, which cross to the device."""
 
+LEAST_PAGED = 100_000
+"""Numbers of a parameter from which on bitsandbytes pages its states."""
+
 SUBSPACE_STEPS = 200
 """Steps after which a subspace is sought anew: at one of these most exists."""
 
@@ -90,9 +93,8 @@ class SimulatedUpdate:
         if self._work.states_place != "host":
             return
         stretch = crossing_bytes(self._work)
-        if (
-            stretch and gradient.numel() >= LEAST_CROSSING
-        ):  # stepped on the device, a stretch at a time
+        if stretch and gradient.numel() >= LEAST_CROSSING:
+            # stepped on the device, a stretch at a time
             count = min(gradient.numel(), STEP_STRETCH)
             torch.empty(stretch // STEP_STRETCH * count, dtype=torch.uint8)
         else:
@@ -142,10 +144,10 @@ def _states(parameter: torch.Tensor, work: Workload) -> list[torch.Tensor]:
     Of bitsandbytes' paged ones what stays on the device: the scales, and all of less than 100,000 numbers.
     """
     name, count = work.optimizer, parameter.numel()
-    pages = name.startswith("paged") and count >= 100_000
+    pages = name.startswith("paged") and count >= LEAST_PAGED
     if name == "adamw":
         return [torch.empty_like(parameter), torch.empty_like(parameter)]
-    if name == "paged_adamw" or count < 4096:
+    if name == "paged_adamw" or count < LEAST_CROSSING:
         return [] if pages else [torch.empty(count), torch.empty(count)]
     if name not in {"adamw_8bit", "paged_adamw_8bit"}:
         return []

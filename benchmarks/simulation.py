@@ -110,7 +110,7 @@ def _model(config: Any, work: Workload) -> nn.Module:
     model = simulated_model(config, work)
     narrow_layer_norms(model)
     narrow_activations(model)
-    if work.gradient_checkpointing and not work.frugal and not work.is_shelved:
+    if work.is_checkpointed:
         untyped: Any = base_model(model)
         untyped.gradient_checkpointing_enable({"use_reentrant": False})
     return model

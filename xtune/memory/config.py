@@ -58,7 +58,7 @@ def read_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
         layers <= MOST_LAYERS, f"`num_hidden_layers` is above {MOST_LAYERS:,}, which no model's is"
     )
     layers = min(layers, MOST_LAYERS)
-    latent = read_latent(reader.fields)
+    latent, parallel = read_latent(reader.fields), _parallel(reader.fields, family)
     sizes: dict[str, Any] = {
         "model_type": model_type,
         "latent": latent,
@@ -72,11 +72,9 @@ def read_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
         "head_dim": _head_dim(reader, hidden, heads),
         "vocab": vocab,
         "tied": _tied(config, fields, family),
-        "norms": 1
-        if _parallel(reader.fields, family) and model_type == "stablelm"
-        else family.norms,
+        "norms": 1 if parallel and model_type == "stablelm" else family.norms,
         "norm": family.norm,
-        "parallel": _parallel(reader.fields, family),
+        "parallel": parallel,
         "partial_rotary": family.partial_rotary,
         "query_key_norm": _query_key_norm(reader.fields, family),
         "head_bias": family.head_bias,

@@ -208,7 +208,7 @@ class DoraBlock(DoraLinears):
         aside = c * m if self.work.quantization == "int8" else 0  # what down has read
         work, done = self.work, self.entries(self.down)
         # transformers' checkpointing has let go of what was multiplied by then
-        held = work.frugal or work.is_shelved or not work.gradient_checkpointing
+        held = not work.is_checkpointed
         cast, gradients = 0, 3
         if self.ungated is not None:
             cast = c if held and self.ungated.widens and c < ADAPTER_BYTES else 0

@@ -165,8 +165,7 @@ class ExpertBlock:
     @property
     def _asked(self) -> bool:
         """Whether transformers' checkpointing runs the block again: when its last operation, which orders visits, asks for its indices."""
-        work = self.work
-        return work.gradient_checkpointing and not (work.frugal or work.is_shelved)
+        return self.work.is_checkpointed
 
     def _clamped(self, kept: int) -> tuple[Moment, ...]:
         """Of gpt-oss's forward pass, at its product of activation and up.

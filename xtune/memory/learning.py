@@ -15,7 +15,8 @@ def layers_learn(shape: ModelShape, work: Workload) -> bool:
 
     Its checkpointing wants gradients of what a frozen embedding gave.
     """
-    asked = work.gradient_checkpointing and not (work.frugal or work.is_shelved)
-    if asked or embedding_learns(shape, work) or saved_modules(shape, work.saved).in_layer:
+    if work.is_checkpointed or embedding_learns(shape, work):
+        return True
+    if saved_modules(shape, work.saved).in_layer:
         return True
     return shape.lora_parameters(1, work.layer_targets) > 0

@@ -143,7 +143,7 @@ class _Step:
     @property
     def _asks(self) -> bool:
         """Whether transformers asks a frozen embedding for gradients."""
-        return self.work.gradient_checkpointing and not (self.work.frugal or self.work.is_shelved)
+        return self.work.is_checkpointed
 
     @cached_property
     def _begin(self) -> int:

@@ -120,7 +120,7 @@ class UngatedBlock:
         casts = work.is_full and c < work.weight_bytes
         cast = c * down.outputs if casts else 0
         given = {"graded": down.weights, "adapted": adapted}
-        held = work.frugal or work.is_shelved or not work.gradient_checkpointing
+        held = not work.is_checkpointed
         through = self.back_through + cast
         through += c * m if p > c and held else 0
         moments = [

@@ -178,6 +178,11 @@ class Workload:
         return again and (away or self.quantization == "int8")
 
     @property
+    def is_checkpointed(self) -> bool:
+        """Whether transformers' own checkpointing computes whole layers again."""
+        return self.gradient_checkpointing and not (self.frugal or self.is_shelved)
+
+    @property
     def is_full(self) -> bool:
         """Whether the model's own parameters are trained."""
         return self.method == "full"
